@@ -1,0 +1,155 @@
+"""Where stages put their output: fingerprints, locks, and folders that are whole or not there.
+
+A stage writes into `<root>/<scene>/<stage>/<fingerprint>.partial/` while it holds `<fingerprint>.lock`; the folder
+is renamed to `<fingerprint>/` once its `manifest.json` is on disk. A killed run leaves the partial folder, in which
+the next run goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from halonerf.errors import MissingArtifact, StorageError
+
+MANIFEST = "manifest.json"
+
+
+def fingerprint(identity: Mapping[str, Any]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of `identity` as canonical JSON."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def files_digest(root: Path, files: list[Path]) -> str:
+    """Digest of the names (relative to `root`) and contents of `files`, whatever their order."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
+        with open(path, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `path` so that readers see the old file or the whole new one."""
+    raw = data.encode() if isinstance(data, str) else data
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically write `value` as indented JSON; refuses NaN, which JSON has not."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def storage_errors(root: Path) -> Iterator[None]:
+    """Turn the operating system's storage errors below `root` into advice."""
+    advice = {
+        errno.ENOSPC: "the disk is full: free some space",
+        errno.EDQUOT: "the disk quota is used up: free some space",
+        errno.EROFS: "the file system is read-only",
+        errno.EACCES: "permission denied",
+        errno.EPERM: "permission denied",
+        errno.ENOTDIR: "a file stands where a folder is needed",
+    }
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in advice:
+            raise
+        where = error.filename or root
+        raise StorageError(
+            f"expected to write artefacts under {root}, but {advice[error.errno]} ({where}).\n"
+            f"What was finished is kept. Go on with the same command, or write elsewhere with: artifacts=DIR"
+        ) from error
+
+
+@dataclass(frozen=True)
+class ArtifactStore:
+    """The artefacts under `root`."""
+
+    root: Path
+
+    def folder(self, scene: str, stage: str, key: str) -> Path:
+        """Where the finished output of `stage` with fingerprint `key` is, or will be."""
+        return self.root / safe_name(scene) / stage / key
+
+    def has(self, scene: str, stage: str, key: str) -> bool:
+        """Whether that output is there, whole."""
+        return (self.folder(scene, stage, key) / MANIFEST).is_file()
+
+    def manifest(self, scene: str, stage: str, key: str) -> dict[str, Any]:
+        """What was recorded about that output.
+
+        Raises: MissingArtifact where it is not there.
+        """
+        folder = self.folder(scene, stage, key)
+        if not self.has(scene, stage, key):
+            raise MissingArtifact(
+                f"stage '{stage}' {key} of scene '{scene}' is not in {self.root}.\n"
+                f"Make it with: halonerf stage={stage} scene={scene}"
+            )
+        return json.loads((folder / MANIFEST).read_text())
+
+    @contextmanager
+    def create(self, scene: str, stage: str, key: str, wait_s: float = -1) -> Iterator[Path | None]:
+        """Hold the lock and give the partial folder to write into; on a clean exit it takes its final name.
+
+        Gives None when another run finished the same output while this one waited for the lock. On an exception
+        the partial folder stays, so that the next run can go on.
+
+        Args:
+            wait_s: seconds to wait for another run's lock; negative waits for ever.
+
+        Raises: StorageError where the folder cannot be written or the lock is not had in time.
+        """
+        final = self.folder(scene, stage, key)
+        partial = final.with_name(f"{key}.partial")
+        with storage_errors(self.root):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(final.with_name(f"{key}.lock"), timeout=wait_s)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise StorageError(
+                    f"expected to start stage '{stage}', but another run has held {lock.lock_file} for {wait_s} s.\n"
+                    "Wait for it to end, or stop it."
+                ) from error
+            try:
+                if self.has(scene, stage, key):
+                    yield None
+                    return
+                partial.mkdir(exist_ok=True)
+                yield partial
+                if not (partial / MANIFEST).is_file():
+                    raise AssertionError(f"stage '{stage}' ended without writing {MANIFEST}")
+                os.replace(partial, final)
+            finally:
+                lock.release()
+
+
+def safe_name(name: str) -> str:
+    """`name` as one folder name: letters, digits, dots, dashes and underscores."""
+    cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.UNICODE).strip("._")
+    return cleaned[:80] or "scene"

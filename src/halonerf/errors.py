@@ -1,0 +1,27 @@
+"""Mistakes a user can mend. The command line prints their text without a traceback and exits with 2."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Says what was expected, what came, and what to type next."""
+
+
+class BadInput(UserError):
+    """Data or options that cannot be worked with."""
+
+
+class MissingArtifact(UserError):
+    """A stage's output is needed and is not there."""
+
+
+class StorageError(UserError):
+    """The artefact folder cannot be written: read-only, full, or held by another run."""
+
+
+class MissingExtra(UserError):
+    """An optional engine is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this option needs the package '{package}', which is not installed.\n"
+                         f"Install it with: pip install 'halonerf[{extra}]'")

@@ -1,0 +1,86 @@
+"""The contracts between the rooms. Every implementation passes its room's test in `tests/contracts/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, View
+
+
+@runtime_checkable
+class SceneSource(Protocol):
+    """Where a scene's photos come from: a folder, a finished reconstruction, a procedural landmark."""
+
+    name: str  # the folder of its artefacts
+
+    def identity(self) -> str:
+        """Digest of the data behind the source: changes when, and only when, the data do."""
+
+    def collect(self, folder: Path) -> None:
+        """Write the collection into an empty `folder` (`halonerf.data.collection` names the files)."""
+
+
+@runtime_checkable
+class LabelDistiller(Protocol):
+    """From noisy metadata to what the photo shows."""
+
+    def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
+        """At least one label a record, in the records' order; "" where the record does not say."""
+
+
+@runtime_checkable
+class CorrespondenceMiner(Protocol):
+    """Finds the same points in two photos."""
+
+    def match(self, image0: Tensor, image1: Tensor) -> Matches:
+        """image0, image1: [3, H, W] in [0, 1], of any two sizes. Points in pixels of each photo."""
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Says where in a photo a text is. The slow half knows no text, so a new word costs one light `decode`."""
+
+    def encode(self, images: Tensor, names: Sequence[str] | None = None) -> Any:
+        """images: [B, 3, H, W] in [0, 1]. names: the photos' names, for segmenters that look masks up.
+
+        What comes back is whatever `decode` needs: a mapping of tensors whose first axis is the photo, so that it
+        can be stored and sliced.
+        """
+
+    def decode(self, encoded: Any, prompts: Sequence[str]) -> Tensor:
+        """Logits, [B, P, h, w], at the segmenter's own resolution over the whole photo. NaN says "unknown"."""
+
+
+@runtime_checkable
+class RadianceField(Protocol):
+    """Colour and density in space. An element is a Gaussian, or a voxel of a NeRF's support."""
+
+    @property
+    def elements(self) -> int:
+        """Number of elements, E."""
+
+    def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
+        """appearance: [A], a photo's code. channels: [E, P] per element, composited beside the colour."""
+
+    def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The adjoint of `render`'s channels: maps [H, W, P], weight [H, W] -> (sum w p [E, P], sum w [E])."""
+
+
+@runtime_checkable
+class SemanticHead(Protocol):
+    """Turns 2D probabilities in many photos into one probability an element and concept."""
+
+    def fit(
+        self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
+    ) -> None:
+        """maps: [H, W, P] in [0, 1] a view; weights: [H, W, P], zero where a view says nothing."""
+
+    def channels(self) -> Tensor:
+        """Probabilities, [E, P]. Where no photo said anything: 0 with confidence 0."""
+
+    def confidence(self) -> Tensor:
+        """How much the photos said, [E, P], non-negative, in units of fully opaque pixels."""

@@ -1,0 +1,61 @@
+"""What every stage is: a Lightning module that reads finished folders and fills one of its own.
+
+A stage that learns implements `training_step` and is fitted; its Lightning checkpoints make it resumable. A stage
+that does not learn lists its work as `items`, does one in each `predict_step`, and says which are `done` already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lightning import LightningDataModule, LightningModule
+
+from halonerf.data.datamodule import WorkData
+
+
+class Stage(LightningModule):
+    """One word of the road.
+
+    The constructor takes only options (it is called to print a plan, too); files are opened and components built in
+    `prepare`, once `bind` has said where things are.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1  # raise it when the same options give another output
+    needs: ClassVar[tuple[str, ...]] = ()  # the stages whose folders it reads
+    learns: ClassVar[bool] = False
+
+    folder: Path
+    inputs: dict[str, Path]
+    seed: int
+
+    def bind(self, folder: Path, inputs: dict[str, Path], seed: int) -> None:
+        """folder: where to write. inputs: the finished folder of every stage in `needs`."""
+        self.folder, self.inputs, self.seed = folder, inputs, seed
+
+    def prepare(self) -> None:
+        """Open the inputs and build the components. Called once, before `items` or `datamodule`."""
+
+    def items(self) -> Sequence[Any]:
+        """The work of a stage that does not learn, one entry a `predict_step`; the same list on every run."""
+        raise AssertionError(f"{type(self).__name__} must define items()")
+
+    def done(self, item: Any) -> bool:
+        """Whether an earlier, killed run finished this item. Its file must have been written atomically."""
+        return False
+
+    def predict_step(self, item: Any, index: int) -> None:
+        raise AssertionError(f"{type(self).__name__} must define predict_step()")
+
+    def datamodule(self) -> LightningDataModule:
+        """What the trainer feeds the stage."""
+        return WorkData([item for item in self.items() if not self.done(item)])
+
+    def finish(self) -> None:
+        """Write what remains to be written, once all work is done."""
+
+    def summary(self) -> dict[str, Any]:
+        """A few figures for the manifest and the report. JSON types only."""
+        return {}
