@@ -1,0 +1,3 @@
+"""HaloNeRF: type a word, see where it is on the building."""
+
+__version__ = "0.1.0"

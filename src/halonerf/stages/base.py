@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from lightning import LightningDataModule, LightningModule
 
 from halonerf.data.datamodule import WorkData
@@ -26,10 +27,16 @@ class Stage(LightningModule):
     version: ClassVar[int] = 1  # raise it when the same options give another output
     needs: ClassVar[tuple[str, ...]] = ()  # the stages whose folders it reads
     learns: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False  # whether `seed` changes its output; a stage that learns is seeded
 
     folder: Path
     inputs: dict[str, Path]
     seed: int
+    max_epochs: int = 1  # of a stage that learns; a checkpoint is written after each
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.seeded = cls.seeded or cls.learns
 
     def bind(self, folder: Path, inputs: dict[str, Path], seed: int) -> None:
         """folder: where to write. inputs: the finished folder of every stage in `needs`."""
@@ -55,6 +62,10 @@ class Stage(LightningModule):
 
     def finish(self) -> None:
         """Write what remains to be written, once all work is done."""
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Pictures for the loggers, uint8 [H, W, 3], by name: after each epoch of a fit, and once at the end."""
+        return {}
 
     def summary(self) -> dict[str, Any]:
         """A few figures for the manifest and the report. JSON types only."""

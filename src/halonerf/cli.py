@@ -1,0 +1,147 @@
+"""The command line: compose the config, plan, and run what is not there yet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+
+from halonerf.artifacts import ArtifactStore, storage_errors
+from halonerf.errors import BadInput, UserError
+from halonerf.stages.build import build, locate
+from halonerf.stages.plan import Step, describe, make_plan
+from halonerf.stages.run import run_step
+
+log = logging.getLogger("halonerf")
+
+
+def config_root() -> Path:
+    """The folder that holds `conf/` and `experiments/`: the installed package, or the checkout it runs from."""
+    package = Path(__file__).parent
+    return package if (package / "conf").is_dir() else package.parents[1]
+
+
+OmegaConf.register_new_resolver("halonerf_root", lambda: str(config_root()), replace=True)
+
+
+@hydra.main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")
+def _task(config: DictConfig) -> None:
+    try:
+        print(run(config), flush=True)
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # the sweep reports it with the job's number
+        print(f"halonerf: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("halonerf: stopped. The same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+
+
+def main() -> None:
+    """Entry point of `halonerf`."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "0")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    _task()
+
+
+def run(config: DictConfig) -> Path | str:
+    """Do what `config` says: the artefact folder of its stage, or the plan as text where only that is asked for.
+
+    Raises: UserError.
+    """
+    stages, scene = resolve_stages(config)
+    store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
+    plan = make_plan(config.stage, stages, scene, config.seed, store)
+    table = describe(plan, scene, store)
+    if config.plan:
+        return f"{table}\n{store.folder(scene, plan[-1].stage, plan[-1].key)}"
+    print(f"scene {scene}\n{table}", file=sys.stderr)
+    for step in plan:
+        if not step.cached:
+            log.info("%s %s", step.stage, step.key)
+            run_step(step, scene, config.seed, store, _plain(config.trainer), _loggers(config, step))
+    folder = store.folder(scene, plan[-1].stage, plan[-1].key)
+    if config.publish:
+        publish(folder, Path(config.publish).expanduser().absolute())
+    return folder
+
+
+def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
+    """Resolved config of every stage the goal needs, by name, and the name of the folder for their output.
+
+    Raises: BadInput for a missing or unknown stage, or for an option that must be given and is not.
+    """
+    goal = config.stage
+    if goal not in config.road:
+        got = "none" if goal is None else f"'{goal}'"
+        raise BadInput(
+            f"expected stage=NAME, got {got}.\nStages: {', '.join(config.road)}\n"
+            "See what a stage would do with: halonerf stage=report plan=true"
+        )
+    stages: dict[str, dict[str, Any]] = {}
+    waiting = [goal]
+    while waiting:
+        name = waiting.pop()
+        if name not in stages:
+            stages[name] = _resolved(config, name)
+            waiting += locate(stages[name]["_target_"]).needs
+    return stages, build(stages["collect"]["source"]).name if "collect" in stages else goal
+
+
+def publish(folder: Path, target: Path) -> None:
+    """Copy the files of an artefact to `target`, each whole or not at all; other files there are left alone."""
+    with storage_errors(target):
+        for source in sorted(p for p in folder.rglob("*") if p.is_file()):
+            copy = target / source.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            temporary = copy.with_name(f".{copy.name}.new")
+            shutil.copyfile(source, temporary)
+            temporary.replace(copy)
+
+
+def _resolved(config: DictConfig, name: str) -> dict[str, Any]:
+    missing = sorted(OmegaConf.missing_keys(config))
+    try:
+        return _plain(config[name])
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        raise BadInput(
+            f"stage '{name}' needs options that were not given; these have no value: {', '.join(missing)}.\n"
+            f"Give them as KEY=VALUE, for example: halonerf stage={config.stage} {missing[0]}=..."
+        ) from error
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Resolved and turned into plain mappings; an option without a value is an error."""
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _loggers(config: DictConfig, step: Step) -> Callable[[Path], list[Logger]]:
+    def make(folder: Path) -> list[Logger]:
+        if not config.logger:
+            return []
+        logger = build(_plain(config.logger), save_dir=str(folder / "logs"))
+        logger.log_hyperparams({"stage": step.stage, "fingerprint": step.key, "config": dict(step.config)})
+        return [logger]
+
+    return make
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The plan: which stages a goal needs, in order, with the fingerprint of each and whether it is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from halonerf.artifacts import ArtifactStore, files_digest, fingerprint
+from halonerf.errors import BadInput
+from halonerf.stages.base import Stage
+from halonerf.stages.build import build, locate
+
+# Options that change where or how fast the work is done, never what comes out.
+RUNTIME_OPTIONS = frozenset({"workers", "threads", "device"})
+# Options that may name a file or a folder: its contents count, not its place.
+DATA_OPTIONS = frozenset({"path", "masks", "metadata", "weights", "vocabulary"})
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of a plan."""
+
+    stage: str
+    config: Mapping[str, Any] = field(repr=False)
+    key: str  # its fingerprint
+    inputs: Mapping[str, str]  # fingerprint of each stage that it reads
+    cached: bool
+
+    @property
+    def kind(self) -> type[Stage]:
+        return locate(self.config["_target_"])
+
+
+def make_plan(
+    goal: str, stages: Mapping[str, Mapping[str, Any]], scene: str, seed: int, store: ArtifactStore
+) -> list[Step]:
+    """Every stage that `goal` reads, directly or not, each after those it reads; `goal` comes last.
+
+    Args:
+        stages: resolved config of every stage, by name.
+        seed: enters the fingerprints of the stages that use chance (`Stage.seeded`) and of what follows them.
+
+    Raises: BadInput for an unknown stage.
+    """
+    steps: dict[str, Step] = {}
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        if name in steps:
+            return
+        if name in trail:
+            raise BadInput(f"stages read each other in a circle: {' -> '.join((*trail, name))}")
+        if name not in stages:
+            raise BadInput(f"expected a stage, got '{name}'.\nStages: {', '.join(sorted(stages))}")
+        config = stages[name]
+        kind: type[Stage] = locate(config["_target_"])
+        for need in kind.needs:
+            visit(need, (*trail, name))
+        inputs = {need: steps[need].key for need in kind.needs}
+        key = fingerprint(
+            {
+                "stage": name,
+                "version": kind.version,
+                "config": identity_of(config),
+                "seed": seed if kind.seeded else None,
+                "inputs": inputs,
+            }
+        )
+        steps[name] = Step(name, config, key, inputs, store.has(scene, name, key))
+
+    visit(goal, ())
+    return list(steps.values())
+
+
+def identity_of(value: Any, option: str = "") -> Any:
+    """`value` as it enters a fingerprint: runtime options left out, data replaced by the digest of its contents."""
+    if isinstance(value, Mapping):
+        if "_target_" in value and hasattr(locate(value["_target_"]), "identity"):
+            return {"_target_": value["_target_"], "identity": build(value).identity()}
+        return {key: identity_of(entry, key) for key, entry in value.items() if key not in RUNTIME_OPTIONS}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [identity_of(entry) for entry in value]
+    if isinstance(value, str) and option in DATA_OPTIONS and Path(value).expanduser().exists():
+        path = Path(value).expanduser()
+        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+        return {"contents": files_digest(path if path.is_dir() else path.parent, files)}
+    return value
+
+
+def describe(plan: Sequence[Step], scene: str, store: ArtifactStore) -> str:
+    """The plan as a table for people: stage, fingerprint, cached or to do."""
+    lines = [f"{'stage':<16} {'fingerprint':<16} state"]
+    for step in plan:
+        partial = store.folder(scene, step.stage, step.key).with_name(f"{step.key}.partial")
+        state = "cached" if step.cached else "to resume" if partial.is_dir() else "to do"
+        lines.append(f"{step.stage:<16} {step.key:<16} {state}")
+    return "\n".join(lines)

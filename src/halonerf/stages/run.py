@@ -1,0 +1,160 @@
+"""Runs one stage with Lightning and leaves a whole folder, or one that the next run goes on from."""
+
+from __future__ import annotations
+
+import functools
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+
+from halonerf import __version__
+from halonerf.artifacts import MANIFEST, ArtifactStore, storage_errors, write_json
+from halonerf.stages.base import Stage
+from halonerf.stages.build import build
+from halonerf.stages.plan import Step
+
+LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap", "numba", "numpy", "mitsuba")
+
+
+def run_step(
+    step: Step,
+    scene: str,
+    seed: int,
+    store: ArtifactStore,
+    trainer: Mapping[str, Any],
+    make_logger: Callable[[Path], list[Logger]],
+) -> Path:
+    """Make the output of `step` unless it is there, and give its folder.
+
+    Args:
+        trainer: arguments of `lightning.Trainer` that choose the hardware.
+        make_logger: loggers that write below the folder they are given.
+
+    Raises: StorageError, and whatever the stage raises; what is finished by then is kept for the next run.
+    """
+    final = store.folder(scene, step.stage, step.key)
+    with store.create(scene, step.stage, step.key) as folder:
+        if folder is None:
+            return final
+        started, resumed = time.time(), any(folder.iterdir())
+        seed = seed if step.kind.seeded else 0
+        inputs = {need: store.folder(scene, need, key) for need, key in step.inputs.items()}
+        stage: Stage = build(step.config, nested=False)
+        stage.bind(folder, inputs, seed)
+        lightning.seed_everything(seed, verbose=False)
+        with storage_errors(store.root):
+            stage.prepare()
+            _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
+            stage.finish()
+            write_json(
+                folder / MANIFEST,
+                {
+                    "stage": step.stage,
+                    "scene": scene,
+                    "fingerprint": step.key,
+                    "version": stage.version,
+                    "config": step.config,
+                    "seed": seed,
+                    "inputs": dict(step.inputs),
+                    "code": code_version(),
+                    "libraries": library_versions(),
+                    "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+                    "wall_s": round(time.time() - started, 2),
+                    "resumed": resumed,
+                    "peak_memory_mb": _peak_memory_mb(),
+                    "summary": stage.summary(),
+                },
+            )
+    return final
+
+
+def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[Logger]) -> None:
+    callbacks: list[Callback] = [RichProgressBar(console_kwargs={"stderr": True})]
+    common: dict[str, Any] = {
+        **options,
+        "default_root_dir": folder,
+        "callbacks": callbacks,
+        "enable_model_summary": False,
+        "inference_mode": False,  # a stage may optimise something small while it predicts
+    }
+    data = stage.datamodule()
+    if not stage.learns:
+        if len(data.predict_dataloader()):
+            trainer = lightning.Trainer(**common, logger=False, enable_checkpointing=False)
+            trainer.predict(stage, datamodule=data, return_predictions=False)
+        return
+    checkpoints = folder / "checkpoints"
+    callbacks += [
+        ModelCheckpoint(dirpath=checkpoints, save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+        LogPictures(),
+    ]
+    last = checkpoints / "last.ckpt"
+    trainer = lightning.Trainer(**common, logger=loggers, max_epochs=stage.max_epochs, num_sanity_val_steps=0)
+    trainer.fit(stage, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    for logger in loggers:
+        logger.finalize("success")
+        finish = getattr(logger.experiment, "finish", None)
+        if callable(finish):  # one run a stage, for loggers that keep a run open
+            finish()
+
+
+class LogPictures(Callback):
+    """Gives a stage's pictures to every logger that can show them."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        shown = [logger for logger in trainer.loggers if picture_sink(logger)]
+        if not shown:
+            return
+        assert isinstance(pl_module, Stage)
+        for name, picture in pl_module.pictures().items():
+            for logger in shown:
+                sink = picture_sink(logger)
+                assert sink is not None
+                sink(f"{pl_module.name}/{name}", picture, trainer.global_step)
+
+
+def picture_sink(logger: Logger) -> Callable[[str, np.ndarray, int], None] | None:
+    """How `logger` takes a picture [H, W, 3] uint8 under a name and a step, or None where it takes none."""
+    if hasattr(logger, "log_image"):  # W&B
+        return lambda name, picture, step: logger.log_image(key=name, images=[picture], step=step)
+    if hasattr(logger.experiment, "add_image"):  # TensorBoard
+        return functools.partial(logger.experiment.add_image, dataformats="HWC")
+    return None
+
+
+@functools.cache
+def code_version() -> str:
+    """The package's version, with the commit where the package runs from a checkout."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return __version__
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__}+{commit.stdout.strip()}"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape results."""
+    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in LIBRARIES}}
+
+
+def _peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB; of the accelerator besides where one is used."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+    return round(peak + device, 1)
