@@ -152,4 +152,4 @@ class ArtifactStore:
 def safe_name(name: str) -> str:
     """`name` as one folder name: letters, digits, dots, dashes and underscores."""
     cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.UNICODE).strip("._")
-    return cleaned[:80] or "scene"
+    return cleaned[:60] or "scene"

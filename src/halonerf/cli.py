@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,6 @@ def _task(config: DictConfig) -> None:
 def main() -> None:
     """Entry point of `halonerf`."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "0")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     _task()
@@ -136,7 +134,9 @@ def _loggers(config: DictConfig, step: Step) -> Callable[[Path], list[Logger]]:
     def make(folder: Path) -> list[Logger]:
         if not config.logger:
             return []
-        logger = build(_plain(config.logger), save_dir=str(folder / "logs"))
+        logs = folder / "logs"
+        earlier = len(list(logs.iterdir())) if logs.is_dir() else 0  # a resumed fit keeps its first log
+        logger = build(_plain(config.logger), save_dir=str(logs / f"run{earlier}"))
         logger.log_hyperparams({"stage": step.stage, "fingerprint": step.key, "config": dict(step.config)})
         return [logger]
 

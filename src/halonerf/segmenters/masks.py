@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from halonerf.errors import BadInput
 
@@ -100,7 +100,7 @@ class Masks:
                 f"mask {path} is {drawing.shape[1]}x{drawing.shape[0]} px, but its photo '{name}' is "
                 f"{width}x{height} px: another shape.\nDraw it on the upright photo, at any resolution."
             )
-        return F.interpolate(torch.from_numpy(drawing)[None, None], size=(height, width), mode="area")[0, 0].numpy()
+        return interpolate(torch.from_numpy(drawing)[None, None], size=(height, width), mode="area")[0, 0].numpy()
 
 
 def _masks_below(folder: Path) -> dict[str, Path]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 
 def fit_short_side(images: Tensor, side: int) -> Tensor:
@@ -21,7 +21,7 @@ def fit_short_side(images: Tensor, side: int) -> Tensor:
     size = (max(side, round(height * scale)), max(side, round(width * scale)))
     if size == (height, width):
         return images
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def window_starts(length: int, side: int, stride: float) -> list[int]:

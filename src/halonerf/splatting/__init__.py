@@ -1,0 +1,1 @@
+"""Gaussian splatting: one differentiable function, `halonerf.splatting.rasterise.rasterise`, with several engines."""

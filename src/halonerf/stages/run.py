@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -53,7 +54,9 @@ def run_step(
         stage: Stage = build(step.config, nested=False)
         stage.bind(folder, inputs, seed)
         lightning.seed_everything(seed, verbose=False)
-        with storage_errors(store.root):
+        with storage_errors(store.root), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="predict returned None")  # stages write files instead
             stage.prepare()
             _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
             stage.finish()

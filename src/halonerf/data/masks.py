@@ -1,0 +1,164 @@
+"""People's masks: `<root>/<concept>/<image_id without its ending>.png`, drawn on the upright original photo.
+
+Read here: a folder of concepts, each a folder of pictures (nested as the photos are; the photo's own ending may be
+kept, `front.jpg.png`). White, or opaque where the picture has an alpha channel, is the concept. Other files between
+them (a README, a `.DS_Store`) are no masks and do no harm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from halonerf.errors import BadInput
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+ASPECT_TOLERANCE = 0.02  # relative; a mask scaled to whole pixels from a photo of 100 px is off by at most 1 %
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """The masks under `root`, found once when it is opened with `MaskFolder.open`."""
+
+    root: Path
+    files: dict[str, dict[str, Path]] = field(repr=False)  # concept -> key of the photo -> file
+
+    @classmethod
+    def open(cls, root: str | Path) -> MaskFolder:
+        """List the masks under `root`.
+
+        Raises: BadInput where the folder is missing or no concept's folder in it holds a picture.
+        """
+        root = Path(root).expanduser()
+        if not root.is_dir():
+            raise BadInput(
+                f"expected a folder of masks, <concept>/<photo>.png, at {root}, which "
+                f"{'is a file' if root.exists() else 'does not exist'}.\n"
+                "Name the folder that holds one folder a concept."
+            )
+        files = {}
+        for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+            found = {
+                path.relative_to(folder).with_suffix("").as_posix(): path
+                for path in sorted(folder.rglob("*"))
+                if path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
+            }
+            if found:
+                files[folder.name] = found
+        if not files:
+            loose = sum(path.suffix.lower() in ENDINGS for path in root.iterdir())
+            came = f"{loose} pictures directly in it" if loose else "no picture one level down"
+            raise BadInput(
+                f"expected folders named by concept with masks in them, as {root}/window/<photo>.png, got {came}.\n"
+                "Move each concept's masks into a folder of the concept's name."
+            )
+        return cls(root, files)
+
+    @property
+    def concepts(self) -> list[str]:
+        """Names of the folders that hold a mask, sorted."""
+        return list(self.files)
+
+    def find(self, concept: str, image_id: str) -> Path | None:
+        """The mask of `concept` in that photo, if there is one."""
+        masks = self.files.get(concept, {})
+        return next((masks[key] for key in _keys(image_id) if key in masks), None)
+
+    def photos(self, concept: str, image_ids: Iterable[str]) -> list[str]:
+        """Those of `image_ids` that have a mask of `concept`, in their order."""
+        return [image_id for image_id in image_ids if self.find(concept, image_id) is not None]
+
+    def strays(self, image_ids: Sequence[str]) -> list[str]:
+        """Masks that belong to none of these photos, as `<concept>/<file>`, sorted."""
+        wanted = {key for image_id in image_ids for key in _keys(image_id)}
+        return sorted(
+            path.relative_to(self.root).as_posix()
+            for masks in self.files.values()
+            for key, path in masks.items()
+            if key not in wanted
+        )
+
+    def read(self, concept: str, image_id: str, photo_size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+        """One mask, [h, w], at the size it was drawn.
+
+        Args:
+            photo_size: (width, height) of the upright photo; the mask must have its aspect, at any resolution.
+
+        Raises: BadInput where there is no such mask, it is no picture, or its aspect is not the photo's.
+        """
+        path = self.find(concept, image_id)
+        if path is None:
+            raise BadInput(f"expected a mask of '{concept}' for photo '{image_id}' in {self.root}, found none.")
+        return read_mask(path, photo_size)
+
+
+def read_mask(path: Path, photo_size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+    """The mask in a picture file, [h, w]: grey value, or opacity where there is any transparency, of at least half.
+
+    Raises: BadInput where the file is no picture, or its aspect is not that of `photo_size`, (width, height).
+    """
+    try:
+        with Image.open(path) as picture:
+            if "A" in picture.getbands() or "transparency" in picture.info:
+                rgba = np.asarray(picture.convert("RGBA"))
+                alpha = rgba[..., 3]
+                grey = np.asarray(picture.convert("RGBA").convert("L"))
+                # An alpha channel that is opaque everywhere says nothing; the grey value under transparency neither.
+                grey = grey if alpha.min() == 255 else np.where(alpha >= 128, _inked(grey, alpha), 0)
+            else:
+                grey = np.asarray(picture.convert("L"))
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise BadInput(f"expected a picture with a mask at {path}, but it cannot be read: {error}.") from error
+    if photo_size is not None:
+        height, width = grey.shape
+        if abs(width * photo_size[1] / (height * photo_size[0]) - 1.0) > ASPECT_TOLERANCE:
+            raise BadInput(
+                f"expected a mask drawn on the upright photo of {photo_size[0]} x {photo_size[1]} px (any size of that "
+                f"aspect), got {width} x {height} px in {path}.\nExport the mask again, turned as the photo is shown."
+            )
+    return grey >= 128
+
+
+def concept_key(name: str) -> str:
+    """What two spellings of one concept share: case, spaces, underscores and English plurals set aside."""
+    words = re.sub(r"[\s_\-]+", " ", name).strip().casefold().split(" ")
+    return " ".join([*words[:-1], _singular(words[-1])])
+
+
+def match_concepts(wanted: Sequence[str], present: Sequence[str]) -> dict[str, int]:
+    """Index in `present` of each concept of `wanted` that is there: same spelling first, then the same key."""
+    exact = {name: index for index, name in reversed(list(enumerate(present)))}
+    loose = {concept_key(name): index for index, name in reversed(list(enumerate(present)))}
+    found = {name: exact.get(name, loose.get(concept_key(name))) for name in wanted}
+    return {name: index for name, index in found.items() if index is not None}
+
+
+def _singular(word: str) -> str:
+    """The singular of a regular English plural; other words unchanged."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 4 and re.search(r"(s|x|z|ch|sh)es$", word):
+        return word[:-2]
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+def _keys(image_id: str) -> tuple[str, str]:
+    """The names a photo's mask may have, without the mask's own ending."""
+    path = PurePosixPath(image_id)
+    return path.with_suffix("").as_posix(), path.as_posix()
+
+
+def _inked(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey values of a partly transparent picture; where all that is opaque has one tone, opacity is the mask."""
+    opaque = grey[alpha >= 128]
+    if opaque.size and int(opaque.max()) - int(opaque.min()) < 128:
+        return np.full_like(grey, 255)
+    return grey

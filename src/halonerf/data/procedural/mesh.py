@@ -1,0 +1,188 @@
+"""Triangles with a material and the concepts they belong to. Metres; x right, y away from the front, z up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+UP = np.array([0.0, 0.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A vertical plane to build on: a along `right`, b up, c outward along `normal`, from `origin`."""
+
+    origin: Array
+    right: Array
+    normal: Array
+
+    @classmethod
+    def facing(cls, origin: ArrayLike, degrees: float) -> Frame:
+        """A plane whose normal is -y (towards the square) turned by `degrees` about the vertical, seen from above."""
+        angle = np.radians(degrees)
+        right = np.array([np.cos(angle), np.sin(angle), 0.0])
+        return cls(np.asarray(origin, float), right, np.array([np.sin(angle), -np.cos(angle), 0.0]))
+
+    def world(self, points: ArrayLike) -> Array:
+        """Local (a, b, c), [..., 3], to world."""
+        p = np.asarray(points, float)
+        return self.origin + p[..., :1] * self.right + p[..., 1:2] * UP + p[..., 2:] * self.normal
+
+    def moved(self, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> Frame:
+        """The same plane with its origin at local (a, b, c)."""
+        return Frame(self.world([a, b, c]), self.right, self.normal)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One instance of a concept: its name, the triangles' bounding box (world), and the way it faces, if any."""
+
+    name: str
+    low: Array
+    high: Array
+    normal: Array | None
+
+    @property
+    def corners(self) -> Array:
+        """Of the bounding box, [8, 3]."""
+        grid = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), -1).reshape(8, 3)
+        return np.where(grid == 0, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Triangles of one material and one set of concepts.
+
+    vertices, normals: [T, 3, 3], world. uv: [T, 3, 2], metres of texture. colours: [T, 3] linear, or None.
+    """
+
+    material: str
+    concepts: frozenset[str]
+    vertices: Array
+    normals: Array
+    uv: Array
+    colours: Array | None = None
+
+
+class Shell:
+    """Collects triangles. Inside `with shell.part("portal"):` what is added belongs to a portal."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self._chunks: list[Surface] = []
+        self._concepts: list[str] = []
+
+    @contextmanager
+    def part(self, name: str, *also: str, normal: Array | None = None) -> Iterator[None]:
+        """Everything added inside is one instance of `name` and belongs to the concepts `also` too."""
+        start, depth = len(self._chunks), len(self._concepts)
+        self._concepts += [name, *also]
+        yield
+        del self._concepts[depth:]
+        points = np.concatenate([chunk.vertices.reshape(-1, 3) for chunk in self._chunks[start:]])
+        self.parts.append(Part(name, points.min(0), points.max(0), normal))
+
+    def add(
+        self,
+        triangles: ArrayLike,
+        material: str,
+        normals: Array | None = None,
+        uv: Array | None = None,
+        colour: Sequence[float] | None = None,
+    ) -> None:
+        """triangles: [T, 3, 3] world. normals [T, 3, 3]: of the faces unless given. uv: laid on by `unfold` unless given."""
+        t = np.asarray(triangles, float)
+        cross = np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0])
+        area = np.linalg.norm(cross, axis=1)
+        keep = area > 1e-9
+        t, face = t[keep], (cross / np.maximum(area, 1e-12)[:, None])[keep]
+        if normals is None:
+            corner = np.repeat(face[:, None], 3, axis=1)
+        else:
+            corner = normals[keep]
+            corner = corner * np.where((corner * face[:, None]).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+        mapping = unfold(t, face) if uv is None else uv[keep]
+        tint = None if colour is None else np.tile(np.asarray(colour, float), (len(t), 1))
+        self._chunks.append(Surface(material, frozenset(self._concepts), t, corner, mapping, tint))
+
+    def surfaces(self) -> list[Surface]:
+        """Everything added, merged by material and concepts, in a fixed order."""
+        groups: dict[tuple[str, tuple[str, ...]], list[Surface]] = {}
+        for chunk in self._chunks:
+            groups.setdefault((chunk.material, tuple(sorted(chunk.concepts))), []).append(chunk)
+        return [
+            Surface(
+                material,
+                frozenset(concepts),
+                *(np.concatenate([getattr(c, name) for c in chunks]) for name in ("vertices", "normals", "uv")),
+                None if chunks[0].colours is None else np.concatenate([c.colours for c in chunks]),
+            )
+            for (material, concepts), chunks in sorted(groups.items())
+        ]
+
+    def strip(self, first: ArrayLike, second: ArrayLike, material: str, colour: Sequence[float] | None = None) -> None:
+        """Quadrilaterals between two polylines of equal length, [N, 3] world each."""
+        p, q = np.asarray(first, float), np.asarray(second, float)
+        lower = np.stack([p[:-1], p[1:], q[1:]], axis=1)
+        upper = np.stack([p[:-1], q[1:], q[:-1]], axis=1)
+        self.add(np.concatenate([lower, upper]), material, colour=colour)
+
+    def box(self, frame: Frame, a: Sequence[float], b: Sequence[float], c: Sequence[float], material: str,
+            colour: Sequence[float] | None = None) -> None:  # fmt: skip
+        """A block spanning a[0]..a[1], b[0]..b[1], c[0]..c[1] of the frame."""
+        self.hexahedron(frame, [(a[0], a[1], c[0], c[1], b[0]), (a[0], a[1], c[0], c[1], b[1])], material, colour)
+
+    def hexahedron(self, frame: Frame, floors: Sequence[tuple[float, float, float, float, float]], material: str,
+                   colour: Sequence[float] | None = None) -> None:  # fmt: skip
+        """Rectangles (a0, a1, c0, c1) at heights b, joined from floor to floor and closed at both ends."""
+        loops = [
+            frame.world([(a0, b, c0), (a1, b, c0), (a1, b, c1), (a0, b, c1), (a0, b, c0)])
+            for a0, a1, c0, c1, b in floors
+        ]
+        for below, above in zip(loops, loops[1:], strict=False):
+            self.strip(below, above, material, colour)
+        for loop in (loops[0], loops[-1]):
+            self.strip(loop[[0, 1]], loop[[3, 2]], material, colour)
+
+    def lathe(self, centre: ArrayLike, profile: ArrayLike, material: str, segments: int = 24, smooth: bool = True,
+              turn: float = 0.0, span: tuple[float, float] = (0.0, 360.0),
+              colour: Sequence[float] | None = None) -> None:  # fmt: skip
+        """Turn `profile`, [N, 2] (radius, height above `centre`), about the vertical; u runs along the girth."""
+        radius, height = np.asarray(profile, float).T
+        angle = np.radians(np.linspace(span[0], span[1], segments + 1) + turn)
+        direction = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
+        points = np.asarray(centre, float) + radius[:, None, None] * direction + height[:, None, None] * UP
+        slope = np.gradient(np.stack([radius, height], 1), axis=0)
+        normal = slope[:, 1, None, None] * direction - slope[:, 0, None, None] * UP
+        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+        along = np.concatenate([[0.0], np.hypot(np.diff(radius), np.diff(height)).cumsum()])
+        girth = (angle - angle[0]) * radius.max()
+        uv = np.stack(np.broadcast_arrays(girth[None] + centre[0] * 1.37, along[:, None] + centre[2]), -1)  # type: ignore[index]
+
+        def corners(grid: Array) -> Array:
+            p, q, r, s = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]
+            both = np.concatenate([np.stack([p, q, r], 2), np.stack([p, r, s], 2)])
+            return both.reshape(-1, 3, grid.shape[-1])
+
+        self.add(corners(points), material, corners(normal) if smooth else None, corners(uv), colour)
+
+
+def unfold(triangles: Array, normals: Array) -> Array:
+    """Texture coordinates [T, 3, 2] in metres: walls run on along their horizontal, floors lie in (x, y).
+
+    Walls that face other ways read other places of the texture, so that no two sides of a building look the same.
+    """
+    horizontal = np.stack([-normals[:, 1], normals[:, 0], np.zeros(len(normals))], axis=1)
+    length = np.linalg.norm(horizontal, axis=1, keepdims=True)
+    level = length[:, 0] < 0.3
+    horizontal = np.where(level[:, None], [1.0, 0.0, 0.0], horizontal / np.maximum(length, 1e-9))
+    azimuth = np.round(np.arctan2(normals[:, 1], normals[:, 0]) / (np.pi / 8))
+    shift = np.where(level, 0.0, azimuth * 17.3)
+    u = np.einsum("tij,tj->ti", triangles, horizontal) + shift[:, None]
+    v = np.where(level[:, None], triangles[..., 1], triangles[..., 2])
+    return np.stack([u, v], axis=-1)

@@ -1,0 +1,127 @@
+"""One photo from disk, the way people hold it: upright, 8-bit RGB, with the focal length that its EXIF states."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MIN_SIDE = 64  # px; smaller photos carry too few features to be placed and no detail worth rendering
+
+_ORIENTATION, _EXIF_BLOCK, _MAKE, _MODEL = 0x0112, 0x8769, 0x010F, 0x0110
+_FOCAL_MM, _FOCAL_35, _PLANE_RESOLUTION, _PLANE_UNIT, _STORED_WIDTH = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002
+_MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # EXIF 2.3, FocalPlaneResolutionUnit
+_DIAGONAL_35MM = math.hypot(36.0, 24.0)
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What one look at a photo says. `problem` is empty for a usable one; then the rest is filled in."""
+
+    image_id: str
+    problem: str = ""
+    width: int = 0  # px, upright
+    height: int = 0
+    focal: float | None = None  # px of the upright photo; None where EXIF does not say
+    camera: str = ""  # same text = same camera at the same zoom; "" where EXIF does not say
+    content: str = ""  # digest of the file
+    pixels: str = ""  # digest of the upright pixels
+
+
+def read_photo(path: Path, upright: bool = True) -> np.ndarray:
+    """RGB pixels, uint8 [H, W, 3]; `upright` applies the EXIF orientation. The file is never changed.
+
+    Raises: OSError, ValueError or SyntaxError where Pillow cannot decode the whole photo.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            image.load()
+            turned = ImageOps.exif_transpose(image) if upright else image
+            if turned.mode.startswith("I;16") or turned.mode == "I":
+                grey = np.asarray(turned, dtype=np.float64) / 257.0
+                return np.repeat(np.clip(grey + 0.5, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
+            return np.array(turned.convert("RGB"))
+
+
+def inspect_photo(folder: Path, image_id: str, upright: bool = True) -> PhotoFacts:
+    """Decode a photo once and note what the reconstruction needs to know, or why it cannot be used."""
+    path = folder / image_id
+    try:
+        pixels = read_photo(path, upright)
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        exif, block = _exif(path)
+    except Image.DecompressionBombError:
+        return PhotoFacts(image_id, problem="too large to be decoded safely")
+    except FileNotFoundError:
+        return PhotoFacts(image_id, problem="missing")
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        return PhotoFacts(image_id, problem=f"unreadable: {str(error).splitlines()[0] if str(error) else 'damaged'}")
+    height, width = pixels.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        return PhotoFacts(image_id, problem=f"tiny: {width}x{height} px, at least {MIN_SIDE} a side are needed")
+    focal = focal_from_exif(block, width, height, turned=exif.get(_ORIENTATION, 1) in (5, 6, 7, 8))
+    maker = " ".join(str(exif.get(tag, "")).strip() for tag in (_MAKE, _MODEL)).strip()
+    return PhotoFacts(
+        image_id=image_id,
+        width=width,
+        height=height,
+        focal=focal,
+        camera=f"{maker}|{focal:.1f}|{width}x{height}" if maker and focal else "",
+        content=content,
+        pixels=hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).hexdigest(),
+    )
+
+
+def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool = False) -> float | None:
+    """Focal length in pixels of the upright photo, or None.
+
+    From the 35 mm equivalent by diagonals (CIPA DCG-001), else from the focal length and the sensor's pixels per
+    unit of length. A photo that was scaled after the exposure is corrected by its stored width.
+
+    Args:
+        block: the EXIF block's tags.
+        width, height: px, of the upright photo.
+        turned: whether the upright photo's sides are swapped against the stored ones.
+    """
+    equivalent = _number(block.get(_FOCAL_35))
+    focal: float | None = None
+    if equivalent:
+        focal = equivalent / _DIAGONAL_35MM * math.hypot(width, height)
+    else:
+        millimetres, resolution = _number(block.get(_FOCAL_MM)), _number(block.get(_PLANE_RESOLUTION))
+        unit = _MM_PER_UNIT.get(int(_number(block.get(_PLANE_UNIT)) or 2))
+        if millimetres and resolution and unit:
+            now = height if turned else width
+            then = _number(block.get(_STORED_WIDTH)) or now
+            focal = millimetres * resolution / unit * now / then
+    if focal is None or not 0.1 < focal / max(width, height) < 20.0:
+        return None  # absent, or not a lens: a telescope's or a typing error's number would mislead the mapper
+    return focal
+
+
+def shrink(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Area-resample uint8 [H, W] or [H, W, C] to `width` x `height`, in the gamma space it is stored in."""
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+
+
+def _exif(path: Path) -> tuple[dict[int, Any], dict[int, Any]]:
+    with Image.open(path) as image:
+        exif = image.getexif()
+        return dict(exif), dict(exif.get_ifd(_EXIF_BLOCK))
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None

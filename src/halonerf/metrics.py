@@ -1,0 +1,181 @@
+"""How well a map of probabilities, or a rendered photo, agrees with the truth. Pure functions on numpy arrays.
+
+Every function takes `known`, a bool array of the pixels that count; without it all do. Where a figure is not defined
+(no positive pixel for average precision, an empty union for IoU) the answer is NaN, and `mean_defined` leaves it out:
+a photo that cannot be scored is neither a success nor a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from halonerf.errors import BadInput
+
+Array = NDArray[np.generic]
+
+
+def average_precision(score: Array, truth: Array, known: Array | None = None) -> float:
+    """Area under the precision-recall steps, sum over thresholds n of (R_n - R_(n-1)) P_n.
+
+    Equal to scikit-learn's `average_precision_score`, pixels of equal score counted at one threshold. Unsigned
+    integers of 8 or 16 bits are counted into bins, which at photo sizes is some thirty times faster than sorting.
+
+    Args:
+        score: any shape, higher means more likely; a real or unsigned integer type.
+        truth: bool, same shape.
+    Returns: in (0, 1]; 1 where every pixel is positive; NaN where none is.
+    """
+    positives, total = ranked_counts(score, truth, known)
+    precision, recall = precision_recall(positives, total)
+    if not len(recall) or np.isnan(recall[-1]):
+        return float("nan")
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+def ranked_counts(score: Array, truth: Array, known: Array | None = None) -> tuple[Array, Array]:
+    """Positive pixels and all pixels at each distinct score, highest score first: two int64 arrays of one length."""
+    score, truth = _known(score, np.asarray(truth, bool), known)
+    if np.issubdtype(score.dtype, np.floating) and np.isnan(score).any():
+        raise BadInput("expected a score at every known pixel, got NaN; leave those pixels out with `known`.")
+    if score.dtype in (np.uint8, np.uint16):
+        levels = int(np.iinfo(score.dtype).max) + 1
+        total = np.bincount(score, minlength=levels)[::-1]
+        positives = np.bincount(score[truth], minlength=levels)[::-1]
+        seen = total > 0
+        return positives[seen], total[seen]
+    order = np.argsort(score, kind="stable")[::-1]
+    ranked, hits = score[order], truth[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(ranked) else np.empty(0, int)
+    total = np.diff(np.append(starts, len(ranked)))
+    positives = np.add.reduceat(hits.astype(np.int64), starts) if len(starts) else np.empty(0, np.int64)
+    return positives, total
+
+
+def precision_recall(positives: Array, total: Array) -> tuple[Array, Array]:
+    """Precision and recall at each threshold of `ranked_counts`; recall is NaN where nothing is positive."""
+    hits, chosen = np.cumsum(positives, dtype=np.float64), np.cumsum(total, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return hits / chosen, hits / (hits[-1] if len(hits) else np.nan)
+
+
+def soft_balanced_accuracy(probability: Array, truth: Array, known: Array | None = None) -> float:
+    """(mean p over the positives + mean 1 - p over the negatives) / 2, as in HaLo-NeRF; no threshold.
+
+    Returns: in [0, 1]; 0.5 for any constant map; NaN where positives or negatives are missing.
+    """
+    probability, truth = _known(np.asarray(probability, np.float64), np.asarray(truth, bool), known)
+    if truth.all() or not truth.any():
+        return float("nan")
+    return float((probability[truth].mean() + (1.0 - probability[~truth]).mean()) / 2.0)
+
+
+def iou(probability: Array, truth: Array, threshold: float = 0.5, known: Array | None = None) -> float:
+    """Intersection over union of `probability > threshold` and the truth; NaN where both are empty."""
+    both, either, _ = _overlap(probability, truth, threshold, known)
+    return both / either if either else float("nan")
+
+
+def dice(probability: Array, truth: Array, threshold: float = 0.5, known: Array | None = None) -> float:
+    """2 |A and B| / (|A| + |B|) of `probability > threshold` and the truth; NaN where both are empty."""
+    both, _, sizes = _overlap(probability, truth, threshold, known)
+    return 2.0 * both / sizes if sizes else float("nan")
+
+
+def psnr(image: Array, reference: Array, known: Array | None = None) -> float:
+    """Peak signal-to-noise ratio in dB of images in [0, 1]: -10 log10 of the mean squared error.
+
+    Args:
+        image, reference: [H, W] or [H, W, C].
+        known: [H, W].
+    Returns: infinity for equal images; NaN where no pixel is known.
+    """
+    image, reference = _alike(image, reference)
+    squared = (image - reference) ** 2
+    values = squared if known is None else squared[_fitting(known, squared.shape[:2])]
+    if not values.size:
+        return float("nan")
+    error = float(values.mean())
+    return float("inf") if error == 0.0 else -10.0 * float(np.log10(error))
+
+
+def ssim(image: Array, reference: Array, known: Array | None = None, window: int = 7) -> float:
+    """Structural similarity (Wang et al. 2004) of images in [0, 1], box window, K1 = 0.01, K2 = 0.03.
+
+    Equal to scikit-image's `structural_similarity` with its defaults (sample covariance, windows wholly inside the
+    image). With `known`, only windows without an unknown pixel count.
+
+    Args:
+        image, reference: [H, W] or [H, W, C]; sides of at least `window`.
+        known: [H, W].
+        window: px, odd.
+    Returns: in [-1, 1]; NaN where no window is known.
+    """
+    image, reference = _alike(image, reference)
+    if min(image.shape[:2]) < window or window % 2 == 0:
+        raise BadInput(f"expected an odd window of at most {min(image.shape[:2])} px, the short side; got {window}.")
+    size = (window, window) + (1,) * (image.ndim - 2)
+    count = window * window
+
+    def mean(values: Array) -> Array:
+        return uniform_filter(values, size=size)
+
+    mean0, mean1 = mean(image), mean(reference)
+    unbiased = count / (count - 1)
+    variance0 = unbiased * (mean(image * image) - mean0 * mean0)
+    variance1 = unbiased * (mean(reference * reference) - mean1 * mean1)
+    covariance = unbiased * (mean(image * reference) - mean0 * mean1)
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean0 * mean1 + c1) * (2 * covariance + c2)) / (
+        (mean0**2 + mean1**2 + c1) * (variance0 + variance1 + c2)
+    )
+    border = window // 2
+    inside = (slice(border, image.shape[0] - border), slice(border, image.shape[1] - border))
+    values = similarity[inside]
+    if known is not None:
+        whole = uniform_filter(_fitting(known, image.shape[:2]).astype(np.float64), size=window)[inside]
+        values = values[whole > 1.0 - 0.5 / count]
+    return float(values.mean()) if values.size else float("nan")
+
+
+def mean_defined(values: Iterable[float]) -> float:
+    """Mean of the values that are numbers; NaN where none is."""
+    kept = [value for value in values if not np.isnan(value)]
+    return float(np.mean(kept)) if kept else float("nan")
+
+
+def _overlap(probability: Array, truth: Array, threshold: float, known: Array | None) -> tuple[int, int, int]:
+    """Sizes of intersection, union, and both masks together."""
+    probability, truth = _known(probability, np.asarray(truth, bool), known)
+    chosen = probability > threshold
+    both = int(np.count_nonzero(chosen & truth))
+    sizes = int(np.count_nonzero(chosen)) + int(np.count_nonzero(truth))
+    return both, sizes - both, sizes
+
+
+def _known(values: Array, truth: Array, known: Array | None) -> tuple[Array, Array]:
+    """Both arrays flat, without the unknown pixels."""
+    values = np.asarray(values)
+    if values.shape != truth.shape:
+        raise BadInput(f"expected a truth of the scores' shape {values.shape}, got {truth.shape}.")
+    if known is None:
+        return values.ravel(), truth.ravel()
+    known = _fitting(known, values.shape)
+    return values[known], truth[known]
+
+
+def _alike(image: Array, reference: Array) -> tuple[Array, Array]:
+    image, reference = np.asarray(image, np.float64), np.asarray(reference, np.float64)
+    if image.shape != reference.shape or image.ndim not in (2, 3):
+        raise BadInput(f"expected two images [H, W] or [H, W, C] of one size, got {image.shape} and {reference.shape}.")
+    return image, reference
+
+
+def _fitting(known: Array, shape: tuple[int, ...]) -> Array:
+    known = np.asarray(known, bool)
+    if known.shape != shape:
+        raise BadInput(f"expected `known` of shape {shape}, got {known.shape}.")
+    return known

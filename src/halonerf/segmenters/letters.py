@@ -1,0 +1,58 @@
+"""A text tower that reads words letter by letter, so that plurals and unseen spellings still mean something."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from halonerf.errors import BadInput
+
+LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789"  # index + 1 in the embedding; 0 is padding
+FOREIGN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+
+
+def spell(prompt: str) -> str:
+    """`prompt` in the alphabet of `LETTERS`: lower case, without accents, one space between words.
+
+    Raises: BadInput where no letter is left.
+    """
+    plain = unicodedata.normalize("NFKD", prompt.casefold().translate(FOREIGN))
+    kept = "".join(c if c in LETTERS else "" if unicodedata.combining(c) else " " for c in plain)
+    spelt = " ".join(kept.split())
+    if not spelt:
+        raise BadInput(
+            f"expected a text with Latin letters or digits, got {prompt!r}.\n"
+            "This segmenter spells words in the Latin alphabet; write the word in it."
+        )
+    return spelt
+
+
+class LetterTower(nn.Module):
+    """Bidirectional GRU over letters; a text is the largest answer over its letters and the two last states.
+
+    Args:
+        size: length of a text's embedding.
+        letter: length of a letter's embedding.
+        hidden: length of the state in each direction.
+    """
+
+    def __init__(self, size: int = 128, letter: int = 32, hidden: int = 96) -> None:
+        super().__init__()
+        self.letter = nn.Embedding(len(LETTERS) + 1, letter, padding_idx=0)
+        self.gru = nn.GRU(letter, hidden, batch_first=True, bidirectional=True)
+        self.out = nn.Sequential(nn.Linear(4 * hidden, size), nn.ReLU(), nn.Linear(size, size))
+
+    def forward(self, prompts: Sequence[str]) -> Tensor:
+        """Embeddings [P, size]. Raises: BadInput for a prompt without letters."""
+        spelt = [torch.tensor([LETTERS.index(c) + 1 for c in spell(prompt)]) for prompt in prompts]
+        lengths = torch.tensor([len(word) for word in spelt])
+        indices = nn.utils.rnn.pad_sequence(spelt, batch_first=True).to(self.letter.weight.device)
+        packed = pack_padded_sequence(self.letter(indices), lengths, batch_first=True, enforce_sorted=False)
+        states, last = self.gru(packed)
+        # padding must not win the maximum: states lie in (-1, 1)
+        per_letter, _ = pad_packed_sequence(states, batch_first=True, padding_value=-1.0)
+        return self.out(torch.cat([per_letter.amax(dim=1), last[0], last[1]], dim=1))

@@ -1,0 +1,182 @@
+"""A small text segmenter: a timm backbone's feature pyramid, words spelt letter by letter, a FiLM decoder.
+
+FiLM (Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018): the text scales and
+shifts every channel. Nothing of the pyramid depends on the text, and the decoder has few channels and no wide
+convolution at the finest level: a new word costs little.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad, relu
+
+from halonerf.artifacts import write_atomic
+from halonerf.errors import BadInput, MissingArtifact
+from halonerf.segmenters.letters import LetterTower
+
+STRIDE = 4  # px of the photo a pixel of the maps
+COARSEST = 32  # px, the backbone's last stride: photos are padded to multiples of it
+MEAN, STD = 0.45, 0.25  # of photos' grey values, roughly; the network learns the rest
+
+
+class TimmText(nn.Module):
+    """Text-prompted segmentation on a small convolutional backbone.
+
+    Args:
+        weights: a safetensors file written by `save`; "offline" are those that come with the package; None starts
+            from nothing, for training.
+        backbone: name of a timm model with features at strides 4, 8, 16 and 32.
+        channels: width of the pyramid and the decoder.
+        image_size: px; photos are scaled so that their long side is this, larger or smaller.
+
+    Raises:
+        MissingArtifact: there is no such file. BadInput: it holds other weights than those of this architecture.
+    """
+
+    def __init__(
+        self,
+        weights: str | None = "offline",
+        backbone: str = "regnety_002",
+        channels: int = 64,
+        image_size: int = 448,
+    ) -> None:
+        super().__init__()
+        import timm
+
+        if image_size < COARSEST:
+            raise BadInput(
+                f"expected segmenter.image_size of at least {COARSEST} px, got {image_size}.\n"
+                "The default is: segmenter.image_size=448"
+            )
+        self.architecture = {"backbone": backbone, "channels": channels}
+        self.image_size = image_size
+        self.backbone = timm.create_model(backbone, features_only=True, pretrained=False)
+        reductions = self.backbone.feature_info.reduction()
+        if not {4, 8, 16, 32} <= set(reductions):
+            raise BadInput(
+                f"expected a timm backbone with features at strides 4, 8, 16 and 32, but '{backbone}' has "
+                f"{reductions}.\nThe default is: segmenter.backbone=regnety_002"
+            )
+        self._levels = [reductions.index(stride) for stride in (4, 8, 16, 32)]
+        widths = [self.backbone.feature_info.channels()[level] for level in self._levels]
+        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.smooth = nn.ModuleList(_block(channels) for _ in widths)
+        self.text = LetterTower()
+        self.film = nn.ModuleList(nn.Linear(128, 2 * channels) for _ in widths)
+        self.refine = nn.ModuleList(_block(channels) for _ in widths[1:])
+        self.head = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.ReLU(), nn.Conv2d(channels // 2, 1, 1))
+        if weights is not None:
+            self._load(weights)
+            self.eval()
+
+    def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Pyramid of images [B, 3, H, W] in [0, 1]: `level0` (stride 4) … `level3` (stride 32), [B, C, h, w].
+
+        `size` [B, 2] is the height and width of the maps, without the padding that the levels carry.
+        """
+        height, width = images.shape[-2:]
+        scale = self.image_size / max(height, width)
+        rows, columns = (max(1, round(length * scale / STRIDE)) for length in (height, width))
+        pixels = _resized(images, rows * STRIDE, columns * STRIDE)
+        pixels = (pixels - MEAN) / STD
+        pixels = pad(pixels, (0, -pixels.shape[-1] % COARSEST, 0, -pixels.shape[-2] % COARSEST), mode="replicate")
+        features = self.backbone(pixels)
+        levels = [lateral(features[level]) for lateral, level in zip(self.lateral, self._levels, strict=True)]
+        for finer in range(len(levels) - 2, -1, -1):  # top-down sums (Lin et al., "Feature Pyramid Networks", 2017)
+            levels[finer] = levels[finer] + _resized(levels[finer + 1], *levels[finer].shape[-2:])
+        size = torch.tensor([rows, columns], device=images.device).expand(len(images), 2)
+        return {"size": size} | {
+            f"level{i}": smooth(level) for i, (smooth, level) in enumerate(zip(self.smooth, levels, strict=True))
+        }
+
+    def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
+        """Logits [B, P, h, w] at a quarter of the scaled photo's resolution."""
+        rows, columns = (int(value) for value in encoded["size"][0])
+        texts = self.text(prompts)
+        maps = [self._one(encoded, text[None]) for text in texts]
+        return torch.stack(maps, dim=1)[..., :rows, :columns]
+
+    def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Logits [B, P, h, w]."""
+        return self.decode(self.encode(images), prompts)
+
+    def save(self, path: Path) -> None:
+        """Write the weights in half precision with their architecture to `path`."""
+        weights = {
+            name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+            for name, value in self.state_dict().items()
+        }
+        write_atomic(path, save(weights, metadata={"architecture": json.dumps(self.architecture)}))
+
+    def _one(self, encoded: dict[str, Tensor], text: Tensor) -> Tensor:
+        """One prompt's logits [B, h, w], padding included."""
+        coarse: Tensor | None = None
+        for level in range(len(self.film) - 1, -1, -1):
+            features = encoded[f"level{level}"]
+            scale, shift = self.film[level](text)[..., None, None].chunk(2, dim=1)
+            conditioned = features * (1 + scale) + shift
+            if coarse is not None:
+                conditioned = conditioned + _resized(coarse, *features.shape[-2:])
+            coarse = relu(conditioned) if level == 0 else self.refine[level - 1](relu(conditioned))
+        return self.head(coarse)[:, 0]
+
+    def _load(self, weights: str) -> None:
+        packaged = files("halonerf.segmenters").joinpath("weights", "offline.safetensors")
+        with as_file(packaged) as offline:
+            path = offline if weights == "offline" else Path(weights).expanduser()
+            if not path.is_file():
+                raise MissingArtifact(
+                    f"expected the weights of a timm_text segmenter in '{path}', found no such file.\n"
+                    "Use the ones of the package with: segmenter.weights=offline\n"
+                    "Make your own with: halonerf +experiments=offline_segmenter"
+                )
+            architecture, tensors = _read(path)
+        if architecture != self.architecture:
+            raise BadInput(
+                f"expected weights of {self.architecture}, but '{path}' holds those of {architecture}.\n"
+                "Name the right architecture with segmenter.backbone and segmenter.channels."
+            )
+        try:
+            self.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise BadInput(
+                f"expected all weights of {self.architecture} in '{path}', but they do not fit: "
+                f"{str(error).splitlines()[-1].strip()}\n"
+                "They were made by another version. Make them again: halonerf +experiments=offline_segmenter"
+            ) from error
+
+
+def _read(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Architecture and single-precision weights of a file that `save` wrote."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            architecture = json.loads((stream.metadata() or {}).get("architecture", "null"))
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise BadInput(
+            f"expected a safetensors file written by this segmenter in '{path}', but it cannot be read: {error}.\n"
+            "Use the weights of the package with: segmenter.weights=offline"
+        ) from error
+    return architecture, {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _block(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+    )
+
+
+def _resized(maps: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear [B, C, height, width]; averages where it shrinks."""
+    if maps.shape[-2:] == (height, width):
+        return maps
+    shrinks = height < maps.shape[-2] or width < maps.shape[-1]
+    return interpolate(maps, size=(height, width), mode="bilinear", antialias=shrinks, align_corners=False)

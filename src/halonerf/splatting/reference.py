@@ -1,0 +1,81 @@
+"""The plain engine: every Gaussian against every pixel in torch, differentiated by autograd, in any precision.
+
+It exists to be obviously right; memory grows as Gaussians times pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, LIGHT_MIN, NEAR, SLOPE_MARGIN
+from halonerf.types import View
+
+
+def rasterise(means, scales, rotations, opacities, features, offsets, view: View) -> Tensor:
+    """Composite features [N, C], depth and opacity: image [H, W, C + 2]; arguments as in `rasterise.rasterise`."""
+    weights, depth = weigh(means, scales, rotations, opacities, offsets, view)
+    values = torch.cat([features, depth[:, None], torch.ones_like(depth)[:, None]], dim=1)
+    return (weights.T @ values).reshape(view.height, view.width, -1)
+
+
+def weigh(means, scales, rotations, opacities, offsets, view: View) -> tuple[Tensor, Tensor]:
+    """Weights [N, H W] of each Gaussian in each pixel, and depths [N]; a pixel's weights sum to its opacity."""
+    centres, covariances, depth = project(means, scales, rotations, view)
+    centres = centres + offsets
+    conics = torch.linalg.inv(covariances)
+    rows, columns = torch.meshgrid(
+        torch.arange(view.height, dtype=means.dtype) + 0.5,
+        torch.arange(view.width, dtype=means.dtype) + 0.5,
+        indexing="ij",
+    )
+    pixels = torch.stack([columns.reshape(-1), rows.reshape(-1)], dim=1)
+    away = pixels[None] - centres[:, None]
+    exponent = 0.5 * torch.einsum("npi,nij,npj->np", away, conics, away)
+    alpha = opacities[:, None] * torch.exp(-exponent)
+    drawn = (alpha >= ALPHA_MIN) & (depth > NEAR)[:, None]
+    alpha = torch.where(drawn, alpha, torch.zeros_like(alpha)).clamp(max=ALPHA_MAX)
+    order = torch.argsort(depth, stable=True)
+    light = torch.ones(pixels.shape[0], dtype=means.dtype)
+    weights: list[Tensor] = [torch.empty(0)] * len(means)
+    for index in order.tolist():
+        stopped = torch.where(light >= LIGHT_MIN, alpha[index], torch.zeros_like(light))
+        weights[index] = stopped * light
+        light = light - weights[index]
+    return torch.stack(weights) if weights else alpha, depth
+
+
+def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres [N, 2] px, covariances [N, 2, 2] px^2 with blur, depths [N]; behind the camera the values mean nothing."""
+    pose = view.world_to_camera.to(means)
+    points = means @ pose[:, :3].T + pose[:, 3]
+    depth = points[:, 2]
+    z = torch.where(depth > NEAR, depth, torch.ones_like(depth))
+    x_slope, y_slope = points[:, 0] / z, points[:, 1] / z
+    centres = torch.stack([view.fx * x_slope + view.cx, view.fy * y_slope + view.cy], dim=1)
+    x_slope = _hold(x_slope, view.width, view.fx, view.cx)
+    y_slope = _hold(y_slope, view.height, view.fy, view.cy)
+    zero = torch.zeros_like(z)
+    jacobian = torch.stack(
+        [view.fx / z, zero, -view.fx * x_slope / z, zero, view.fy / z, -view.fy * y_slope / z], dim=1
+    ).reshape(-1, 2, 3)
+    spread = jacobian @ pose[:, :3] @ (matrices(rotations) * scales[:, None])
+    blur = BLUR * torch.eye(2, dtype=means.dtype)
+    return centres, spread @ spread.transpose(1, 2) + blur, depth
+
+
+def matrices(rotations: Tensor) -> Tensor:
+    """Rotation matrices [N, 3, 3] of quaternions [N, 4], wxyz, of any length."""
+    w, x, y, z = torch.nn.functional.normalize(rotations, dim=1).unbind(1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return torch.stack(rows, dim=1).reshape(-1, 3, 3)
+
+
+def _hold(slope: Tensor, size: int, focal: float, centre: float) -> Tensor:
+    half = SLOPE_MARGIN * 0.5 * size / focal
+    middle = (0.5 * size - centre) / focal
+    return slope.clamp(middle - half, middle + half)

@@ -1,0 +1,92 @@
+"""Every option of every config group composes, and its YAML lists its class's arguments: all, and no others."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from halonerf.cli import config_root, resolve_stages
+from halonerf.errors import BadInput
+from halonerf.stages.base import Stage
+from halonerf.stages.build import locate
+
+CONF = config_root() / "conf"
+COMPONENTS = sorted(
+    path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "logger", "trainer")
+)
+EXPERIMENTS = sorted((config_root() / "experiments").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_yaml_lists_the_constructors_arguments(path: Path):
+    keys = set(OmegaConf.load(path).keys())
+    arguments = inspect.signature(locate(str(OmegaConf.load(path)._target_))).parameters
+    assert all(p.kind is not p.VAR_KEYWORD for p in arguments.values()), "arguments must be spelt out"
+    assert keys - {"_target_"} == set(arguments)
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_yaml_and_signature_agree_on_defaults(path: Path):
+    written = OmegaConf.load(path)
+    for name, parameter in inspect.signature(locate(str(written._target_))).parameters.items():
+        value = OmegaConf.to_container(written)[name]
+        if parameter.default is parameter.empty or (isinstance(value, str) and value.startswith("${")):
+            continue
+        default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        assert value in (default, "???"), name
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_every_option_is_explained(path: Path):
+    for line in path.read_text().splitlines():
+        if line and not line[0].isspace() and not line.startswith(("_target_", "#", "-")) and "${" not in line:
+            assert "#" in line, f"say what it is, in which unit, and why: {line}"
+
+
+@pytest.mark.parametrize("group", sorted({p.parent.name for p in COMPONENTS} - {"stages"}))
+def test_every_option_composes_with_the_rest(group: str):
+    for path in sorted((CONF / group).glob("*.yaml")):
+        config = composed(f"{group}={path.stem}")
+        assert config[group]._target_ == OmegaConf.load(path)._target_
+
+
+def test_the_road_lists_every_stage():
+    config = composed()
+    stages = {path.stem for path in (CONF / "stages").glob("*.yaml")}
+    assert set(config.road) == stages
+    for name in config.road:
+        kind = locate(config[name]._target_)
+        assert issubclass(kind, Stage)
+        assert kind.name == name
+        assert set(kind.needs) <= stages
+        assert kind.needs == tuple(need for need in config.road if need in kind.needs) or set(kind.needs) < set(
+            config.road[: list(config.road).index(name)]
+        ), "the road lists a stage after those it reads"
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
+def test_experiments_compose_and_are_described(path: Path):
+    config = composed(f"hydra.searchpath=[file://{config_root()}]", f"+experiments={path.stem}")
+    stages, name = resolve_stages(config)
+    assert config.stage in stages
+    assert name
+    assert path.with_suffix(".md").is_file(), "an experiment's question, command and result belong beside it"
+
+
+def test_a_missing_option_is_named():
+    with pytest.raises(BadInput, match=r"scene\.path"):
+        resolve_stages(composed("stage=ingest", "scene=photos"))
+
+
+def test_an_unknown_stage_lists_the_valid_ones():
+    with pytest.raises(BadInput, match="ingest.*reconstruct.*report"):
+        resolve_stages(composed("stage=ingset"))
