@@ -123,7 +123,7 @@ def test_a_second_run_waits_and_a_killed_one_frees_the_lock(tmp_path: Path):
 )
 def test_storage_failures_become_advice(tmp_path: Path, number: int, advice: str):
     store = ArtifactStore(tmp_path)
-    with pytest.raises(StorageError, match=f"{advice}(.|\n)*artifacts=DIR"), store.create("s", "x", "k") as partial:
+    with pytest.raises(StorageError, match=rf"{advice}(.|\n)*artifacts=DIR"), store.create("s", "x", "k") as partial:
         assert partial is not None
         raise OSError(number, os.strerror(number), str(partial / "file"))
 
@@ -141,7 +141,13 @@ def test_a_file_in_the_way_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("cathedral", "cathedral"), ("../../etc", "etc"), ("Sacré Cœur", "Sacré_Cœur"), ("...", "scene"), ("é" * 300, "é" * 60)],
+    [
+        ("cathedral", "cathedral"),
+        ("../../etc", "etc"),
+        ("Sacré Cœur", "Sacré_Cœur"),
+        ("...", "scene"),
+        ("é" * 300, "é" * 60),
+    ],
 )
 def test_safe_name(name: str, expected: str):
     assert safe_name(name) == expected

@@ -15,9 +15,7 @@ from halonerf.stages.base import Stage
 from halonerf.stages.build import locate
 
 CONF = config_root() / "conf"
-COMPONENTS = sorted(
-    path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "logger", "trainer")
-)
+COMPONENTS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "logger", "trainer"))
 EXPERIMENTS = sorted((config_root() / "experiments").glob("*.yaml"))
 
 
@@ -88,5 +86,5 @@ def test_a_missing_option_is_named():
 
 
 def test_an_unknown_stage_lists_the_valid_ones():
-    with pytest.raises(BadInput, match="ingest.*reconstruct.*report"):
+    with pytest.raises(BadInput, match=r"ingest.*reconstruct.*report"):
         resolve_stages(composed("stage=ingset"))

@@ -51,7 +51,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             stream.write(raw)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -144,7 +144,7 @@ class ArtifactStore:
                 yield partial
                 if not (partial / MANIFEST).is_file():
                     raise AssertionError(f"stage '{stage}' ended without writing {MANIFEST}")
-                os.replace(partial, final)
+                partial.replace(final)
             finally:
                 lock.release()
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from halonerf.artifacts import ArtifactStore, storage_errors
 from halonerf.errors import BadInput, UserError
 from halonerf.stages.build import build, locate
-from halonerf.stages.plan import Step, describe, make_plan
-from halonerf.stages.run import run_step
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+    from halonerf.stages.plan import Step
 
 log = logging.getLogger("halonerf")
 
@@ -51,9 +52,6 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Entry point of `halonerf`."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "0")
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     _task()
 
 
@@ -63,6 +61,11 @@ def run(config: DictConfig) -> Path | str:
     Raises: UserError.
     """
     stages, scene = resolve_stages(config)
+
+    # Imported late: they bring in Lightning, which takes seconds, and --help should not.
+    from halonerf.stages.plan import describe, make_plan
+    from halonerf.stages.run import run_step
+
     store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
     plan = make_plan(config.stage, stages, scene, config.seed, store)
     table = describe(plan, scene, store)
@@ -98,7 +101,7 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
         if name not in stages:
             stages[name] = _resolved(config, name)
             waiting += locate(stages[name]["_target_"]).needs
-    return stages, build(stages["collect"]["source"]).name if "collect" in stages else goal
+    return stages, build(stages["collect"]["scene"]).name if "collect" in stages else goal
 
 
 def publish(folder: Path, target: Path) -> None:

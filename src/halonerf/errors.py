@@ -23,5 +23,7 @@ class MissingExtra(UserError):
     """An optional engine is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this option needs the package '{package}', which is not installed.\n"
-                         f"Install it with: pip install 'halonerf[{extra}]'")
+        super().__init__(
+            f"this option needs the package '{package}', which is not installed.\n"
+            f"Install it with: pip install 'halonerf[{extra}]'"
+        )

@@ -8,6 +8,7 @@ a photo that cannot be scored is neither a success nor a failure.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from scipy.ndimage import uniform_filter
 
 from halonerf.errors import BadInput
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 def average_precision(score: Array, truth: Array, known: Array | None = None) -> float:

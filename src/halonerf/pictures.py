@@ -76,5 +76,7 @@ def grid(rows: Sequence[Sequence[np.ndarray]], height: int = 180, gap: int = 4) 
 def save_picture(path: Path, picture: np.ndarray, quality: int = 90) -> None:
     """Atomically write a PNG or a JPEG, as the ending of `path` says."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG", quality=quality)
+    Image.fromarray(picture).save(
+        buffer, "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG", quality=quality
+    )
     write_atomic(path, buffer.getvalue())

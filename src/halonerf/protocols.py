@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, View
 
@@ -36,8 +37,14 @@ class LabelDistiller(Protocol):
 class CorrespondenceMiner(Protocol):
     """Finds the same points in two photos."""
 
-    def match(self, image0: Tensor, image1: Tensor) -> Matches:
-        """image0, image1: [3, H, W] in [0, 1], of any two sizes. Points in pixels of each photo."""
+    def match(
+        self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    ) -> Matches:
+        """image0, image1: [3, H, W] in [0, 1], of any two sizes. Points in pixels of each photo.
+
+        seen: what a reconstruction saw in either photo, pixels [N, 2] and the index of the 3D point [N]; miners
+        that match by appearance leave it alone.
+        """
 
 
 @runtime_checkable
@@ -71,6 +78,35 @@ class RadianceField(Protocol):
 
 
 @runtime_checkable
+class TrainableField(RadianceField, Protocol):
+    """A field that `reconstruct` can fit: a torch module that keeps one code a photo, and its own way to learn."""
+
+    def initialise(self, points: Tensor, colours: Tensor, names: Sequence[str], seed: int) -> None:
+        """points [N, 3] in world units, colours [N, 3] in [0, 1], and the photos that will be fitted."""
+
+    def appearance(self, name: str) -> Tensor:
+        """The code [A] of a fitted photo; the mean code for any other."""
+
+    def mean_appearance(self) -> Tensor:
+        """The mean code, [A]: neutral light."""
+
+    def optimiser(self) -> Optimizer:
+        """A fresh optimiser of all parameters."""
+
+    def regularisation(self) -> Tensor:
+        """A scalar that the loss adds, whatever the photo."""
+
+    def adapt(self, step: int, steps: int, optimiser: Optimizer) -> None:
+        """After each of `steps` optimiser steps: schedules, growing, pruning. Chance depends on the step alone."""
+
+    def save(self, path: Path) -> None:
+        """Write all that rendering needs as safetensors."""
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote; raises BadInput where it does not fit the options."""
+
+
+@runtime_checkable
 class SemanticHead(Protocol):
     """Turns 2D probabilities in many photos into one probability an element and concept."""
 
@@ -84,3 +120,14 @@ class SemanticHead(Protocol):
 
     def confidence(self) -> Tensor:
         """How much the photos said, [E, P], non-negative, in units of fully opaque pixels."""
+
+    def render(self, field: RadianceField, view: View, appearance: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability [H, W, P] that a pixel shows a concept, and confidence [H, W, P] in [0, 1]: how much of the
+        pixel is known. What is unknown is left out of the probability, not counted as "no".
+        """
+
+    def save(self, path: Path) -> None:
+        """Write the fitted state as safetensors."""
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote."""

@@ -101,7 +101,9 @@ def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Squares, "calls", [])
 
 
-def run(store: ArtifactStore, goal: str = "slope", seed: int = 0, logger: type[Logger] = CSVLogger, **change: Any) -> Path:
+def run(
+    store: ArtifactStore, goal: str = "slope", seed: int = 0, logger: type[Logger] = CSVLogger, **change: Any
+) -> Path:
     stages = {name: {**config, **change.get(name, {})} for name, config in STAGES.items()}
     folder = Path()
     for step in make_plan(goal, stages, "s", seed, store):

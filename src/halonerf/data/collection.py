@@ -57,7 +57,14 @@ class Collection:
         """Every photo's metadata, in the order of `records.csv`."""
         with open(self.folder / "records.csv", newline="", encoding="utf-8") as stream:
             return [
-                ImageRecord(**{**row, "categories": tuple(row["categories"].splitlines())})
+                ImageRecord(
+                    image_id=row["image_id"],
+                    landmark=row["landmark"],
+                    filename=row["filename"],
+                    caption=row["caption"],
+                    categories=tuple(row["categories"].splitlines()),
+                    building_type=row["building_type"],
+                )
                 for row in csv.DictReader(stream)
             ]
 
@@ -95,9 +102,7 @@ def write_collection(
     ]
     write_csv(folder / "records.csv", FIELDS, rows)
     if truth is not None:
-        write_csv(
-            folder / "truth.csv", ("image_id", "label"), [{"image_id": i, "label": t} for i, t in truth.items()]
-        )
+        write_csv(folder / "truth.csv", ("image_id", "label"), [{"image_id": i, "label": t} for i, t in truth.items()])
     write_json(
         folder / "collection.json",
         {

@@ -48,14 +48,13 @@ class PhotoFolder:
         self.name = name or landmark_name(self.path)
 
     def identity(self) -> str:
-        """Digest of every photo's name and content and of the metadata.
+        """Digest of every photo's name and content and of what is said about them.
 
         Raises: BadInput where the folder is missing or holds no photo.
         """
-        digest = files_digest(self.path, [self.path / i for i in list_photos(self.path)])
-        if self.metadata is None:
-            return digest
-        return hashlib.sha256(f"{digest} {_metadata_text(self.metadata)}".encode()).hexdigest()
+        photos = files_digest(self.path, [self.path / i for i in list_photos(self.path)])
+        said = [self.name, self.building_type, *self.concepts, _metadata_text(self.metadata) if self.metadata else ""]
+        return hashlib.sha256("\0".join([photos, *said]).encode()).hexdigest()
 
     def collect(self, folder: Path) -> None:
         """Write the collection.

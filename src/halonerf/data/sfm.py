@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from halonerf.data.colmap_log import quiet_colmap
 from halonerf.data.sift import Features
 from halonerf.data.upright import PhotoFacts
 from halonerf.data.verification import VerifiedPair
@@ -112,7 +113,7 @@ def run_mapper(
     options.random_seed = seed
     options.num_threads = threads
     pycolmap.set_random_seed(seed)
-    with tempfile.TemporaryDirectory(prefix="halonerf-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="halonerf-") as scratch, quiet_colmap():
         if mapper == "incremental":
             placed = iter(range(1, 1 << 30))
             found = pycolmap.incremental_mapping(
@@ -120,7 +121,7 @@ def run_mapper(
                 scratch,
                 scratch,
                 options,
-                next_image_callback=lambda: log.info("mapping: %d photos tried", next(placed)),
+                next_image_callback=lambda: log.info("ingest: mapping, %d photos placed", next(placed)),
             )
         else:
             found = pycolmap.global_mapping(database, scratch, scratch, options)
@@ -128,27 +129,31 @@ def run_mapper(
 
 
 def rebuild(
-    model: pycolmap.Reconstruction, keep: Mapping[int, tuple[str, float, int, int]], min_views: int = 2
+    model: pycolmap.Reconstruction,
+    keep: Mapping[int, tuple[str, float, int, int]],
+    replace: Mapping[int, int] | None = None,
 ) -> pycolmap.Reconstruction:
     """A copy of `model` with some of its photos, renamed and in other pixels; world frame and ids as they were.
 
     Args:
         keep: image id -> (name, factor that takes the model's pixels to the new ones, new width, new height).
-        min_views: points seen by fewer of the photos kept are dropped.
+        replace: camera id -> id of the camera to use instead.
     """
+    replace = replace or {}
     copy = pycolmap.Reconstruction()
     kept_index: dict[int, np.ndarray] = {}
     for image_id in sorted(keep):
         name, factor, width, height = keep[image_id]
         image = model.image(image_id)
-        if not copy.exists_camera(image.camera_id):
-            copy.add_camera_with_trivial_rig(scaled_camera(model.camera(image.camera_id), factor, width, height))
+        camera_id = replace.get(image.camera_id, image.camera_id)
+        if not copy.exists_camera(camera_id):
+            copy.add_camera_with_trivial_rig(scaled_camera(model.camera(camera_id), factor, width, height))
         seen = [p for p in image.points2D if p.has_point3D()]
         remap = np.full(len(image.points2D), -1)
         remap[[i for i, p in enumerate(image.points2D) if p.has_point3D()]] = np.arange(len(seen))
         kept_index[image_id] = remap
         xy = np.asarray([p.xy for p in seen], dtype=np.float64).reshape(-1, 2) * factor
-        twin = pycolmap.Image(name=name, keypoints=xy, camera_id=image.camera_id, image_id=image_id)
+        twin = pycolmap.Image(name=name, keypoints=xy, camera_id=camera_id, image_id=image_id)
         copy.add_image_with_trivial_frame(twin, image.cam_from_world())
     for point_id in sorted(model.point3D_ids()):
         point = model.point3D(point_id)
@@ -157,7 +162,7 @@ def rebuild(
             for e in point.track.elements
             if e.image_id in kept_index
         ]
-        if len({e.image_id for e in elements}) >= min_views:
+        if len({e.image_id for e in elements}) >= 2:
             copy.add_point3D(point.xyz, pycolmap.Track(elements), point.color)
     copy.update_point_3d_errors()
     return copy

@@ -16,6 +16,7 @@ import numpy as np
 import pycolmap
 from PIL import Image
 
+from halonerf.data.colmap_log import quiet_colmap
 from halonerf.data.upright import read_photo, shrink
 
 
@@ -60,13 +61,14 @@ def extract_features(
         options.sift.max_num_features = most
         options.sift.peak_threshold = peak_threshold
         database = Path(scratch) / "features.db"
-        pycolmap.extract_features(
-            database,
-            images,
-            camera_mode=pycolmap.CameraMode.PER_IMAGE,
-            extraction_options=options,
-            device=pycolmap.Device.cpu,
-        )
+        with quiet_colmap():
+            pycolmap.extract_features(
+                database,
+                images,
+                camera_mode=pycolmap.CameraMode.PER_IMAGE,
+                extraction_options=options,
+                device=pycolmap.Device.cpu,
+            )
         found = []
         with pycolmap.Database.open(database) as store:
             ids = {image.name: image.image_id for image in store.read_all_images()}

@@ -32,6 +32,7 @@ class PhotoFacts:
     camera: str = ""  # same text = same camera at the same zoom; "" where EXIF does not say
     content: str = ""  # digest of the file
     pixels: str = ""  # digest of the upright pixels
+    upright: bool = True  # whether the EXIF orientation was applied; a finished model may be of the stored pixels
 
 
 def read_photo(path: Path, upright: bool = True) -> np.ndarray:
@@ -66,7 +67,7 @@ def inspect_photo(folder: Path, image_id: str, upright: bool = True) -> PhotoFac
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:
         return PhotoFacts(image_id, problem=f"tiny: {width}x{height} px, at least {MIN_SIDE} a side are needed")
-    focal = focal_from_exif(block, width, height, turned=exif.get(_ORIENTATION, 1) in (5, 6, 7, 8))
+    focal = focal_from_exif(block, width, height, turned=upright and exif.get(_ORIENTATION, 1) in (5, 6, 7, 8))
     maker = " ".join(str(exif.get(tag, "")).strip() for tag in (_MAKE, _MODEL)).strip()
     return PhotoFacts(
         image_id=image_id,
@@ -76,6 +77,7 @@ def inspect_photo(folder: Path, image_id: str, upright: bool = True) -> PhotoFac
         camera=f"{maker}|{focal:.1f}|{width}x{height}" if maker and focal else "",
         content=content,
         pixels=hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).hexdigest(),
+        upright=upright,
     )
 
 

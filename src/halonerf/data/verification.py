@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,27 +36,19 @@ def match_descriptors(
         max_angle: radians.
     Returns: indices [K, 2], cosine [K].
     """
-    empty = torch.zeros(0, 2, dtype=torch.long), torch.zeros(0)
     if len(first) < 2 or len(second) < 2:
-        return empty
-    cosine = first @ second.T
-    best, nearest = cosine.max(dim=1)
-    best_back, nearest_back = cosine.max(dim=0)
-    rows = torch.arange(len(first))
-    mutual = nearest_back[nearest] == rows
-    mutual &= torch.arccos(best.clamp(-1, 1)) <= max_angle
-    rows = rows[mutual]
-    if len(rows) == 0:
-        return empty
-    columns = nearest[rows]
-    angle = torch.arccos(best[rows].clamp(-1, 1))
-    across = cosine[rows].clone()
-    across[torch.arange(len(rows)), columns] = -1
-    back = cosine[:, columns].clone()
-    back[rows, torch.arange(len(rows))] = -1
-    runner_up = torch.maximum(across.amax(dim=1), back.amax(dim=0)).clamp(-1, 1)
-    good = angle < max_ratio * torch.arccos(runner_up)
-    return torch.stack([rows[good], columns[good]], dim=1), best[rows[good]]
+        return torch.zeros(0, 2, dtype=torch.long), torch.zeros(0)
+    cosine = torch.from_numpy(first.numpy() @ second.numpy().T)  # NumPy's BLAS: half the time of torch's on AMD
+    best, best_back = cosine.amax(dim=1), cosine.amax(dim=0)
+    rows = torch.nonzero(best >= math.cos(max_angle))[:, 0]
+    columns = cosine[rows].argmax(dim=1)
+    mutual = best[rows] == best_back[columns]
+    rows, columns = rows[mutual], columns[mutual]
+    found = best[rows].clamp(max=1)
+    cosine[rows, columns] = -1
+    runner_up = torch.maximum(cosine.amax(dim=1)[rows], cosine.amax(dim=0)[columns]).clamp(-1, 1)
+    good = torch.arccos(found) < max_ratio * torch.arccos(runner_up)
+    return torch.stack([rows[good], columns[good]], dim=1), found[good]
 
 
 def unit_descriptors(features: Features) -> Tensor:

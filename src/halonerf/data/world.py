@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL_WEIGHT = 0.05  # trust in "up in the photo is up" against "photos are held level"; breaks ties only
+LEVEL_WEIGHT = 0.005  # trust in "up in the photo is up" against "photos are held level": breaks ties, biases by < 0.3 degrees
 
 
 @dataclass(frozen=True)

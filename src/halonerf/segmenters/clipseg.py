@@ -29,6 +29,9 @@ class ClipSeg(nn.Module):
         BadInput: the files are there but hold no CLIPSeg model, or only a part of its weights.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, weights: str = "CIDAS/clipseg-rd64-refined", image_size: int = 352, stride: float = 0.25
     ) -> None:
@@ -87,8 +90,9 @@ def _load(weights: str) -> tuple[Any, Any, Sequence[float], Sequence[float]]:
     """Model in evaluation mode, tokenizer, and the mean and deviation its pixels are normalised with."""
     from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation
 
+    loaded: Any
     try:
-        model, loading = CLIPSegForImageSegmentation.from_pretrained(weights, output_loading_info=True)
+        loaded = CLIPSegForImageSegmentation.from_pretrained(weights, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(weights)
         pixels = AutoImageProcessor.from_pretrained(weights)
     except OSError as error:
@@ -98,6 +102,7 @@ def _load(weights: str) -> tuple[Any, Any, Sequence[float], Sequence[float]]:
             "Download them where there is a network with: hf download CIDAS/clipseg-rd64-refined --local-dir DIR\n"
             "and use them with: segmenter=clipseg segmenter.weights=DIR. Without a network: segmenter=timm_text"
         ) from error
+    model, loading = loaded
     missing = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading.get("mismatched_keys", ()))
     if missing:
         raise BadInput(

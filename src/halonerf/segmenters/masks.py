@@ -105,7 +105,7 @@ class Masks:
 
 def _masks_below(folder: Path) -> dict[str, Path]:
     """Pictures below `folder` by their path without ending; nested photo ids are nested folders."""
-    files = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS and path.is_file())
+    files = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in ENDINGS and p.name[0] != "." and p.is_file())
     return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
 
 
@@ -122,16 +122,21 @@ def _key(concept: str) -> str:
 
 
 def _read(path: Path) -> np.ndarray:
-    """A mask as float32 0 or 1, [h, w]; transparency counts as "no"."""
+    """A mask as float32 0 or 1, [h, w]: bright is "yes"; where a picture is partly transparent, so is what is opaque
+    if all of it has one tone (black ink on nothing), and transparent is "no"."""
     try:
         with Image.open(path) as picture:
             has_alpha = "A" in picture.getbands() or "transparency" in picture.info
-            alpha = np.asarray(picture.convert("RGBA").getchannel("A")) if has_alpha else None
-            bright = np.asarray(picture.convert("L"))
-    except (OSError, UnidentifiedImageError) as error:
+            opaque = np.asarray(picture.convert("RGBA").getchannel("A")) >= 128 if has_alpha else None
+            grey = np.asarray(picture.convert("L"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BadInput(
             f"expected a picture of a mask in {path}, but it cannot be read: {error}.\n"
             "Draw it again, or take the file away: the photo is then unknown."
         ) from error
-    drawn = bright >= 128
-    return (drawn if alpha is None else drawn & (alpha >= 128)).astype(np.float32)
+    drawn = grey >= 128
+    if opaque is not None and not opaque.all():
+        ink = grey[opaque]
+        one_tone = ink.size > 0 and int(ink.max()) - int(ink.min()) < 128
+        drawn = opaque if one_tone else drawn & opaque
+    return drawn.astype(np.float32)

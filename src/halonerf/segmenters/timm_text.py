@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -59,14 +60,15 @@ class TimmText(nn.Module):
         self.architecture = {"backbone": backbone, "channels": channels}
         self.image_size = image_size
         self.backbone = timm.create_model(backbone, features_only=True, pretrained=False)
-        reductions = self.backbone.feature_info.reduction()
+        features: Any = self.backbone.feature_info
+        reductions = features.reduction()
         if not {4, 8, 16, 32} <= set(reductions):
             raise BadInput(
                 f"expected a timm backbone with features at strides 4, 8, 16 and 32, but '{backbone}' has "
                 f"{reductions}.\nThe default is: segmenter.backbone=regnety_002"
             )
         self._levels = [reductions.index(stride) for stride in (4, 8, 16, 32)]
-        widths = [self.backbone.feature_info.channels()[level] for level in self._levels]
+        widths = [features.channels()[level] for level in self._levels]
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
         self.smooth = nn.ModuleList(_block(channels) for _ in widths)
         self.text = LetterTower()

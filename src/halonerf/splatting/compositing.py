@@ -20,8 +20,7 @@ CHECK = 8  # splats between two looks at whether a tile is finished
 
 # exp(t) on [-0.70, 0], minimax in relative error (8e-8), degree 5; its eighth power covers [-5.6, 0] to 2e-6.
 E0, E1, E2, E3, E4, E5 = (
-    np.float32(value)
-    for value in (0.99999992, 0.99999254, 0.49988259, 0.16597397, 0.03977256, 0.00584676)
+    np.float32(value) for value in (0.99999992, 0.99999254, 0.49988259, 0.16597397, 0.03977256, 0.00584676)
 )
 CAP = np.float32(ALPHA_MAX)
 DARK = np.float32(LIGHT_MIN)
@@ -50,7 +49,13 @@ def _pixels(v, ry):
 def _weigh(splat, u, v, start, stop, px, py, light, alpha, weight):
     """Fill alpha and weight over [start, stop) and take the weight off the light."""
     a, b, c, opacity, fall = splat[2] * HALF, splat[3], splat[4] * HALF, splat[5], splat[6]
-    px, py, light, alpha, weight = px[start:stop], py[start:stop], light[start:stop], alpha[start:stop], weight[start:stop]
+    px, py, light, alpha, weight = (
+        px[start:stop],
+        py[start:stop],
+        light[start:stop],
+        alpha[start:stop],
+        weight[start:stop],
+    )
     for p in range(px.shape[0]):
         dx = px[p] - u
         dy = py[p] - v
@@ -215,10 +220,10 @@ def _through_alpha(u, v, start, stop, px, py, light, alpha, weight, value, behin
 
 
 @compiled(parallel=True)
-def gather(splats, extents, order, starts, listed, rank_of, tiles_x, maps, used, pairs):
+def gather(splats, extents, order, starts, listed, rank_of, tiles_x, maps, pairs):
     """Fill pairs [K, C] with the sum over a pair's pixels of weight times maps [H, W, C]."""
     height, width, count = maps.shape
-    for tile in prange(used.shape[0]):
+    for tile in prange(starts.shape[0] - 1):
         px, py, light = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
         alpha, weight = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
         given = np.empty((count, PIXELS), np.float32)

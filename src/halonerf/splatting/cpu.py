@@ -43,13 +43,16 @@ class Rasterise(torch.autograd.Function):
             plan.splats, plan.extents, plan.order, arrays[4], plan.starts, plan.listed, plan.rank_of,
             plan.tiles_x, image, used,
         )  # fmt: skip
-        ctx.arrays, ctx.plan, ctx.image, ctx.used = arrays, plan, image, used
-        return torch.from_numpy(image)
+        ctx.arrays, ctx.plan, ctx.image, ctx.used, ctx.device = arrays, plan, image, used, means.device
+        return torch.from_numpy(image).to(means.device)
 
     @staticmethod
     def backward(ctx: Any, d_image: Tensor):  # type: ignore[override]
         means, scales, rotations, _, features, _, camera = ctx.arrays
         plan = ctx.plan
+        if not any(ctx.needs_input_grad[k] for k in (0, 1, 2, 3, 5)):  # only the features: the cheaper adjoint
+            lifted = torch.from_numpy(gather(plan, len(means), _array(d_image[..., :-2]))).to(ctx.device)
+            return None, None, None, None, lifted, None, None, None, None
         pairs = np.zeros((len(plan.listed), 7 + features.shape[1]), np.float32)
         compositing.composite_backward(
             plan.splats, plan.extents, plan.order, features, plan.starts, plan.listed, plan.rank_of,
@@ -64,7 +67,7 @@ class Rasterise(torch.autograd.Function):
             d_means, d_scales, d_rotations, d_opacities, d_centres, d_features,
         )  # fmt: skip
         gradients = (d_means, d_scales, d_rotations, d_opacities, d_features, d_centres)
-        return *(torch.from_numpy(g) for g in gradients), None, None, None
+        return *(torch.from_numpy(g).to(ctx.device) for g in gradients), None, None, None
 
 
 def plan_view(means, scales, rotations, opacities, offsets, camera, width: int, height: int) -> Plan:
@@ -73,7 +76,7 @@ def plan_view(means, scales, rotations, opacities, offsets, camera, width: int, 
     extents = np.empty((len(means), 2), np.float32)
     projection.project(means, scales, rotations, opacities, offsets, camera, splats, extents)
     drawn = np.flatnonzero(extents[:, 0] > 0)
-    order = drawn[np.argsort(splats[drawn, 7], kind="stable")]
+    order = _nearest_first(drawn, splats[drawn, 7])
     tiles_x, tiles_y = -(-width // tiles.TILE_W), -(-height // tiles.TILE_H)
     counts = np.empty(len(order), np.int64)
     tiles.count_pairs(splats, extents, order, tiles_x, tiles_y, counts)
@@ -86,24 +89,34 @@ def plan_view(means, scales, rotations, opacities, offsets, camera, width: int, 
     return Plan(splats, extents, order, ends, rank_of, starts, listed, tiles_x, tiles_y)
 
 
+def _nearest_first(drawn: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    """Stable sort by positive float32 depth: their bits sort like integers, in two passes of 16 (0.6 ms for 64 k)."""
+    bits = depths.view(np.uint32)
+    first = np.argsort((bits & 0xFFFF).astype(np.uint16), kind="stable")
+    second = np.argsort((bits >> 16).astype(np.uint16)[first], kind="stable")
+    return drawn[first[second]]
+
+
 def lift(means, scales, rotations, opacities, maps: Tensor, camera: Tensor) -> Tensor:
     """Sum of weight times maps [H, W, C] for each Gaussian, [N, C]: the gradient with respect to features."""
     arrays = [_array(t) for t in (means, scales, rotations, opacities)]
     image = _array(maps)
-    height, width, count = image.shape
+    height, width, _ = image.shape
     plan = plan_view(*arrays, np.zeros((len(arrays[0]), 2), np.float32), _array(camera), width, height)
-    used = np.empty(plan.tiles_x * plan.tiles_y, np.int64)
-    parts = []
-    for first in range(0, count, LIFT_CHANNELS):
-        part = np.ascontiguousarray(image[:, :, first : first + LIFT_CHANNELS])
+    return torch.from_numpy(gather(plan, len(arrays[0]), image)).to(maps.device)
+
+
+def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:
+    """Sum over pixels of weight times maps [H, W, C] for each of `number` Gaussians, [N, C]."""
+    out = np.zeros((number, maps.shape[2]), np.float32)
+    for first in range(0, maps.shape[2], LIFT_CHANNELS):
+        part = np.ascontiguousarray(maps[:, :, first : first + LIFT_CHANNELS])
         pairs = np.zeros((len(plan.listed), part.shape[2]), np.float32)
-        out = np.zeros((len(arrays[0]), part.shape[2]), np.float32)
         compositing.gather(
-            plan.splats, plan.extents, plan.order, plan.starts, plan.listed, plan.rank_of, plan.tiles_x, part, used, pairs
-        )  # fmt: skip
-        compositing.reduce_pairs(plan.order, plan.offsets, pairs, out)
-        parts.append(torch.from_numpy(out))
-    return torch.cat(parts, dim=1)
+            plan.splats, plan.extents, plan.order, plan.starts, plan.listed, plan.rank_of, plan.tiles_x, part, pairs
+        )
+        compositing.reduce_pairs(plan.order, plan.offsets, pairs, out[:, first : first + LIFT_CHANNELS])
+    return out
 
 
 def pack_camera(view: View) -> Tensor:
@@ -114,4 +127,4 @@ def pack_camera(view: View) -> Tensor:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32)
+    return np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)

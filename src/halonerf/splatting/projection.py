@@ -41,9 +41,9 @@ def _frame(rotation, scale, camera, x, y, z, turn, linear, spread):
         linear[1, k] = fy / z * (camera[3 + k] - sy * camera[6 + k])
     for i in range(2):
         for k in range(3):
-            spread[i, k] = (
-                linear[i, 0] * turn[0, k] + linear[i, 1] * turn[1, k] + linear[i, 2] * turn[2, k]
-            ) * scale[k]
+            spread[i, k] = (linear[i, 0] * turn[0, k] + linear[i, 1] * turn[1, k] + linear[i, 2] * turn[2, k]) * scale[
+                k
+            ]
 
 
 @compiled()

@@ -111,7 +111,9 @@ class Render(Stage):
 
     def _paths(self, view: int) -> dict[str, Path]:
         """Where each picture of a view goes, by what it shows."""
-        folders = {key: key for key in ("colour", "depth")} | {f"concepts/{c}": f"concepts/{safe_name(c)}" for c in self.shown}
+        folders = {key: key for key in ("colour", "depth")} | {
+            f"concepts/{c}": f"concepts/{safe_name(c)}" for c in self.shown
+        }
         return {key: self.folder / folder / f"{view:05d}.png" for key, folder in folders.items()}
 
 

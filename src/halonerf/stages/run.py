@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import resource
 import subprocess
 import sys
@@ -91,6 +92,8 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
         "enable_model_summary": False,
         "inference_mode": False,  # a stage may optimise something small while it predicts
     }
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # its lines on hardware and seeds are in the manifest
     data = stage.datamodule()
     if not stage.learns:
         if len(data.predict_dataloader()):
@@ -107,7 +110,7 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
     trainer.fit(stage, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
     for logger in loggers:
         logger.finalize("success")
-        finish = getattr(logger.experiment, "finish", None)
+        finish = getattr(_experiment(logger), "finish", None)
         if callable(finish):  # one run a stage, for loggers that keep a run open
             finish()
 
@@ -129,11 +132,18 @@ class LogPictures(Callback):
 
 def picture_sink(logger: Logger) -> Callable[[str, np.ndarray, int], None] | None:
     """How `logger` takes a picture [H, W, 3] uint8 under a name and a step, or None where it takes none."""
-    if hasattr(logger, "log_image"):  # W&B
-        return lambda name, picture, step: logger.log_image(key=name, images=[picture], step=step)
-    if hasattr(logger.experiment, "add_image"):  # TensorBoard
-        return functools.partial(logger.experiment.add_image, dataformats="HWC")
+    log_image = getattr(logger, "log_image", None)  # W&B
+    if callable(log_image):
+        return lambda name, picture, step: log_image(key=name, images=[picture], step=step)
+    add_image = getattr(_experiment(logger), "add_image", None)  # TensorBoard
+    if callable(add_image):
+        return functools.partial(add_image, dataformats="HWC")
     return None
+
+
+def _experiment(logger: Logger) -> Any:
+    """What a logger writes to: W&B's run, TensorBoard's writer."""
+    return getattr(logger, "experiment", None)
 
 
 @functools.cache

@@ -142,7 +142,7 @@ def _nave(shell: Shell, rng: Generator, style: Style, nave: float, tower: float,
     ridge = height + nave * 0.95
     gable_roof(shell, (-nave - 0.5, nave + 0.5), (2.0, end + 14), height, ridge)
     _transept(shell, rng, style, nave, aisle, end, height, ridge)
-    shell.lathe([0, end + 14, 0], [(nave, 0), (nave, height), (nave + 0.4, height + 0.3), (0.1, ridge)], "wall", 12, False)
+    shell.lathe([0, end + 14, 0], [(nave, 0), (nave, height), (nave + 0.4, height + 0.3), (0.1, ridge)], "wall", 12)
 
 
 def _transept(shell: Shell, rng: Generator, style: Style, nave: float, aisle: float, end: float, height: float,

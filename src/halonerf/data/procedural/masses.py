@@ -87,7 +87,7 @@ def pinnacle(shell: Shell, foot: ArrayLike, size: float, height: float) -> None:
     frame = Frame(base, np.array([1.0, 0, 0]), np.array([0, -1.0, 0]))
     shell.box(frame, (-size, size), (0, shaft), (-size, size), "trim")
     shell.lathe(base, [(size * 1.7, shaft - 0.3), (size * 1.7, shaft), (size * 1.25, shaft + 0.1), (0.05, height)],
-                "trim", 4, smooth=False, turn=45)  # fmt: skip
+                "trim", 4, turn=45)  # fmt: skip
     shell.lathe(base, [(0.05, height - 0.1), (size * 0.5, height + 0.1), (0.0, height + size)], "trim", 6)
 
 
@@ -97,7 +97,7 @@ def spire(shell: Shell, centre: tuple[float, float], half: float, z: float, heig
     x, y = centre
     foot = np.array([x, y, z])
     with shell.part("spire"):
-        shell.lathe(foot, [(half * 1.08, 0.0), (half * 1.08, 0.6), (half, 0.8), (0.12, height)], material, 8, False, 22.5)
+        shell.lathe(foot, [(half * 1.08, 0.0), (half * 1.08, 0.6), (half, 0.8), (0.12, height)], material, 8, 22.5)
         for level in range(1, 12):
             r = half * (1 - level / 12.5) + 0.12
             for k in range(8):
@@ -139,7 +139,8 @@ def dome(
     foot = np.array([x, y, z])
     profiles = {"round": (1.0, 0.0), "tall": (1.3, 0.0), "onion": (1.75, 0.22), "melon": (1.35, 0.07)}
     rise, bulge = profiles[style]
-    t = np.linspace(0.0, 1.0, 20)
+    fine = 20 if radius > 3.5 else 12
+    t = np.linspace(0.0, 1.0, fine)
     r = np.sqrt(np.maximum(1 - t**2.1, 0)) + bulge * np.sin(np.pi * np.minimum(t / 0.62, 1.0)) * (1 - t)
     if style in ("onion", "melon"):
         r = np.where(t > 0.6, np.interp(t, [0.6, 0.8, 1.0], [np.interp(0.6, t, r), 0.34, 0.02]), r)
@@ -156,8 +157,8 @@ def dome(
                 shell.lathe(foot, [(radius * 0.97, 0), (radius * 0.97, drum)], "wall", 24)
             shell.lathe(foot, [(radius, drum - 0.5), (radius * 1.07, drum - 0.25), (radius * 1.07, drum), (radius, drum)],
                         "trim", 32)  # fmt: skip
-        shell.lathe(foot, np.stack([np.maximum(r, 0.01) * radius, drum + t * radius * rise], 1), material, 40)
-        ribs = int(rng.choice([8, 12, 16]))
+        shell.lathe(foot, np.stack([np.maximum(r, 0.01) * radius, drum + t * radius * rise], 1), material, 2 * fine)
+        ribs = int(rng.choice([8, 12, 16])) if radius > 3.5 else 8
         for k in range(ribs):
             shell.lathe(foot, np.stack([(np.maximum(r, 0.01) * radius) * 1.012 + 0.05, drum + t * radius * rise], 1), "trim",
                         1, span=(-1.2, 1.2), turn=360 * k / ribs)  # fmt: skip
@@ -165,7 +166,7 @@ def dome(
         scale = np.clip(radius / 8, 0.35, 1.0)
         if finial == "lantern":
             shell.lathe([x, y, top - 0.4], np.array([(1.6, 0), (1.6, 3.2), (1.9, 3.3), (1.9, 3.6), (1.3, 4.6), (0.05, 5.6)]) * scale,
-                        "trim", 8, False)  # fmt: skip
+                        "trim", 8)  # fmt: skip
             cross(shell, [x, y, top + 5.0 * scale], 2.0)
         elif finial == "cross":
             cross(shell, [x, y, top - 0.2], 2.0)

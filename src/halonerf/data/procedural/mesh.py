@@ -58,13 +58,12 @@ class Part:
 class Surface:
     """Triangles of one material and one set of concepts.
 
-    vertices, normals: [T, 3, 3], world. uv: [T, 3, 2], metres of texture. colours: [T, 3] linear, or None.
+    vertices: [T, 3, 3], world, in either winding. uv: [T, 3, 2], metres of texture. colours: [T, 3] linear, or None.
     """
 
     material: str
     concepts: frozenset[str]
     vertices: Array
-    normals: Array
     uv: Array
     colours: Array | None = None
 
@@ -91,24 +90,18 @@ class Shell:
         self,
         triangles: ArrayLike,
         material: str,
-        normals: Array | None = None,
         uv: Array | None = None,
         colour: Sequence[float] | None = None,
     ) -> None:
-        """triangles: [T, 3, 3] world. normals [T, 3, 3]: of the faces unless given. uv: laid on by `unfold` unless given."""
+        """triangles: [T, 3, 3] world. uv: [T, 3, 2] metres, laid on by `unfold` unless given. colour: linear."""
         t = np.asarray(triangles, float)
         cross = np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0])
         area = np.linalg.norm(cross, axis=1)
         keep = area > 1e-9
         t, face = t[keep], (cross / np.maximum(area, 1e-12)[:, None])[keep]
-        if normals is None:
-            corner = np.repeat(face[:, None], 3, axis=1)
-        else:
-            corner = normals[keep]
-            corner = corner * np.where((corner * face[:, None]).sum(-1, keepdims=True) < 0, -1.0, 1.0)
         mapping = unfold(t, face) if uv is None else uv[keep]
         tint = None if colour is None else np.tile(np.asarray(colour, float), (len(t), 1))
-        self._chunks.append(Surface(material, frozenset(self._concepts), t, corner, mapping, tint))
+        self._chunks.append(Surface(material, frozenset(self._concepts), t, mapping, tint))
 
     def surfaces(self) -> list[Surface]:
         """Everything added, merged by material and concepts, in a fixed order."""
@@ -119,7 +112,7 @@ class Shell:
             Surface(
                 material,
                 frozenset(concepts),
-                *(np.concatenate([getattr(c, name) for c in chunks]) for name in ("vertices", "normals", "uv")),
+                *(np.concatenate([getattr(c, name) for c in chunks]) for name in ("vertices", "uv")),
                 None if chunks[0].colours is None else np.concatenate([c.colours for c in chunks]),
             )
             for (material, concepts), chunks in sorted(groups.items())
@@ -149,17 +142,13 @@ class Shell:
         for loop in (loops[0], loops[-1]):
             self.strip(loop[[0, 1]], loop[[3, 2]], material, colour)
 
-    def lathe(self, centre: ArrayLike, profile: ArrayLike, material: str, segments: int = 24, smooth: bool = True,
-              turn: float = 0.0, span: tuple[float, float] = (0.0, 360.0),
-              colour: Sequence[float] | None = None) -> None:  # fmt: skip
+    def lathe(self, centre: ArrayLike, profile: ArrayLike, material: str, segments: int = 24, turn: float = 0.0,
+              span: tuple[float, float] = (0.0, 360.0), colour: Sequence[float] | None = None) -> None:  # fmt: skip
         """Turn `profile`, [N, 2] (radius, height above `centre`), about the vertical; u runs along the girth."""
         radius, height = np.asarray(profile, float).T
         angle = np.radians(np.linspace(span[0], span[1], segments + 1) + turn)
         direction = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
         points = np.asarray(centre, float) + radius[:, None, None] * direction + height[:, None, None] * UP
-        slope = np.gradient(np.stack([radius, height], 1), axis=0)
-        normal = slope[:, 1, None, None] * direction - slope[:, 0, None, None] * UP
-        normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
         along = np.concatenate([[0.0], np.hypot(np.diff(radius), np.diff(height)).cumsum()])
         girth = (angle - angle[0]) * radius.max()
         uv = np.stack(np.broadcast_arrays(girth[None] + centre[0] * 1.37, along[:, None] + centre[2]), -1)  # type: ignore[index]
@@ -169,7 +158,7 @@ class Shell:
             both = np.concatenate([np.stack([p, q, r], 2), np.stack([p, r, s], 2)])
             return both.reshape(-1, 3, grid.shape[-1])
 
-        self.add(corners(points), material, corners(normal) if smooth else None, corners(uv), colour)
+        self.add(corners(points), material, corners(uv), colour)
 
 
 def unfold(triangles: Array, normals: Array) -> Array:

@@ -41,7 +41,7 @@ class Outline:
         return Outline(self.xs, np.clip(height, self.low, self.high), np.maximum(self.high, height))
 
 
-def arched(centre: float, sill: float, width: float, spring: float, style: Style, samples: int = 16) -> Outline:
+def arched(centre: float, sill: float, width: float, spring: float, style: Style, samples: int = 10) -> Outline:
     """A door or window: straight to height `spring`, then an arch.
 
     round: a half circle. pointed: two arcs with the width as radius (equilateral Gothic arch). keel: low shoulders

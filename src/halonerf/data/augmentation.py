@@ -1,0 +1,47 @@
+"""Other framings and other light for a photo that is learnt from. Draws come from the generator that is passed in."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+NIGHT_SHARE, SOFT_SHARE, NOISY_SHARE, GREY_SHARE = 0.15, 0.2, 0.3, 0.05  # of all photos
+
+
+def square_crop(height: int, width: int, smallest: float, random: np.random.Generator) -> tuple[int, int, int]:
+    """(top, left, side), px, of a random square of `smallest` to 1 times the short side, anywhere in the photo."""
+    short = min(height, width)
+    side = max(1, round(short * random.uniform(smallest, 1.0)))
+    return int(random.integers(height - side + 1)), int(random.integers(width - side + 1)), side
+
+
+def resampled(pictures: Tensor, size: int) -> Tensor:
+    """[C, s, s] at [C, size, size], averaged over areas where it shrinks."""
+    if pictures.shape[-1] == size:
+        return pictures
+    return interpolate(pictures[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def relit(photo: Tensor, random: np.random.Generator) -> Tensor:
+    """The photo [3, H, W] in [0, 1] at another exposure, white balance, saturation; at night, soft or noisy at times.
+
+    Gains act on linear light (a plain power of 2.2), as a camera's do, and the result is clipped as a sensor clips.
+    """
+    linear = photo.clamp(0, 1) ** 2.2
+    gain = np.exp(random.normal(0.0, 0.35)) * np.exp(random.normal(0.0, 0.1, (3, 1, 1)))
+    if random.random() < NIGHT_SHARE:
+        tint = np.array([[1.0, 0.75, 0.45], [0.5, 0.65, 1.0]])[random.integers(2)].reshape(3, 1, 1)  # lamps, dusk
+        gain = gain * random.uniform(0.05, 0.4) * tint
+    linear = (linear * torch.from_numpy(gain).float()).clamp(0, 1)
+    lit = linear ** (1 / 2.2 * float(np.exp(random.normal(0.0, 0.15))))
+    grey = lit.mean(dim=0, keepdim=True)
+    saturation = 0.0 if random.random() < GREY_SHARE else random.uniform(0.5, 1.4)
+    lit = grey + (lit - grey) * saturation
+    if random.random() < SOFT_SHARE:
+        lit = avg_pool2d(lit[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+    if random.random() < NOISY_SHARE:
+        deviation = random.uniform(0.005, 0.05)
+        lit = lit + torch.from_numpy(random.normal(0.0, deviation, tuple(lit.shape))).float()
+    return lit.clamp(0, 1)

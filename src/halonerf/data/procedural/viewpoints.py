@@ -1,0 +1,99 @@
+"""Where tourists stand and what they aim at: the square before the landmark, eye height, any focal length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.random import Generator
+
+from halonerf.data.procedural.camera import Camera
+from halonerf.data.procedural.mesh import Array, Part
+
+TRIES = 60
+
+
+class DepthMeter(Protocol):
+    """What `Studio.depth` does."""
+
+    def __call__(self, camera: Camera) -> Array:
+        """Metres along the optical axis, [H, W], 0 for sky."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A camera and the part it was aimed at; None for a view of the whole."""
+
+    camera: Camera
+    part: Part | None
+
+
+def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, closeness: float = 1.0) -> Shot:
+    """The landmark, or a good piece of it. extent: [2, 3], its bounding box. closeness: below 1 zooms on a piece."""
+    portrait = rng.random() < 0.35
+    size = (width * 3 // 4, width) if portrait else (width, width * 3 // 4)
+    low, high = extent
+    for _ in range(TRIES):
+        position = _stand(rng, 26.0, 68.0)
+        middle = np.array([rng.normal(0, 3.0), 3.0, high[2] * rng.uniform(0.3, 0.45)])
+        if closeness < 1:
+            middle = np.array([rng.uniform(low[0], high[0]) * 0.7, 3.0, high[2] * rng.uniform(0.15, 0.7)])
+        distance = float(np.linalg.norm(middle - position))
+        span = max((high[0] - low[0]) * 0.9 if not portrait else 0.0, high[2] * 0.8) * closeness * rng.uniform(0.75, 1.15)
+        short = size[0] if portrait else size[1]
+        focal = float(np.clip(short * distance / span, width * 0.62, width * 8))
+        camera = Camera.looking(*size, focal, position, middle, float(rng.normal(0, 0.012)))
+        if _free(meter, camera):
+            return Shot(camera, None)
+    raise AssertionError("no free place on the square for an overview")
+
+
+def close_up(rng: Generator, meter: DepthMeter, width: int, part: Part, fill: tuple[float, float] = (0.4, 0.85)) -> Shot | None:
+    """One part filling `fill` of the frame's tighter side, or None where no place on the square shows it well."""
+    corners = part.corners
+    centre = corners.mean(0)
+    for _ in range(TRIES // 4):
+        position = _stand(rng, 9.0, 55.0)
+        towards = (position - centre) / np.linalg.norm(position - centre)
+        if part.normal is not None and float(towards @ part.normal) < 0.45:
+            continue
+        trial = Camera.looking(1000, 1000, 1000.0, position, centre)
+        pixels, _ = trial.project(corners)
+        span = (pixels.max(0) - pixels.min(0)) / 1000
+        portrait = bool(span[1] > span[0] * rng.uniform(0.9, 1.6))
+        size = (width * 3 // 4, width) if portrait else (width, width * 3 // 4)
+        share = rng.uniform(*fill)
+        focal = float(np.clip(share * min(size[0] / span[0], size[1] / span[1]), width * 0.62, width * 14))
+        slack = (1 - share) * 0.5 * min(size) / focal * np.linalg.norm(position - centre)
+        aim = centre + rng.uniform(-0.7, 0.7, 3) * slack
+        camera = Camera.looking(*size, focal, position, aim, float(rng.normal(0, 0.015)))
+        if _shows(meter, camera, part) and _free(meter, camera):
+            return Shot(camera, part)
+    return None
+
+
+def _stand(rng: Generator, near: float, far: float) -> Array:
+    """Someone on the square, or now and then at a window or on a terrace above it."""
+    angle, distance = np.radians(rng.uniform(-58, 58)), rng.uniform(near, far)
+    height = rng.uniform(1.5, 1.85) if rng.random() < 0.8 else rng.uniform(3.0, 15.0)
+    return np.array([np.clip(np.sin(angle) * distance, -37, 37), -max(np.cos(angle) * distance, 8.0), height])
+
+
+def _free(meter: DepthMeter, camera: Camera) -> bool:
+    """Nothing stands right before the camera, and the frame is not all sky."""
+    depth = meter(camera.resized(48))
+    return bool((depth > 0).mean() > 0.25 and ((depth > 0) & (depth < 5.5)).mean() < 0.12)
+
+
+def _shows(meter: DepthMeter, camera: Camera, part: Part) -> bool:
+    """Whether most of what the part's bounding box covers in the picture is the part."""
+    small = camera.resized(64)
+    depth = meter(small)
+    points = small.unproject(depth)
+    inside = ((points > part.low - 0.25) & (points < part.high + 0.25)).all(-1) & (depth > 0)
+    pixels, front = small.project(part.corners)
+    low, high = pixels.min(0), pixels.max(0)
+    limits = [small.width, small.height]
+    visible = np.clip(np.minimum(high, limits) - np.maximum(low, 0), 0, None)
+    return bool((front > 1).all() and inside.sum() > 0.42 * visible.prod() and visible.prod() > 0.8 * (high - low).prod())

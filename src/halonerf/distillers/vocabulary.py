@@ -1,0 +1,158 @@
+"""The gazetteer: which words name which part of a building, and which small words tell how it is meant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from halonerf.distillers.inflection import fold, forms, turkish_from, words
+from halonerf.errors import BadInput
+
+OWN = Path(__file__).with_name("vocabulary.yaml")
+HEAD_LAST = frozenset({"en", "de", "nl", "tr"})  # languages that put the noun behind what describes it
+SECTIONS = ("concepts", "ambiguous", "cues", "after", "before", "names", "instructions", "bound", "modifiers",
+            "generic", "not_compounds")  # fmt: skip
+STREET_REACH = 3  # words between "Rue de" and the part it is named after
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a run of words means.
+
+    kind: "concept", "from" (a part as a standpoint), "cue", "name" or "instruction".
+    value: the concept, or the cue's kind. reach: words a cue rules over. head_last: see `HEAD_LAST`.
+    """
+
+    rest: tuple[str, ...]  # the words after the first
+    kind: str
+    value: str = ""
+    reach: int = 0
+    head_last: bool = False
+
+
+class Vocabulary:
+    """A vocabulary file, indexed by first word."""
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        """path: a YAML file laid out as this package's own; None takes that one.
+
+        Raises: BadInput where the file is missing, is no YAML, or lacks a section.
+        """
+        data = _load(OWN if path is None else Path(path).expanduser())
+        self.concepts: tuple[str, ...] = tuple(data["concepts"])
+        self._is_a = {name: entry.get("is_a", "") for name, entry in data["concepts"].items()}
+        self._part_of = {name: tuple(entry.get("part_of", ())) for name, entry in data["concepts"].items()}
+        self.rooms = frozenset(name for name, entry in data["concepts"].items() if entry.get("room"))
+        self.wider = {name: self._closure(name, parts=False) for name in self.concepts}
+        self.wholes = {name: self._closure(name, parts=True) for name in self.concepts}
+        self.ambiguous = {
+            fold(word): (_folded(rule.get("before", ())), _folded(rule.get("after", ())))
+            for word, rule in data["ambiguous"].items()
+        }
+        self.after: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)  # by first word
+        for kind, phrases in data["after"].items():
+            for phrase in phrases:
+                self.after[words(phrase)[0]].append((words(phrase)[1:], kind))
+        self.after.default_factory = None
+        self._heads: dict[str, str] = {}
+        self.index = self._index(data)
+        self._bound, self._modifiers = _folded(data["bound"]), _folded(data["modifiers"])
+        self._generic, self._not_compounds = _folded(data["generic"]), tuple(_folded(data["not_compounds"]))
+        self.compound = lru_cache(maxsize=1 << 16)(self._compound)
+
+    def _index(self, data: Mapping[str, Any]) -> dict[str, tuple[Entry, ...]]:
+        found: dict[tuple[str, ...], Entry] = {}
+
+        def add(phrase: tuple[str, ...], entry: Entry) -> None:
+            if phrase and phrase not in found:  # what the file names first stays
+                found[phrase] = entry
+
+        for phrase in data["names"]:
+            add(words(phrase), Entry(words(phrase)[1:], "name"))
+        for phrase in data["instructions"]:
+            add(words(phrase), Entry(words(phrase)[1:], "instruction"))
+        listed: dict[tuple[str, ...], tuple[str, bool]] = {}  # as written in the file, before any ending
+        made: dict[tuple[str, ...], tuple[str, bool]] = {}
+        for name, entry in data["concepts"].items():
+            for language in [key for key in entry if len(key) == 2]:
+                last = language in HEAD_LAST
+                for phrase in entry[language]:
+                    spelling = words(phrase)
+                    listed[spelling] = (listed.get(spelling, (name,))[0], last or listed.get(spelling, (0, False))[1])
+                    for form in forms(phrase, language):
+                        made.setdefault(form, (name, last))
+                        if language in ("de", "nl") and len(form) == 1:
+                            self._heads.setdefault(form[0], name)
+                    if language == "tr":
+                        for form in turkish_from(phrase):
+                            add(form, Entry(form[1:], "from", name))
+        for phrase, (name, last) in {**made, **listed}.items():
+            add(phrase, Entry(phrase[1:], "concept", name, head_last=last))
+        for kind, rule in data["cues"].items():
+            for phrase in rule["words"]:
+                add(words(phrase), Entry(words(phrase)[1:], "cue", kind, rule["reach"]))
+        for phrase in data["before"]["street"]:
+            add(words(phrase), Entry(words(phrase)[1:], "cue", "street", STREET_REACH))
+        index: dict[str, list[Entry]] = defaultdict(list)
+        for phrase, entry in found.items():
+            index[phrase[0]].append(entry)
+        return {first: tuple(sorted(rows, key=lambda row: -len(row.rest))) for first, rows in index.items()}
+
+    def _compound(self, word: str) -> str:
+        """The concept of a German or Dutch compound, from its longest last part; "" where it is none."""
+        if len(word) < 7 or len(word) > 60 or word.startswith(self._not_compounds):
+            return ""
+        for start in range(3, len(word) - 2):
+            first, last = word[:start], word[start:]
+            name = self._heads.get(last)
+            if name and (
+                (len(last) > 4 and last not in self._bound)
+                or first in self._modifiers
+                or first.removesuffix("s") in self._modifiers
+            ):
+                return name
+            if last in self._generic:
+                for stem in (first, first.removesuffix("s"), first.removesuffix("n")):
+                    name = self._heads.get(stem) or (self.compound(stem) if len(stem) < len(word) else "")
+                    if name:
+                        return name
+        return ""
+
+    def _closure(self, name: str, parts: bool) -> frozenset[str]:
+        """All that `name` is a kind of and, with `parts`, all that it is a part of, through any number of steps."""
+        reached: set[str] = set()
+        pending = [name]
+        while pending:
+            current = pending.pop()
+            wider = [self._is_a.get(current, "")] + (list(self._part_of.get(current, ())) if parts else [])
+            for parent in wider:
+                if parent and parent not in reached:
+                    if parent not in self._is_a:
+                        raise BadInput(f"expected '{current}' to refer to a concept of the vocabulary, got '{parent}'.")
+                    reached.add(parent)
+                    pending.append(parent)
+        return frozenset(reached - {name})
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"expected a vocabulary in YAML at {path}, but it cannot be read: {error}") from error
+    missing = [section for section in SECTIONS if not isinstance(data, dict) or section not in data]
+    if missing:
+        raise BadInput(
+            f"expected the sections {', '.join(SECTIONS)} in the vocabulary {path}, lacks: {', '.join(missing)}.\n"
+            f"Start from a copy of {OWN}."
+        )
+    return data
+
+
+def _folded(entries: Any) -> frozenset[str]:
+    return frozenset(fold(str(entry)) for entry in entries)

@@ -1,0 +1,249 @@
+"""A radiance field of 3D Gaussians, started from the points of structure from motion, in any photo's light."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from scipy.spatial import cKDTree
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from halonerf.errors import BadInput
+from halonerf.fields import gaussians_growth as growth
+from halonerf.fields.gaussians_light import Light
+from halonerf.splatting.rasterise import lift, rasterise
+from halonerf.types import Rendering, View
+
+ROWS = ("means", "log_scales", "rotations", "opacity_logits", "colour_logits", "features")
+STATISTICS = ("pull", "seen")
+
+
+class Gaussians(nn.Module):
+    """An element is a Gaussian: centre, three axes, opacity, colour, and a feature that says how light changes it.
+
+    Args:
+        budget: Gaussians at most.
+        code_size: numbers in a photo's appearance code.
+        feature_size: numbers in a Gaussian's feature.
+        width: hidden units of the light's networks.
+        grow_from, grow_until: shares of the fit between which Gaussians are added.
+        grow_every: steps between two additions.
+        grow_floor: pull of a centre (loss per image half-width) below which nothing is added.
+        split_size: world units; a Gaussian larger than this is split, a smaller one doubled.
+        largest: world units; no axis grows longer.
+        prune_opacity: a Gaussian below it is removed.
+        opacity_weight: weight of the mean opacity in the loss: what need not be there fades.
+        scale_weight: weight of the mean scale in the loss: what need not be large shrinks.
+        learning_rates: Adam's, for means (decaying to 2 %), scales, rotations, opacities, colours, features,
+            networks and codes.
+    """
+
+    def __init__(
+        self,
+        budget: int = 60000,
+        code_size: int = 16,
+        feature_size: int = 12,
+        width: int = 32,
+        grow_from: float = 0.08,
+        grow_until: float = 0.6,
+        grow_every: int = 100,
+        grow_floor: float = 5e-5,
+        split_size: float = 0.02,
+        largest: float = 0.5,
+        prune_opacity: float = 0.01,
+        opacity_weight: float = 1e-3,
+        scale_weight: float = 1e-2,
+        learning_rates: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.budget, self.code_size, self.feature_size = budget, code_size, feature_size
+        self.grow_from, self.grow_until, self.grow_every, self.grow_floor = (
+            grow_from,
+            grow_until,
+            grow_every,
+            grow_floor,
+        )
+        self.split_size, self.largest, self.prune_opacity = split_size, largest, prune_opacity
+        self.opacity_weight, self.scale_weight = opacity_weight, scale_weight
+        self.rates = {**LEARNING_RATES, **(learning_rates or {})}
+        if unknown := set(self.rates) - set(LEARNING_RATES):
+            raise BadInput(
+                f"expected field.learning_rates for {', '.join(LEARNING_RATES)}, got {', '.join(sorted(unknown))}"
+            )
+        self.light = Light(code_size, feature_size, width)
+        self.names: list[str] = []
+        self.first, self.seed = 0, 0
+        self._offsets: Tensor | None = None
+        self._resize(0, 0)
+
+    @property
+    def elements(self) -> int:
+        return len(self.means)
+
+    def initialise(self, points: Tensor, colours: Tensor, names: Sequence[str], seed: int) -> None:
+        """One Gaussian a point, as large as the mean distance to its three neighbours; one neutral code a photo.
+
+        points: [N, 3], world units. colours: [N, 3] in [0, 1]. names: the photos that will be seen.
+
+        Raises: BadInput for fewer than four points.
+        """
+        if len(points) < 4:
+            raise BadInput(
+                f"expected at least 4 scene points to start a field from, got {len(points)}.\n"
+                "The photos were hardly registered: look at ingest's report, and add photos that overlap."
+            )
+        self._resize(len(points), len(names))
+        self.names, self.first, self.seed = list(names), len(points), seed
+        generator = torch.Generator().manual_seed(seed)
+        distances = torch.from_numpy(cKDTree(points.numpy()).query(points.numpy(), k=4)[0][:, 1:]).float()
+        size = distances.mean(dim=1).clamp(1e-4, self.largest)
+        with torch.no_grad():
+            self.means.copy_(points)
+            self.log_scales.copy_(size.log()[:, None].expand(-1, 3))
+            self.rotations.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
+            self.opacity_logits.fill_(-2.0)
+            self.colour_logits.copy_(torch.logit(colours.clamp(0.02, 0.98)))
+            self.features.copy_(0.1 * torch.randn(self.features.shape, generator=generator))
+            for name, parameter in self.light.named_parameters():
+                if "to_affine" not in name:
+                    bound = 1 / math.sqrt(parameter.shape[-1])
+                    parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)
+
+    def appearance(self, name: str) -> Tensor:
+        """The code [A] of a photo seen in the fit; for any other, the mean."""
+        return self.codes[self.names.index(name)] if name in self.names else self.mean_appearance()
+
+    def mean_appearance(self) -> Tensor:
+        """The mean code, [A]: neutral light."""
+        return self.codes.mean(dim=0) if len(self.codes) else self.codes.new_zeros(self.code_size)
+
+    def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
+        """See `halonerf.protocols.RadianceField`. Differentiable in everything but `view`."""
+        colours = self.light.tint(self.colour_logits, self.features, appearance)
+        values = colours if channels is None else torch.cat([colours, channels.to(colours)], dim=1)
+        learning = self.training and torch.is_grad_enabled()
+        self._offsets = (
+            torch.zeros(self.elements, 2, device=self.means.device, requires_grad=True) if learning else None
+        )
+        raster = rasterise(*self._shapes(), values, view, self._offsets)
+        sky = self.light.background(view, appearance)
+        shown = raster.features[..., :3] + (1 - raster.opacity[..., None]) * sky
+        depth = raster.depth / raster.opacity.clamp(min=1e-6)
+        return Rendering(shown, depth, raster.opacity, None if channels is None else raster.features[..., 3:])
+
+    @torch.no_grad()
+    def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See `halonerf.protocols.RadianceField`: maps [H, W, P], weight [H, W]."""
+        given = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1)
+        sums = lift(*self._shapes(), given, view)
+        return sums[:, :-1], sums[:, -1]
+
+    def optimiser(self) -> Optimizer:
+        """Adam with a learning rate for each kind of parameter; `adapt` lets it follow the changing field."""
+        networks = list(self.light.parameters())
+        groups: list[dict[str, Any]] = [
+            {"name": name, "params": [getattr(self, name)], "lr": self.rates[name]} for name in (*ROWS, "codes")
+        ]
+        groups.append({"name": "networks", "params": networks, "lr": self.rates["networks"]})
+        return torch.optim.Adam(groups, eps=1e-15, fused=True)
+
+    def regularisation(self) -> Tensor:
+        """What the loss should hold against the field's own shape."""
+        opacity = torch.sigmoid(self.opacity_logits).mean()
+        return self.opacity_weight * opacity + self.scale_weight * self.log_scales.exp().mean()
+
+    @torch.no_grad()
+    def adapt(self, step: int, steps: int, optimiser: Optimizer) -> None:
+        """After each of `steps` optimiser steps: note where centres are pulled, grow, prune, slow down.
+
+        Chance depends on the seed and the step alone.
+        """
+        progress = (step + 1) / steps
+        for group in optimiser.param_groups:
+            if group["name"] == "means":
+                group["lr"] = self.rates["means"] * 0.02**progress
+        if self._offsets is not None and self._offsets.grad is not None:
+            strength = self._offsets.grad.norm(dim=1)
+            self.pull += strength
+            self.seen += strength > 0
+        if progress <= self.grow_until and (step + 1) % self.grow_every == 0:
+            self._grow(progress, torch.Generator().manual_seed(self.seed * 1_000_003 + step), optimiser)
+
+    def _grow(self, progress: float, generator: torch.Generator, optimiser: Optimizer) -> None:
+        self.log_scales.copy_(growth.without_needles(self.log_scales, self.largest))
+        keep = torch.sigmoid(self.opacity_logits) >= self.prune_opacity
+        pull = torch.where(keep, self.pull / self.seen.clamp(min=1), torch.zeros_like(self.pull))
+        share = (progress - self.grow_from) / (self.grow_until - self.grow_from)
+        missing = growth.target_number(self.first, self.budget, share) - int(keep.sum()) if share > 0 else 0
+        chosen = growth.choose(pull, missing, self.grow_floor)
+        keep[chosen] = False
+        extra = growth.grown({name: getattr(self, name) for name in ROWS}, chosen, self.split_size, generator)
+        growth.replace_rows(self, ROWS, optimiser, keep, extra)
+        for name in STATISTICS:
+            setattr(self, name, torch.zeros_like(self.opacity_logits))
+
+    def save(self, path: Path) -> None:
+        """Write everything that rendering needs, as safetensors; photos' names and sizes go in its header."""
+        header = {"field": "gaussians", "names": json.dumps(self.names)}
+        kept = {k: v.detach().contiguous() for k, v in self.state_dict().items() if k not in STATISTICS}
+        save_file(kept, path, metadata=header)
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises: BadInput where the file is of another kind of field, or of other sizes.
+        """
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
+        if header.get("field") != "gaussians":
+            raise BadInput(
+                f"expected a field of Gaussians in {path}, got '{header.get('field')}'.\nPass its own field=…"
+            )
+        tensors |= {name: torch.zeros(len(tensors["means"])) for name in STATISTICS}
+        try:
+            self.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise BadInput(
+                f"expected a field with code_size={self.code_size}, feature_size={self.feature_size} in {path}, got "
+                f"others ({error}).\nPass the options it was fitted with: field.code_size=… field.feature_size=…"
+            ) from error
+        self.names = json.loads(header["names"])
+
+    def _shapes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.means, self.log_scales.exp(), self.rotations, torch.sigmoid(self.opacity_logits)
+
+    def _resize(self, elements: int, photos: int) -> None:
+        """Give every tensor its size; values are zero."""
+        widths = {"means": 3, "log_scales": 3, "rotations": 4, "colour_logits": 3, "features": self.feature_size}
+        for name in ROWS:
+            shape = (elements, widths[name]) if name in widths else (elements,)
+            setattr(self, name, nn.Parameter(torch.zeros(shape)))
+        self.codes = nn.Parameter(torch.zeros(photos, self.code_size))
+        for name in STATISTICS:
+            self.register_buffer(name, torch.zeros(elements))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """The number of Gaussians and photos is whatever the file says."""
+        if f"{prefix}means" in state_dict and f"{prefix}codes" in state_dict:
+            self._resize(len(state_dict[f"{prefix}means"]), len(state_dict[f"{prefix}codes"]))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+LEARNING_RATES = {
+    "means": 8e-4,
+    "log_scales": 1e-2,
+    "rotations": 2e-3,
+    "opacity_logits": 5e-2,
+    "colour_logits": 1e-2,
+    "features": 1e-2,
+    "networks": 2e-3,
+    "codes": 1e-2,
+}

@@ -1,0 +1,74 @@
+"""Pure losses on images in [0, 1]."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+C1, C2 = 0.01**2, 0.03**2  # stabilisers of SSIM for values in [0, 1] (Wang et al. 2004, K1 = 0.01, K2 = 0.03)
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """sum(values * weight) / sum(weight) over broadcast shapes; zero where nothing has weight."""
+    weight = weight.expand_as(values)
+    return (values * weight).sum() / weight.sum().clamp(min=1e-8)
+
+
+def ssim_map(image: Tensor, other: Tensor, window: int = 7) -> Tensor:
+    """Structural similarity of every pixel, with a box window (Wang et al. 2004, eq. 13).
+
+    image, other: [H, W, C]. Returns: [H, W, C] in [-1, 1]; 1 where equal. At the border the window is the part of it
+    that lies within the image.
+    """
+    pair = torch.stack([image, other]).permute(0, 3, 1, 2)
+    x, y = pair[0], pair[1]
+    stack = torch.cat([x, y, x * x, y * y, x * y])[None]
+    means = F.avg_pool2d(stack, window, stride=1, padding=window // 2, count_include_pad=False)[0]
+    mx, my, mxx, myy, mxy = means.chunk(5)
+    vx, vy, vxy = mxx - mx * mx, myy - my * my, mxy - mx * my
+    similarity = ((2 * mx * my + C1) * (2 * vxy + C2)) / ((mx * mx + my * my + C1) * (vx + vy + C2))
+    return similarity.permute(1, 2, 0)
+
+
+def photometric(image: Tensor, photo: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:
+    """(1 - s) L1 + s (1 - SSIM), averaged over pixels by `weight` (Kerbl et al. 2023, eq. 7, with a box window).
+
+    image, photo: [H, W, C]. weight: [H, W], non-negative.
+    """
+    loss = (1 - ssim_share) * (image - photo).abs()
+    if ssim_share > 0:
+        loss = loss + ssim_share * (1 - ssim_map(image, photo))
+    return weighted_mean(loss, weight[..., None])
+
+
+def depth_at_points(depth: Tensor, opacity: Tensor, pixels: Tensor, truth: Tensor) -> Tensor:
+    """Mean relative error |d - d*| / d* of rendered depth at sparse points, each counted by what it stops there.
+
+    depth: [H, W], composited depth (opacity times mean depth). opacity: [H, W]. pixels: [M, 2], centres at +0.5.
+    truth: [M], positive, the unit of depth. Points outside the image say nothing; without any the loss is zero.
+    """
+    height, width = depth.shape
+    grid = pixels / torch.tensor([width, height], dtype=pixels.dtype) * 2 - 1
+    inside = (grid.abs() <= 1).all(dim=1)
+    stack = torch.stack([depth, opacity])[None]
+    seen = F.grid_sample(stack, grid[None, None], align_corners=False, padding_mode="border")[0, :, 0]
+    error = (seen[0] - seen[1] * truth).abs() / truth.clamp(min=1e-6)
+    return weighted_mean(error, inside.to(error))
+
+
+def transient_mask(residual: Tensor, valid: Tensor, quantile: float, floor: float) -> Tensor:
+    """Pixels that the static scene does not explain: people, cars, a road sign.
+
+    The residual, smoothed over 9 x 9 px, is above its `quantile` and above `floor`, and so are enough neighbours for
+    a 7 x 7 px square to fit in (after Sabour et al., RobustNeRF, 2023; an opening instead of their neighbourhood vote).
+
+    residual: [H, W], mean absolute error in [0, 1]. valid: bool [H, W]. Returns: bool [H, W], true where transient.
+    """
+    if not valid.any():
+        return torch.zeros_like(valid)
+    smooth = F.avg_pool2d((residual * valid)[None, None], 9, stride=1, padding=4)[0, 0]
+    threshold = max(floor, float(torch.quantile(smooth[valid], quantile)))
+    high = ((smooth > threshold) & valid).to(residual)[None, None]
+    eroded = -F.max_pool2d(-high, 7, stride=1, padding=3)
+    return F.max_pool2d(eroded, 7, stride=1, padding=3)[0, 0] > 0.5

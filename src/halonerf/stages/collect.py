@@ -1,0 +1,45 @@
+"""Puts together what the scene is made from: where the photos are, and what people wrote about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from halonerf.data.collection import Collection
+from halonerf.stages.base import Stage
+from halonerf.stages.build import build
+
+
+class Collect(Stage):
+    """Lets the scene's source write its collection.
+
+    Args:
+        scene: config of a scene source (`halonerf.protocols.SceneSource`).
+    """
+
+    name = "collect"
+
+    def __init__(self, scene: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.scene = scene
+
+    def items(self) -> list[str]:
+        return ["collection"]
+
+    def done(self, item: str) -> bool:
+        return (self.folder / "collection.json").is_file()
+
+    def predict_step(self, item: str, index: int) -> None:
+        for left in self.folder.iterdir():
+            if left.is_file():
+                left.unlink()  # of a killed run: sources write into an empty folder
+        build(self.scene).collect(self.folder)
+
+    def summary(self) -> dict[str, Any]:
+        collection = Collection.read(self.folder)
+        return {
+            "scene": collection.name,
+            "photos": len(collection.records()),
+            "concepts": list(collection.concepts),
+            "truth": bool(collection.truth()),
+        }

@@ -1,0 +1,167 @@
+"""report: the whole road on one page, and its figures in one file.
+
+Output: report.html (self-contained), summary.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from halonerf.artifacts import MANIFEST, write_json
+from halonerf.data.collection import Collection
+from halonerf.data.scenes import Scene
+from halonerf.stages.base import Stage
+from halonerf.stages.distill import read_labels
+from halonerf.stages.pages import Page
+from halonerf.types import ImageRecord, PseudoLabel
+
+PICTURES = (".png", ".jpg", ".jpeg")
+LABEL_ROWS = 24
+TEXT = 160  # characters of a caption in the table
+
+
+class Report(Stage):
+    """Gather what the stages left behind.
+
+    Args:
+        photos: photos shown a concept, those in which it is largest.
+        width: px, of the widest embedded pictures.
+    """
+
+    name: ClassVar[str] = "report"
+    needs: ClassVar[tuple[str, ...]] = (
+        "collect", "distill", "ingest", "mine", "reconstruct", "segment", "localize", "evaluate",
+    )  # fmt: skip
+
+    def __init__(self, photos: int = 4, width: int = 1400) -> None:
+        super().__init__()
+        self.photos, self.width = photos, width
+
+    def prepare(self) -> None:
+        """Read the figures of every stage."""
+        self.collection = Collection.read(self.inputs["collect"])
+        self.scene = Scene(self.inputs["ingest"])
+        self.manifests = {stage: _json(self.inputs[stage] / MANIFEST) for stage in self.needs}
+        self.metrics = _json(self.inputs["evaluate"] / "metrics.json")
+        self.distilled = _json(self.inputs["distill"] / "metrics.json")
+
+    def items(self) -> list[str]:
+        return ["page"]
+
+    def predict_step(self, item: str, index: int) -> None:
+        """Write the page, then the figures."""
+        wall = {stage: manifest["wall_s"] for stage, manifest in self.manifests.items() if "wall_s" in manifest}
+        self.figures = {
+            "scene": self.collection.name,
+            "wall_s": wall,
+            "psnr_heldout": self.metrics.get("psnr_heldout"),
+            "ssim_heldout": self.metrics.get("ssim_heldout"),
+            "distill_accuracy": self.distilled.get("accuracy"),
+            "map": self.metrics["map"],
+            "per_concept": self.metrics["concepts"],
+            "photos_registered": len(self.scene),
+            "records": len(self.collection.records()),
+        }
+        self._page(wall)
+        write_json(self.folder / "summary.json", self.figures)
+
+    def done(self, item: str) -> bool:
+        return False  # a second's work, and its figures are wanted for the summary
+
+    def summary(self) -> dict[str, Any]:
+        return {key: self.figures[key] for key in ("psnr_heldout", "distill_accuracy", "map")}
+
+    def _page(self, wall: Mapping[str, float]) -> None:
+        page = Page(self.collection.name)
+        labels = read_labels(self.inputs["distill"] / "labels.csv")
+        total = sum(wall.values())
+        overlays = self._overlays(page)
+        scene_pictures = [
+            {"name": name, "caption": caption, "picture": page.picture(path, self.width)}
+            for name, caption, path in self._scene_pictures()
+        ]
+        page.write(
+            self.folder / "report.html",
+            "report.html",
+            metrics=self.metrics,
+            distill_accuracy=self.figures["distill_accuracy"],
+            hero=page.picture(self.inputs["segment"] / "overview.png", self.width) or None,
+            photos=len(self.scene),
+            records=self.figures["records"],
+            concepts=_json(self.inputs["localize"] / "concepts.json"),
+            wall_total=total,
+            overlays=overlays,
+            registration=page.picture(self.inputs["ingest"] / "registration.png", self.width),
+            scene_pictures=scene_pictures,
+            label_counts=self.manifests["distill"].get("summary", {}).get("labels", {}),
+            labels=self._label_rows(labels),
+            zooms=[page.picture(path, self.width) for path in _pictures(self.inputs["mine"])[:4]],
+            stages=[
+                {"stage": stage, "wall_s": seconds, "share": seconds / total if total else 0.0,
+                 "summary": _sentence(self.manifests[stage].get("summary", {}))}
+                for stage, seconds in wall.items()
+            ],
+        )  # fmt: skip
+
+    def _overlays(self, page: Page) -> list[dict[str, Any]]:
+        """For each concept, the strips of the photos in which it covers most."""
+        folder = self.inputs["evaluate"]
+        entries = [
+            (concept, int(path.stem), scored["photo"], scores)
+            for path in sorted((folder / "scores").glob("*.json"))
+            for scored in [_json(path)]
+            for concept, scores in scored["concepts"].items()
+        ]
+        shown = []
+        for concept in self.metrics["concepts"]:
+            own = sorted((e for e in entries if e[0] == concept), key=lambda e: -e[3]["positive_share"])
+            for _, view, photo, scores in own[: self.photos]:
+                strips = [p for p in _pictures(folder / "overlays") if p.name.startswith(f"{view:05d}_")]
+                strip = next((p for p in strips if p.stem == scores["overlay"]), None)
+                if strip is not None:
+                    shown.append({"concept": concept, "photo": photo, "scores": scores,
+                                  "picture": page.picture(strip, self.width)})  # fmt: skip
+        return shown
+
+    def _scene_pictures(self) -> list[tuple[str, str, Path]]:
+        """Pictures that reconstruct left for people."""
+        return [(path.stem, path.stem.replace("_", " "), path) for path in _pictures(self.inputs["reconstruct"])[:2]]
+
+    def _label_rows(self, labels: Sequence[PseudoLabel]) -> list[dict[str, Any]]:
+        """Some photos with what was read from them: registered ones first, wrong and empty answers included."""
+        truth = self.collection.truth()
+        records = {record.image_id: record for record in self.collection.records()}
+        step = max(1, len(labels) // LABEL_ROWS)
+        return [
+            {"text": _text(records[label.image_id]), "label": label.label, "confidence": label.confidence,
+             "evidence": label.evidence, "truth": truth.get(label.image_id)}
+            for label in labels[::step][:LABEL_ROWS]
+        ]  # fmt: skip
+
+
+def _text(record: ImageRecord) -> str:
+    text = record.caption or record.filename or record.image_id
+    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
+
+
+def _sentence(summary: Mapping[str, Any]) -> str:
+    """The plain figures of a stage's summary, as "photos 10, points 1,451"."""
+    plain = {key: value for key, value in summary.items() if isinstance(value, (int, float, str))}
+    return ", ".join(
+        f"{key.replace('_', ' ')} {value:,.4g}" if isinstance(value, float)
+        else f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{key.replace('_', ' ')} {value}"
+        for key, value in plain.items()
+    )  # fmt: skip
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Picture files directly in `folder`, by name."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+
+
+def _json(path: Path) -> Any:
+    """The contents of a JSON file; empty where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

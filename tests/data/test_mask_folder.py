@@ -1,0 +1,117 @@
+"""Folders of people's masks: what is found, what is read, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from halonerf.data.masks import MaskFolder, concept_key, match_concepts, read_mask
+from halonerf.errors import BadInput
+
+DISC = np.hypot(*np.mgrid[-6:6, -8:8]) < 4  # 12 x 16
+
+
+def draw(path: Path, mask: np.ndarray = DISC) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    return path
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> MaskFolder:
+    draw(tmp_path / "window" / "a.png")
+    draw(tmp_path / "window" / "sub" / "b.png")
+    draw(tmp_path / "window" / "c.jpg.png")
+    draw(tmp_path / "rose window" / "a.jpg")
+    (tmp_path / "README.md").write_text("drawn by hand")
+    (tmp_path / "window" / "notes.txt").write_text("left one is hard")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / ".cache").mkdir()
+    draw(tmp_path / ".cache" / "a.png")
+    return MaskFolder.open(tmp_path)
+
+
+def test_concepts_are_the_folders_with_masks(masks: MaskFolder):
+    assert masks.concepts == ["rose window", "window"]
+
+
+def test_photos_are_found_nested_and_with_their_ending_kept(masks: MaskFolder):
+    photos = ["a.JPG", "sub/b.jpeg", "c.jpg", "b.jpg", "d.png"]
+    assert masks.photos("window", photos) == ["a.JPG", "sub/b.jpeg", "c.jpg"]
+    assert masks.photos("rose window", photos) == ["a.JPG"]
+    assert masks.photos("dome", photos) == []
+    assert masks.strays(["a.jpg", "c.jpg"]) == ["window/sub/b.png"]
+
+
+def test_a_mask_is_read_as_drawn(masks: MaskFolder):
+    np.testing.assert_array_equal(masks.read("window", "sub/b.jpg"), DISC)
+    np.testing.assert_array_equal(masks.read("window", "a.jpg", photo_size=(1600, 1200)), DISC)
+    with pytest.raises(BadInput, match=r"mask of 'window' for photo 'z\.jpg'"):
+        masks.read("window", "z.jpg")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "LA", "RGBA", "I;16"])
+def test_all_kinds_of_pictures_are_read(tmp_path: Path, mode: str):
+    grey = Image.fromarray(DISC.astype(np.uint8) * 255)
+    if mode == "I;16":
+        picture = Image.fromarray(DISC.astype(np.uint16) * 65535)
+    elif mode == "RGBA":  # a brush of one colour on nothing
+        picture = Image.merge("RGBA", [Image.new("L", grey.size, c) for c in (200, 0, 0)] + [grey])
+    elif mode == "LA":  # an alpha channel that says nothing
+        picture = Image.merge("LA", [grey, Image.new("L", grey.size, 255)])
+    else:
+        picture = grey.convert(mode)
+    picture.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), DISC)
+
+
+def test_half_is_the_threshold(tmp_path: Path):
+    Image.fromarray(np.array([[0, 127, 128, 255]], np.uint8)).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), [[False, False, True, True]])
+
+
+def test_another_aspect_names_both_sizes(masks: MaskFolder):
+    with pytest.raises(BadInput, match=r"1200 x 1600 px.*got 16 x 12 px"):
+        masks.read("window", "a.jpg", photo_size=(1200, 1600))
+
+
+def test_what_is_wrong_is_said(tmp_path: Path):
+    with pytest.raises(BadInput, match="does not exist"):
+        MaskFolder.open(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="is a file"):
+        MaskFolder.open(tmp_path / "file")
+    draw(tmp_path / "flat" / "a.png")
+    with pytest.raises(BadInput, match="1 pictures directly in it"):
+        MaskFolder.open(tmp_path / "flat")
+    (tmp_path / "bad" / "window").mkdir(parents=True)
+    (tmp_path / "bad" / "window" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    with pytest.raises(BadInput, match="cannot be read"):
+        MaskFolder.open(tmp_path / "bad").read("window", "a.jpg")
+
+
+def test_spellings_of_one_concept():
+    assert concept_key("Rose_Windows") == concept_key("rose  window") == "rose window"
+    assert concept_key("Balconies") == "balcony"
+    assert concept_key("Arches") == "arch"
+    assert concept_key("stained glass") == "stained glass"
+    assert concept_key("Iconostasis") == "iconostasis"
+    assert match_concepts(["domes", "Rose window", "porch"], ["dome", "rose_window", "domes"]) == {
+        "domes": 2,
+        "Rose window": 1,
+    }
+
+
+def test_the_real_masks(shared):
+    masks = MaskFolder.open(shared("sacre_coeur") / "masks")
+    photos = [path.name for path in (shared("sacre_coeur") / "photos").iterdir()]
+    assert masks.concepts == ["domes", "portals", "statues", "windows"]
+    assert masks.strays(photos) == []
+    for concept in masks.concepts:
+        for photo in masks.photos(concept, photos):
+            with Image.open(shared("sacre_coeur") / "photos" / photo) as picture:
+                size = picture.size
+            assert 0.0 < masks.read(concept, photo, size).mean() < 0.9

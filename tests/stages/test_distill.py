@@ -1,0 +1,117 @@
+"""The distill stage: one row a label, scores against the truth, resuming by batch."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from made_road import run_stage
+
+from halonerf.data.collection import write_collection
+from halonerf.errors import BadInput
+from halonerf.stages.distill import Distill, best_labels, read_labels, score, write_labels
+from halonerf.types import ImageRecord, PseudoLabel
+
+RULES = {"_target_": "halonerf.distillers.rules.Rules"}
+RECORDS = [
+    ImageRecord("a.jpg", caption="The dome"),
+    ImageRecord("b.jpg", caption='A "window", with\na comma, and a line'),
+    ImageRecord("c.jpg", caption="Unknown"),
+    ImageRecord("d.jpg", caption="Two towers"),
+    ImageRecord("e.jpg", caption="View from the tower"),
+]
+TRUTH = {"a.jpg": "dome", "b.jpg": "portal", "c.jpg": "", "d.jpg": "tower"}
+
+
+class Counting:
+    """A distiller that remembers what it was asked."""
+
+    asked: list[str]
+
+    def __init__(self) -> None:
+        self.asked = []
+
+    def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
+        self.asked += [record.image_id for record in records]
+        return [PseudoLabel(record.image_id, "dome", 0.5) for record in records]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Path]:
+    (tmp_path / "collect").mkdir()
+    write_collection(tmp_path / "collect", "made", tmp_path, RECORDS, truth=TRUTH)
+    return {"collect": tmp_path / "collect"}
+
+
+def test_labels_and_metrics(tmp_path: Path, inputs: dict[str, Path]):
+    stage = run_stage(Distill(RULES, batch=2), tmp_path / "out", inputs)
+    with open(tmp_path / "out" / "labels.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["image_id"], row["label"]) for row in rows] == [
+        ("a.jpg", "dome"), ("b.jpg", "window"), ("c.jpg", ""), ("d.jpg", "tower"), ("e.jpg", ""),
+    ]  # fmt: skip
+    assert rows[0]["evidence"] == "dome"
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["accuracy"] == 0.75  # of the four whose truth is known
+    assert metrics["precision"] == pytest.approx(2 / 3)
+    assert metrics["recall"] == pytest.approx(2 / 3)
+    assert metrics["confusions"] == [{"truth": "portal", "answer": "window", "count": 1}]
+    summary = stage.summary()
+    assert (summary["records"], summary["labelled"], summary["accuracy"]) == (5, 3, 0.75)
+    assert summary["labels"] == {"dome": 1, "window": 1, "tower": 1}
+    assert summary["records_per_s"] > 0
+
+
+def test_no_truth_no_metrics(tmp_path: Path):
+    (tmp_path / "collect").mkdir()
+    write_collection(tmp_path / "collect", "made", tmp_path, RECORDS)
+    stage = run_stage(Distill(RULES), tmp_path / "out", {"collect": tmp_path / "collect"})
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert "accuracy" not in stage.summary()
+
+
+def test_a_killed_run_goes_on_with_the_next_batch(tmp_path: Path, inputs: dict[str, Path], monkeypatch):
+    whole = run_stage(Distill(RULES, batch=2), tmp_path / "whole", inputs)
+    run_stage(Distill(RULES, batch=2), tmp_path / "out", inputs, most=2)
+    (tmp_path / "out" / "parts" / ".00000004.json.half").write_text("{")  # what a kill in the middle leaves
+    asked: list[str] = []
+    original = type(whole.distiller).distill
+    monkeypatch.setattr(
+        type(whole.distiller), "distill", lambda self, r: asked.extend(x.image_id for x in r) or original(self, r)
+    )
+    run_stage(Distill(RULES, batch=2), tmp_path / "out", inputs)
+    assert asked == ["e.jpg"]
+    assert (tmp_path / "out" / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
+
+
+def test_any_distiller_will_do(tmp_path: Path, inputs: dict[str, Path]):
+    stage = run_stage(Distill({"_target_": "test_distill.Counting"}, batch=3), tmp_path / "out", inputs)
+    assert stage.distiller.asked == [record.image_id for record in RECORDS]
+    assert {label.label for label in read_labels(tmp_path / "out" / "labels.csv")} == {"dome"}
+
+
+def test_the_most_confident_of_several_labels_counts():
+    labels = [PseudoLabel("a", "dome", 0.4), PseudoLabel("a", "tower", 0.7), PseudoLabel("a", "altar", 0.7)]
+    assert best_labels(labels) == {"a": "tower"}
+    assert score(labels, {"a": "tower"})["accuracy"] == 1.0
+
+
+def test_scores_with_nothing_to_divide_by_are_none():
+    assert score([PseudoLabel("a", "")], {"a": ""}) == {
+        "records": 1, "accuracy": 1.0, "precision": None, "recall": None, "confusions": [],
+    }  # fmt: skip
+    assert score([], {"a": "dome"})["accuracy"] is None
+
+
+def test_labels_survive_the_file(tmp_path: Path):
+    labels = [PseudoLabel("a,b.jpg", "rose window", 0.25, 'the "rose"\nwindow'), PseudoLabel("ü.jpg", "")]
+    write_labels(tmp_path / "labels.csv", labels)
+    assert read_labels(tmp_path / "labels.csv") == labels
+
+
+def test_a_batch_holds_something():
+    with pytest.raises(BadInput, match=r"distill\.batch"):
+        Distill(RULES, batch=0)

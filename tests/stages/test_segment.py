@@ -1,0 +1,197 @@
+"""The segment stage: what it writes, what it looks for, what it trusts, and that it goes on where it was killed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pycolmap
+import pytest
+import torch
+from PIL import Image
+
+from halonerf.data.collection import write_collection, write_csv
+from halonerf.data.scene_files import Filters, write_at, write_tables
+from halonerf.errors import BadInput
+from halonerf.stages.choice import choose, photo_measures, scores
+from halonerf.stages.segment import Segment, at_size, frequent_labels
+from halonerf.types import ImageRecord
+
+LABELS = ("image_id", "label", "confidence", "evidence")
+MASKS = {"_target_": "halonerf.segmenters.masks.Masks"}
+
+
+def write_scene(folder: Path, photos: int = 4, size: int = 64) -> list[str]:
+    """A finished ingest of random pixels under synthetic cameras; the names of its photos."""
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig = 1, 1, photos
+    options.num_points3D, options.camera_width, options.camera_height = 60, 128, 96
+    options.camera_params = [100.0, 64.0, 48.0, 0.0]
+    options.camera_model_id = pycolmap.CameraModelId.SIMPLE_RADIAL
+    model = pycolmap.synthesize_dataset(options)
+    names = sorted(model.image(i).name for i in model.reg_image_ids())
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    pixels = size * size * 3 // 4
+    for index in range(photos):
+        write_at(folder / "images.u8", index * pixels * 3, random.integers(0, 255, pixels * 3, np.uint8).tobytes())
+        write_at(folder / "valid.u8", index * pixels, np.ones(pixels, np.uint8).tobytes())
+    split = {name: "test" if index == 0 else "train" for index, name in enumerate(names)}
+    write_tables(folder, "made", model, size, Filters(4.0, 2, 0.1, 128), split)
+    return names
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> tuple[dict[str, Path], list[str]]:
+    """Finished collect, distill and ingest folders, and the photos' names."""
+    names = write_scene(tmp_path / "ingest")
+    for part in ("collect", "distill"):
+        (tmp_path / part).mkdir()
+    write_collection(tmp_path / "collect", "made", tmp_path, [ImageRecord(name) for name in names])
+    labels = [("portal", n) for n in names] + [("dome", n) for n in names[:2]] + [("", names[0]), ("dome", "gone.jpg")]
+    rows = [{"image_id": n, "label": label, "confidence": 1, "evidence": ""} for label, n in labels]
+    write_csv(tmp_path / "distill" / "labels.csv", LABELS, rows)
+    return {part: tmp_path / part for part in ("collect", "distill", "ingest")}, names
+
+
+def draw(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((mask * 255).astype(np.uint8)).save(path)
+
+
+def run(stage: Segment, folder: Path, inputs: dict[str, Path]) -> Segment:
+    folder.mkdir(exist_ok=True)
+    stage.bind(folder, inputs, 0)
+    stage.prepare()
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, inference_mode=False
+    )
+    trainer.predict(stage, datamodule=stage.datamodule(), return_predictions=False)
+    stage.finish()
+    return stage
+
+
+def test_masks_become_maps_and_unknown_stays_unknown(tmp_path: Path, inputs):
+    folders, names = inputs
+    top = np.zeros((96, 128), dtype=bool)
+    top[:48] = True
+    draw(tmp_path / "masks" / "domes" / Path(names[1]).with_suffix(".png"), top)
+    draw(tmp_path / "masks" / "portals" / Path(names[1]).with_suffix(".png"), ~top)
+    draw(tmp_path / "masks" / "domes" / Path(names[2]).with_suffix(".png"), ~top)
+    stage = run(Segment({**MASKS, "path": str(tmp_path / "masks")}), tmp_path / "out", folders)
+    assert json.loads((tmp_path / "out" / "concepts.json").read_text()) == ["domes", "portals"]
+    assert sorted(p.name for p in (tmp_path / "out" / "maps").iterdir()) == ["00001.npz", "00002.npz"]
+    with np.load(tmp_path / "out" / "maps" / "00001.npz") as both:
+        assert list(both) == ["probability"]
+        assert both["probability"].shape == (2, 48, 64)
+        assert both["probability"].dtype == np.uint8
+        assert (both["probability"][0, :24] == 255).all()
+        assert (both["probability"][0, 24:] == 0).all()
+        assert np.array_equal(both["probability"][1], 255 - both["probability"][0])
+    with np.load(tmp_path / "out" / "maps" / "00002.npz") as one:
+        assert one["known"][0].all()
+        assert not one["known"][1].any()
+        assert (one["probability"][1] == 0).all()
+    with open(tmp_path / "out" / "choice.csv", newline="") as stream:
+        choice = {row["photo"]: row for row in csv.DictReader(stream)}
+    assert [choice[name]["chosen"] for name in names] == ["false", "true", "true", "false"]
+    assert choice[names[0]]["reason"] == "nothing known in it"
+    assert (tmp_path / "out" / "overview.png").is_file()
+    assert stage.summary() == {"concepts": ["domes", "portals"], "photos": 4, "photos_mapped": 2, "photos_chosen": 2}
+
+
+def test_a_killed_run_goes_on_with_the_photos_that_are_missing(tmp_path: Path, inputs):
+    folders, names = inputs
+    for name in names:
+        draw(tmp_path / "masks" / "domes" / Path(name).with_suffix(".png"), np.ones((96, 128), bool))
+    config = {**MASKS, "path": str(tmp_path / "masks")}
+    run(Segment(config), tmp_path / "whole", folders)
+    run(Segment(config), tmp_path / "killed", folders)
+    for gone in ("maps/00002.npz", "photos/00002.json", "photos/00003.json", "choice.csv", "overview.png"):
+        (tmp_path / "killed" / gone).unlink()
+    before = (tmp_path / "killed" / "maps" / "00000.npz").stat().st_mtime_ns
+    again = Segment(config)
+    again.bind(tmp_path / "killed", folders, 0)
+    again.prepare()
+    assert list(again.datamodule().items) == [2, 3]
+    run(again, tmp_path / "killed", folders)
+    assert (tmp_path / "killed" / "maps" / "00000.npz").stat().st_mtime_ns == before
+    for path in (tmp_path / "whole").rglob("*.*"):
+        if path.suffix != ".npz":  # a zip carries the time of day
+            assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes()
+    with np.load(tmp_path / "whole/maps/00002.npz") as a, np.load(tmp_path / "killed/maps/00002.npz") as b:
+        assert np.array_equal(a["probability"], b["probability"])
+
+
+def test_concepts_come_from_the_option_then_the_scene_then_the_labels(tmp_path: Path, inputs):
+    folders, names = inputs
+    text = {"_target_": "halonerf.segmenters.timm_text.TimmText", "weights": None, "backbone": "lcnet_050"}
+
+    def decided(**options: object) -> list[str]:
+        stage = Segment(text, **options)  # type: ignore[arg-type]
+        (tmp_path / "decide").mkdir(exist_ok=True)
+        stage.bind(tmp_path / "decide", folders, 0)
+        stage.prepare()
+        return stage.concepts
+
+    assert decided() == ["portal"]  # two photos say dome; the third that does is not registered
+    assert decided(min_photos=2) == ["portal", "dome"]
+    assert decided(min_photos=2, max_concepts=1) == ["portal"]
+    with pytest.raises(BadInput, match=r"segment\.concepts="):
+        decided(min_photos=5)
+    assert decided(min_photos=5, concepts=["spire", "spire", "dome"]) == ["spire", "dome"]
+    records = [ImageRecord(name) for name in names]
+    write_collection(folders["collect"], "made", tmp_path, records, concepts=("minaret",))
+    assert decided() == ["minaret"]
+
+
+def test_masks_of_other_photos_are_no_masks(tmp_path: Path, inputs):
+    draw(tmp_path / "masks" / "domes" / "other.png", np.ones((96, 128), bool))
+    with pytest.raises(BadInput, match="knows nothing of domes in any of them"):
+        run(Segment({**MASKS, "path": str(tmp_path / "masks")}), tmp_path / "out", inputs[0])
+
+
+def test_unknown_pixels_do_not_leak_into_known_ones():
+    logits = torch.zeros(2, 4, 4)
+    logits[0, :, :2] = torch.nan
+    probability, known = at_size(logits, 16, 16)
+    assert not known[0, :, :8].any()
+    assert known[0, :, 10:].all()
+    assert known[1].all()
+    assert torch.equal(probability, torch.full((2, 16, 16), 0.5))
+
+
+def test_labels_count_photos_not_rows(tmp_path: Path):
+    rows = [("a", "portal"), ("a", "portal"), ("b", "tower"), ("c", "tower"), ("c", "apse"), ("a", "apse"), ("b", "")]
+    table = [{"image_id": i, "label": label, "confidence": 1, "evidence": ""} for i, label in rows]
+    write_csv(tmp_path / "labels.csv", LABELS, table)
+    assert frequent_labels(tmp_path / "labels.csv", {"a", "b", "c"}, 2) == ["apse", "tower"]
+
+
+def test_measures_of_known_photos():
+    checker = np.indices((48, 64)).sum(axis=0) % 2 * 200 + 20
+    sharp = np.repeat(checker[..., None], 3, axis=2).astype(np.uint8)
+    every = np.ones((48, 64), dtype=bool)
+    ramp = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 48, axis=0).repeat(3, axis=2)
+    corner = np.array([[1.0, 1.0], [2.0, 3.0]])
+    assert photo_measures(sharp, every, corner)["cover"] == pytest.approx(1 / 144)
+    assert photo_measures(sharp, every, corner)["points"] == 2
+    assert photo_measures(sharp, every, corner)["exposure"] == 1
+    assert photo_measures(ramp, every, corner)["exposure"] < 1
+    assert photo_measures(ramp, every, corner)["sharpness"] < photo_measures(sharp, every, corner)["sharpness"]
+    assert photo_measures(np.zeros_like(sharp), every, np.zeros((0, 2)))["exposure"] == 0
+
+
+def test_no_virtue_makes_up_for_a_vice_and_the_best_are_chosen():
+    good = {"sharpness": 0.5, "exposure": 0.9, "points": 100.0, "cover": 0.5}
+    score = scores([good, {**good, "points": 0.0}, {**good, "exposure": 0.4}, {**good, "cover": 0.9}])
+    assert score[0] == score[3] == 1
+    assert score[1] == 0
+    assert score[2] == pytest.approx(0.5**0.25)
+    verdicts = choose(score, [True, True, True, False], photos=1)
+    assert [chosen for chosen, _ in verdicts] == [True, False, False, False]
+    assert verdicts[2][1] == "rank 2, beyond the best 1"
+    assert verdicts[3][1] == "nothing known in it"
