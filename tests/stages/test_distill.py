@@ -99,9 +99,17 @@ def test_the_most_confident_of_several_labels_counts():
     assert score(labels, {"a": "tower"})["accuracy"] == 1.0
 
 
+def test_a_kind_of_the_truth_is_right_and_the_other_way_round_is_not():
+    labels = [PseudoLabel("a", "bell tower", 0.9), PseudoLabel("b", "window", 0.9)]
+    kinds = {"bell tower": ["tower"], "rose window": ["window"]}
+    found = score(labels, {"a": "tower", "b": "rose window"}, lambda label: kinds.get(label, []))
+    assert (found["accuracy"], found["accuracy_exact"]) == (0.5, 0.0)
+    assert found["confusions"] == [{"truth": "rose window", "answer": "window", "count": 1}]
+
+
 def test_scores_with_nothing_to_divide_by_are_none():
     assert score([PseudoLabel("a", "")], {"a": ""}) == {
-        "records": 1, "accuracy": 1.0, "precision": None, "recall": None, "confusions": [],
+        "records": 1, "accuracy": 1.0, "accuracy_exact": 1.0, "precision": None, "recall": None, "confusions": [],
     }  # fmt: skip
     assert score([], {"a": "dome"})["accuracy"] is None
 

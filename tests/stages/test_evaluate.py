@@ -15,7 +15,7 @@ from halonerf.data.collection import write_collection
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
 from halonerf.stages.evaluate import Evaluate, at_size
-from halonerf.stages.pages import Page, duration, figure, labelled_strip
+from halonerf.stages.pages import Page, duration, figure, labelled_strip, mosaic
 from halonerf.stages.report import Report
 from halonerf.stages.scores import curve, histogram, score_map, summarise
 from halonerf.types import ImageRecord
@@ -225,5 +225,13 @@ def test_pages_take_pictures_in(tmp_path: Path):
     page = Page("x")
     assert page.picture(tmp_path / "none.png", 100) is None
     assert page.picture(tmp_path / "a.png", 100).startswith("data:image/jpeg;base64,")
-    strip = labelled_strip([("a", np.zeros((10, 20, 3), np.uint8)), ("b", None)], (20, 10), height=50)
-    assert strip.shape == (72, 204, 3)
+    for width, height in ((20, 10), (10, 20)):  # fitted into 280 x 320 px under a title of 22 px
+        strip = labelled_strip([("a", np.full((height, width, 3), 255, np.uint8)), ("b", None)], (width, height))
+        assert strip.shape == (22 + (140 if width > height else 320), 2 * 280 + 4, 3)
+        assert (strip[22:, :280] == 255).all(axis=(0, 2)).sum() == (280 if width > height else 160)
+
+
+def test_a_mosaic_has_full_rows():
+    tiles = [np.full((30, 50, 3), value, np.uint8) for value in range(7)]
+    assert mosaic(tiles, columns=4).shape == (280, 4 * 360, 3)
+    assert mosaic(tiles[:2], columns=4).shape == (280, 2 * 360, 3)

@@ -20,7 +20,11 @@ def draw_registration(scene: Scene, path: Path) -> None:
     centres = np.stack([v.centre.numpy() for v in scene.views])
     span = float(np.quantile(np.abs(centres), 0.95)) * 1.25
     reach = max(1.3, span)
-    figure = Figure(figsize=(12.0, 6.2), dpi=110, facecolor="white")
+    y, z = (np.concatenate([centres[:, axis], points[:, axis]]) for axis in (1, 2))
+    depth = max(float(y.min()), -1.2 * reach) - 0.2, min(float(np.quantile(y, 0.99)), reach) + 0.2
+    height = float(np.quantile(z, 0.002)) - 0.15, float(np.quantile(z, 0.998)) + 0.15
+    tallest = max(depth[1] - depth[0], height[1] - height[0]) / (2 * reach)
+    figure = Figure(figsize=(12.0, 5.6 * min(tallest, 1.5) + 1.3), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     top, front = figure.subplots(1, 2)
     order = np.argsort(points[:, 2])
@@ -47,18 +51,15 @@ def draw_registration(scene: Scene, path: Path) -> None:
         axes.set_axisbelow(True)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    y = np.concatenate([centres[:, 1], points[:, 1]])
-    top.set_xlim(-reach, reach)
-    top.set_ylim(max(float(y.min()), -reach * 1.2) - 0.2, min(float(np.quantile(y, 0.99)), reach) + 0.2)
-    front.set_xlim(-reach, reach)
-    low, high = np.quantile(points[:, 2], [0.002, 0.998])
-    front.set_ylim(min(low, centres[:, 2].min()) - 0.15, max(high, centres[:, 2].max()) + 0.15)
+    for axes, limits in ((top, depth), (front, height)):
+        axes.set_xlim(-reach, reach)
+        axes.set_ylim(*limits)
     handles, labels = top.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=2, fontsize=9, frameon=False)
     figure.suptitle(
         f"{scene.name}: {len(scene)} photos registered, {len(points):,} points", fontsize=12, color=_INK, x=0.5
     )
-    figure.subplots_adjust(left=0.05, right=0.99, wspace=0.14, bottom=0.12)
+    figure.subplots_adjust(left=0.05, right=0.99, wspace=0.14, bottom=0.16, top=0.86)
     figure.savefig(path, bbox_inches="tight")
 
 

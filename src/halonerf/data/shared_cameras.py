@@ -48,8 +48,12 @@ def refine(model: pycolmap.Reconstruction, threads: int) -> float:
     options.ceres.use_gpu = False
     options.ceres.solver_options.num_threads = threads
     options.ceres.solver_options.max_num_iterations = 50
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in model.reg_image_ids():
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     with quiet_colmap():
-        pycolmap.bundle_adjustment(model, options)
+        pycolmap.create_default_bundle_adjuster(options, config, model).solve()
     model.update_point_3d_errors()
     return float(model.compute_mean_reprojection_error())
 

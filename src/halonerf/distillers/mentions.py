@@ -148,7 +148,7 @@ def _meant(tokens: Sequence[_Token], position: int, end: int, vocabulary: Vocabu
         return True
     before = tokens[position - 1].folded if position else ""
     after = tokens[end].folded if end < len(tokens) else ""
-    return before in rule[0] or after in rule[1]
+    return before in rule[0] or after in rule[1] or any(token.folded in rule[2] for token in tokens)
 
 
 def _after(tokens: Sequence[_Token], end: int, vocabulary: Vocabulary) -> str:

@@ -56,6 +56,10 @@ class Rules:
         """The most likely parts of each record, best first, at most `labels`; one empty label where none is likely."""
         return [label for record in records for label in self._labels(record)]
 
+    def broader(self, label: str) -> frozenset[str]:
+        """All that `label` is a kind of; empty for a label that the vocabulary does not have."""
+        return self.vocabulary.wider.get(label, frozenset())
+
     def _labels(self, record: ImageRecord) -> list[PseudoLabel]:
         fields = [(weight, mentions) for weight, mentions in self._fields(record) if mentions]
         standpoints = _standpoints([mentions for _, mentions in fields]) - self.vocabulary.rooms

@@ -52,7 +52,7 @@ class Vocabulary:
         self.wider = {name: self._closure(name, parts=False) for name in self.concepts}
         self.wholes = {name: self._closure(name, parts=True) for name in self.concepts}
         self.ambiguous = {
-            fold(word): (_folded(rule.get("before", ())), _folded(rule.get("after", ())))
+            fold(word): tuple(_folded(rule.get(place, ())) for place in ("before", "after", "with"))
             for word, rule in data["ambiguous"].items()
         }
         self.after: dict[str, list[tuple[tuple[str, ...], str]]] = defaultdict(list)  # by first word
@@ -142,7 +142,7 @@ class Vocabulary:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(f"expected a vocabulary in YAML at {path}, but it cannot be read: {error}") from error
     missing = [section for section in SECTIONS if not isinstance(data, dict) or section not in data]

@@ -6,7 +6,8 @@ import csv
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection as Words
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,13 @@ FIELDS = ("image_id", "label", "confidence", "evidence")
 
 
 class Distill(Stage):
-    """Writes `labels.csv`, one row a label and at least one a photo; `metrics.json` where the truth is known."""
+    """Writes `labels.csv`, one row a label and at least one a photo; `metrics.json` where the truth is known.
+
+    Args:
+        distiller: config of the label distiller. Where it has a method `broader(label)`, the label's wider words, an
+            answer that is a kind of the truth counts as right.
+        batch: records a shard of answers.
+    """
 
     name: ClassVar[str] = "distill"
     needs: ClassVar[tuple[str, ...]] = ("collect",)
@@ -63,7 +70,8 @@ class Distill(Stage):
         write_labels(self.folder / "labels.csv", labels)
         truth = self.collection.truth()
         if truth:
-            write_json(self.folder / "metrics.json", score(labels, truth))
+            broader = getattr(self.distiller, "broader", _nothing_broader)
+            write_json(self.folder / "metrics.json", score(labels, truth, broader))
         self._figures = self._summary(labels, sum(part["seconds"] for part in parts))
 
     def summary(self) -> dict[str, Any]:
@@ -85,6 +93,11 @@ class Distill(Stage):
 
     def _part(self, item: int) -> Path:
         return self.parts / f"{item:08d}.json"
+
+
+def _nothing_broader(label: str) -> Words[str]:
+    """For distillers that know no relations between words."""
+    return ()
 
 
 def write_labels(path: Path, labels: Sequence[PseudoLabel]) -> None:
@@ -119,26 +132,37 @@ def best_labels(labels: Sequence[PseudoLabel]) -> dict[str, str]:
     return {image_id: label.label for image_id, label in best.items()}
 
 
-def score(labels: Sequence[PseudoLabel], truth: Mapping[str, str]) -> dict[str, Any]:
-    """How many photos with a known truth got it; "" is a truth too: "the record does not say".
+def score(
+    labels: Sequence[PseudoLabel],
+    truth: Mapping[str, str],
+    broader: Callable[[str], Words[str]] = _nothing_broader,
+) -> dict[str, Any]:
+    """How many photos with a known truth got it; "" is a truth too: "no part in particular".
 
-    Returns: `accuracy`: right answers of all. `precision`: of the answers that name something. `recall`: of the
-    photos whose truth names something. None where there is nothing to divide by. `confusions`: wrong answers with
-    their counts, most frequent first.
+    Args:
+        broader: the wider words of a label. An answer that is a kind of the truth ("bell tower" where the truth is
+            "tower") is right.
+    Returns: `accuracy`: right answers of all; `accuracy_exact`: those that are the truth word by word. `precision`: of
+    the answers that name something. `recall`: of the photos whose truth names something. None where there is nothing
+    to divide by. `confusions`: wrong answers with their counts, most frequent first.
     """
     answers = best_labels(labels)
     pairs = [(wanted, answers[image_id]) for image_id, wanted in truth.items() if image_id in answers]
-    right = sum(wanted == answer for wanted, answer in pairs)
-    named = [pair for pair in pairs if pair[1]]
-    nameable = [pair for pair in pairs if pair[0]]
-    hits = sum(wanted == answer for wanted, answer in named)
-    wrong = Counter(pair for pair in pairs if pair[0] != pair[1])
+    right = [wanted == answer or wanted in broader(answer) for wanted, answer in pairs]
+    named = [hit for hit, (_, answer) in zip(right, pairs, strict=True) if answer]
+    found = [hit for hit, (wanted, _) in zip(right, pairs, strict=True) if wanted]
+    wrong = Counter(pair for hit, pair in zip(right, pairs, strict=True) if not hit)
     return {
         "records": len(pairs),
-        "accuracy": right / len(pairs) if pairs else None,
-        "precision": hits / len(named) if named else None,
-        "recall": hits / len(nameable) if nameable else None,
+        "accuracy": _share(right),
+        "accuracy_exact": _share([wanted == answer for wanted, answer in pairs]),
+        "precision": _share(named),
+        "recall": _share(found),
         "confusions": [
             {"truth": wanted, "answer": answer, "count": count} for (wanted, answer), count in wrong.most_common()
         ],
     }
+
+
+def _share(hits: Sequence[bool]) -> float | None:
+    return sum(hits) / len(hits) if hits else None

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from halonerf.artifacts import write_atomic
 
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE_HEIGHT, GAP = 22, 4  # px
-PANEL_HEIGHT = 240  # px
+CELL = (280, 320)  # px, (width, height): the room for a picture in a strip
+TILE = (360, 280)  # px, (width, height)
 
 
 class Page:
@@ -36,10 +37,13 @@ class Page:
         if not path.is_file():
             return None
         with Image.open(path) as opened:
-            clear = "A" in opened.getbands()
-            image = opened.convert("RGBA" if clear else "RGB")
+            return self.embedded(opened.convert("RGBA" if "A" in opened.getbands() else "RGB"), width)
+
+    def embedded(self, image: Image.Image, width: int) -> str:
+        """The picture as a data address, at most `width` px wide: PNG where it is transparent, else JPEG."""
         if image.width > width:
             image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
+        clear = image.mode == "RGBA"
         stored = io.BytesIO()
         image.save(stored, "PNG" if clear else "JPEG", quality=86)
         return f"data:image/{'png' if clear else 'jpeg'};base64,{base64.b64encode(stored.getvalue()).decode()}"
@@ -65,25 +69,33 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def labelled_strip(
-    panels: Sequence[tuple[str, NDArray[np.uint8] | None]], size: tuple[int, int], height: int = PANEL_HEIGHT
-) -> NDArray[np.uint8]:
-    """Pictures of one size side by side, each under its title, [height + title, ..., 3].
+def labelled_strip(panels: Sequence[tuple[str, NDArray[np.uint8] | None]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pictures of one size side by side, each under its title; as wide for any size, so that titles look alike.
 
     Args:
         panels: title and picture; None draws an empty panel.
-        size: (width, height) of the pictures, px; they are shown `height` px high.
+        size: (width, height) of the pictures, px; they are fitted into `CELL`.
+    Returns: [height, panels * (CELL width + GAP) - GAP, 3].
     """
-    width = max(1, round(size[0] * height / size[1]))
-    strip = Image.new("RGB", (len(panels) * (width + GAP) - GAP, height + TITLE_HEIGHT), (24, 26, 31))
+    scale = min(CELL[0] / size[0], CELL[1] / size[1])
+    width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    strip = Image.new("RGB", (len(panels) * (CELL[0] + GAP) - GAP, height + TITLE_HEIGHT), (24, 26, 31))
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(13)
     for index, (title, picture) in enumerate(panels):
-        left = index * (width + GAP)
-        draw.text((left + 6, 3), title, fill=(214, 219, 228), font=font)
+        cell = index * (CELL[0] + GAP)
+        left = cell + (CELL[0] - width) // 2
+        draw.text((cell + 6, 3), title, fill=(214, 219, 228), font=font)
         if picture is None:
             draw.rectangle((left, TITLE_HEIGHT, left + width - 1, TITLE_HEIGHT + height), fill=(46, 49, 56))
-            draw.line((left, TITLE_HEIGHT, left + width - 1, TITLE_HEIGHT + height), fill=(70, 74, 84))
         else:
             fitted = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
             strip.paste(fitted, (left, TITLE_HEIGHT))
     return np.asarray(strip)
+
+
+def mosaic(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Pictures cut to `TILE` around their middle, edge to edge, in full rows only."""
+    cut = [np.asarray(ImageOps.fit(Image.fromarray(tile), TILE, Image.Resampling.LANCZOS)) for tile in tiles]
+    columns = min(columns, len(cut))
+    rows = [np.concatenate(cut[i : i + columns], axis=1) for i in range(0, len(cut) - columns + 1, columns)]
+    return np.concatenate(rows, axis=0)

@@ -10,16 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from halonerf.artifacts import MANIFEST, write_json
 from halonerf.data.collection import Collection
+from halonerf.data.masks import match_concepts
 from halonerf.data.scenes import Scene
+from halonerf.pictures import overlay
 from halonerf.stages.base import Stage
 from halonerf.stages.distill import read_labels
-from halonerf.stages.pages import Page
+from halonerf.stages.pages import Page, mosaic
 from halonerf.types import ImageRecord, PseudoLabel
 
 PICTURES = (".png", ".jpg", ".jpeg")
 LABEL_ROWS = 24
+HERO_PHOTOS = 4  # at the head of the page, each beside its map
 TEXT = 160  # characters of a caption in the table
 
 
@@ -88,7 +95,8 @@ class Report(Stage):
             "report.html",
             metrics=self.metrics,
             distill_accuracy=self.figures["distill_accuracy"],
-            hero=page.picture(self.inputs["segment"] / "overview.png", self.width) or None,
+            hero=page.embedded(Image.fromarray(self._hero()), self.width),
+            overview=page.picture(self.inputs["segment"] / "overview.png", self.width),
             photos=len(self.scene),
             records=self.figures["records"],
             concepts=_json(self.inputs["localize"] / "concepts.json"),
@@ -106,12 +114,35 @@ class Report(Stage):
             ],
         )  # fmt: skip
 
+    def _hero(self) -> NDArray[np.uint8]:
+        """Photos next to what was found in them: of each concept in turn, those in which the masks are largest."""
+        scored = [(int(path.stem), _json(path)["concepts"]) for path in sorted(self._scores().glob("*.json"))]
+        found = _json(self.inputs["localize"] / "concepts.json")
+        tiles: list[NDArray[np.uint8]] = []
+        used: set[int] = set()
+        for concept in [*self.metrics["concepts"]] * HERO_PHOTOS:
+            index = match_concepts([concept], found).get(concept)
+            own = [
+                (scores[concept]["positive_share"], -i) for i, scores in scored if concept in scores and i not in used
+            ]
+            if not own or index is None or len(tiles) >= 2 * HERO_PHOTOS:
+                continue
+            view = -max(own)[1]
+            used.add(view)
+            photo = self.scene.photo(view).numpy()
+            with np.load(self.inputs["localize"] / "renders" / f"{view:05d}.npz", allow_pickle=False) as stored:
+                tiles += [photo, overlay(photo, stored["probability"][index] / 255.0)]
+        return mosaic(tiles or [self.scene.photo(0).numpy()], columns=4)
+
+    def _scores(self) -> Path:
+        return self.inputs["evaluate"] / "scores"
+
     def _overlays(self, page: Page) -> list[dict[str, Any]]:
         """For each concept, the strips of the photos in which it covers most."""
         folder = self.inputs["evaluate"]
         entries = [
             (concept, int(path.stem), scored["photo"], scores)
-            for path in sorted((folder / "scores").glob("*.json"))
+            for path in sorted(self._scores().glob("*.json"))
             for scored in [_json(path)]
             for concept, scores in scored["concepts"].items()
         ]

@@ -19,7 +19,7 @@ from halonerf.data.procedural.crowd import crowd
 from halonerf.data.procedural.develop import develop
 from halonerf.data.procedural.light import choose_hours, some_light
 from halonerf.data.procedural.studio import Studio
-from halonerf.data.procedural.viewpoints import Shot, close_up, overview
+from halonerf.data.procedural.viewpoints import Shot, choose_part, close_up, overview
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _shot(rng: np.random.Generator, studio: Studio, building: Building, width: i
         for _ in range(20):
             concept = building.concepts[rng.integers(len(building.concepts))]
             parts = [part for part in building.parts if part.name == concept]
-            shot = close_up(rng, studio.depth, width, parts[rng.integers(len(parts))], (0.4, 1.0))
+            shot = close_up(rng, studio.depth, width, choose_part(rng, parts), (0.4, 1.0))
             if shot is not None:
                 return shot
     return overview(rng, studio.depth, width, building.extent, float(rng.choice([0.4, 0.7, 1.0])))

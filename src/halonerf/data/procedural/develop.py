@@ -78,8 +78,8 @@ def _print(picture: Array, ground: NDArray[np.bool_], light: Light, rng: Generat
     correction = rng.uniform(0.55, 0.9) if light.hour != "dusk" else rng.uniform(0.2, 0.5)
     warmth, tint = rng.normal(0, 0.05), rng.normal(0, 0.02)
     picture = picture / cast**correction * np.exp([warmth, tint, -warmth])
-    bright = np.percentile(lit @ LUMINANCE, 80)
-    key = {"day": 0.42, "overcast": 0.42, "dusk": 0.34, "night": 0.3}[light.hour]
+    bright = np.percentile(lit @ LUMINANCE, 95 if light.hour == "night" else 80)
+    key = {"day": 0.42, "overcast": 0.42, "dusk": 0.34, "night": 0.6}[light.hour]
     picture = picture * key / max(bright, 1e-9) * 2 ** rng.normal(0.0, 0.3)
     height, width = picture.shape[:2]
     y, x = np.mgrid[0:height, 0:width]

@@ -13,7 +13,7 @@ from halonerf.data.procedural.develop import develop
 from halonerf.data.procedural.light import Light, choose_hours, some_light
 from halonerf.data.procedural.mesh import Array, Shell
 from halonerf.data.procedural.studio import Exposure, Studio
-from halonerf.data.procedural.viewpoints import Shot, close_up, overview
+from halonerf.data.procedural.viewpoints import Shot, choose_part, close_up, overview
 
 TEXEL = 0.02  # metres a pixel of masonry
 
@@ -72,7 +72,7 @@ class Visit:
     def _shot(self, rng: np.random.Generator, aim: str) -> Shot:
         parts = [part for part in self.building.parts if part.name == aim]
         for _ in range(25 if parts else 0):
-            shot = close_up(rng, self._studio.depth, self.plan.width, parts[rng.integers(len(parts))])
+            shot = close_up(rng, self._studio.depth, self.plan.width, choose_part(rng, parts))
             if shot is not None:
                 return shot
         closeness = float(rng.choice([0.45, 0.7, 1.0], p=[0.25, 0.25, 0.5]))

@@ -95,28 +95,16 @@ class Shell:
     ) -> None:
         """triangles: [T, 3, 3] world. uv: [T, 3, 2] metres, laid on by `unfold` unless given. colour: linear."""
         t = np.asarray(triangles, float)
-        cross = np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0])
-        area = np.linalg.norm(cross, axis=1)
-        keep = area > 1e-9
-        t, face = t[keep], (cross / np.maximum(area, 1e-12)[:, None])[keep]
-        mapping = unfold(t, face) if uv is None else uv[keep]
+        mapping = np.full((len(t), 3, 2), np.nan) if uv is None else uv
         tint = None if colour is None else np.tile(np.asarray(colour, float), (len(t), 1))
         self._chunks.append(Surface(material, frozenset(self._concepts), t, mapping, tint))
 
     def surfaces(self) -> list[Surface]:
-        """Everything added, merged by material and concepts, in a fixed order."""
+        """Everything added but triangles without area, merged by material and concepts, in a fixed order."""
         groups: dict[tuple[str, tuple[str, ...]], list[Surface]] = {}
         for chunk in self._chunks:
             groups.setdefault((chunk.material, tuple(sorted(chunk.concepts))), []).append(chunk)
-        return [
-            Surface(
-                material,
-                frozenset(concepts),
-                *(np.concatenate([getattr(c, name) for c in chunks]) for name in ("vertices", "uv")),
-                None if chunks[0].colours is None else np.concatenate([c.colours for c in chunks]),
-            )
-            for (material, concepts), chunks in sorted(groups.items())
-        ]
+        return [_merged(material, frozenset(c), chunks) for (material, c), chunks in sorted(groups.items())]
 
     def strip(self, first: ArrayLike, second: ArrayLike, material: str, colour: Sequence[float] | None = None) -> None:
         """Quadrilaterals between two polylines of equal length, [N, 3] world each."""
@@ -159,6 +147,17 @@ class Shell:
             return both.reshape(-1, 3, grid.shape[-1])
 
         self.add(corners(points), material, corners(uv), colour)
+
+
+def _merged(material: str, concepts: frozenset[str], chunks: list[Surface]) -> Surface:
+    vertices, uv = (np.concatenate([getattr(c, name) for c in chunks]) for name in ("vertices", "uv"))
+    colours = [c.colours for c in chunks if c.colours is not None]
+    cross = np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])
+    area = np.linalg.norm(cross, axis=1)
+    keep = area > 1e-9
+    vertices, uv, normal = vertices[keep], uv[keep], (cross / np.maximum(area, 1e-12)[:, None])[keep]
+    uv = np.where(np.isnan(uv), unfold(vertices, normal), uv)
+    return Surface(material, concepts, vertices, uv, np.concatenate(colours)[keep] if colours else None)
 
 
 def unfold(triangles: Array, normals: Array) -> Array:

@@ -14,7 +14,7 @@ from halonerf.data.procedural.outline import Style, arched
 def synagogue(shell: Shell, rng: Generator) -> None:
     """Build it with its main front in the plane y = 0, centred on x = 0, on the ground z = 0."""
     style: Style = "round" if rng.random() < 0.6 else "keel"
-    half, height = rng.uniform(7.5, 9.5), rng.uniform(17.0, 21.0)
+    half, height = rng.uniform(7.5, 9.5), rng.uniform(18.5, 22.0)
     wing, low = rng.uniform(6.0, 8.0), height * rng.uniform(0.55, 0.68)
     length = rng.uniform(28.0, 36.0)
     ground = height * 0.42
@@ -47,7 +47,7 @@ def _front(shell: Shell, rng: Generator, style: Style, half: float, ground: floa
     for door in side_doors:
         portal(shell, front, door, style, 2, ground * 0.36, figures=False, doors=1)
     shell.box(front, (-half, half), (ground - 0.3, ground + 0.3), (-0.1, 0.45), "trim")
-    radius = half * rng.uniform(0.42, 0.52)
+    radius = min(half * rng.uniform(0.42, 0.52), (height - ground - 6.0) / 2)
     upper = ground + 2 * radius + 2.4
     rose_in_wall(shell, front, (-half, half), (ground, upper), (0, ground + radius + 1.0), radius, int(rng.choice([8, 10, 12])))
     for s in (-1, 1):

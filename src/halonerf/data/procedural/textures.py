@@ -58,19 +58,22 @@ def paint(kind: str, rng: Generator, texel: float) -> dict[str, Texture]:
 
 def noise(rng: Generator, size: int, cells: int, octaves: int = 4, stretch: int = 1) -> Picture:
     """Smooth noise [size, size] of mean 0 and deviation 1 that wraps; `cells` bumps across, `stretch` times fewer up."""
-    total = np.zeros((size, size), np.float32)
+    total = np.zeros((2, 2), np.float32)
     for octave in range(octaves):
         across = cells * 2**octave
         if across >= size:
             break
         up = max(across // stretch, 2)
-        grid = rng.standard_normal((up, across)).astype(np.float32)
-        grid = np.pad(grid, 2, mode="wrap")
-        image = Image.fromarray(grid).resize(
-            (size, size), Image.Resampling.BICUBIC, box=(2, 2, 2 + across, 2 + up)
-        )
-        total += np.asarray(image) * 0.6**octave
+        total = _enlarged(total, across, up) + rng.standard_normal((up, across)).astype(np.float32) * 0.6**octave
+    total = _enlarged(total, size, size)
     return (total - total.mean()) / total.std()
+
+
+def _enlarged(picture: Picture, width: int, height: int) -> Picture:
+    """Bicubic, around the edges."""
+    rows, columns = picture.shape
+    around = Image.fromarray(np.pad(picture, 2, mode="wrap"))
+    return np.asarray(around.resize((width, height), Image.Resampling.BICUBIC, box=(2, 2, 2 + columns, 2 + rows)))
 
 
 def _stone_colours(kind: str, rng: Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,13 +65,21 @@ def close_up(rng: Generator, meter: DepthMeter, width: int, part: Part, fill: tu
         portrait = bool(span[1] > span[0] * rng.uniform(0.9, 1.6))
         size = (width * 3 // 4, width) if portrait else (width, width * 3 // 4)
         share = rng.uniform(*fill)
-        focal = float(np.clip(share * min(size[0] / span[0], size[1] / span[1]), width * 0.62, width * 14))
+        focal = float(np.clip(share * min(size[0] / span[0], size[1] / span[1]), width * 0.62, width * 5))
         slack = (1 - share) * 0.5 * min(size) / focal * np.linalg.norm(position - centre)
         aim = centre + rng.uniform(-0.7, 0.7, 3) * slack
         camera = Camera.looking(*size, focal, position, aim, float(rng.normal(0, 0.015)))
         if _shows(meter, camera, part) and _free(meter, camera):
             return Shot(camera, part)
     return None
+
+
+def choose_part(rng: Generator, parts: Sequence[Part]) -> Part:
+    """One of `parts`: large ones and those near the front more often, none below a metre and a half if it can be."""
+    size = np.array([np.linalg.norm(part.high - part.low) for part in parts])
+    behind = np.array([max(part.low[1], 0.0) for part in parts])
+    weight = size**1.5 * np.exp(-behind / 25.0) * np.where(size < 1.5, 1e-3, 1.0)
+    return parts[rng.choice(len(parts), p=weight / weight.sum())]
 
 
 def _stand(rng: Generator, near: float, far: float) -> Array:
@@ -87,7 +96,7 @@ def _free(meter: DepthMeter, camera: Camera) -> bool:
 
 
 def _shows(meter: DepthMeter, camera: Camera, part: Part) -> bool:
-    """Whether most of what the part's bounding box covers in the picture is the part."""
+    """Whether the part is in the frame and a fair share of what its bounding box covers in the picture is the part."""
     small = camera.resized(64)
     depth = meter(small)
     points = small.unproject(depth)
@@ -96,4 +105,4 @@ def _shows(meter: DepthMeter, camera: Camera, part: Part) -> bool:
     low, high = pixels.min(0), pixels.max(0)
     limits = [small.width, small.height]
     visible = np.clip(np.minimum(high, limits) - np.maximum(low, 0), 0, None)
-    return bool((front > 1).all() and inside.sum() > 0.42 * visible.prod() and visible.prod() > 0.8 * (high - low).prod())
+    return bool((front > 1).all() and inside.sum() > 0.28 * visible.prod() and visible.prod() > 0.8 * (high - low).prod())

@@ -1,0 +1,114 @@
+"""The training stage on lessons of coloured blocks: it learns, saves what it scores, and resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from PIL import Image
+
+from halonerf.data.lessons import Course
+from halonerf.segmenters.timm_text import TimmText
+from halonerf.stages import train_segmenter
+from halonerf.stages.train_segmenter import TrainSegmenter
+
+ARCHITECTURE = {"backbone": "lcnet_050", "channels": 8}
+SEGMENTER = {
+    "_target_": "halonerf.segmenters.timm_text.TimmText",
+    "weights": "offline",
+    "image_size": 48,
+} | ARCHITECTURE
+OPTIONS = {
+    "words": {"red": ["red"], "blue": ["blue"]},
+    "strangers": ["dog"],
+    "kinds": ["block"],
+    "buildings": 1,
+    "test_buildings": 1,
+    "photos": 6,
+    "width": 48,
+    "prompts": 3,
+    "batch": 4,
+    "crop": 32,
+    "rate": 5e-3,
+    "workers": 0,
+}
+
+
+def write_blocks(root: Path, seed: int) -> None:
+    """A finished "building": half of each photo is red, half is blue, one in three shows "all of it"."""
+    folder = Course(6, 0.25, 48, 8).folder(root, "block", seed)
+    random = np.random.default_rng(seed)
+    for index in range(6):
+        name = f"{index:03d}_{'whole' if index % 3 == 0 else 'red'}"
+        left = np.zeros((36, 48), bool)
+        left[:, : random.integers(16, 32)] = True
+        left = left if random.random() < 0.5 else ~left
+        pixels = np.where(left[..., None], np.array([200, 60, 60]), np.array([60, 60, 200])).astype(np.uint8)
+        for concept, mask in (("red", left), ("blue", ~left)):
+            (folder / "masks" / concept).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / concept / f"{name}.png")
+        (folder / "photos").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / "photos" / f"{name}.jpg", quality=98)
+
+
+def learn(folder: Path, epochs: int, steps: int, finish: bool = True) -> TrainSegmenter:
+    """Run the stage in `folder` for `epochs` epochs of those that `steps` make, from its checkpoint if there is one."""
+    torch.manual_seed(0)
+    stage = TrainSegmenter(segmenter=SEGMENTER, steps=steps, **OPTIONS)
+    folder.mkdir(exist_ok=True)
+    stage.bind(folder, {}, seed=0)
+    stage.prepare()
+    last = folder / "last.ckpt"
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        max_epochs=epochs,
+        callbacks=[ModelCheckpoint(dirpath=folder, save_last=True, save_top_k=0, save_on_train_epoch_end=True)],
+    )
+    data = stage.datamodule()
+    trainer.fit(stage, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if finish:
+        stage.finish()
+    return stage
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(train_segmenter, "EPOCH_STEPS", 15)
+    for seed in (1000, 1001):
+        write_blocks(tmp_path / "renders", seed)
+    return tmp_path
+
+
+def test_it_learns_and_scores_what_it_saved(root: Path):
+    stage = learn(root / "run", epochs=4, steps=60)
+    metrics = json.loads((root / "run" / "metrics.json").read_text())
+    assert set(metrics) == {"close", "whole"}
+    assert set(metrics["close"]) == {"red", "blue", "mean"}
+    assert metrics["close"]["mean"] > 0.9  # half of each photo is positive: chance is 0.5
+    assert stage.summary() == {"close": metrics["close"]["mean"], "whole": metrics["whole"]["mean"]}
+    saved = TimmText(weights=str(root / "run" / "model.safetensors"), image_size=48, **ARCHITECTURE)
+    for name, value in saved.state_dict().items():
+        torch.testing.assert_close(value, stage.segmenter.state_dict()[name], atol=1e-3, rtol=1e-3)  # half precision
+    with Image.open(root / "run" / "examples.png") as sheet:
+        assert sheet.height == (4 + 2) * 184  # four close-ups and two whole ones, a row each
+
+
+def test_a_resumed_course_equals_an_uninterrupted_one(root: Path):
+    whole = learn(root / "whole", epochs=2, steps=30, finish=False)
+    learn(root / "cut", epochs=1, steps=30, finish=False)
+    resumed = learn(root / "cut", epochs=2, steps=30, finish=False)
+    for (name, a), (_, b) in zip(whole.state_dict().items(), resumed.state_dict().items(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_epochs_hold_all_steps():
+    stage = TrainSegmenter(segmenter=SEGMENTER, steps=2001, **OPTIONS)
+    assert stage.max_epochs == 21
