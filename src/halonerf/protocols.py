@@ -70,6 +70,9 @@ class RadianceField(Protocol):
     def elements(self) -> int:
         """Number of elements, E."""
 
+    def mean_appearance(self) -> Tensor:
+        """The mean code, [A]: neutral light."""
+
     def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
         """appearance: [A], a photo's code. channels: [E, P] per element, composited beside the colour."""
 
@@ -86,9 +89,6 @@ class TrainableField(RadianceField, Protocol):
 
     def appearance(self, name: str) -> Tensor:
         """The code [A] of a fitted photo; the mean code for any other."""
-
-    def mean_appearance(self) -> Tensor:
-        """The mean code, [A]: neutral light."""
 
     def optimiser(self) -> Optimizer:
         """A fresh optimiser of all parameters."""

@@ -42,6 +42,11 @@ def camera_of(note: dict) -> Camera:
     return Camera(note["width"], note["height"], note["fx"], pose[:, 3], pose[:, :3])
 
 
+def parts_of(folder: Path, image_id: str) -> np.ndarray:
+    masks = [np.asarray(Image.open(p)) > 0 for p in folder.glob(f"masks/*/{image_id.replace('.jpg', '.png')}")]
+    return np.logical_or.reduce(masks)
+
+
 def depth_of(folder: Path, image_id: str) -> np.ndarray:
     return np.asarray(Image.open(folder / "depth" / image_id.replace(".jpg", ".png"))).astype(float) / 100
 
@@ -66,7 +71,11 @@ def test_a_killed_run_goes_on_and_keeps_what_was_finished(collected: Path, tmp_p
 def test_identity_follows_the_options_that_shape_the_photos() -> None:
     base = ProceduralLandmark("mosque", 1)
     assert base.identity() == ProceduralLandmark("mosque", 1, workers=7).identity()
-    others = [ProceduralLandmark("mosque", 2), ProceduralLandmark("mosque", 1, photos=9), ProceduralLandmark("cathedral", 1)]
+    others = [
+        ProceduralLandmark("mosque", 2),
+        ProceduralLandmark("mosque", 1, photos=9),
+        ProceduralLandmark("cathedral", 1),
+    ]
     assert len({base.identity(), *(o.identity() for o in others)}) == 4
     assert base.name == "mosque_seed1"
 
@@ -92,23 +101,24 @@ def test_every_record_has_a_photo_masks_depth_camera_and_truth(collected: Path) 
         assert truth[name] == "" or (collection.masks / truth[name] / name.replace(".jpg", ".png")).stat().st_size > 0
 
 
-def test_photos_are_neither_black_nor_blown_and_windows_are_darker_than_walls() -> None:
+def test_photos_are_neither_black_nor_blown() -> None:
     items = list(close_ups("cathedral", 5, 4, width=96, samples=4))
     for item in items:
         assert 25 < item.picture.mean() < 235
         assert item.picture.std() > 12
-        assert (item.masks["rose window"] & ~item.masks["window"]).sum() == 0  # a rose window is a window
+        assert not (item.masks["rose window"] & ~item.masks["window"]).any()  # a rose window is a window
+    assert any(item.masks["rose window"].any() for item in items)
 
 
 def test_depth_of_one_photo_lands_on_the_depth_of_another(collected: Path) -> None:
-    """Points of one photo projected into another are at the depth that the other has there, unless something hides them."""
+    """Points of a part, seen from another camera, are as far as that photo says or hidden by something nearer."""
     cameras = json.loads((collected / "cameras.json").read_text())
     names = list(cameras)
     agreeing = 0
     for first in names:
         for second in names:
             one, two = camera_of(cameras[first]), camera_of(cameras[second])
-            points = one.unproject(depth_of(collected, first))[depth_of(collected, first) > 0]
+            points = one.unproject(depth_of(collected, first))[parts_of(collected, first)]  # no passers-by
             pixels, depth = two.project(points)
             seen = (depth > 1) & (pixels > 0).all(1) & (pixels < [two.width, two.height]).all(1)
             x, y = pixels[seen].astype(int).T
@@ -116,10 +126,11 @@ def test_depth_of_one_photo_lands_on_the_depth_of_another(collected: Path) -> No
             if first == second:  # rounding to a centimetre
                 assert np.abs(there - depth[seen]).max() < 0.006
             elif seen.sum() > 500:
-                # a pixel is up to 0.5 m of wall wide here, and aslant: 1.5 m of slack; the rest is hidden by something nearer
+                # pixels are up to 0.5 m of a slanting wall wide: 1.5 m of slack; what is left over are pixels at
+                # outlines, whose centre lies beside what the point belongs to (measured: up to 1.6 %)
                 close = np.abs(there - depth[seen]) < 1.5
-                nearer = there < depth[seen]
-                assert (close | nearer | (there == 0)).mean() > 0.97
+                hidden = there < depth[seen]
+                assert (close | hidden).mean() > 0.95
                 agreeing += int(close.mean() > 0.4)
     assert agreeing >= 2
 
@@ -139,7 +150,9 @@ def test_a_block_of_known_size_fills_exactly_its_pixels(studio: tuple[Studio, Sh
     camera = Camera.looking(200, 150, 150.0, np.array([0.0, -21.0, 2.5]), np.array([0.0, 0.0, 2.5]))
     exposure = studio[0].expose(camera, some_light(np.random.default_rng(0), "day"), Shell(), 4, 0)
     expected = np.zeros((150, 200), bool)
-    expected[64:86, 85:115] = True  # face 4 x 3 m at 20 m with 150 px: 30 x 22.5 px; rows 63.75 to 86.25 by their centres
+    expected[64:86, 85:115] = (
+        True  # face 4 x 3 m at 20 m with 150 px: 30 x 22.5 px; rows 63.75 to 86.25 by their centres
+    )
     np.testing.assert_array_equal(exposure.mask("portal"), expected)
     np.testing.assert_allclose(exposure.depth[expected], 20.0, atol=1e-4)  # float32 at 20 m
     np.testing.assert_allclose(exposure.depth[40, 100], 21.0, atol=1e-4)
@@ -154,7 +167,7 @@ def test_rolled_and_tilted_cameras_see_parts_where_they_project(studio: tuple[St
     mask = exposure.mask("portal")
     assert mask[y, x].all()
     np.testing.assert_allclose(exposure.depth[y, x], depth, atol=0.12)  # a pixel is 0.11 m wide and the face is aslant
-    outside = camera.project(np.array([[-2.5, 0, 2.5], [2.5, 0, 4.5], [0, 0, 4.8]]))[0].astype(int)
+    outside = camera.project(np.array([[-2.3, -1, 2.5], [2.5, 0, 2.5], [0, -1, 4.3]]))[0].astype(int)
     assert not mask[outside[:, 1], outside[:, 0]].any()
 
 
@@ -163,7 +176,9 @@ def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[Studio,
     light = some_light(np.random.default_rng(0), "day")
     masks, pictures = [], []
     for index in range(2):
-        passing = crowd(stream("cathedral", 0, "test", index), camera.position, camera.forward, camera.half_angle, 40, 0)
+        passing = crowd(
+            stream("cathedral", 0, "test", index), camera.position, camera.forward, camera.half_angle, 40, 0
+        )
         exposure = studio[0].expose(camera, light, passing, 4, 0)
         masks.append(exposure.mask("portal"))
         pictures.append(exposure.number >= 2)
@@ -185,7 +200,7 @@ def test_sunlight_comes_from_where_the_sun_stands(studio: tuple[Studio, Shell]) 
         turned = type(light)(light.hour, sun, 3.0, 0.0, (), (1.0, 1.0, 1.0))
         values.append(studio[0].expose(camera, turned, Shell(), 4, 0).sun.mean())
     assert values[0] > 0.001
-    assert values[1] == 0.0
+    assert values[1] < 1e-6  # the glow that carries the colours
 
 
 @pytest.mark.parametrize("kind", ["cathedral", "mosque", "synagogue"])
@@ -202,7 +217,9 @@ def test_seeds_are_other_buildings_with_the_parts_of_their_kind(kind: str) -> No
         assert names.count("minaret") in (2, 4)
     else:
         assert names.count("tower") == 2
-    assert all(surface.vertices[..., 2].min() > -0.6 for surface in one.shell.surfaces())  # nothing hangs below the ground
+    assert all(
+        surface.vertices[..., 2].min() > -0.6 for surface in one.shell.surfaces()
+    )  # nothing hangs below the ground
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:

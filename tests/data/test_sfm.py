@@ -206,7 +206,7 @@ def test_the_world_is_centred_scaled_and_upright():
     assert np.linalg.det(frame.rotation) == pytest.approx(1.0)
     cameras = frame.camera_to_world(moved_poses)
     assert (cameras[:, 1, 3] < -1).all(), "cameras stand on the -y side"
-    np.testing.assert_allclose(cameras[:, 2, 0], 0, atol=1e-6)  # level x axes
+    np.testing.assert_allclose(cameras[:, 2, 0], 0, atol=0.005)  # level x axes, up to the 0.3 degrees of LEVEL_WEIGHT
     homogeneous = np.column_stack([moved, np.ones(len(moved))]) @ frame.matrix().T
     np.testing.assert_allclose(homogeneous[:, :3], out, atol=1e-9)
     # projections do not change

@@ -93,6 +93,16 @@ def test_any_distiller_will_do(tmp_path: Path, inputs: dict[str, Path]):
     assert {label.label for label in read_labels(tmp_path / "out" / "labels.csv")} == {"dome"}
 
 
+def test_records_of_any_kind_pass_through(tmp_path: Path):
+    captions = ["x" * 300_000, "\x00\ud800 \u202eportal\r\n", "=1+1", '<a href="javascript:">window</a>', "\udcff" * 9]
+    records = [ImageRecord(f"{i}.jpg", caption=text, categories=("tower",) * 40_000) for i, text in enumerate(captions)]
+    (tmp_path / "collect").mkdir()
+    write_collection(tmp_path / "collect", "made", tmp_path, records)
+    run_stage(Distill(RULES, batch=2), tmp_path / "out", {"collect": tmp_path / "collect"})
+    labels = read_labels(tmp_path / "out" / "labels.csv")
+    assert [label.label for label in labels] == ["tower", "portal", "tower", "window", "tower"]
+
+
 def test_the_most_confident_of_several_labels_counts():
     labels = [PseudoLabel("a", "dome", 0.4), PseudoLabel("a", "tower", 0.7), PseudoLabel("a", "altar", 0.7)]
     assert best_labels(labels) == {"a": "tower"}

@@ -109,9 +109,19 @@ def test_masks_at_any_resolution_of_the_photos_aspect(tmp_path: Path, folders, n
         run_stage(Evaluate(str(tmp_path / "turned")), tmp_path / "out2", folders)
 
 
+def test_without_masks_nothing_is_scored_and_the_report_shows_what_was_found(tmp_path: Path, folders, caplog):
+    run_stage(Evaluate(), tmp_path / "out", folders)
+    assert "evaluate.masks=DIR" in caplog.text
+    metrics = metrics_of(tmp_path / "out")
+    assert (metrics["concepts"], metrics["map"]) == ({}, {"segmenter_2d": None, "halonerf_3d": None})
+    assert "evaluate.masks=DIR" in (tmp_path / "out" / "report.html").read_text()
+    run_stage(Report(photos=2), tmp_path / "report", {**folders, "evaluate": tmp_path / "out"})
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count('alt="dome in') == 2
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["per_concept"] == {}
+
+
 def test_the_collections_own_masks_are_the_default(tmp_path: Path, folders, names):
-    with pytest.raises(BadInput, match=r"evaluate\.masks=DIR"):
-        run_stage(Evaluate(), tmp_path / "out", folders)
     write_masks(tmp_path / "own", "window", names)
     records = [ImageRecord(name) for name in names]
     write_collection(folders["collect"], "made", tmp_path, records, masks=tmp_path / "own")

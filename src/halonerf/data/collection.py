@@ -21,6 +21,7 @@ from halonerf.artifacts import write_atomic, write_json
 from halonerf.types import ImageRecord
 
 FIELDS = ("image_id", "landmark", "filename", "caption", "categories", "building_type")
+LONGEST = 100_000  # characters of one field; the csv module reads no more than 131,072
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def write_collection(
             "image_id": r.image_id,
             "landmark": r.landmark,
             "filename": r.filename,
-            "caption": r.caption,
-            "categories": "\n".join(r.categories),
+            "caption": r.caption[:LONGEST],
+            "categories": "\n".join(r.categories)[:LONGEST],
             "building_type": r.building_type,
         }
         for r in records

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +40,13 @@ from halonerf.data.shared_cameras import accept, refine, shared_groups
 from halonerf.data.sift import extract_features, mapping_scale
 from halonerf.data.undistort import undistort
 from halonerf.data.upright import PhotoFacts, read_photo
-from halonerf.data.verification import match_descriptors, unit_descriptors, verify_pair
+from halonerf.data.verification import (
+    VerifiedPair,
+    match_descriptors,
+    single_threaded,
+    unit_descriptors,
+    verify_pair,
+)
 from halonerf.errors import BadInput
 
 log = logging.getLogger(__name__)
@@ -136,20 +143,10 @@ class IngestSteps:
 
     def matches(self, part: int) -> None:
         """Match and verify some of the pairs."""
-        verified = []
         mine = np.array_split(self._proposed, self.match_items)[part]
-        for first, second in mine.tolist():
-            both = self._features[first], self._features[second]
-            matches, _ = match_descriptors(
-                unit_descriptors(both[0]), unit_descriptors(both[1]), self.options.max_ratio
-            )
-            cameras = self._cameras[first], self._cameras[second]
-            pair = verify_pair(
-                first, second, both, cameras, matches.numpy(), self.options.min_inliers, self.seed
-            )
-            if pair is not None:
-                verified.append(pair)
-        save_pairs(self.work / f"matches-{part}.npz", verified)
+        with single_threaded(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            verified = list(pool.map(lambda pair: self._match(*pair), mine.tolist()))
+        save_pairs(self.work / f"matches-{part}.npz", [pair for pair in verified if pair is not None])
 
     def mapping(self, part: int) -> None:
         """Reconstruct, or read the finished model; leave it in `sparse/`, in the original photos' pixels."""
@@ -229,6 +226,12 @@ class IngestSteps:
             "unregistered": mapping["unregistered"],
             "set_aside": [{"photo": f.image_id, "reason": f.problem} for f in aside],
         }
+
+    def _match(self, first: int, second: int) -> VerifiedPair | None:
+        both = self._features[first], self._features[second]
+        matches, _ = match_descriptors(unit_descriptors(both[0]), unit_descriptors(both[1]), self.options.max_ratio)
+        cameras = self._cameras[first], self._cameras[second]
+        return verify_pair(first, second, both, cameras, matches.numpy(), self.options.min_inliers, self.seed)
 
     def _reconstruct(self) -> list[pycolmap.Reconstruction]:
         pairs = load_pairs(self._match_files)

@@ -20,6 +20,7 @@ import numpy as np
 import pycolmap
 
 from halonerf.artifacts import write_atomic, write_json
+from halonerf.data.sift import mapping_scale
 from halonerf.data.undistort import pinhole_points, working_size
 from halonerf.data.world import Similarity, normalise
 from halonerf.errors import BadInput
@@ -41,7 +42,7 @@ class PosedPhoto:
 class Filters:
     """Which of the model's points the scene keeps.
 
-    max_error: px, in photos shrunk to a long side of `frame` px, so that it means the same for every photo.
+    max_error: px, in photos brought to a long side of `frame` px (the mapping frame), where it means the same for all.
     min_track: photos that saw the point. min_angle: degrees, between the widest two of them.
     """
 
@@ -164,7 +165,7 @@ def _kept_points(
     model: pycolmap.Reconstruction, photos: Sequence[PosedPhoto], filters: Filters
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Ids, positions [N, 3], errors [N] px (of `frame`) and track lengths [N] of the points that pass the filters."""
-    shrink = {p.image_id: min(1.0, filters.frame / max(p.camera.width, p.camera.height)) for p in photos}
+    shrink = {p.image_id: mapping_scale(p.camera.width, p.camera.height, filters.frame) for p in photos}
     centres = {p.image_id: -p.cam_from_world[:, :3].T @ p.cam_from_world[:, 3] for p in photos}
     widest = np.cos(np.radians(filters.min_angle))
     ids, xyz, error, length = [], [], [], []

@@ -108,11 +108,13 @@ def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool
     return focal
 
 
-def shrink(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Area-resample uint8 [H, W] or [H, W, C] to `width` x `height`, in the gamma space it is stored in."""
+def resample(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """uint8 [H, W] or [H, W, 3] at `width` x `height`: areas averaged, or bicubic when enlarging. As stored, in gamma
+    space."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+    method = Image.Resampling.BOX if width <= pixels.shape[1] else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(pixels).resize((width, height), method))
 
 
 def _exif(path: Path) -> tuple[dict[int, Any], dict[int, Any]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pycolmap
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from halonerf.data.sift import Features
@@ -49,6 +52,20 @@ def match_descriptors(
     runner_up = torch.maximum(cosine.amax(dim=1)[rows], cosine.amax(dim=0)[columns]).clamp(-1, 1)
     good = torch.arccos(found) < max_ratio * torch.arccos(runner_up)
     return torch.stack([rows[good], columns[good]], dim=1), found[good]
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread a product, so that pairs can be matched side by side: small products gain nothing from threads,
+    which wait for each other in busy loops.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def unit_descriptors(features: Features) -> Tensor:

@@ -22,6 +22,7 @@ ROLES = {SHOWN: 1.0, ALSO: 0.9, SETTING: 0.55, STANDPOINT: 0.0, DENIED: 0.0}
 ROOM_STANDPOINT = 0.35  # one who stands in a nave sees it; one who stands in a tower does not
 CERTAINTY = 0.9  # of a part plainly named in a caption and nowhere contradicted
 AGREEMENT = 0.15  # what another field that names the same part adds to its score
+CLAIMS = 3  # fields that are counted for one part
 LATE = ((60, 0.6), (20, 0.8))  # long captions tell history; words this far in say less about the photo
 SEGMENT, LEAST_SEGMENT = 0.95, 0.75  # factor for each comma or full stop before the part, and its floor
 WHOLE = 0.6  # factor of a facade in a field that also shows its portal
@@ -126,15 +127,19 @@ class Rules:
 
 
 def _total(claims: Sequence[tuple[float, str]]) -> float:
-    """The best claim, and a little for every other one."""
-    values = [value for value, _ in claims]
-    return max(values) + AGREEMENT * (sum(values) - max(values))
+    """The best claim, and a little for the next ones; repetition beyond that (a hundred categories) says no more."""
+    best, *others = _best(claims)
+    return best + AGREEMENT * sum(others)
+
+
+def _best(claims: Sequence[tuple[float, str]]) -> list[float]:
+    return sorted((value for value, _ in claims), reverse=True)[:CLAIMS]
 
 
 def _confidence(concept: str, scores: dict[str, list[tuple[float, str]]], vocabulary: Vocabulary) -> float:
     """1 - the product of each field's doubt, less where another, unrelated part is named too. In [0, 1]."""
     doubt = 1.0
-    for value, _ in scores[concept]:
+    for value in _best(scores[concept]):
         doubt *= 1.0 - CERTAINTY * min(value, 1.0)
     wholes = vocabulary.wholes[concept]
     rivals = [_total(claims) for other, claims in scores.items() if other != concept and other not in wholes

@@ -23,6 +23,16 @@ from halonerf.types import Rendering, View
 
 ROWS = ("means", "log_scales", "rotations", "opacity_logits", "colour_logits", "features")
 STATISTICS = ("pull", "seen")
+LEARNING_RATES = {
+    "means": 8e-4,
+    "log_scales": 1e-2,
+    "rotations": 2e-3,
+    "opacity_logits": 5e-2,
+    "colour_logits": 1e-2,
+    "features": 1e-2,
+    "networks": 2e-3,
+    "codes": 1e-2,
+}
 
 
 class Gaussians(nn.Module):
@@ -45,6 +55,16 @@ class Gaussians(nn.Module):
             networks and codes.
     """
 
+    means: Tensor  # [N, 3]
+    log_scales: Tensor  # [N, 3]
+    rotations: Tensor  # [N, 4], wxyz
+    opacity_logits: Tensor  # [N]
+    colour_logits: Tensor  # [N, 3]
+    features: Tensor  # [N, F]
+    codes: Tensor  # [photos, A]
+    pull: Tensor  # [N], sum since the last growth of how hard each step pulled at the centre
+    seen: Tensor  # [N], the steps that did
+
     def __init__(
         self,
         budget: int = 60000,
@@ -60,7 +80,7 @@ class Gaussians(nn.Module):
         prune_opacity: float = 0.01,
         opacity_weight: float = 1e-3,
         scale_weight: float = 1e-2,
-        learning_rates: Mapping[str, float] | None = None,
+        learning_rates: Mapping[str, float] = LEARNING_RATES,
     ) -> None:
         super().__init__()
         self.budget, self.code_size, self.feature_size = budget, code_size, feature_size
@@ -72,7 +92,7 @@ class Gaussians(nn.Module):
         )
         self.split_size, self.largest, self.prune_opacity = split_size, largest, prune_opacity
         self.opacity_weight, self.scale_weight = opacity_weight, scale_weight
-        self.rates = {**LEARNING_RATES, **(learning_rates or {})}
+        self.rates = {**LEARNING_RATES, **learning_rates}
         if unknown := set(self.rates) - set(LEARNING_RATES):
             raise BadInput(
                 f"expected field.learning_rates for {', '.join(LEARNING_RATES)}, got {', '.join(sorted(unknown))}"
@@ -80,7 +100,8 @@ class Gaussians(nn.Module):
         self.light = Light(code_size, feature_size, width)
         self.names: list[str] = []
         self.first, self.seed = 0, 0
-        self._offsets: Tensor | None = None
+        self._offsets: Tensor | None = None  # px, zeros whose gradient says where the last picture pulled
+        self._half = 1.0  # px, half the longer side of that picture
         self._resize(0, 0)
 
     @property
@@ -132,6 +153,7 @@ class Gaussians(nn.Module):
         self._offsets = (
             torch.zeros(self.elements, 2, device=self.means.device, requires_grad=True) if learning else None
         )
+        self._half = 0.5 * max(view.width, view.height)
         raster = rasterise(*self._shapes(), values, view, self._offsets)
         sky = self.light.background(view, appearance)
         shown = raster.features[..., :3] + (1 - raster.opacity[..., None]) * sky
@@ -170,7 +192,7 @@ class Gaussians(nn.Module):
             if group["name"] == "means":
                 group["lr"] = self.rates["means"] * 0.02**progress
         if self._offsets is not None and self._offsets.grad is not None:
-            strength = self._offsets.grad.norm(dim=1)
+            strength = self._offsets.grad.norm(dim=1) * self._half
             self.pull += strength
             self.seen += strength > 0
         if progress <= self.grow_until and (step + 1) % self.grow_every == 0:
@@ -235,15 +257,3 @@ class Gaussians(nn.Module):
         if f"{prefix}means" in state_dict and f"{prefix}codes" in state_dict:
             self._resize(len(state_dict[f"{prefix}means"]), len(state_dict[f"{prefix}codes"]))
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-LEARNING_RATES = {
-    "means": 8e-4,
-    "log_scales": 1e-2,
-    "rotations": 2e-3,
-    "opacity_logits": 5e-2,
-    "colour_logits": 1e-2,
-    "features": 1e-2,
-    "networks": 2e-3,
-    "codes": 1e-2,
-}

@@ -60,8 +60,8 @@ class Lifted(nn.Module):
         for _ in range(self.refinements):
             change = torch.zeros_like(said)
             for view, given, weight in zip(views, maps, weights, strict=True):
-                code = torch.zeros(0)
-                shown = field.render(view, code, value).channels
+                shown = field.render(view, field.mean_appearance(), value).channels
+                assert shown is not None
                 sums, _ = field.lift(view, weight * (given - shown), torch.ones_like(weight[..., 0]))
                 change += sums.cpu()
             value = (value + _ratio(change, support)).clamp(0, 1)

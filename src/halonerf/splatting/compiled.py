@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import config
 
 # Sums may be reordered and multiply-adds fused, so that loops become vector instructions; NaN and infinity keep
 # their meaning, because a fit that has gone wrong has to be noticed.
 FAST = {"reassoc", "contract", "arcp", "nsz", "afn"}
+CACHE = "CACHE_DIR"  # numba's option, read when a function is decorated
 
 
 def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -24,13 +26,12 @@ def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = {"parallel": parallel, "fastmath": FAST, "nogil": True, "error_model": "numpy"}
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(cache_folder(before))
+        before: str = getattr(config, CACHE)
+        setattr(config, CACHE, str(cache_folder(before)))
         try:
-            return numba.njit(function, cache=True, **options)
+            return numba.njit(function, cache=True, parallel=parallel, fastmath=FAST, nogil=True, error_model="numpy")
         finally:
-            numba.config.CACHE_DIR = before
+            setattr(config, CACHE, before)
 
     return decorate
 

@@ -40,8 +40,8 @@ def fall_off(q):
 @compiled()
 def _pixels(v, ry):
     """The range of a tile's pixels whose rows the splat reaches; v: its centre below the tile's top."""
-    first = max(int(math.floor(v - ry)), 0)
-    last = min(int(math.floor(v + ry)) + 1, TILE_H)
+    first = max(math.floor(v - ry), 0)
+    last = min(math.floor(v + ry) + 1, TILE_H)
     return first * TILE_W, max(last, first) * TILE_W
 
 

@@ -36,7 +36,10 @@ class Rasterise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, means, scales, rotations, opacities, features, offsets, camera, width, height):
         arrays = [_array(t) for t in (means, scales, rotations, opacities, features, offsets, camera)]
-        plan = plan_view(*arrays[:4], arrays[5], arrays[6], width, height)
+        means_array, scales_array, rotations_array, opacities_array, _, offsets_array, camera_array = arrays
+        plan = plan_view(
+            means_array, scales_array, rotations_array, opacities_array, offsets_array, camera_array, width, height
+        )
         image = np.empty((height, width, features.shape[1] + 2), np.float32)
         used = np.zeros(plan.tiles_x * plan.tiles_y, np.int64)
         compositing.composite(
@@ -99,11 +102,13 @@ def _nearest_first(drawn: np.ndarray, depths: np.ndarray) -> np.ndarray:
 
 def lift(means, scales, rotations, opacities, maps: Tensor, camera: Tensor) -> Tensor:
     """Sum of weight times maps [H, W, C] for each Gaussian, [N, C]: the gradient with respect to features."""
-    arrays = [_array(t) for t in (means, scales, rotations, opacities)]
     image = _array(maps)
     height, width, _ = image.shape
-    plan = plan_view(*arrays, np.zeros((len(arrays[0]), 2), np.float32), _array(camera), width, height)
-    return torch.from_numpy(gather(plan, len(arrays[0]), image)).to(maps.device)
+    still = np.zeros((len(means), 2), np.float32)
+    plan = plan_view(
+        _array(means), _array(scales), _array(rotations), _array(opacities), still, _array(camera), width, height
+    )
+    return torch.from_numpy(gather(plan, len(means), image)).to(maps.device)
 
 
 def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:

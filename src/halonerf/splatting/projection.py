@@ -104,7 +104,8 @@ def project(means, scales, rotations, opacities, offsets, camera, splats, extent
 
 @compiled(parallel=True)
 def project_backward(
-    means, scales, rotations, camera, splats, order, offsets, pairs, d_means, d_scales, d_rotations, d_opacities, d_centres, d_features
+    means, scales, rotations, camera, splats, order, offsets, pairs,
+    d_means, d_scales, d_rotations, d_opacities, d_centres, d_features,
 ):  # fmt: skip
     """Sum the gradients of each drawn Gaussian's pairs and carry them back through `project`.
 

@@ -46,7 +46,7 @@ def weigh(means, scales, rotations, opacities, offsets, view: View) -> tuple[Ten
 
 
 def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres [N, 2] px, covariances [N, 2, 2] px^2 with blur, depths [N]; behind the camera the values mean nothing."""
+    """Centres [N, 2] px, covariances [N, 2, 2] px^2 with blur, depths [N]; behind the camera: anything."""
     pose = view.world_to_camera.to(means)
     points = means @ pose[:, :3].T + pose[:, 3]
     depth = points[:, 2]

@@ -32,16 +32,16 @@ def _columns(splat, rx, top, bottom, tiles_x):
     at = min(max(steep, low), high)
     if at != steep:
         left = (-b * at - math.sqrt(max(b * b * at * at - a * (c * at * at - np.float32(2.0) * fall), 0.0))) / a
-    first = int(math.floor((u + left) / TILE_W))
-    last = int(math.floor((u + right) / TILE_W)) + 1
+    first = math.floor((u + left) / TILE_W)
+    last = math.floor((u + right) / TILE_W) + 1
     return max(first, 0), min(last, tiles_x)
 
 
 @compiled()
 def _rows(splat, ry, tiles_y):
     """First and last + 1 tile row that the splat reaches."""
-    first = int(math.floor((splat[1] - ry) / TILE_H))
-    last = int(math.floor((splat[1] + ry) / TILE_H)) + 1
+    first = math.floor((splat[1] - ry) / TILE_H)
+    last = math.floor((splat[1] + ry) / TILE_H) + 1
     return max(first, 0), min(last, tiles_y)
 
 

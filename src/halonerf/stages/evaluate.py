@@ -15,6 +15,7 @@ figure and counts in the means. A photo that is not in the scene cannot be rende
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +33,9 @@ from halonerf.pictures import outline, overlay, save_picture
 from halonerf.stages.base import Stage
 from halonerf.stages.curves import write_curves
 from halonerf.stages.pages import Page, labelled_strip
-from halonerf.stages.scores import FIGURES, METHODS, histogram, no_map, score_map, summarise
+from halonerf.stages.scores import FIGURES, histogram, no_map, per_image, score_map, summarise
+
+log = logging.getLogger(__name__)
 
 MAX_OVERLAYS = 200  # pictures in all; the figures are of every photo
 
@@ -41,7 +44,8 @@ class Evaluate(Stage):
     """Score the concepts.
 
     Args:
-        masks: folder of masks, <concept>/<photo>.png; None takes those of the collection.
+        masks: folder of masks, <concept>/<photo>.png; None takes those of the collection; where that has none either,
+            nothing is scored.
         views: which photos are scored: "all" that have masks, or those of the "train" or "test" split.
     """
 
@@ -57,7 +61,13 @@ class Evaluate(Stage):
     def prepare(self) -> None:
         """Open scene and masks, and decide which photos are scored."""
         self.scene = Scene(self.inputs["ingest"])
-        self.masks = self._masks()
+        masks = self._masks()
+        if masks is None:
+            log.warning(
+                "evaluate: nothing is scored, for this collection has no masks of its own. "
+                "Name a folder of them, <concept>/<photo>.png, with: evaluate.masks=DIR"
+            )
+        self.masks = masks or MaskFolder(Path(), {})
         self.mapped: list[str] = json.loads((self.inputs["localize"] / "concepts.json").read_text())
         self.segmented: list[str] = json.loads((self.inputs["segment"] / "concepts.json").read_text())
         chosen = [i for i in range(len(self.scene)) if self.views in ("all", self.scene.split[i])]
@@ -65,7 +75,7 @@ class Evaluate(Stage):
             i: [c for c in self.masks.concepts if self.masks.find(c, self.scene.names[i]) is not None] for i in chosen
         }
         self.wanted = {i: concepts for i, concepts in self.wanted.items() if concepts}
-        if not self.wanted:
+        if masks is not None and not self.wanted:
             raise BadInput(
                 f"expected masks of the scene's photos in {self.masks.root}, got none for {len(chosen)} photos "
                 f"(evaluate.views={self.views}); its masks are of {self._few(self.masks.strays([]))}, the scene's "
@@ -93,9 +103,10 @@ class Evaluate(Stage):
             raise AssertionError(f"localize has no render of view {item}")
         entry: dict[str, Any] = {"photo": self.scene.names[item], "split": self.scene.split[item]}
         entry["concepts"], entry["histograms"] = {}, {}
+        truths, known = self._truths(item)
         rank = list(self.wanted).index(item)
         for number, concept in enumerate(self.wanted[item]):
-            truth, known = self._truth(item, concept)
+            truth = truths[concept]
             maps = {"2d": None if flat is None else flat.get(concept), "3d": solid.get(concept)}
             scored = {
                 "2d": None if flat is None else self._score(maps["2d"], truth, known),
@@ -129,8 +140,9 @@ class Evaluate(Stage):
             **self._held_out(),
         }
         write_json(self.folder / "metrics.json", self.metrics)
-        write_csv(self.folder / "per_image.csv", ("photo", "split", "concept", "method", *FIGURES), _rows(photos))
-        write_curves(self.folder, photos, self.concepts)
+        write_csv(self.folder / "per_image.csv", ("photo", "split", "concept", "method", *FIGURES), per_image(photos))
+        if photos:
+            write_curves(self.folder, photos, self.concepts)
         page = Page(f"{self.scene.name}: how well it finds things")
         page.write(
             self.folder / "report.html",
@@ -158,16 +170,10 @@ class Evaluate(Stage):
         number = self.masks.concepts.index(concept)
         return self.folder / "overlays" / f"{item:05d}_{number:02d}_{safe_name(concept)}.png"
 
-    def _masks(self) -> MaskFolder:
-        if self.masks_path is not None:
-            return MaskFolder.open(self.masks_path)
+    def _masks(self) -> MaskFolder | None:
         own = Collection.read(self.inputs["collect"]).masks
-        if own is None:
-            raise BadInput(
-                "expected masks to score against, but this collection has none of its own.\n"
-                "Name a folder of them, <concept>/<photo>.png, with: evaluate.masks=DIR"
-            )
-        return MaskFolder.open(own)
+        chosen = own if self.masks_path is None else self.masks_path
+        return None if chosen is None else MaskFolder.open(chosen)
 
     def _probabilities(self, path: Path, wanted: dict[str, int]) -> dict[str, NDArray[np.floating]] | None:
         """Map of each concept that the file has, [h, w] float32, unknown as 0; None without a file."""
@@ -179,14 +185,20 @@ class Evaluate(Stage):
                 probability *= stored["known"]
         return {concept: probability[index] for concept, index in wanted.items()}
 
-    def _truth(self, item: int, concept: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """The mask at the photo's native resolution, undistorted, and which pixels the photo covers."""
+    def _truths(self, item: int) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_]]:
+        """The photo's masks at its native resolution, undistorted, and which pixels the photo covers."""
         native, view = self.scene.native_size(item), self.scene.views[item]
-        drawn = self.masks.read(concept, self.scene.names[item], native)
         size = (native[0], max(1, round(view.height * native[0] / view.width)))
-        truth = self.scene.undistort(item, drawn.astype(np.uint8) * 255, size)
-        known = self.scene.undistort(item, np.full(drawn.shape, 255, np.uint8), size, nearest=True)
-        return truth >= 128, known >= 128
+        drawn = {concept: self.masks.read(concept, self.scene.names[item], native) for concept in self.wanted[item]}
+        truths: dict[str, NDArray[np.bool_]] = {}
+        known = np.ones(size[::-1], bool)
+        for shape in {mask.shape for mask in drawn.values()}:  # usually one: undistorted together, with their frame
+            alike = [concept for concept, mask in drawn.items() if mask.shape == shape]
+            stacked = np.stack([*(drawn[concept] for concept in alike), np.ones(shape, bool)], axis=-1)
+            flat = self.scene.undistort(item, stacked.astype(np.uint8) * 255, size) >= 128
+            truths |= {concept: np.ascontiguousarray(flat[..., i]) for i, concept in enumerate(alike)}
+            known &= flat[..., -1]
+        return truths, known
 
     def _score(
         self, drawn: NDArray[np.floating] | None, truth: NDArray[np.bool_], known: NDArray[np.bool_]
@@ -242,14 +254,3 @@ def at_size(drawn: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.f
         antialias=True,
     )  # fmt: skip
     return resized[0, 0].numpy()
-
-
-def _rows(photos: list[dict[str, Any]]) -> list[dict[str, object]]:
-    return [
-        {"photo": photo["photo"], "split": photo["split"], "concept": concept, "method": method,
-         **{figure: "" if value is None else f"{value:.6f}" for figure, value in scores[method].items()}}
-        for photo in photos
-        for concept, scores in photo["concepts"].items()
-        for method in METHODS
-        if scores[method] is not None
-    ]  # fmt: skip

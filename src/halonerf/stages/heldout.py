@@ -11,13 +11,14 @@ from halonerf.metrics import psnr, ssim
 from halonerf.protocols import RadianceField
 from halonerf.types import View
 
+SSIM_WINDOW = 7  # px
 LEARNING_RATE = 0.1  # Adam's, of the code; decays to a tenth
 
 
 def score_view(
     field: RadianceField, view: View, photo: Tensor, valid: Tensor, appearance: Tensor, light_steps: int
-) -> dict[str, float]:
-    """PSNR and SSIM of the 8-bit render against the photo.
+) -> dict[str, float | None]:
+    """PSNR and SSIM of the 8-bit render against the photo; None where they are not defined or infinite.
 
     Args:
         photo: [H, W, 3] in [0, 1]. valid: bool [H, W], the pixels that count.
@@ -30,11 +31,11 @@ def score_view(
     with torch.no_grad():
         colour = field.render(view, code).colour
     shown = (colour.clamp(0, 1) * 255).round() / 255
-    shown_array, photo_array, known = (t[:, seen:].cpu().numpy() for t in (shown, photo, valid))
-    return {
-        "psnr": float(min(psnr(shown_array, photo_array, known), 99.0)),
-        "ssim": _ssim(shown_array, photo_array, known),
-    }
+    image, truth, known = (t[:, seen:].cpu().numpy() for t in (shown, photo, valid))
+    scores = {"psnr": psnr(image, truth, known), "ssim": float("nan")}
+    if min(image.shape[:2]) >= SSIM_WINDOW:
+        scores["ssim"] = ssim(image, truth, known, SSIM_WINDOW)
+    return {key: value if np.isfinite(value) else None for key, value in scores.items()}
 
 
 def fit_light(field: RadianceField, view: View, photo: Tensor, valid: Tensor, appearance: Tensor, steps: int) -> Tensor:
@@ -49,7 +50,3 @@ def fit_light(field: RadianceField, view: View, photo: Tensor, valid: Tensor, ap
         (code.grad,) = torch.autograd.grad(loss, [code])
         optimiser.step()
     return code.detach()
-
-
-def _ssim(shown: np.ndarray, photo: np.ndarray, known: np.ndarray) -> float:
-    return float(np.nan_to_num(ssim(shown, photo, known)))

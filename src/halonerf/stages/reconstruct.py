@@ -2,7 +2,7 @@
 
 Output:
     field.safetensors      the fitted field (its options are in manifest.json)
-    metrics.json           PSNR and SSIM of fitted and held-out photos; null where none is held out
+    metrics.json           psnr and ssim, _train and _heldout (null where none is held out), and every photo's
     pictures/<view>.png    photo | render | depth | what was masked as transient
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning import LightningDataModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -118,6 +119,7 @@ class Reconstruct(Stage):
                 "field.learning_rates.means=1e-4"
             )
         optimiser = self.optimizers()
+        assert isinstance(optimiser, LightningOptimizer)
         optimiser.zero_grad()
         self.manual_backward(loss)
         optimiser.step()
@@ -139,8 +141,8 @@ class Reconstruct(Stage):
             save_picture(self.folder / "pictures" / f"{name}.png", picture)
         self.metrics: dict[str, Any] = {
             "elements": self.field.elements,
-            "train": self._scores(self.train_views, heldout=False),
-            "heldout": self._scores(self.scene.indices("test"), heldout=True),
+            **self._scores("train", self.train_views, light_steps=0),
+            **self._scores("heldout", self.scene.indices("test"), light_steps=self.heldout_steps),
         }
         write_json(self.folder / "metrics.json", self.metrics)
         partial = self.folder / "field.new"
@@ -148,8 +150,8 @@ class Reconstruct(Stage):
         partial.replace(self.folder / "field.safetensors")
 
     def summary(self) -> dict[str, Any]:
-        mean = {part: scores and scores["psnr"] for part, scores in self.metrics.items() if part != "elements"}
-        return {"steps": self.steps, "elements": self.field.elements, "psnr": mean}
+        figures = {key: self.metrics[key] for key in ("psnr_train", "psnr_heldout", "ssim_heldout")}
+        return {"steps": self.steps, "elements": self.field.elements, **figures}
 
     def _target(self, index: int, coarse: bool) -> tuple[View, Tensor, Tensor]:
         """Camera, photo [H, W, 3] in [0, 1] and valid pixels [H, W]; at half the resolution if `coarse`."""
@@ -176,10 +178,9 @@ class Reconstruct(Stage):
         now = time.perf_counter()
         speed = self._pixels / (now - self._since) / 1e6
         self._pixels, self._since = 0, now
-        values = {"psnr": -10 * error.clamp(min=1e-10).log10(), "gaussians": float(self.field.elements)}
         self.log("loss", loss.detach(), prog_bar=True)
-        self.log("psnr", values["psnr"], prog_bar=True)
-        self.log("elements", values["gaussians"], prog_bar=True)
+        self.log("psnr", -10 * error.clamp(min=1e-10).log10(), prog_bar=True)
+        self.log("elements", float(self.field.elements), prog_bar=True)
         self.log("mpixel_per_s", speed, prog_bar=True)
 
     @torch.no_grad()
@@ -191,19 +192,18 @@ class Reconstruct(Stage):
         cells = [_bytes(photo), _bytes(shown.colour), depth_colours(_numpy(shown.depth), _numpy(shown.opacity))]
         return grid([[*cells, _bytes(masked[..., None].float().expand(-1, -1, 3))]])
 
-    def _scores(self, views: list[int], heldout: bool) -> dict[str, Any] | None:
-        """Mean and per-photo PSNR and SSIM; None without photos."""
-        if not views:
-            return None
+    def _scores(self, part: str, views: list[int], light_steps: int) -> dict[str, Any]:
+        """Mean PSNR and SSIM over the photos that have one (None where none has), and each photo's."""
         photos = {}
         for i in views:
             view, photo, valid = self._target(i, coarse=False)
-            steps = self.heldout_steps if heldout else 0
-            photos[self.scene.names[i]] = score_view(
-                self.field, view, photo, valid, self.field.appearance(self.scene.names[i]), steps
-            )
-        means = {key: float(np.mean([p[key] for p in photos.values()])) for key in ("psnr", "ssim")}
-        return {**means, "photos": photos}
+            code = self.field.appearance(self.scene.names[i])
+            photos[self.scene.names[i]] = score_view(self.field, view, photo, valid, code, light_steps)
+        means = {}
+        for key in ("psnr", "ssim"):
+            defined = [value for scores in photos.values() if (value := scores[key]) is not None]
+            means[f"{key}_{part}"] = float(np.mean(defined)) if defined else None
+        return {**means, f"photos_{part}": photos}
 
 
 def _spread(views: list[int], count: int) -> list[int]:

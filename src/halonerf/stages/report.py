@@ -21,11 +21,12 @@ from halonerf.data.scenes import Scene
 from halonerf.pictures import overlay
 from halonerf.stages.base import Stage
 from halonerf.stages.distill import read_labels
-from halonerf.stages.pages import Page, mosaic
+from halonerf.stages.pages import Page, labelled_strip, mosaic
 from halonerf.types import ImageRecord, PseudoLabel
 
 PICTURES = (".png", ".jpg", ".jpeg")
 LABEL_ROWS = 24
+SCENE_PICTURES = 3
 HERO_PHOTOS = 4  # at the head of the page, each beside its map
 TEXT = 160  # characters of a caption in the table
 
@@ -115,51 +116,82 @@ class Report(Stage):
         )  # fmt: skip
 
     def _hero(self) -> NDArray[np.uint8]:
-        """Photos next to what was found in them: of each concept in turn, those in which the masks are largest."""
-        scored = [(int(path.stem), _json(path)["concepts"]) for path in sorted(self._scores().glob("*.json"))]
+        """Photos next to what was found in them: of each concept in turn, those in which it is largest."""
         found = _json(self.inputs["localize"] / "concepts.json")
         tiles: list[NDArray[np.uint8]] = []
         used: set[int] = set()
-        for concept in [*self.metrics["concepts"]] * HERO_PHOTOS:
+        for concept, views in [*self._largest().items()] * HERO_PHOTOS:
             index = match_concepts([concept], found).get(concept)
-            own = [
-                (scores[concept]["positive_share"], -i) for i, scores in scored if concept in scores and i not in used
-            ]
-            if not own or index is None or len(tiles) >= 2 * HERO_PHOTOS:
+            view = next((view for view in views if view not in used), None)
+            if view is None or index is None or len(tiles) >= 2 * HERO_PHOTOS:
                 continue
-            view = -max(own)[1]
             used.add(view)
             photo = self.scene.photo(view).numpy()
-            with np.load(self.inputs["localize"] / "renders" / f"{view:05d}.npz", allow_pickle=False) as stored:
-                tiles += [photo, overlay(photo, stored["probability"][index] / 255.0)]
+            tiles += [photo, overlay(photo, self._found(view)[index])]
         return mosaic(tiles or [self.scene.photo(0).numpy()], columns=4)
+
+    def _largest(self) -> dict[str, list[int]]:
+        """The views that show each concept, largest first: by the masks, or by the maps where nothing was scored."""
+        shares: dict[str, list[tuple[float, int]]]
+        if self.metrics["concepts"]:
+            scored = {int(path.stem): _json(path)["concepts"] for path in sorted(self._scores().glob("*.json"))}
+            shares = {
+                concept: [(-e[concept]["positive_share"], view) for view, e in scored.items() if concept in e]
+                for concept in self.metrics["concepts"]
+            }
+        else:
+            means = [self._found(view).mean(axis=(1, 2)) for view in range(len(self.scene))]
+            concepts = _json(self.inputs["localize"] / "concepts.json")
+            shares = {
+                concept: [(-float(mean[index]), view) for view, mean in enumerate(means)]
+                for index, concept in enumerate(concepts)
+            }
+        return {concept: [view for _, view in sorted(pairs)] for concept, pairs in shares.items()}
+
+    def _found(self, view: int) -> NDArray[np.floating]:
+        """The 3D maps in that view, [P, H, W] in [0, 1]."""
+        with np.load(self.inputs["localize"] / "renders" / f"{view:05d}.npz", allow_pickle=False) as stored:
+            return stored["probability"] / 255.0
 
     def _scores(self) -> Path:
         return self.inputs["evaluate"] / "scores"
 
     def _overlays(self, page: Page) -> list[dict[str, Any]]:
         """For each concept, the strips of the photos in which it covers most."""
-        folder = self.inputs["evaluate"]
-        entries = [
-            (concept, int(path.stem), scored["photo"], scores)
-            for path in sorted(self._scores().glob("*.json"))
-            for scored in [_json(path)]
-            for concept, scores in scored["concepts"].items()
-        ]
         shown = []
-        for concept in self.metrics["concepts"]:
-            own = sorted((e for e in entries if e[0] == concept), key=lambda e: -e[3]["positive_share"])
-            for _, view, photo, scores in own[: self.photos]:
-                strips = [p for p in _pictures(folder / "overlays") if p.name.startswith(f"{view:05d}_")]
-                strip = next((p for p in strips if p.stem == scores["overlay"]), None)
-                if strip is not None:
-                    shown.append({"concept": concept, "photo": photo, "scores": scores,
-                                  "picture": page.picture(strip, self.width)})  # fmt: skip
+        for concept, views in self._largest().items():
+            for view in views[: self.photos]:
+                scores = _json(self._scores() / f"{view:05d}.json").get("concepts", {}).get(concept)
+                picture = (
+                    page.embedded(Image.fromarray(self._strip(concept, view)), self.width)
+                    if scores is None
+                    else page.picture(self.inputs["evaluate"] / "overlays" / f"{scores['overlay']}.png", self.width)
+                )
+                if picture is not None:
+                    shown.append(
+                        {"concept": concept, "photo": self.scene.names[view], "scores": scores, "picture": picture}
+                    )
         return shown
 
+    def _strip(self, concept: str, view: int) -> NDArray[np.uint8]:
+        """photo | render | 3D map of a concept that was not scored."""
+        photo = self.scene.photo(view).numpy()
+        index = _json(self.inputs["localize"] / "concepts.json").index(concept)
+        render = np.asarray(Image.open(self.inputs["localize"] / "renders" / f"{view:05d}.png").convert("RGB"))
+        panels = [("photo", photo), ("render", render), ("3D map", overlay(photo, self._found(view)[index]))]
+        return labelled_strip(panels, (photo.shape[1], photo.shape[0]))
+
     def _scene_pictures(self) -> list[tuple[str, str, Path]]:
-        """Pictures that reconstruct left for people."""
-        return [(path.stem, path.stem.replace("_", " "), path) for path in _pictures(self.inputs["reconstruct"])[:2]]
+        """The first few pictures that `reconstruct` left for people: name, caption, file."""
+        return [
+            (
+                path.stem,
+                f"{self.scene.names[int(path.stem)]}: photo, render, depth, what was left out as passing by",
+                path,
+            )
+            for path in _pictures(self.inputs["reconstruct"] / "pictures")[:SCENE_PICTURES]
+            if path.stem.isdecimal() and int(path.stem) < len(self.scene)
+        ]
 
     def _label_rows(self, labels: Sequence[PseudoLabel]) -> list[dict[str, Any]]:
         """Some photos with what was read from them: registered ones first, wrong and empty answers included."""

@@ -94,6 +94,18 @@ def summarise(photos: Sequence[Mapping[str, Any]], concepts: Sequence[str], miss
     }
 
 
+def per_image(photos: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    """Rows for a table: a photo, a concept, a method."""
+    return [
+        {"photo": photo["photo"], "split": photo["split"], "concept": concept, "method": method,
+         **{figure: "" if value is None else f"{value:.6f}" for figure, value in scores[method].items()}}
+        for photo in photos
+        for concept, scores in photo["concepts"].items()
+        for method in METHODS
+        if scores[method] is not None
+    ]  # fmt: skip
+
+
 def finite(value: float) -> float | None:
     """None for what JSON cannot say."""
     return float(value) if np.isfinite(value) else None

@@ -15,6 +15,7 @@ from halonerf.data.procedural.textures import Texture, paint
 from halonerf.data.procedural.town import town
 from halonerf.errors import BadInput
 
+GENERATOR_VERSION = 1  # raise it when the same options give other photos
 ARCHITECTS = {"cathedral": cathedral, "mosque": mosque, "synagogue": synagogue}
 CONCEPTS = {
     "cathedral": ("portal", "window", "rose window", "tower", "spire", "dome"),
@@ -39,9 +40,9 @@ class Building:
         corners = np.concatenate([part.corners for part in self.parts if part.low[1] < 25.0])
         return np.stack([corners.min(0), corners.max(0)])
 
-    def textures(self, texel: float) -> dict[str, Texture]:
-        """Its materials; texel: metres a pixel of masonry."""
-        return paint(self.kind, stream(self.kind, self.seed, "paint"), texel)
+    def textures(self, width: int) -> dict[str, Texture]:
+        """Its materials: masonry at 2 cm a pixel, coarser where photos `width` px wide show no more."""
+        return paint(self.kind, stream(self.kind, self.seed, "paint"), max(0.02, 5.8 / width))
 
 
 def build(kind: str, seed: int) -> Building:

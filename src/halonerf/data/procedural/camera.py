@@ -22,14 +22,18 @@ class Camera:
     rotation: Array
 
     @classmethod
-    def looking(cls, width: int, height: int, focal: float, position: Array, target: Array, roll: float = 0.0) -> Camera:
+    def looking(
+        cls, width: int, height: int, focal: float, position: Array, target: Array, roll: float = 0.0
+    ) -> Camera:
         """From `position` towards `target`, turned by `roll` radians about the optical axis."""
         forward = (target - position) / np.linalg.norm(target - position)
         right = np.cross(forward, UP)
         right /= np.linalg.norm(right)
         down = np.cross(forward, right)
         cos, sin = np.cos(roll), np.sin(roll)
-        return cls(width, height, focal, position, np.stack([cos * right + sin * down, cos * down - sin * right, forward], 1))
+        return cls(
+            width, height, focal, position, np.stack([cos * right + sin * down, cos * down - sin * right, forward], 1)
+        )
 
     @property
     def forward(self) -> Array:

@@ -5,19 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from halonerf.data.procedural.masses import (
-    balustrade,
-    cornice,
-    dome,
-    gable_roof,
-    pinnacle,
-    sides,
-    spire,
-    square_tower,
-)
+from halonerf.data.procedural.crowns import dome, spire
+from halonerf.data.procedural.masses import balustrade, cornice, gable_roof, pinnacle, sides, square_tower
 from halonerf.data.procedural.mesh import Frame, Shell
-from halonerf.data.procedural.openings import portal, rose_in_wall, row_of_windows, wall, window
+from halonerf.data.procedural.openings import portal, rose_in_wall, row_of_windows, window
 from halonerf.data.procedural.outline import Style, arched
+from halonerf.data.procedural.walls import wall
 
 
 def cathedral(shell: Shell, rng: Generator) -> None:
@@ -47,16 +40,29 @@ def cathedral(shell: Shell, rng: Generator) -> None:
             for sx in (-1, 1):
                 for sy in (-1, 1):
                     pinnacle(shell, [side * offset + sx * inner, tower + sy * inner, height], 0.55, 5.5)
-            shell.box(Frame.facing([side * offset, tower, 0], 0), (-inner, inner), (height - 0.3, height),
-                      (-inner, inner), "roof")  # fmt: skip
+            shell.box(
+                Frame.facing([side * offset, tower, 0], 0),
+                (-inner, inner),
+                (height - 0.3, height),
+                (-inner, inner),
+                "roof",
+            )
         if crowned < 0.7 and not (crowned < 0.12 and side > 0):
-            spire(shell, (side * offset, tower), inner * 0.86, height, tall, rng,
-                  "trim" if crowned < 0.35 else "roof")  # fmt: skip
+            spire(shell, (side * offset, tower), inner * 0.86, height, tall, rng, "trim" if crowned < 0.35 else "roof")
     _nave(shell, rng, style, nave, tower, rose_top)
 
 
-def _centre_bay(shell: Shell, rng: Generator, style: Style, nave: float, portals: float, gallery: float, rose_top: float,
-                radius: float, petals: int) -> None:  # fmt: skip
+def _centre_bay(
+    shell: Shell,
+    rng: Generator,
+    style: Style,
+    nave: float,
+    portals: float,
+    gallery: float,
+    rose_top: float,
+    radius: float,
+    petals: int,
+) -> None:
     front = Frame.facing([0, 0, 0], 0)
     width = nave * 1.18
     door = arched(0.0, 0.7, width, portals * 0.46 if style == "pointed" else portals * 0.42, style, 20)
@@ -68,37 +74,66 @@ def _centre_bay(shell: Shell, rng: Generator, style: Style, nave: float, portals
     shell.box(front, (-nave, nave), (rose_top - 0.4, rose_top), (-0.2, 0.4), "trim")
     count = int(rng.integers(4, 8))
     peak = rose_top + nave * 0.9
-    row_of_windows(shell, front.moved(c=-0.6), (-nave * 0.62, nave * 0.62), (rose_top, rose_top + 4.4), count,
-                   nave * 0.8 / count, rose_top + 0.8, rose_top + 3.2, style, 1, glass="louvre")  # fmt: skip
+    row_of_windows(
+        shell,
+        front.moved(c=-0.6),
+        (-nave * 0.62, nave * 0.62),
+        (rose_top, rose_top + 4.4),
+        count,
+        nave * 0.8 / count,
+        rose_top + 0.8,
+        rose_top + 3.2,
+        style,
+        1,
+        glass="louvre",
+    )
     slope = np.array([(-nave, rose_top, 0.1), (0, peak + 1.5, 0.1), (nave, rose_top, 0.1)])
-    shell.strip(front.world(slope), front.world(slope + [0, 0.8, 0]), "trim")
-    shell.strip(front.world(slope + [0, 0.8, 0]), front.world(slope + [0, 0.8, -0.8]), "trim")
-    flat = front.world(slope + [0, 0, -0.75])
+    shell.strip(front.world(slope), front.world(np.add(slope, [0, 0.8, 0])), "trim")
+    shell.strip(front.world(slope), front.world(np.add(slope, [0, 0, -0.8])), "trim")
+    shell.strip(front.world(np.add(slope, [0, 0.8, 0])), front.world(np.add(slope, [0, 0.8, -0.8])), "trim")
+    flat = front.world(np.add(slope, [0, 0, -0.75]))
     shell.add([flat], "wall")
     balustrade(shell, front, (-nave, nave), rose_top)
     for x in (-nave, nave):
         for z0, z1, out in ((0.0, portals, 1.7), (portals, gallery, 1.4), (gallery, rose_top, 1.1)):
-            shell.hexahedron(front, [(x - 0.9, x + 0.9, -0.5, out, z0), (x - 0.9, x + 0.9, -0.5, out, z1 - 1.4),
-                                     (x - 0.9, x + 0.9, -0.5, out - 0.3, z1)], "wall")  # fmt: skip
+            shell.hexahedron(
+                front,
+                [
+                    (x - 0.9, x + 0.9, -0.5, out, z0),
+                    (x - 0.9, x + 0.9, -0.5, out, z1 - 1.4),
+                    (x - 0.9, x + 0.9, -0.5, out - 0.3, z1),
+                ],
+                "wall",
+            )
         pinnacle(shell, front.world([x, rose_top, 0.3]), 0.6, 6.0)
 
 
-def _gallery(shell: Shell, frame: Frame, a: tuple[float, float], bottom: float, top: float, count: int, style: Style) -> None:
+def _gallery(
+    shell: Shell, frame: Frame, a: tuple[float, float], bottom: float, top: float, count: int, style: Style
+) -> None:
     """A row of niches with statues of kings between two string courses."""
     step = (a[1] - a[0]) / count
-    outlines = [arched(a[0] + (k + 0.5) * step, bottom + 0.35, step * 0.72, top - 0.5 - step * 0.62, style, 10)
-                for k in range(count)]  # fmt: skip
+    outlines = [
+        arched(a[0] + (k + 0.5) * step, bottom + 0.35, step * 0.72, top - 0.5 - step * 0.62, style, 10)
+        for k in range(count)
+    ]
     wall(shell, frame, a, (bottom, top), outlines)
     for outline in outlines:
         left, right, sill, _ = outline.bounds
         shell.box(frame, (left, right), (sill - 0.02, top - 0.35), (-0.8, -0.7), "wall")
         shell.box(frame, (left, right), (sill - 0.02, sill), (-0.8, 0.0), "trim")
         size = (top - bottom) * 0.36
-        body = np.array([(0.22, 0), (0.34, 0.1), (0.28, 0.8), (0.36, 1.25), (0.3, 1.5), (0.1, 1.6), (0.15, 1.75), (0, 1.95)])
+        body = np.array(
+            [(0.22, 0), (0.34, 0.1), (0.28, 0.8), (0.36, 1.25), (0.3, 1.5), (0.1, 1.6), (0.15, 1.75), (0, 1.95)]
+        )
         shell.lathe(frame.world([(left + right) / 2, sill, -0.35]), body * size, "carved", 9)
         for x in (left - step * 0.14, right + step * 0.14):
-            shell.lathe(frame.world([x, sill, 0.1]), [(0.16, 0), (0.1, 0.2), (0.1, top - bottom - 1.3), (0.18, top - bottom - 1.1)],
-                        "trim", 7)  # fmt: skip
+            shell.lathe(
+                frame.world([x, sill, 0.1]),
+                [(0.16, 0), (0.1, 0.2), (0.1, top - bottom - 1.3), (0.18, top - bottom - 1.1)],
+                "trim",
+                7,
+            )
     for z in (bottom, top):
         shell.box(frame, a, (z - 0.25, z + 0.25), (-0.1, 0.45), "trim")
 
@@ -122,31 +157,50 @@ def _nave(shell: Shell, rng: Generator, style: Style, nave: float, tower: float,
         for wall_x, z0, z1, count_lights in ((nave + aisle, 0.0, low, 2), (nave, low, height, 3)):
             frame = Frame.facing([side * wall_x, start + length / 2, 0], face)
             span = z1 - z0
-            row_of_windows(shell, frame, (-length / 2, length / 2), (z0, z1), bays, step * 0.42, z0 + span * 0.22,
-                           z1 - span * 0.16 - step * 0.36, style, count_lights)  # fmt: skip
+            row_of_windows(
+                shell,
+                frame,
+                (-length / 2, length / 2),
+                (z0, z1),
+                bays,
+                step * 0.42,
+                z0 + span * 0.22,
+                z1 - span * 0.16 - step * 0.36,
+                style,
+                count_lights,
+            )
             shell.box(frame, (-length / 2, length / 2), (z1 - 0.5, z1), (-0.2, 0.5), "trim")
-        shell.strip([(side * (nave + aisle + 0.5), start, low), (side * (nave + aisle + 0.5), end, low)],
-                    [(side * nave, start, low + 3.0), (side * nave, end, low + 3.0)], "roof")  # fmt: skip
+        shell.strip(
+            [(side * (nave + aisle + 0.5), start, low), (side * (nave + aisle + 0.5), end, low)],
+            [(side * nave, start, low + 3.0), (side * nave, end, low + 3.0)],
+            "roof",
+        )
         for k in range(bays + 1):
             y = start + k * step
             post = Frame.facing([side * (nave + aisle), y, 0], face)
-            shell.hexahedron(post, [(-0.7, 0.7, -0.4, 2.4, 0), (-0.7, 0.7, -0.4, 2.0, low * 0.6), (-0.7, 0.7, -0.4, 1.6, low + 3.5)],
-                             "wall")  # fmt: skip
+            shell.hexahedron(
+                post,
+                [(-0.7, 0.7, -0.4, 2.4, 0), (-0.7, 0.7, -0.4, 2.0, low * 0.6), (-0.7, 0.7, -0.4, 1.6, low + 3.5)],
+                "wall",
+            )
             pinnacle(shell, post.world([0, low + 3.5, 0.6]), 0.55, 4.5)
             t = np.linspace(0, 1, 9)
-            arc = np.stack([0 * t, low + 1.0 + (height * 0.84 - low - 1.0) * np.sqrt(1 - (1 - t) ** 2), 0.4 - t * aisle], 1)
+            arc = np.stack(
+                [0 * t, low + 1.0 + (height * 0.84 - low - 1.0) * np.sqrt(1 - (1 - t) ** 2), 0.4 - t * aisle], 1
+            )
             for a in (-0.35, 0.35):
-                shell.strip(post.world(arc + [a, 0, 0]), post.world(arc + [a, 0.9 + 0, 0]), "trim")
+                shell.strip(post.world(np.add(arc, [a, 0, 0])), post.world(np.add(arc, [a, 0.9 + 0, 0])), "trim")
             for rise in (0.0, 0.9):
-                shell.strip(post.world(arc + [-0.35, rise, 0]), post.world(arc + [0.35, rise, 0]), "trim")
+                shell.strip(post.world(np.add(arc, [-0.35, rise, 0])), post.world(np.add(arc, [0.35, rise, 0])), "trim")
     ridge = height + nave * 0.95
     gable_roof(shell, (-nave - 0.5, nave + 0.5), (2.0, end + 14), height, ridge)
     _transept(shell, rng, style, nave, aisle, end, height, ridge)
     shell.lathe([0, end + 14, 0], [(nave, 0), (nave, height), (nave + 0.4, height + 0.3), (0.1, ridge)], "wall", 12)
 
 
-def _transept(shell: Shell, rng: Generator, style: Style, nave: float, aisle: float, end: float, height: float,
-              ridge: float) -> None:  # fmt: skip
+def _transept(
+    shell: Shell, rng: Generator, style: Style, nave: float, aisle: float, end: float, height: float, ridge: float
+) -> None:
     middle, half, reach = end + 7.0, 7.0, nave + aisle + 5.0
     for side in (-1, 1):
         face = Frame.facing([side * reach, middle, 0], 90 * side)
@@ -164,8 +218,11 @@ def _transept(shell: Shell, rng: Generator, style: Style, nave: float, aisle: fl
             wall(shell, flank, (-span, span), (0, height), [outline])
             window(shell, flank, outline)
         for y in (middle - half, middle + half):
-            shell.strip([(side * (nave - 3), y, height), (side * reach, y, height)],
-                        [(side * (nave - 3), middle, ridge), (side * reach, middle, ridge)], "roof")  # fmt: skip
+            shell.strip(
+                [(side * (nave - 3), y, height), (side * reach, y, height)],
+                [(side * (nave - 3), middle, ridge), (side * reach, middle, ridge)],
+                "roof",
+            )
         for y in (middle - half, middle + half):
             pinnacle(shell, [side * reach, y, height - 1], 0.8, 7)
     crossing = rng.random()
@@ -174,5 +231,14 @@ def _transept(shell: Shell, rng: Generator, style: Style, nave: float, aisle: fl
     else:
         shell.box(Frame.facing([0, middle, 0], 0), (-nave, nave), (height - 2, ridge + 0.5), (-nave, nave), "wall")
         cornice(shell, (0.0, middle), nave, ridge + 0.5, 0.4, 0.6)
-        dome(shell, (0.0, middle), nave * 0.93, ridge + 0.5, 5.0, 12, rng, "tall" if crossing < 0.8 else "round",
-             finial="lantern")  # fmt: skip
+        dome(
+            shell,
+            (0.0, middle),
+            nave * 0.93,
+            ridge + 0.5,
+            5.0,
+            12,
+            rng,
+            "tall" if crossing < 0.8 else "round",
+            finial="lantern",
+        )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from halonerf.artifacts import write_atomic
-from halonerf.data.procedural.building import Building, build, stream
+from halonerf.data.procedural.building import GENERATOR_VERSION, Building, build, stream
 from halonerf.data.procedural.crowd import crowd
 from halonerf.data.procedural.develop import develop
 from halonerf.data.procedural.light import choose_hours, some_light
@@ -39,14 +39,16 @@ def close_ups(
 ) -> Iterator[CloseUp]:
     """`count` pictures of one building, in other light each. width: px of the longer side; overviews: their share."""
     building = build(kind, seed)
-    studio = Studio(building.shell, building.textures(0.03), threads)
+    studio = Studio(building.shell, building.textures(width), threads)
     hours = choose_hours(stream(kind, seed, "close-up hours"), count)
     for index in range(count):
         rng = stream(kind, seed, "close-up", index)
         shot = _shot(rng, studio, building, width, overviews)
         light = some_light(rng, hours[index])
         camera = shot.camera
-        passing = crowd(rng, camera.position, camera.forward, camera.half_angle, int(rng.integers(0, 8)), int(rng.integers(0, 2)))
+        passing = crowd(
+            rng, camera.position, camera.forward, camera.half_angle, int(rng.integers(0, 8)), int(rng.integers(0, 2))
+        )
         exposure = studio.expose(camera, light, passing, samples, index)
         yield CloseUp(
             develop(exposure, camera, light, rng),
@@ -56,13 +58,13 @@ def close_ups(
 
 
 def render_closeups(kind: str, seed: int, count: int, folder: Path, width: int = 192, samples: int = 8) -> None:
-    """Write `close_ups` of one building below `folder`; what is there already is kept.
+    """Write `close_ups` of one building below `folder`, unless the same were written before.
 
     `photos/<kind>_<seed>_<number>_<aim>.jpg` and `masks/<concept>/<same name>.png`, 0 or 255, one for every concept
     that the building has.
     """
-    done = folder / f".{kind}_{seed}.done"
-    if done.is_file() and int(done.read_text()) >= count:
+    done, options = folder / f".{kind}_{seed}.done", f"{GENERATOR_VERSION} {count} {width} {samples}"
+    if done.is_file() and done.read_text() == options:
         return
     for index, item in enumerate(close_ups(kind, seed, count, width, samples)):
         name = f"{kind}_{seed}_{index:04d}_{item.aim.replace(' ', '-') or 'whole'}"
@@ -72,13 +74,18 @@ def render_closeups(kind: str, seed: int, count: int, folder: Path, width: int =
             Image.fromarray(mask.astype(np.uint8) * 255).save(target / f"{name}.png")
         (folder / "photos").mkdir(parents=True, exist_ok=True)
         Image.fromarray(item.picture).save(folder / "photos" / f"{name}.jpg", quality=92)
-    write_atomic(done, str(count))
+    write_atomic(done, options)
 
 
 def render_training_set(
-    folder: Path, seeds: range, count: int, kinds: tuple[str, ...] = ("cathedral", "mosque", "synagogue"),
-    width: int = 192, samples: int = 8, workers: int = 2,
-) -> None:  # fmt: skip
+    folder: Path,
+    seeds: range,
+    count: int,
+    kinds: tuple[str, ...] = ("cathedral", "mosque", "synagogue"),
+    width: int = 192,
+    samples: int = 8,
+    workers: int = 2,
+) -> None:
     """`count` close-ups each of `len(seeds)` buildings of every kind, spread over processes."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(kind, seed) for seed in seeds for kind in kinds]

@@ -28,7 +28,7 @@ def crowd(rng: Generator, camera: Array, forward: Array, half_angle: float, peop
         spot = place(4.5, 60.0)
         if spot is not None:
             for k in range(int(rng.integers(1, 4))):
-                _person(shell, rng, spot + [0.65 * k, rng.uniform(-0.4, 0.4), 0])
+                _person(shell, rng, np.add(spot, [0.65 * k, rng.uniform(-0.4, 0.4), 0]))
     for _ in range(vehicles):
         spot = place(14.0, 55.0)
         if spot is not None:
@@ -51,16 +51,42 @@ def _person(shell: Shell, rng: Generator, foot: Array) -> None:
     skin = list(np.array([0.62, 0.42, 0.32]) * rng.uniform(0.35, 1.15))
     stride = rng.uniform(0.05, 0.28)
     for sign in (-1, 1):
-        shell.hexahedron(frame, [(sign * 0.1 - 0.08, sign * 0.1 + 0.08, sign * stride - 0.1, sign * stride + 0.1, 0),
-                                 (sign * 0.1 - 0.09, sign * 0.1 + 0.09, -0.09, 0.09, 0.85 * size)], "passer-by", trousers)  # fmt: skip
-        shell.hexahedron(frame, [(sign * 0.27 - 0.05, sign * 0.27 + 0.05, -sign * stride - 0.05, -sign * stride + 0.07, 0.75 * size),
-                                 (sign * 0.23 - 0.06, sign * 0.23 + 0.06, -0.06, 0.06, 1.42 * size)], "passer-by", coat)  # fmt: skip
-    shell.lathe(foot, np.array([(0.17, 0.8), (0.24, 1.0), (0.22, 1.2), (0.24, 1.4), (0.07, 1.48), (0.07, 1.53)]) * [1, size],
-                "passer-by", 8, colour=coat)  # fmt: skip
-    shell.lathe(foot, np.array([(0.0, 1.5), (0.1, 1.56), (0.11, 1.66), (0.0, 1.77)]) * [1, size], "passer-by", 8, colour=skin)
+        shell.hexahedron(
+            frame,
+            [
+                (sign * 0.1 - 0.08, sign * 0.1 + 0.08, sign * stride - 0.1, sign * stride + 0.1, 0),
+                (sign * 0.1 - 0.09, sign * 0.1 + 0.09, -0.09, 0.09, 0.85 * size),
+            ],
+            "passer-by",
+            trousers,
+        )
+        shell.hexahedron(
+            frame,
+            [
+                (sign * 0.27 - 0.05, sign * 0.27 + 0.05, -sign * stride - 0.05, -sign * stride + 0.07, 0.75 * size),
+                (sign * 0.23 - 0.06, sign * 0.23 + 0.06, -0.06, 0.06, 1.42 * size),
+            ],
+            "passer-by",
+            coat,
+        )
+    shell.lathe(
+        foot,
+        np.array([(0.17, 0.8), (0.24, 1.0), (0.22, 1.2), (0.24, 1.4), (0.07, 1.48), (0.07, 1.53)]) * [1, size],
+        "passer-by",
+        8,
+        colour=coat,
+    )
+    shell.lathe(
+        foot, np.array([(0.0, 1.5), (0.1, 1.56), (0.11, 1.66), (0.0, 1.77)]) * [1, size], "passer-by", 8, colour=skin
+    )
     if rng.random() < 0.3:
-        shell.lathe(foot, np.array([(0.16, 1.68), (0.1, 1.7), (0.08, 1.82), (0, 1.83)]) * [1, size], "passer-by", 8,
-                    colour=_cloth(rng))  # fmt: skip
+        shell.lathe(
+            foot,
+            np.array([(0.16, 1.68), (0.1, 1.7), (0.08, 1.82), (0, 1.83)]) * [1, size],
+            "passer-by",
+            8,
+            colour=_cloth(rng),
+        )
     if rng.random() < 0.35:
         shell.box(frame, (-0.16, 0.16), (1.0 * size, 1.42 * size), (-0.36, -0.18), "passer-by", _cloth(rng))
 
@@ -70,16 +96,29 @@ def _wheels(shell: Shell, frame: Frame, places: list[float], half_width: float, 
     rim = np.stack([np.cos(angle), np.sin(angle) + 1, 0 * angle], 1) * [radius, radius, 1]
     for x in places:
         for c in (-half_width, half_width):
-            shell.strip(frame.world(rim + [x, 0, c]), frame.world(np.tile([x, radius, c], (13, 1))), "passer-by",
-                        [0.02, 0.02, 0.02])  # fmt: skip
-            shell.strip(frame.world(rim + [x, 0, c]), frame.world(rim + [x, 0, c * 0.8]), "passer-by", [0.02, 0.02, 0.02])
+            shell.strip(
+                frame.world(np.add(rim, [x, 0, c])),
+                frame.world(np.tile([x, radius, c], (13, 1))),
+                "passer-by",
+                [0.02, 0.02, 0.02],
+            )
+            shell.strip(
+                frame.world(np.add(rim, [x, 0, c])),
+                frame.world(np.add(rim, [x, 0, c * 0.8])),
+                "passer-by",
+                [0.02, 0.02, 0.02],
+            )
 
 
 def _car(shell: Shell, rng: Generator, foot: Array) -> None:
     frame = Frame.facing(foot, float(rng.uniform(-30, 30)))
     body, dark = _cloth(rng), [0.03, 0.04, 0.05]
-    shell.hexahedron(frame, [(-2.1, 2.1, -0.85, 0.85, 0.3), (-2.15, 2.15, -0.88, 0.88, 0.6), (-2.0, 2.05, -0.82, 0.82, 0.95)],
-                     "passer-by", body)  # fmt: skip
+    shell.hexahedron(
+        frame,
+        [(-2.1, 2.1, -0.85, 0.85, 0.3), (-2.15, 2.15, -0.88, 0.88, 0.6), (-2.0, 2.05, -0.82, 0.82, 0.95)],
+        "passer-by",
+        body,
+    )
     shell.hexahedron(frame, [(-1.5, 1.1, -0.76, 0.76, 0.95), (-1.1, 0.5, -0.62, 0.62, 1.45)], "passer-by", dark)
     shell.hexahedron(frame, [(-1.12, 0.52, -0.64, 0.64, 1.44), (-1.0, 0.4, -0.55, 0.55, 1.52)], "passer-by", body)
     _wheels(shell, frame, [-1.35, 1.35], 0.89, 0.33)
@@ -97,8 +136,13 @@ def _coach(shell: Shell, rng: Generator, foot: Array) -> None:
 def _parasol(shell: Shell, rng: Generator, foot: Array) -> None:
     cloth = _cloth(rng)
     for k in range(int(rng.integers(1, 4))):
-        place = foot + [2.9 * k, 0, 0]
+        place = np.add(foot, [2.9 * k, 0, 0])
         shell.lathe(place, [(0.04, 0), (0.04, 2.5)], "passer-by", 6, colour=[0.5, 0.5, 0.5])
         shell.lathe(place, [(1.5, 2.1), (1.5, 2.3), (0.03, 2.9)], "passer-by", 8, 22.5, colour=cloth)
-        shell.lathe(place + [0.9, 0.2, 0], [(0.05, 0), (0.05, 0.72), (0.4, 0.72), (0.4, 0.76), (0, 0.76)], "passer-by", 8,
-                    colour=[0.3, 0.3, 0.32])  # fmt: skip
+        shell.lathe(
+            np.add(place, [0.9, 0.2, 0]),
+            [(0.05, 0), (0.05, 0.72), (0.4, 0.72), (0.4, 0.76), (0, 0.76)],
+            "passer-by",
+            8,
+            colour=[0.3, 0.3, 0.32],
+        )

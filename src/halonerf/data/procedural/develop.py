@@ -50,7 +50,7 @@ def smooth(irradiance: Array, depth: Array) -> Array:
                 total += w[..., None] * value[rows, columns]
                 weight += w
         current = total / weight[..., None]
-    return current
+    return current.astype(np.float64)
 
 
 def cloudy(backdrop: Array, camera: Camera, light: Light, rng: Generator) -> Array:

@@ -15,7 +15,7 @@ from halonerf.data.procedural.mesh import Array, Shell
 from halonerf.data.procedural.studio import Exposure, Studio
 from halonerf.data.procedural.viewpoints import Shot, choose_part, close_up, overview
 
-TEXEL = 0.02  # metres a pixel of masonry
+FILM_DIAGONAL = float(np.hypot(36.0, 24.0))  # mm; equivalent focal lengths compare diagonals (CIPA DCG-001)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Visit:
     def __init__(self, plan: Plan, threads: int = 0) -> None:
         self.plan = plan
         self.building = build(plan.kind, plan.seed)
-        self._studio = Studio(self.building.shell, self.building.textures(TEXEL), threads)
+        self._studio = Studio(self.building.shell, self.building.textures(plan.width), threads)
         rng = stream(plan.kind, plan.seed, "itinerary")
         self._hours = choose_hours(rng, plan.photos)
         self._aims = _aims(rng, plan, self.building)
@@ -66,7 +66,7 @@ class Visit:
             exposure = self._studio.expose(camera, light, Shell(), self.plan.samples, index)
         picture = develop(exposure, camera, light, rng)
         told = rng.random() < 0.75
-        focal = round(camera.focal / max(camera.width, camera.height) * 36) if told else None
+        focal = round(camera.focal * FILM_DIAGONAL / np.hypot(camera.width, camera.height)) if told else None
         return Photo(picture, shot, light, exposure, focal)
 
     def _shot(self, rng: np.random.Generator, aim: str) -> Shot:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,9 @@ from rich.text import Text
 
 from halonerf.artifacts import fingerprint, write_atomic, write_json
 from halonerf.data.collection import write_collection
-from halonerf.data.procedural.building import build
+from halonerf.data.procedural.building import GENERATOR_VERSION, build
 from halonerf.data.procedural.itinerary import Plan, Visit
 from halonerf.data.procedural.metadata import landmark, record
-
-GENERATOR_VERSION = 1  # raise it when the same options give other photos
 
 
 class ProceduralLandmark:
@@ -40,8 +39,9 @@ class ProceduralLandmark:
 
     Writes `photos/*.jpg`, `masks/<concept>/*.png` (0 or 255 at pixel centres), `depth/*.png` (16 bit, centimetres along
     the optical axis, 0 for sky) and `cameras.json` (pinhole intrinsics in pixels, camera-to-world in metres, light and
-    aim of each photo). A rose window is a window, too; a window in a tower belongs to both; a spire on a tower is no
-    tower. What passers-by and cars hide is not in the masks.
+    aim of each photo; `notes/` has the same per photo, written last, so that a killed run goes on). A rose window is a
+    window, too; a window in a tower belongs to both; a spire on a tower is no tower. What passers-by and cars hide is
+    not in the masks. Three photos in four carry the focal length in their EXIF.
 
     Args:
         kind: cathedral, mosque or synagogue.
@@ -98,13 +98,15 @@ def _shoot(plan: Plan, folder: Path, indices: list[int], workers: int) -> Iterat
         visit = Visit(plan) if indices else None
         for index in indices:
             assert visit is not None
-            yield _save(visit, folder, index)
+            _save(visit, folder, index)
+            yield
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, 1)) as pool:
         futures = [pool.submit(_work, folder, index) for index in indices]
         try:
             for future in as_completed(futures):
-                yield future.result()
+                future.result()
+                yield
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -115,7 +117,16 @@ _visit: Visit | None = None  # of a worker process
 
 def _start(plan: Plan, threads: int) -> None:
     global _visit
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     _visit = Visit(plan, threads)
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(folder: Path, index: int) -> None:
@@ -159,7 +170,9 @@ def _write_tables(plan: Plan, folder: Path, name: str, concepts: tuple[str, ...]
     place = landmark(plan.kind, plan.seed)
     truth = {image_id: note["aim"] for image_id, note in notes.items()}
     records = [record(i, place, plan.seed, k, label, concepts) for k, (i, label) in enumerate(truth.items())]
-    write_collection(folder, name, "photos", records, masks="masks", concepts=concepts, building_type=plan.kind, truth=truth)
+    write_collection(
+        folder, name, "photos", records, masks="masks", concepts=concepts, building_type=plan.kind, truth=truth
+    )
 
 
 def _encode(pixels: np.ndarray, form: str, **options: Any) -> bytes:

@@ -28,8 +28,12 @@ class Light:
 
 def some_light(rng: Generator, hour: Hour) -> Light:
     """A light of this hour; the front, which faces -y, is lit from its half of the sky most of the time."""
-    elevation = {"day": rng.uniform(18, 62), "overcast": rng.uniform(25, 60), "dusk": rng.uniform(4.0, 9.0),
-                 "night": 30.0}[hour]  # fmt: skip
+    elevation = {
+        "day": rng.uniform(18, 62),
+        "overcast": rng.uniform(25, 60),
+        "dusk": rng.uniform(4.0, 9.0),
+        "night": 30.0,
+    }[hour]
     azimuth = rng.uniform(-105, 105) if hour != "dusk" else rng.choice([-1, 1]) * rng.uniform(20, 85)
     a, e = np.radians(azimuth), np.radians(elevation)
     sun = np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
@@ -38,11 +42,18 @@ def some_light(rng: Generator, hour: Hour) -> Light:
     lamps = []
     if hour == "night":
         for x in np.linspace(-26, 26, 7):
-            lamps.append(((float(x), -float(rng.uniform(9, 17)), 1.2), (float(x) * 0.75, 4.0, float(rng.uniform(10, 20))),
-                          float(rng.uniform(0.6, 1.2))))  # fmt: skip
+            lamps.append(
+                (
+                    (float(x), -float(rng.uniform(9, 17)), 1.2),
+                    (float(x) * 0.75, 4.0, float(rng.uniform(10, 20))),
+                    float(rng.uniform(0.6, 1.2)),
+                )
+            )
         lamps.append(((0.0, -34.0, 14.0), (0.0, 0.0, 9.0), 1.2))
     warmth = rng.uniform(0.35, 0.8)
-    return Light(hour, sun, float(turbidity), float(clouds), tuple(lamps), (1.0, 0.62 + 0.25 * warmth, 0.2 + 0.55 * warmth))
+    return Light(
+        hour, sun, float(turbidity), float(clouds), tuple(lamps), (1.0, 0.62 + 0.25 * warmth, 0.2 + 0.55 * warmth)
+    )
 
 
 def choose_hours(rng: Generator, count: int) -> list[Hour]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,33 +114,54 @@ class Shell:
         upper = np.stack([p[:-1], q[1:], q[:-1]], axis=1)
         self.add(np.concatenate([lower, upper]), material, colour=colour)
 
-    def box(self, frame: Frame, a: Sequence[float], b: Sequence[float], c: Sequence[float], material: str,
-            colour: Sequence[float] | None = None) -> None:  # fmt: skip
+    def box(
+        self,
+        frame: Frame,
+        a: Sequence[float],
+        b: Sequence[float],
+        c: Sequence[float],
+        material: str,
+        colour: Sequence[float] | None = None,
+    ) -> None:
         """A block spanning a[0]..a[1], b[0]..b[1], c[0]..c[1] of the frame."""
         self.hexahedron(frame, [(a[0], a[1], c[0], c[1], b[0]), (a[0], a[1], c[0], c[1], b[1])], material, colour)
 
-    def hexahedron(self, frame: Frame, floors: Sequence[tuple[float, float, float, float, float]], material: str,
-                   colour: Sequence[float] | None = None) -> None:  # fmt: skip
+    def hexahedron(
+        self,
+        frame: Frame,
+        floors: Sequence[tuple[float, float, float, float, float]],
+        material: str,
+        colour: Sequence[float] | None = None,
+    ) -> None:
         """Rectangles (a0, a1, c0, c1) at heights b, joined from floor to floor and closed at both ends."""
         loops = [
             frame.world([(a0, b, c0), (a1, b, c0), (a1, b, c1), (a0, b, c1), (a0, b, c0)])
             for a0, a1, c0, c1, b in floors
         ]
-        for below, above in zip(loops, loops[1:], strict=False):
+        for below, above in pairwise(loops):
             self.strip(below, above, material, colour)
         for loop in (loops[0], loops[-1]):
             self.strip(loop[[0, 1]], loop[[3, 2]], material, colour)
 
-    def lathe(self, centre: ArrayLike, profile: ArrayLike, material: str, segments: int = 24, turn: float = 0.0,
-              span: tuple[float, float] = (0.0, 360.0), colour: Sequence[float] | None = None) -> None:  # fmt: skip
+    def lathe(
+        self,
+        centre: ArrayLike,
+        profile: ArrayLike,
+        material: str,
+        segments: int = 24,
+        turn: float = 0.0,
+        span: tuple[float, float] = (0.0, 360.0),
+        colour: Sequence[float] | None = None,
+    ) -> None:
         """Turn `profile`, [N, 2] (radius, height above `centre`), about the vertical; u runs along the girth."""
         radius, height = np.asarray(profile, float).T
         angle = np.radians(np.linspace(span[0], span[1], segments + 1) + turn)
         direction = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
-        points = np.asarray(centre, float) + radius[:, None, None] * direction + height[:, None, None] * UP
+        middle = np.asarray(centre, float)
+        points = middle + radius[:, None, None] * direction + height[:, None, None] * UP
         along = np.concatenate([[0.0], np.hypot(np.diff(radius), np.diff(height)).cumsum()])
         girth = (angle - angle[0]) * radius.max()
-        uv = np.stack(np.broadcast_arrays(girth[None] + centre[0] * 1.37, along[:, None] + centre[2]), -1)  # type: ignore[index]
+        uv = np.stack(np.broadcast_arrays(girth[None] + middle[0] * 1.37, along[:, None] + middle[2]), -1)
 
         def corners(grid: Array) -> Array:
             p, q, r, s = grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]

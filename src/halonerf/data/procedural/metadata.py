@@ -46,11 +46,15 @@ def landmark(kind: str, seed: int) -> Landmark:
 
 
 def record(image_id: str, place: Landmark, seed: int, index: int, label: str, concepts: Sequence[str]) -> ImageRecord:
-    """What came with photo `index`, which shows the part `label` ("" for a view of the whole)."""
+    """What came with photo `index`, which shows the part `label`, "" for a view of the whole."""
     rng = stream(place.kind, seed, "metadata", index)
     language = str(rng.choice(LANGUAGES, p=[0.34, 0.15, 0.15, 0.09, 0.09, 0.04, 0.04, 0.04, 0.03, 0.03]))
-    fields = {"name": place.name(language), "place": place.place, "year": str(rng.integers(2004, 2025)),
-              "number": str(rng.integers(100, 9999)).zfill(4)}  # fmt: skip
+    fields = {
+        "name": place.name(language),
+        "place": place.place,
+        "year": str(rng.integers(2004, 2025)),
+        "number": str(rng.integers(100, 9999)).zfill(4),
+    }
     draw = rng.random()
     if not label:
         text = _pick(rng, TRAPS if draw < 0.12 else EMPTY if draw < 0.35 else WHOLE[language]).format(**fields)
@@ -64,14 +68,26 @@ def record(image_id: str, place: Landmark, seed: int, index: int, label: str, co
     return _record(rng, image_id, place, fields, _pick(rng, TRAPS if draw > 0.95 else EMPTY).format(**fields), None)
 
 
-def _record(rng: Generator, image_id: str, place: Landmark, fields: dict[str, str], text: str,
-            told: tuple[str, str] | None) -> ImageRecord:  # fmt: skip
-    """Spread the text over file name, caption and categories; where something is told, one of them tells it at least."""
+def _record(
+    rng: Generator, image_id: str, place: Landmark, fields: dict[str, str], text: str, told: tuple[str, str] | None
+) -> ImageRecord:
+    """Spread the text over file name, caption and categories; what is told is in one of them at least."""
     name = place.name("en")
     categories = [name, f"Exterior of {name}"] if rng.random() < 0.7 else []
     if rng.random() < 0.4:
-        categories.append(_pick(rng, (f"{place.place} in {fields['year']}", f"Views of {place.place}", "Taken with Canon EOS 450D",
-                                      f"{BUILDING[place.kind]['en']}s in {place.place}", "Quality images", "Self-published work")))  # fmt: skip
+        categories.append(
+            _pick(
+                rng,
+                (
+                    f"{place.place} in {fields['year']}",
+                    f"Views of {place.place}",
+                    "Taken with Canon EOS 450D",
+                    f"{BUILDING[place.kind]['en']}s in {place.place}",
+                    "Quality images",
+                    "Self-published work",
+                ),
+            )
+        )
     where = rng.random()
     camera = _pick(rng, ("IMG_{number}", "DSC_{number}", "P1{number}", "{place}_{year}_{number}")).format(**fields)
     filename, caption = camera, text

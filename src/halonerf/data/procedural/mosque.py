@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from halonerf.data.procedural.masses import balustrade, cornice, crescent, dome, hip_roof, sides
+from halonerf.data.procedural.crowns import crescent, dome
+from halonerf.data.procedural.masses import balustrade, cornice, hip_roof, sides
 from halonerf.data.procedural.mesh import Frame, Shell
-from halonerf.data.procedural.openings import band, portal, row_of_windows, wall
+from halonerf.data.procedural.openings import portal, row_of_windows
 from halonerf.data.procedural.outline import Style, arched
+from halonerf.data.procedural.walls import band, wall
 
 
 def mosque(shell: Shell, rng: Generator) -> None:
@@ -39,16 +41,36 @@ def _hall(shell: Shell, rng: Generator, style: Style, half: float, height: float
     for index, frame in enumerate(sides(*centre, half, 0.0)):
         step = 2 * half / bays
         if index != 0:
-            row_of_windows(shell, frame, (-half, half), (0.0, lower), bays, step * 0.42, 1.6, lower - step * 0.42, style, 2)
+            row_of_windows(
+                shell, frame, (-half, half), (0.0, lower), bays, step * 0.42, 1.6, lower - step * 0.42, style, 2
+            )
         else:
             wall(shell, frame, (-half, half), (0.0, lower))
-        row_of_windows(shell, frame, (-half, half), (lower, height), bays, step * 0.36, lower + 0.9,
-                       height - 1.0 - step * 0.3, "round", 2, glass="lattice")  # fmt: skip
+        row_of_windows(
+            shell,
+            frame,
+            (-half, half),
+            (lower, height),
+            bays,
+            step * 0.36,
+            lower + 0.9,
+            height - 1.0 - step * 0.3,
+            "round",
+            2,
+            glass="lattice",
+        )
         shell.box(frame, (-half, half), (lower - 0.25, lower + 0.15), (-0.1, 0.3), "trim")
         for k in range(bays + 1):
             x = -half + k * step
-            shell.hexahedron(frame, [(x - 0.6, x + 0.6, -0.4, 0.9, 0), (x - 0.6, x + 0.6, -0.4, 0.7, height - 0.8),
-                                     (x - 0.6, x + 0.6, -0.4, 0.1, height - 0.2)], "wall")  # fmt: skip
+            shell.hexahedron(
+                frame,
+                [
+                    (x - 0.6, x + 0.6, -0.4, 0.9, 0),
+                    (x - 0.6, x + 0.6, -0.4, 0.7, height - 0.8),
+                    (x - 0.6, x + 0.6, -0.4, 0.1, height - 0.2),
+                ],
+                "wall",
+            )
         balustrade(shell, frame, (-half, half), height, 0.9)
     cornice(shell, centre, half, height, 0.6, 0.7)
     hip_roof(shell, (-half, half), (centre[1] - half, centre[1] + half), height, 0.5, 0.95)
@@ -58,8 +80,14 @@ def _domes(shell: Shell, rng: Generator, shape: str, half: float, height: float,
     x, y = centre
     main = half * rng.uniform(0.56, 0.64)
     base = height + main * 0.62
-    shell.hexahedron(Frame.facing([x, y, 0], 0), [(-main * 1.1, main * 1.1, -main * 1.1, main * 1.1, height),
-                                                  (-main * 1.1, main * 1.1, -main * 1.1, main * 1.1, base)], "wall")  # fmt: skip
+    shell.hexahedron(
+        Frame.facing([x, y, 0], 0),
+        [
+            (-main * 1.1, main * 1.1, -main * 1.1, main * 1.1, height),
+            (-main * 1.1, main * 1.1, -main * 1.1, main * 1.1, base),
+        ],
+        "wall",
+    )
     cornice(shell, centre, main * 1.1, base, 0.4, 0.6)
     dome(shell, centre, main, base, rng.uniform(3.0, 4.6), int(rng.choice([12, 16, 20])), rng, shape, finial="crescent")
     for k, (dx, dy) in enumerate(((0, -1), (1, 0), (0, 1), (-1, 0))):
@@ -73,8 +101,9 @@ def _domes(shell: Shell, rng: Generator, shape: str, half: float, height: float,
             shell.lathe(foot, profile, "dome", 28)
             for j in range(5):
                 window_foot = np.radians(-90 + 90 * k + (j - 2) * 30)
-                frame = Frame.facing(np.add(foot, [np.cos(window_foot) * r, np.sin(window_foot) * r, 0]),
-                                     90 * k + (j - 2) * 30)  # fmt: skip
+                frame = Frame.facing(
+                    np.add(foot, [np.cos(window_foot) * r, np.sin(window_foot) * r, 0]), 90 * k + (j - 2) * 30
+                )
                 with shell.part("window", normal=frame.normal):
                     outline = arched(0, 0.1, 1.0, 0.6, "round", 8)
                     band(shell, frame, outline, 0.15, (-0.1, 0.18), "trim")
@@ -101,14 +130,23 @@ def _iwan(shell: Shell, style: Style, half: float, top: float) -> None:
             shell.box(front, (-half, half), (z - 0.12, z), (0.0, 0.12), "trim")
         count = int(half * 2 / 0.8)
         for x in np.linspace(-half + 0.6, half - 0.6, count):
-            shell.hexahedron(front, [(x - 0.28, x + 0.28, -0.3, 0.2, top), (x - 0.28, x + 0.28, -0.3, 0.2, top + 0.7),
-                                     (x - 0.05, x + 0.05, -0.1, 0.0, top + 1.1)], "trim")  # fmt: skip
+            shell.hexahedron(
+                front,
+                [
+                    (x - 0.28, x + 0.28, -0.3, 0.2, top),
+                    (x - 0.28, x + 0.28, -0.3, 0.2, top + 0.7),
+                    (x - 0.05, x + 0.05, -0.1, 0.0, top + 1.1),
+                ],
+                "trim",
+            )
         shell.box(front, (-half, half), (0, top), (-3.8, -3.2), "wall")
         for x in (-half, half):
             shell.box(front, (x - 0.2, x + 0.2), (0, top), (-3.8, -0.1), "wall")
 
 
-def _portico(shell: Shell, rng: Generator, style: Style, inner: float, half: float, depth: float, height: float) -> None:
+def _portico(
+    shell: Shell, rng: Generator, style: Style, inner: float, half: float, depth: float, height: float
+) -> None:
     bays = int(rng.integers(2, 4))
     step = (half - inner) / bays
     for side in (-1, 1):
@@ -120,12 +158,20 @@ def _portico(shell: Shell, rng: Generator, style: Style, inner: float, half: flo
             wall(shell, frame, (-step / 2, step / 2), (0, height), [outline], "ablaq")
             band(shell, frame, outline, 0.35, (0.0, 0.15), "trim")
             for z, c in ((0.0, -0.7),):
-                shell.strip(frame.world([(*p, z) for p in outline.arch()]), frame.world([(*p, c) for p in outline.arch()]), "trim")
+                shell.strip(
+                    frame.world([(*p, z) for p in outline.arch()]),
+                    frame.world([(*p, c) for p in outline.arch()]),
+                    "trim",
+                )
             dome(shell, (x, depth * 0.5), step * 0.36, height, 0.6, 0, rng, "round", finial="crescent")
             for edge in (-1, 1):
                 foot = frame.world([edge * step / 2, 0, 0.15])
-                shell.lathe(foot, [(0.42, 0), (0.42, 0.4), (0.3, 0.6), (0.27, spring - 0.6), (0.5, spring), (0.5, spring + 0.3)],
-                            "trim", 12)  # fmt: skip
+                shell.lathe(
+                    foot,
+                    [(0.42, 0), (0.42, 0.4), (0.3, 0.6), (0.27, spring - 0.6), (0.5, spring), (0.5, spring + 0.3)],
+                    "trim",
+                    12,
+                )
         start, end = sorted((side * inner, side * half))
         shell.box(Frame.facing([0, 0, 0], 0), (start, end), (height - 0.4, height), (-depth, 0.4), "trim")
         outer = Frame.facing([side * half, depth / 2, 0], 90 * side)
@@ -137,17 +183,31 @@ def _minaret(shell: Shell, foot: tuple[float, float], height: float, balconies: 
     x, y = foot
     with shell.part("minaret"):
         size, square = 2.1, base * 0.8
-        shell.hexahedron(Frame.facing([x, y, 0], 0), [(-size - 0.3, size + 0.3, -size - 0.3, size + 0.3, 0),
-                                                      (-size, size, -size, size, 0.8), (-size, size, -size, size, square)], "wall")  # fmt: skip
+        shell.hexahedron(
+            Frame.facing([x, y, 0], 0),
+            [
+                (-size - 0.3, size + 0.3, -size - 0.3, size + 0.3, 0),
+                (-size, size, -size, size, 0.8),
+                (-size, size, -size, size, square),
+            ],
+            "wall",
+        )
         cornice(shell, (x, y), size, square, 0.25, 0.4)
         levels = np.linspace(square + 3, height * 0.8, balconies + 2)[1:]
         radius, below = 1.65, square + 3.0
         shell.lathe([x, y, 0], [(size * 1.25, square), (radius, square + 3.0)], "wall", 8, 22.5)
         for level in levels:
             shell.lathe([x, y, 0], [(radius, below), (radius * 0.94, level - 1.8)], "wall", 16)
-            flare = [(radius * 0.94, level - 1.8), (radius * 1.1, level - 1.5), (radius * 1.15, level - 1.1),
-                     (radius * 1.4, level - 0.7), (radius * 1.45, level - 0.3), (radius * 1.72, level), (radius * 1.72, level + 0.15),
-                     (radius * 0.8, level + 0.15)]  # fmt: skip
+            flare = [
+                (radius * 0.94, level - 1.8),
+                (radius * 1.1, level - 1.5),
+                (radius * 1.15, level - 1.1),
+                (radius * 1.4, level - 0.7),
+                (radius * 1.45, level - 0.3),
+                (radius * 1.72, level),
+                (radius * 1.72, level + 0.15),
+                (radius * 0.8, level + 0.15),
+            ]
             shell.lathe([x, y, 0], flare, "trim", 16)
             ring = np.array([(1.66, 0.15), (1.66, 1.15), (1.74, 1.15), (1.74, 0.15)]) * [radius, 1] + [0, level]
             shell.lathe([x, y, 0], ring, "lattice stone", 16)
@@ -155,6 +215,13 @@ def _minaret(shell: Shell, foot: tuple[float, float], height: float, balconies: 
                 for frame in sides(x, y, radius * 0.82, level):
                     shell.box(frame, (-0.35, 0.35), (0.2, 1.9), (-0.2, 0.16), "louvre")
             radius, below = radius * 0.86, level + 0.1
-        shell.lathe([x, y, 0], [(radius, below), (radius, height * 0.8 + 2.5), (radius * 1.2, height * 0.8 + 2.8)], "wall", 16)
-        shell.lathe([x, y, 0], [(radius * 1.25, height * 0.8 + 2.8), (radius * 1.1, height * 0.8 + 3.4), (0.06, height)], "dome", 16)
+        shell.lathe(
+            [x, y, 0], [(radius, below), (radius, height * 0.8 + 2.5), (radius * 1.2, height * 0.8 + 2.8)], "wall", 16
+        )
+        shell.lathe(
+            [x, y, 0],
+            [(radius * 1.25, height * 0.8 + 2.8), (radius * 1.1, height * 0.8 + 3.4), (0.06, height)],
+            "dome",
+            16,
+        )
         crescent(shell, [x, y, height - 0.3], 2.4)

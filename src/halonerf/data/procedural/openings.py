@@ -1,4 +1,4 @@
-"""Walls with holes, and what stands in the holes: windows, rose windows, portals. All in a wall's frame, metres."""
+"""What stands in the holes of a wall: windows, rose windows, portals. All in a wall's frame, metres."""
 
 from __future__ import annotations
 
@@ -8,35 +8,7 @@ import numpy as np
 
 from halonerf.data.procedural.mesh import Array, Frame, Shell
 from halonerf.data.procedural.outline import Outline, Style, arched, circle
-
-
-def wall(
-    shell: Shell,
-    frame: Frame,
-    a: tuple[float, float],
-    b: tuple[float, float],
-    openings: Sequence[Outline] = (),
-    material: str = "wall",
-) -> None:
-    """The rectangle a[0]..a[1] x b[0]..b[1] at c = 0 without the openings, which overlap in x only in separate rows."""
-    rows: list[list[Outline]] = []
-    for opening in sorted(openings, key=lambda o: o.bounds[2]):
-        if rows and opening.bounds[2] < max(o.bounds[3] for o in rows[-1]):
-            rows[-1].append(opening)
-        else:
-            rows.append([opening])
-    floor = b[0]
-    for row in rows:
-        top = max(o.bounds[3] for o in row)
-        left = a[0]
-        for opening in sorted(row, key=lambda o: o.bounds[0]):
-            _rectangle(shell, frame, (left, opening.bounds[0]), (floor, top), material)
-            _between(shell, frame, opening.xs, np.full_like(opening.low, floor), opening.low, 0.0, material)
-            _between(shell, frame, opening.xs, opening.high, np.full_like(opening.high, top), 0.0, material)
-            left = opening.bounds[1]
-        _rectangle(shell, frame, (left, a[1]), (floor, top), material)
-        floor = top
-    _rectangle(shell, frame, a, (floor, b[1]), material)
+from halonerf.data.procedural.walls import annulus, at, band, between, prism, rectangle, reveal, wall
 
 
 def window(
@@ -54,7 +26,7 @@ def window(
     width = right - left
     with shell.part("window", *concepts, normal=frame.normal):
         reveal(shell, frame, outline, 0.0, -depth, "trim")
-        _between(shell, frame, outline.xs, outline.low, outline.high, -depth, glass)
+        between(shell, frame, outline.xs, outline.low, outline.high, -depth, glass)
         bar = min(0.22, width / (lights * 5))
         for k in range(1, lights):
             x = left + width * k / lights
@@ -63,11 +35,24 @@ def window(
         spring = float(outline.high[0])
         if lights > 1 and top - spring > width * 0.3:
             radius = width * 0.19
-            annulus(shell, frame, (left + width / 2, spring + (top - spring) * 0.38), (radius - bar, radius),
-                    (-depth, -depth * 0.5), "trim", 16)  # fmt: skip
+            annulus(
+                shell,
+                frame,
+                (left + width / 2, spring + (top - spring) * 0.38),
+                (radius - bar, radius),
+                (-depth, -depth * 0.5),
+                "trim",
+                16,
+            )
             for k in range(lights):
-                light = arched(left + width * (k + 0.5) / lights, sill, width / lights - bar, spring - width / lights * 0.6,
-                               "pointed" if outline.high[1] - spring > width * 0.12 else "round", 10)  # fmt: skip
+                light = arched(
+                    left + width * (k + 0.5) / lights,
+                    sill,
+                    width / lights - bar,
+                    spring - width / lights * 0.6,
+                    "pointed" if outline.high[1] - spring > width * 0.12 else "round",
+                    10,
+                )
                 band(shell, frame, light, bar * 0.8, (-depth, -depth * 0.6), "trim")
         if hood:
             band(shell, frame, outline, hood, (0.0, 0.16), "trim")
@@ -80,7 +65,7 @@ def rose(shell: Shell, frame: Frame, outline: Outline, petals: int, depth: float
     centre, radius = ((left + right) / 2, (bottom + top) / 2), (right - left) / 2
     with shell.part("rose window", "window", normal=frame.normal):
         reveal(shell, frame, outline, 0.0, -depth, "trim")
-        _between(shell, frame, outline.xs, outline.low, outline.high, -depth, "rose glass")
+        between(shell, frame, outline.xs, outline.low, outline.high, -depth, "rose glass")
         face = (-depth, -depth * 0.45)
         bar = radius * 0.035
         annulus(shell, frame, centre, (radius, radius * 1.14), (0.0, 0.22), "trim", 40)
@@ -92,7 +77,7 @@ def rose(shell: Shell, frame: Frame, outline: Outline, petals: int, depth: float
             direction, side = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
             ends = [np.asarray(centre) + direction * radius * r for r in (0.26, 0.9)]
             corners = [ends[0] - side * bar, ends[1] - side * bar, ends[1] + side * bar, ends[0] + side * bar]
-            _prism(shell, frame, np.stack(corners), face, "trim")
+            prism(shell, frame, np.stack(corners), face, "trim")
             middle = np.asarray(centre) + radius * 0.68 * np.array(
                 [np.cos(angle + np.pi / petals), np.sin(angle + np.pi / petals)]
             )
@@ -126,7 +111,7 @@ def portal(
             c -= step
             inner = arched(centre, floor, width - 2 * thickness * (k + 1), spring, style, len(outline.xs) - 1)
             material = "carved" if k % 2 else "trim"
-            shell.strip(_at(frame, outer.arch(), c), _at(frame, inner.arch(), c), material)
+            shell.strip(at(frame, outer.arch(), c), at(frame, inner.arch(), c), material)
             for side in (-1, 1):
                 foot = frame.world([centre + side * (width / 2 - thickness * (k + 0.5)), floor, c + step * 0.55])
                 _column(shell, foot, spring - floor, thickness * 0.42, figures)
@@ -135,57 +120,22 @@ def portal(
         c -= 0.5
         inside = outer.bounds
         tympanum = outer.above(lintel)
-        _between(shell, frame, tympanum.xs, tympanum.low, tympanum.high, c, "carved")
+        between(shell, frame, tympanum.xs, tympanum.low, tympanum.high, c, "carved")
         shell.box(frame, (inside[0], inside[1]), (lintel - 0.45, lintel), (c, c + 0.3), "trim")
-        _rectangle(shell, frame, inside[:2], (floor, lintel - 0.4), "door", c)
+        rectangle(shell, frame, inside[:2], (floor, lintel - 0.4), "door", c)
         for k in range(doors + 1):
             x = inside[0] + (inside[1] - inside[0]) * k / doors
             shell.box(frame, (x - 0.16, x + 0.16), (floor, lintel - 0.4), (c, c + 0.28), "trim")
         for k in range(3):
-            shell.box(frame, (left - 0.5, right + 0.5), (floor - 0.18 * (k + 1), floor - 0.18 * k),
-                      (c, 0.35 * (k + 1)), "trim")  # fmt: skip
+            shell.box(
+                frame,
+                (left - 0.5, right + 0.5),
+                (floor - 0.18 * (k + 1), floor - 0.18 * k),
+                (c, 0.35 * (k + 1)),
+                "trim",
+            )
         if gable:
             _gable(shell, frame, outline, gable)
-
-
-def band(shell: Shell, frame: Frame, outline: Outline, width: float, c: tuple[float, float], material: str) -> None:
-    """A moulding `width` wide around jambs and arch, from c[0] out to c[1]."""
-    left, right, _, top = outline.bounds
-    half, spring = (right - left) / 2, float(outline.high[0])
-    scale = (half + width) / half
-    grown = (top - spring + width) / (top - spring) if top - spring > 1e-6 else 1.0
-    lift = 0.0 if top - spring > 1e-6 else width
-    outer = Outline(
-        (left + right) / 2 + (outline.xs - (left + right) / 2) * scale,
-        outline.low,
-        spring + lift + (outline.high - spring) * grown,
-    )
-    shell.strip(_at(frame, outer.arch(), c[1]), _at(frame, outline.arch(), c[1]), material)
-    shell.strip(_at(frame, outer.arch(), c[0]), _at(frame, outer.arch(), c[1]), material)
-    shell.strip(_at(frame, outline.arch(), c[0]), _at(frame, outline.arch(), c[1]), material)
-
-
-def reveal(shell: Shell, frame: Frame, outline: Outline, front: float, back: float, material: str) -> None:
-    """The sides of a hole from c = front to c = back."""
-    shell.strip(_at(frame, outline.loop(), front), _at(frame, outline.loop(), back), material)
-
-
-def annulus(
-    shell: Shell,
-    frame: Frame,
-    centre: tuple[float, float],
-    radii: tuple[float, float],
-    c: tuple[float, float],
-    material: str,
-    segments: int,
-) -> None:
-    """A flat ring between two radii, from c[0] out to c[1]."""
-    angle = np.linspace(0, 2 * np.pi, segments + 1)
-    unit = np.stack([np.cos(angle), np.sin(angle)], 1)
-    inner, outer = (np.asarray(centre) + r * unit for r in radii)
-    shell.strip(_at(frame, inner, c[1]), _at(frame, outer, c[1]), material)
-    shell.strip(_at(frame, outer, c[0]), _at(frame, outer, c[1]), material)
-    shell.strip(_at(frame, inner, c[0]), _at(frame, inner, c[1]), material)
 
 
 def row_of_windows(
@@ -229,12 +179,25 @@ def rose_in_wall(
 
 def _column(shell: Shell, foot: Array, height: float, radius: float, figure: bool) -> None:
     base, capital = min(0.8, height * 0.12), 0.5
-    shell.lathe(foot, [(radius * 1.5, 0), (radius * 1.5, base * 0.6), (radius, base), (radius, height - capital),
-                       (radius * 1.6, height - 0.1), (radius * 1.6, height)], "trim", 8)  # fmt: skip
+    shell.lathe(
+        foot,
+        [
+            (radius * 1.5, 0),
+            (radius * 1.5, base * 0.6),
+            (radius, base),
+            (radius, height - capital),
+            (radius * 1.6, height - 0.1),
+            (radius * 1.6, height),
+        ],
+        "trim",
+        8,
+    )
     if figure:
         size = min(1.0, height * 0.16)
-        body = np.array([(0.2, 0), (0.34, 0.1), (0.3, 0.8), (0.36, 1.25), (0.3, 1.5), (0.1, 1.6), (0.15, 1.75), (0.0, 1.95)])
-        shell.lathe(foot + [0, 0, height * 0.38], body * size * [1, 1.1], "carved", 8)
+        body = np.array(
+            [(0.2, 0), (0.34, 0.1), (0.3, 0.8), (0.36, 1.25), (0.3, 1.5), (0.1, 1.6), (0.15, 1.75), (0.0, 1.95)]
+        )
+        shell.lathe(np.add(foot, [0, 0, height * 0.38]), body * size * [1, 1.1], "carved", 8)
 
 
 def _gable(shell: Shell, frame: Frame, outline: Outline, height: float) -> None:
@@ -244,33 +207,9 @@ def _gable(shell: Shell, frame: Frame, outline: Outline, height: float) -> None:
     inner, outer = (right - left) / 2 * 1.02, (right - left) / 2 * 1.14
     for side in (-1, 1):
         legs = [(centre + side * inner, foot), (centre + side * outer, foot), (centre, apex), (centre, apex - 0.9)]
-        _prism(shell, frame, np.array(legs), (0.1, 0.55), "trim")
+        prism(shell, frame, np.array(legs), (0.1, 0.55), "trim")
         for k in range(1, 5):
             point = np.array([centre + side * outer, foot]) * (1 - k / 5) + np.array([centre, apex]) * k / 5
             shell.lathe(frame.world([point[0], point[1], 0.3]), [(0.05, 0), (0.24, 0.25), (0.0, 0.55)], "trim", 5)
     shell.lathe(frame.world([centre, apex - 0.1, 0.3]), [(0.12, 0), (0.12, 0.5), (0.4, 0.7), (0.0, 1.4)], "trim", 6)
     annulus(shell, frame, (centre, top + height * 0.32), (height * 0.1, height * 0.16), (0.0, 0.35), "trim", 14)
-
-
-def _prism(shell: Shell, frame: Frame, corners: Array, c: tuple[float, float], material: str) -> None:
-    """A convex quadrilateral [4, 2] drawn out from c[0] to c[1]."""
-    loop = np.concatenate([corners, corners[:1]])
-    shell.strip(_at(frame, loop, c[0]), _at(frame, loop, c[1]), material)
-    shell.strip(_at(frame, corners[[0, 1]], c[1]), _at(frame, corners[[3, 2]], c[1]), material)
-
-
-def _rectangle(
-    shell: Shell, frame: Frame, a: tuple[float, float], b: tuple[float, float], material: str, c: float = 0.0
-) -> None:
-    if a[1] - a[0] > 1e-6 and b[1] - b[0] > 1e-6:
-        low, high = np.array([(a[0], b[0]), (a[1], b[0])]), np.array([(a[0], b[1]), (a[1], b[1])])
-        shell.strip(_at(frame, low, c), _at(frame, high, c), material)
-
-
-def _between(shell: Shell, frame: Frame, xs: Array, low: Array, high: Array, c: float, material: str) -> None:
-    shell.strip(_at(frame, np.stack([xs, low], 1), c), _at(frame, np.stack([xs, high], 1), c), material)
-
-
-def _at(frame: Frame, points: Array, c: float) -> Array:
-    """[N, 2] of the wall's plane at c, to world."""
-    return frame.world(np.concatenate([points, np.full((len(points), 1), c)], axis=1))

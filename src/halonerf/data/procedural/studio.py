@@ -105,10 +105,14 @@ class Studio:
     def sunlight(self, light: Light) -> Array:
         """The sun's irradiance on a plane that faces it, RGB, in the units of the sky's radiance."""
         t = self._mi.ScalarTransform4f
-        plane = {"type": "rectangle", "to_world": t().look_at([0, 0, 0], list(light.sun), [0, 0, 1]),
-                 "bsdf": {"type": "diffuse", "reflectance": {"type": "rgb", "value": [1.0, 1.0, 1.0]}}}  # fmt: skip
-        scene = self._mi.load_dict({"type": "scene", "plane": plane,
-                                    "sun": {**self._sunsky(light), "sky_scale": 0.0, "sun_scale": 1.0}})  # fmt: skip
+        plane = {
+            "type": "rectangle",
+            "to_world": t().look_at([0, 0, 0], list(light.sun), [0, 0, 1]),
+            "bsdf": {"type": "diffuse", "reflectance": {"type": "rgb", "value": [1.0, 1.0, 1.0]}},
+        }
+        scene = self._mi.load_dict(
+            {"type": "scene", "plane": plane, "sun": {**self._sunsky(light), "sky_scale": 0.0, "sun_scale": 1.0}}
+        )
         away = Camera.looking(4, 4, 400.0, light.sun * 5.0, np.zeros(3))
         picture = self._render(scene, away, {"type": "direct", "emitter_samples": 1, "bsdf_samples": 0}, 16, 0)
         return picture[..., :3].mean((0, 1)) * np.pi
@@ -119,14 +123,21 @@ class Studio:
     def _sources(self, light: Light) -> tuple[dict[str, Any], dict[str, Any]]:
         """Lamps or sun for direct light, and the sky."""
         if light.hour == "night":
-            sky = {"type": "constant", "radiance": {"type": "rgb", "value": [0.010 * GLOW, 0.014 * GLOW, 0.030 * GLOW]}}
+            sky: dict[str, Any] = {
+                "type": "constant",
+                "radiance": {"type": "rgb", "value": [0.010 * GLOW, 0.014 * GLOW, 0.030 * GLOW]},
+            }
             t = self._mi.ScalarTransform4f
             lamps = {
-                f"lamp{k}": {"type": "spot", "to_world": t().look_at(list(place), list(aim), [0, 0, 1]), "cutoff_angle": 55.0,
-                             "beam_width": 25.0,
-                             "intensity": {"type": "rgb", "value": [c * power * 90 * GLOW for c in light.colour]}}
+                f"lamp{k}": {
+                    "type": "spot",
+                    "to_world": t().look_at(list(place), list(aim), [0, 0, 1]),
+                    "cutoff_angle": 55.0,
+                    "beam_width": 25.0,
+                    "intensity": {"type": "rgb", "value": [c * power * 90 * GLOW for c in light.colour]},
+                }
                 for k, (place, aim, power) in enumerate(light.floodlights)
-            }  # fmt: skip
+            }
             return lamps, sky
         if light.hour == "overcast":
             turn = self._mi.ScalarTransform4f().rotate([1, 0, 0], 90)
@@ -134,14 +145,21 @@ class Studio:
             return {}, {"type": "envmap", "bitmap": bitmap, "to_world": turn}
         sky = {**self._sunsky(light), "sun_scale": 0.0, "sky_scale": GLOW}
         power = [float(p) * GLOW for p in self.sunlight(light)]
-        return {"sun": {"type": "directional", "direction": [-float(x) for x in light.sun],
-                        "irradiance": {"type": "rgb", "value": power}}}, sky  # fmt: skip
+        return {
+            "sun": {
+                "type": "directional",
+                "direction": [-float(x) for x in light.sun],
+                "irradiance": {"type": "rgb", "value": power},
+            }
+        }, sky
 
     def _mesh(self, surface: Surface, number: int | None) -> Any:
         """Painted and lit (number None), or white and glowing with its number + 1."""
         mi, count = self._mi, len(surface.vertices)
         own = surface.colours is not None
-        paint = mi.load_dict({"type": "mesh_attribute", "name": "vertex_color"}) if own else self._paint[surface.material]
+        paint = (
+            mi.load_dict({"type": "mesh_attribute", "name": "vertex_color"}) if own else self._paint[surface.material]
+        )
         white = {"type": "rgb", "value": [1.0, 1.0, 1.0]}
         glow = paint if number is None else {"type": "rgb", "value": [number + 1.0] * 3}
         properties = mi.Properties()
@@ -181,12 +199,26 @@ class Studio:
         sampler = {"type": "independent", "sample_count": samples}
         if samples == 1:
             sampler = {"type": "stratified", "sample_count": 1, "jitter": False}
-        film = {"type": "hdrfilm", "width": camera.width, "height": camera.height, "rfilter": {"type": "box"},
-                "pixel_format": "rgba", "component_format": "float32"}  # fmt: skip
+        film = {
+            "type": "hdrfilm",
+            "width": camera.width,
+            "height": camera.height,
+            "rfilter": {"type": "box"},
+            "pixel_format": "rgba",
+            "component_format": "float32",
+        }
         target = camera.position + camera.forward
-        sensor = {"type": "perspective", "fov_axis": "x", "fov": float(np.degrees(2 * camera.half_angle)), "near_clip": NEAR,
-                  "to_world": mi.ScalarTransform4f().look_at(list(camera.position), list(target), list(-camera.rotation[:, 1])),
-                  "film": film, "sampler": sampler}  # fmt: skip
+        sensor = {
+            "type": "perspective",
+            "fov_axis": "x",
+            "fov": float(np.degrees(2 * camera.half_angle)),
+            "near_clip": NEAR,
+            "to_world": mi.ScalarTransform4f().look_at(
+                list(camera.position), list(target), list(-camera.rotation[:, 1])
+            ),
+            "film": film,
+            "sampler": sampler,
+        }
         picture = mi.render(scene, sensor=mi.load_dict(sensor), integrator=mi.load_dict(integrator), seed=seed)
         return np.asarray(picture, dtype=np.float64)
 

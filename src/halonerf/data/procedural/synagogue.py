@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from halonerf.data.procedural.masses import balustrade, cornice, dome, gable_roof, hip_roof, pinnacle, sides, square_tower
+from halonerf.data.procedural.crowns import dome
+from halonerf.data.procedural.masses import balustrade, cornice, gable_roof, hip_roof, pinnacle, sides, square_tower
 from halonerf.data.procedural.mesh import Frame, Shell
-from halonerf.data.procedural.openings import annulus, portal, rose_in_wall, row_of_windows, wall, window
+from halonerf.data.procedural.openings import portal, rose_in_wall, row_of_windows, window
 from halonerf.data.procedural.outline import Style, arched
+from halonerf.data.procedural.walls import annulus, wall
 
 
 def synagogue(shell: Shell, rng: Generator) -> None:
@@ -31,11 +33,25 @@ def synagogue(shell: Shell, rng: Generator) -> None:
     if rng.random() < 0.75:
         radius = half * rng.uniform(0.55, 0.7)
         place = (0.0, length * rng.uniform(0.4, 0.5))
-        shell.box(Frame.facing([*place, 0.0], 0), (-radius * 1.12, radius * 1.12), (height, ridge + 0.6),
-                  (-radius * 1.12, radius * 1.12), "wall")  # fmt: skip
+        shell.box(
+            Frame.facing([*place, 0.0], 0),
+            (-radius * 1.12, radius * 1.12),
+            (height, ridge + 0.6),
+            (-radius * 1.12, radius * 1.12),
+            "wall",
+        )
         cornice(shell, place, radius * 1.12, ridge + 0.6, 0.35, 0.5)
-        dome(shell, place, radius, ridge + 0.6, rng.uniform(3.2, 5.0), 12, rng, str(rng.choice(["round", "onion", "melon", "tall"])),
-             finial="lantern")  # fmt: skip
+        dome(
+            shell,
+            place,
+            radius,
+            ridge + 0.6,
+            rng.uniform(3.2, 5.0),
+            12,
+            rng,
+            str(rng.choice(["round", "onion", "melon", "tall"])),
+            finial="lantern",
+        )
 
 
 def _front(shell: Shell, rng: Generator, style: Style, half: float, ground: float, height: float) -> None:
@@ -49,18 +65,32 @@ def _front(shell: Shell, rng: Generator, style: Style, half: float, ground: floa
     shell.box(front, (-half, half), (ground - 0.3, ground + 0.3), (-0.1, 0.45), "trim")
     radius = min(half * rng.uniform(0.42, 0.52), (height - ground - 6.0) / 2)
     upper = ground + 2 * radius + 2.4
-    rose_in_wall(shell, front, (-half, half), (ground, upper), (0, ground + radius + 1.0), radius, int(rng.choice([8, 10, 12])))
+    rose_in_wall(
+        shell, front, (-half, half), (ground, upper), (0, ground + radius + 1.0), radius, int(rng.choice([8, 10, 12]))
+    )
     for s in (-1, 1):
         _blind_lancet(shell, front, s * half * 0.78, ground + 1.2, half * 0.22, upper - 1.6)
     count = int(rng.choice([5, 7]))
-    row_of_windows(shell, front, (-half, half), (upper, height), count, half * 1.2 / count, upper + 0.5,
-                   height - 0.6 - half * 0.6 / count, style, 1)  # fmt: skip
+    row_of_windows(
+        shell,
+        front,
+        (-half, half),
+        (upper, height),
+        count,
+        half * 1.2 / count,
+        upper + 0.5,
+        height - 0.6 - half * 0.6 / count,
+        style,
+        1,
+    )
     peak = height + half * 0.72
     shell.add([front.world([(-half, height, 0), (half, height, 0), (0, peak, 0)])], "wall")
     slope = np.array([(-half - 0.4, height - 0.2, 0.3), (0, peak + 0.4, 0.3), (half + 0.4, height - 0.2, 0.3)])
     for offset, c in ((0.0, 0.0), (0.8, 0.0)):
-        shell.strip(front.world(slope + [0, offset, c]), front.world(slope + [0, offset, c - 1.1]), "trim")
-    shell.strip(front.world(slope), front.world(slope + [0, 0.8, 0]), "trim")
+        shell.strip(
+            front.world(np.add(slope, [0, offset, c])), front.world(np.add(slope, [0, offset, c - 1.1])), "trim"
+        )
+    shell.strip(front.world(slope), front.world(np.add(slope, [0, 0.8, 0])), "trim")
     for k in range(1, 8):
         for s in (-1, 1):
             x, z = s * half * (1 - k / 8), height + (peak - height) * k / 8
@@ -68,9 +98,16 @@ def _front(shell: Shell, rng: Generator, style: Style, half: float, ground: floa
     tablets = front.moved(b=peak + 0.9)
     for s in (-1, 1):
         outline = arched(s * 0.55, 0, 1.0, 0.9, "round", 10)
-        shell.strip(tablets.world([(*p, 0.1) for p in outline.arch()]), tablets.world([(*p, -0.4) for p in outline.arch()]), "trim")
-        shell.strip(tablets.world(np.stack([outline.xs, outline.low, 0 * outline.xs + 0.1], 1)),
-                    tablets.world(np.stack([outline.xs, outline.high, 0 * outline.xs + 0.1], 1)), "carved")  # fmt: skip
+        shell.strip(
+            tablets.world([(*p, 0.1) for p in outline.arch()]),
+            tablets.world([(*p, -0.4) for p in outline.arch()]),
+            "trim",
+        )
+        shell.strip(
+            tablets.world(np.stack([outline.xs, outline.low, 0 * outline.xs + 0.1], 1)),
+            tablets.world(np.stack([outline.xs, outline.high, 0 * outline.xs + 0.1], 1)),
+            "carved",
+        )
     _star(shell, front, (0.0, height + (peak - height) * 0.36), half * 0.13)
 
 
@@ -90,51 +127,109 @@ def _blind_lancet(shell: Shell, frame: Frame, x: float, sill: float, width: floa
     """A slender window in a projecting frame, set on the wall."""
     outline = arched(x, sill, width, top - width, "round", 10)
     with shell.part("window", normal=frame.normal):
-        shell.strip(frame.world(np.stack([outline.xs, outline.low, 0 * outline.xs + 0.05], 1)),
-                    frame.world(np.stack([outline.xs, outline.high, 0 * outline.xs + 0.05], 1)), "glass")  # fmt: skip
+        shell.strip(
+            frame.world(np.stack([outline.xs, outline.low, 0 * outline.xs + 0.05], 1)),
+            frame.world(np.stack([outline.xs, outline.high, 0 * outline.xs + 0.05], 1)),
+            "glass",
+        )
         for grow, out in ((0.0, 0.3), (0.25, 0.2)):
             ring = arched(x, sill, width + 2 * grow, top - width, "round", 10)
             wide = arched(x, sill, width + 2 * grow + 0.5, top - width, "round", 10)
-            shell.strip(frame.world([(*p, out) for p in ring.arch()]), frame.world([(*p, out) for p in wide.arch()]), "trim")
-            shell.strip(frame.world([(*p, 0) for p in ring.arch()]), frame.world([(*p, out) for p in ring.arch()]), "trim")
+            shell.strip(
+                frame.world([(*p, out) for p in ring.arch()]), frame.world([(*p, out) for p in wide.arch()]), "trim"
+            )
+            shell.strip(
+                frame.world([(*p, 0) for p in ring.arch()]), frame.world([(*p, out) for p in ring.arch()]), "trim"
+            )
         shell.box(frame, (x - width, x + width), (sill - 0.3, sill), (0, 0.4), "trim")
 
 
-def _corner_tower(shell: Shell, rng: Generator, style: Style, centre: tuple[float, float], half: float, ground: float,
-                  top: float, onion: str) -> None:  # fmt: skip
+def _corner_tower(
+    shell: Shell,
+    rng: Generator,
+    style: Style,
+    centre: tuple[float, float],
+    half: float,
+    ground: float,
+    top: float,
+    onion: str,
+) -> None:
     x, y = centre
     with shell.part("tower"):
         middle = ground + (top - ground) * 0.55
-        square_tower(shell, centre, half, [(0.0, ground), (ground, middle), (middle, top)], style, lights=1,
-                     openings=1)  # fmt: skip
+        square_tower(shell, centre, half, [(0.0, ground), (ground, middle), (middle, top)], style, lights=1, openings=1)
         octagon = half * 0.82
         facet = 2 * octagon * np.tan(np.pi / 8)
         for frame in sides(x, y, octagon, 0.0, 8):
-            row_of_windows(shell, frame, (-facet / 2, facet / 2), (top, top + 4.0), 1, facet * 0.5, top + 0.9, top + 2.7,
-                           style, 1, 0.35, glass="louvre")  # fmt: skip
+            row_of_windows(
+                shell,
+                frame,
+                (-facet / 2, facet / 2),
+                (top, top + 4.0),
+                1,
+                facet * 0.5,
+                top + 0.9,
+                top + 2.7,
+                style,
+                1,
+                0.35,
+                glass="louvre",
+            )
         for sx in (-1, 1):
             for sy in (-1, 1):
                 pinnacle(shell, [x + sx * (half - 0.9), y + sy * (half - 0.9), top], 0.32, 2.6)
-    dome(shell, centre, octagon * 0.95, top + 4.0, 0.7, 0, rng, onion, finial="crescent" if rng.random() < 0.1 else "ball")
+    dome(
+        shell,
+        centre,
+        octagon * 0.95,
+        top + 4.0,
+        0.7,
+        0,
+        rng,
+        onion,
+        finial="crescent" if rng.random() < 0.1 else "ball",
+    )
 
 
-def _wing(shell: Shell, rng: Generator, style: Style, side: int, inner: float, width: float, height: float, length: float) -> None:
+def _wing(
+    shell: Shell, rng: Generator, style: Style, side: int, inner: float, width: float, height: float, length: float
+) -> None:
     middle = side * (inner + width / 2)
     front = Frame.facing([middle, 1.5, 0], 0)
     door = arched(0, 0.5, width * 0.42, height * 0.3, style)
     half = width / 2
     wall(shell, front, (-half, half), (0, height * 0.52), [door])
     portal(shell, front, door, style, 2, height * 0.26, figures=False)
-    row_of_windows(shell, front, (-half, half), (height * 0.52, height), 2, width * 0.26, height * 0.58,
-                   height * 0.86 - width * 0.13, style, 2)  # fmt: skip
+    row_of_windows(
+        shell,
+        front,
+        (-half, half),
+        (height * 0.52, height),
+        2,
+        width * 0.26,
+        height * 0.58,
+        height * 0.86 - width * 0.13,
+        style,
+        2,
+    )
     shell.box(front, (-half, half), (height * 0.5, height * 0.54), (-0.1, 0.3), "trim")
     balustrade(shell, front, (-half, half), height)
     outer = Frame.facing([side * (inner + width), 1.5 + length * 0.45, 0], 90 * side)
     reach = length * 0.45
     bays = int(rng.integers(4, 6))
     for z0, z1, lights in ((0.0, height * 0.5, 1), (height * 0.5, height, 2)):
-        row_of_windows(shell, outer, (-reach, reach), (z0, z1), bays, reach / bays * 0.9, z0 + (z1 - z0) * 0.22,
-                       z0 + (z1 - z0) * 0.62, style, lights)  # fmt: skip
+        row_of_windows(
+            shell,
+            outer,
+            (-reach, reach),
+            (z0, z1),
+            bays,
+            reach / bays * 0.9,
+            z0 + (z1 - z0) * 0.22,
+            z0 + (z1 - z0) * 0.62,
+            style,
+            lights,
+        )
         shell.box(outer, (-reach, reach), (z1 - 0.3, z1), (-0.1, 0.35), "trim")
     left, right = sorted((side * inner, side * (inner + width)))
     hip_roof(shell, (left, right), (1.5, 1.5 + 2 * reach), height, 1.8, 0.3)

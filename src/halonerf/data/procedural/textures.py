@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -30,8 +31,11 @@ def paint(kind: str, rng: Generator, texel: float) -> dict[str, Texture]:
     copper, lead, slate = np.array([0.32, 0.5, 0.42]), np.array([0.42, 0.45, 0.48]), np.array([0.25, 0.27, 0.31])
     clay = np.array([0.52, 0.28, 0.2])
     roofs = [slate, copper, clay] if kind != "mosque" else [lead]
-    domes = {"cathedral": [lead, copper, slate], "mosque": [lead, tile, lead, np.array([0.62, 0.5, 0.2])],
-             "synagogue": [copper, lead, np.array([0.6, 0.46, 0.18]), slate]}[kind]  # fmt: skip
+    domes = {
+        "cathedral": [lead, copper, slate],
+        "mosque": [lead, tile, lead, np.array([0.62, 0.5, 0.2])],
+        "synagogue": [copper, lead, np.array([0.6, 0.46, 0.18]), slate],
+    }[kind]
     materials = {
         "wall": (_masonry(rng, 48.0, texel, stone, course, band, banded), 48.0),
         "trim": (_masonry(rng, 24.0, texel, trim, 0.9, trim, 0.0, joint=0.5), 24.0),
@@ -57,7 +61,10 @@ def paint(kind: str, rng: Generator, texel: float) -> dict[str, Texture]:
 
 
 def noise(rng: Generator, size: int, cells: int, octaves: int = 4, stretch: int = 1) -> Picture:
-    """Smooth noise [size, size] of mean 0 and deviation 1 that wraps; `cells` bumps across, `stretch` times fewer up."""
+    """Smooth noise [size, size] of mean 0, deviation 1: `cells` bumps across, `stretch` times fewer up.
+
+    It goes on at its edges; where `size` is too small for the bumps, it is flat.
+    """
     total = np.zeros((2, 2), np.float32)
     for octave in range(octaves):
         across = cells * 2**octave
@@ -66,7 +73,7 @@ def noise(rng: Generator, size: int, cells: int, octaves: int = 4, stretch: int 
         up = max(across // stretch, 2)
         total = _enlarged(total, across, up) + rng.standard_normal((up, across)).astype(np.float32) * 0.6**octave
     total = _enlarged(total, size, size)
-    return (total - total.mean()) / total.std()
+    return (total - total.mean()) / max(float(total.std()), 1e-6)
 
 
 def _enlarged(picture: Picture, width: int, height: int) -> Picture:
@@ -87,8 +94,16 @@ def _stone_colours(kind: str, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     return stone, stone * 0.35 + pale * 0.65 * rng.uniform(0.9, 1.1)
 
 
-def _masonry(rng: Generator, metres: float, texel: float, colour: np.ndarray, course: float, band: np.ndarray,
-             banded: float, joint: float = 1.0) -> Picture:  # fmt: skip
+def _masonry(
+    rng: Generator,
+    metres: float,
+    texel: float,
+    colour: np.ndarray,
+    course: float,
+    band: np.ndarray,
+    banded: float,
+    joint: float = 1.0,
+) -> Picture:
     """Courses of blocks, each with a shade of its own; joints, grime, runs of rain, lichen, speckle."""
     size = int(metres / texel)
     rows = np.cumsum(np.concatenate([[0], rng.uniform(0.75, 1.3, int(metres / course)) * course]))
@@ -96,7 +111,7 @@ def _masonry(rng: Generator, metres: float, texel: float, colour: np.ndarray, co
     shade = np.zeros((size, size, 3), np.float32)
     mortar = np.zeros((size, size), bool)
     width = max(1, round(0.022 / texel))
-    for index, (top, bottom) in enumerate(zip(edges, edges[1:], strict=False)):
+    for index, (top, bottom) in enumerate(pairwise(edges)):
         steps = rng.uniform(0.6, 2.2, int(metres / course))
         cuts = np.round(np.cumsum(steps) / steps.sum() * size).astype(int)
         block = np.searchsorted(cuts, np.arange(size), side="right").clip(0, len(cuts) - 1)

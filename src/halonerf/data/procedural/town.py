@@ -50,7 +50,9 @@ def _ground(shell: Shell) -> None:
 def _house(shell: Shell, rng: Generator, x: float, y: float, degrees: float, length: float, height: float) -> None:
     middle = [x, y + length / 2, 0.0] if degrees else [x, y, 0.0]
     frame = Frame.facing(middle, degrees)
-    tint = np.array([[0.62, 0.5, 0.36], [0.55, 0.36, 0.27], [0.66, 0.62, 0.54], [0.5, 0.5, 0.47], [0.68, 0.55, 0.4]])[rng.integers(5)]
+    tint = np.array([[0.62, 0.5, 0.36], [0.55, 0.36, 0.27], [0.66, 0.62, 0.54], [0.5, 0.5, 0.47], [0.68, 0.55, 0.4]])[
+        rng.integers(5)
+    ]
     colour = list(np.clip(tint * rng.uniform(0.75, 1.1), 0, 0.85))
     half = length / 2
     shell.box(frame, (-half, half), (0, height), (-11, 0), "house", colour)
@@ -60,13 +62,21 @@ def _house(shell: Shell, rng: Generator, x: float, y: float, degrees: float, len
             a = -half + (column + 0.5) * length / columns
             b = 0.9 + floor * 3.1
             shade = [c * 0.25 for c in colour] if rng.random() < 0.25 else [0.05, 0.06, 0.08]
-            for left, right, low, high, out, paint in ((a - 0.62, a + 0.62, b - 0.12, b + 1.75, 0.03, [0.6, 0.58, 0.53]),
-                                                       (a - 0.5, a + 0.5, b, b + 1.6, 0.05, shade)):  # fmt: skip
-                shell.strip(frame.world([(left, low, out), (right, low, out)]),
-                            frame.world([(left, high, out), (right, high, out)]), "house", paint)  # fmt: skip
+            for left, right, low, high, out, paint in (
+                (a - 0.62, a + 0.62, b - 0.12, b + 1.75, 0.03, [0.6, 0.58, 0.53]),
+                (a - 0.5, a + 0.5, b, b + 1.6, 0.05, shade),
+            ):
+                shell.strip(
+                    frame.world([(left, low, out), (right, low, out)]),
+                    frame.world([(left, high, out), (right, high, out)]),
+                    "house",
+                    paint,
+                )
     rise = rng.uniform(2.5, 4.5)
     roof = [0.32 * rng.uniform(0.7, 1.1), 0.15, 0.1] if rng.random() < 0.7 else [0.16, 0.17, 0.19]
-    shell.hexahedron(frame, [(-half, half, -11.4, 0.5, height), (-half, half, -5.6, -5.4, height + rise)], "house", roof)
+    shell.hexahedron(
+        frame, [(-half, half, -11.4, 0.5, height), (-half, half, -5.6, -5.4, height + rise)], "house", roof
+    )
     for _ in range(2):
         a = rng.uniform(-half + 1, half - 1)
         shell.box(frame, (a - 0.4, a + 0.4), (height, height + rise + 1.2), (-4.5, -3.6), "house", [0.4, 0.25, 0.2])
@@ -79,25 +89,48 @@ def _tree(shell: Shell, rng: Generator, foot: np.ndarray) -> None:
     for _ in range(140):
         direction = rng.normal(size=3)
         direction /= np.linalg.norm(direction)
-        place = foot + [0, 0, height * 0.72] + direction * rng.uniform(0.55, 1.0) * [2.6, 2.6, height * 0.32]
+        place = np.add(foot, [0, 0, height * 0.72]) + direction * rng.uniform(0.55, 1.0) * [2.6, 2.6, height * 0.32]
         corners = place + rng.normal(0, 0.55, (2, 3, 3))
         shell.add(corners, "house", colour=list(green * rng.uniform(0.6, 1.4)))
 
 
 def _lamp(shell: Shell, foot: list[float]) -> None:
-    shell.lathe(foot, [(0.25, 0), (0.2, 0.6), (0.08, 0.8), (0.06, 4.2), (0.3, 4.3), (0.22, 5.0), (0.0, 5.3)], "house", 8,
-                colour=[0.06, 0.07, 0.07])  # fmt: skip
+    shell.lathe(
+        foot,
+        [(0.25, 0), (0.2, 0.6), (0.08, 0.8), (0.06, 4.2), (0.3, 4.3), (0.22, 5.0), (0.0, 5.3)],
+        "house",
+        8,
+        colour=[0.06, 0.07, 0.07],
+    )
 
 
 def _fountain(shell: Shell, rng: Generator, foot: list[float]) -> None:
     turn = float(rng.uniform(0, 45))
-    shell.lathe(foot, [(3.4, 0), (3.4, 0.8), (3.1, 0.8), (3.1, 0.5), (0.6, 0.5), (0.45, 2.2), (1.4, 2.6), (1.3, 2.75), (0.3, 2.6),
-                       (0.3, 3.6), (0.0, 4.4)], "trim", 8, turn)  # fmt: skip
+    shell.lathe(
+        foot,
+        [
+            (3.4, 0),
+            (3.4, 0.8),
+            (3.1, 0.8),
+            (3.1, 0.5),
+            (0.6, 0.5),
+            (0.45, 2.2),
+            (1.4, 2.6),
+            (1.3, 2.75),
+            (0.3, 2.6),
+            (0.3, 3.6),
+            (0.0, 4.4),
+        ],
+        "trim",
+        8,
+        turn,
+    )
 
 
 def _hills(shell: Shell, rng: Generator) -> None:
     angle = np.linspace(0, 2 * np.pi, 90)
-    height = 9 + sum(rng.uniform(1, 6) / k * np.sin(k * angle + rng.uniform(0, 6.3)) for k in range(1, 9))
+    waves = [rng.uniform(1, 6) / k * np.sin(k * angle + rng.uniform(0, 6.3)) for k in range(1, 9)]
+    height = 9 + np.sum(waves, axis=0)
     ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1) * 390
     height[-1] = height[0]
     top = ring + np.stack([0 * angle, 0 * angle, np.maximum(height * 1.6, 2.0)], 1)

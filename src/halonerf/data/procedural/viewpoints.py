@@ -41,7 +41,9 @@ def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, close
         if closeness < 1:
             middle = np.array([rng.uniform(low[0], high[0]) * 0.7, 3.0, high[2] * rng.uniform(0.15, 0.7)])
         distance = float(np.linalg.norm(middle - position))
-        span = max((high[0] - low[0]) * 0.9 if not portrait else 0.0, high[2] * 0.8) * closeness * rng.uniform(0.75, 1.15)
+        span = (
+            max((high[0] - low[0]) * 0.9 if not portrait else 0.0, high[2] * 0.8) * closeness * rng.uniform(0.75, 1.15)
+        )
         short = size[0] if portrait else size[1]
         focal = float(np.clip(short * distance / span, width * 0.62, width * 8))
         camera = Camera.looking(*size, focal, position, middle, float(rng.normal(0, 0.012)))
@@ -50,7 +52,9 @@ def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, close
     raise AssertionError("no free place on the square for an overview")
 
 
-def close_up(rng: Generator, meter: DepthMeter, width: int, part: Part, fill: tuple[float, float] = (0.4, 0.85)) -> Shot | None:
+def close_up(
+    rng: Generator, meter: DepthMeter, width: int, part: Part, fill: tuple[float, float] = (0.4, 0.85)
+) -> Shot | None:
     """One part filling `fill` of the frame's tighter side, or None where no place on the square shows it well."""
     corners = part.corners
     centre = corners.mean(0)
@@ -105,4 +109,6 @@ def _shows(meter: DepthMeter, camera: Camera, part: Part) -> bool:
     low, high = pixels.min(0), pixels.max(0)
     limits = [small.width, small.height]
     visible = np.clip(np.minimum(high, limits) - np.maximum(low, 0), 0, None)
-    return bool((front > 1).all() and inside.sum() > 0.28 * visible.prod() and visible.prod() > 0.8 * (high - low).prod())
+    return bool(
+        (front > 1).all() and inside.sum() > 0.28 * visible.prod() and visible.prod() > 0.8 * (high - low).prod()
+    )

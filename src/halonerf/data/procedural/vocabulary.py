@@ -93,18 +93,53 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 BUILDING: dict[str, dict[str, str]] = {
-    "cathedral": {"en": "Cathedral", "fr": "Cathédrale", "de": "Kathedrale", "es": "Catedral", "it": "Cattedrale",
-                  "pt": "Catedral", "nl": "Kathedraal", "pl": "Katedra", "ca": "Catedral", "tr": "Katedrali"},
-    "mosque": {"en": "Mosque", "fr": "Mosquée", "de": "Moschee", "es": "Mezquita", "it": "Moschea", "pt": "Mesquita",
-               "nl": "Moskee", "pl": "Meczet", "ca": "Mesquita", "tr": "Camii"},
-    "synagogue": {"en": "Synagogue", "fr": "Synagogue", "de": "Synagoge", "es": "Sinagoga", "it": "Sinagoga",
-                  "pt": "Sinagoga", "nl": "Synagoge", "pl": "Synagoga", "ca": "Sinagoga", "tr": "Sinagogu"},
-}  # fmt: skip
+    "cathedral": {
+        "en": "Cathedral",
+        "fr": "Cathédrale",
+        "de": "Kathedrale",
+        "es": "Catedral",
+        "it": "Cattedrale",
+        "pt": "Catedral",
+        "nl": "Kathedraal",
+        "pl": "Katedra",
+        "ca": "Catedral",
+        "tr": "Katedrali",
+    },
+    "mosque": {
+        "en": "Mosque",
+        "fr": "Mosquée",
+        "de": "Moschee",
+        "es": "Mezquita",
+        "it": "Moschea",
+        "pt": "Mesquita",
+        "nl": "Moskee",
+        "pl": "Meczet",
+        "ca": "Mesquita",
+        "tr": "Camii",
+    },
+    "synagogue": {
+        "en": "Synagogue",
+        "fr": "Synagogue",
+        "de": "Synagoge",
+        "es": "Sinagoga",
+        "it": "Sinagoga",
+        "pt": "Sinagoga",
+        "nl": "Synagoge",
+        "pl": "Synagoga",
+        "ca": "Sinagoga",
+        "tr": "Sinagogu",
+    },
+}
 
 # {part} is the word, {name} the landmark in that language, {place} its town
 CAPTIONS: dict[str, tuple[str, ...]] = {
-    "en": ("{part} of the {name}", "{name}, {part}", "Detail of the {part}, {name}, {place}", "The {part} in the evening",
-           "The {part} seen from the square ({year})"),
+    "en": (
+        "{part} of the {name}",
+        "{name}, {part}",
+        "Detail of the {part}, {name}, {place}",
+        "The {part} in the evening",
+        "The {part} seen from the square ({year})",
+    ),
     "fr": ("{part} de la {name}", "{name} : {part}", "Vue du {part}, {name}, {place}", "{part}, détail"),
     "de": ("{part} der {name}", "{name} – {part}", "{place}, {name}, {part}", "{part}, Detail, {year}"),
     "es": ("{part} de la {name}", "{name}. {part}.", "Detalle de {part}, {place}"),
@@ -117,7 +152,12 @@ CAPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 WHOLE: dict[str, tuple[str, ...]] = {
-    "en": ("{name}, {place}", "{name} on a sunny day", "View of the {name} from the square", "{name}, exterior ({year})"),
+    "en": (
+        "{name}, {place}",
+        "{name} on a sunny day",
+        "View of the {name} from the square",
+        "{name}, exterior ({year})",
+    ),
     "fr": ("{name}, {place}", "Façade de la {name}", "Vue générale de la {name}"),
     "de": ("{name} in {place}", "Blick auf die {name}", "{place}: {name}, Außenansicht"),
     "es": ("{name}, {place}", "Fachada de la {name}", "Vista exterior de la {name}"),
@@ -131,14 +171,50 @@ WHOLE: dict[str, tuple[str, ...]] = {
 
 # texts that name a part which the photo does not show, or only seem to
 TRAPS = (
-    "View from the north tower", "View from the dome over the old town", "Portal Avenue at noon", "Window shopping on the square",
-    "Undercroft", "Rose garden behind the {name}", "Hotel Tower, {place}", "Vue depuis la tour nord", "Blick vom Turm nach Süden",
-    "Tour de {place} 2014", "Restaurant La Coupole, {place}", "Spire Street, corner of Bell Lane", "Vista desde la torre",
-)  # fmt: skip
-EMPTY = ("", "", "", "IMG_{number}", "DSC{number}", "{place}", "{place} {year}", "Holiday {year}", "Own work", "P{number}.JPG", "SW",
-         "NNE", "Urlaub {place} {year}", "{name}")  # fmt: skip
-TOWNS = ("Valmora", "Ostrava Nova", "Brennfeld", "Saint-Orens-le-Vieux", "Karaköprü", "Montefalco al Mare", "Zielonka", "Puig de Roca",
-         "Aldersgate", "Vila Serena", "Hoogwaarde", "Sarıdere")  # fmt: skip
+    "View from the north tower",
+    "View from the dome over the old town",
+    "Portal Avenue at noon",
+    "Window shopping on the square",
+    "Undercroft",
+    "Rose garden behind the {name}",
+    "Hotel Tower, {place}",
+    "Vue depuis la tour nord",
+    "Blick vom Turm nach Süden",
+    "Tour de {place} 2014",
+    "Restaurant La Coupole, {place}",
+    "Spire Street, corner of Bell Lane",
+    "Vista desde la torre",
+)
+EMPTY = (
+    "",
+    "",
+    "",
+    "IMG_{number}",
+    "DSC{number}",
+    "{place}",
+    "{place} {year}",
+    "Holiday {year}",
+    "Own work",
+    "P{number}.JPG",
+    "SW",
+    "NNE",
+    "Urlaub {place} {year}",
+    "{name}",
+)
+TOWNS = (
+    "Valmora",
+    "Ostrava Nova",
+    "Brennfeld",
+    "Saint-Orens-le-Vieux",
+    "Karaköprü",
+    "Montefalco al Mare",
+    "Zielonka",
+    "Puig de Roca",
+    "Aldersgate",
+    "Vila Serena",
+    "Hoogwaarde",
+    "Sarıdere",
+)
 PATRONS = {
     "cathedral": ("Saint Odo", "Our Lady of the Wells", "Saint Walburga", "the Three Kings"),
     "mosque": ("Gülhan Sultan", "Ali Pasha", "the Tilemakers", "Nur ed-Din"),

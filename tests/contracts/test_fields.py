@@ -1,0 +1,145 @@
+"""What every radiance field keeps: ranges, shapes, a linear map and its adjoint, learning, and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from halonerf.errors import BadInput
+from halonerf.protocols import TrainableField
+from halonerf.stages.build import build
+from halonerf.types import View
+
+CONF = Path(__file__).parents[2] / "conf" / "field"
+OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+TINY = {"gaussians": {"budget": 120, "grow_every": 5}}
+NAMES = ("a.jpg", "b.jpg", "sub/c.jpg")
+STEPS = 30
+
+
+def make(option: str) -> TrainableField:
+    assert option in TINY, f"name a tiny offline instance of field '{option}' here"
+    return build({**OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **TINY[option]})
+
+
+def view(width: int = 37, height: int = 26) -> View:
+    pose = torch.eye(3, 4)
+    pose[2, 3] = -2.5
+    return View(width, height, 40.0, 40.0, width / 2, height / 2, pose)
+
+
+@pytest.fixture(params=OPTIONS)
+def option(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def field(option: str) -> TrainableField:
+    random = torch.Generator().manual_seed(0)
+    made = make(option)
+    made.initialise(torch.randn(60, 3, generator=random) * 0.5, torch.rand(60, 3, generator=random), NAMES, seed=0)
+    return made
+
+
+def test_is_a_trainable_field(field: TrainableField):
+    assert isinstance(field, TrainableField)
+    assert isinstance(field, torch.nn.Module)
+
+
+@torch.no_grad()
+def test_a_picture_has_the_views_shape_and_valid_ranges(field: TrainableField):
+    shown = field.render(view(), field.appearance("a.jpg"))
+    assert shown.colour.shape == (26, 37, 3)
+    assert shown.depth.shape == shown.opacity.shape == (26, 37)
+    assert 0 <= shown.colour.min() <= shown.colour.max() <= 1 + 1e-5
+    assert 0 <= shown.opacity.min() <= shown.opacity.max() <= 1
+    assert shown.channels is None
+    assert shown.opacity.max() > 0.05
+    hit = shown.opacity > 0.05
+    assert 0.5 < shown.depth[hit].min() <= shown.depth[hit].max() < 4.5  # the points lie 2.5 away, give or take 2
+
+
+@torch.no_grad()
+def test_channels_of_one_composite_to_the_opacity(field: TrainableField):
+    shown = field.render(view(), field.mean_appearance(), torch.ones(field.elements, 2))
+    for k in range(2):
+        torch.testing.assert_close(shown.channels[..., k], shown.opacity, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_lift_is_the_adjoint_of_channels(field: TrainableField):
+    random = torch.Generator().manual_seed(1)
+    channels = torch.rand(field.elements, 4, generator=random)
+    maps, weight = torch.rand(26, 37, 4, generator=random), torch.rand(26, 37, generator=random)
+    shown = field.render(view(), field.mean_appearance(), channels).channels
+    sums, weights = field.lift(view(), maps, weight)
+    assert (shown * maps * weight[..., None]).sum().item() == pytest.approx((channels * sums).sum().item(), rel=1e-4)
+    ones = field.render(view(), field.mean_appearance(), torch.ones(field.elements, 1)).channels[..., 0]
+    assert (ones * weight).sum().item() == pytest.approx(weights.sum().item(), rel=1e-4)
+
+
+@torch.no_grad()
+def test_a_photo_that_was_not_fitted_has_the_mean_light(field: TrainableField):
+    assert torch.equal(field.appearance("unseen.jpg"), field.mean_appearance())
+
+
+def fitted(field: TrainableField) -> list[float]:
+    """Fit one view to a two-coloured picture; the losses."""
+    target = torch.zeros(26, 37, 3)
+    target[:, :18, 0], target[:, 18:, 2] = 0.9, 0.8
+    field.train()
+    optimiser, losses = field.optimiser(), []
+    for step in range(STEPS):
+        optimiser.zero_grad()
+        shown = field.render(view(), field.appearance("b.jpg"))
+        loss = (shown.colour - target).abs().mean() + field.regularisation()
+        loss.backward()
+        optimiser.step()
+        field.adapt(step, STEPS, optimiser)
+        losses.append(loss.item())
+    return losses
+
+
+def test_it_learns(field: TrainableField):
+    losses = fitted(field)
+    assert losses[-1] < 0.75 * losses[0]  # thirty steps of Adam move a colour by a third of its range at most
+
+
+def test_learning_repeats_itself(option: str, field: TrainableField):
+    twin = make(option)
+    twin.initialise(torch.zeros(9, 3) + torch.arange(9)[:, None], torch.zeros(9, 3), NAMES, seed=0)
+    twin.load_state_dict(field.state_dict())
+    random = torch.Generator().manual_seed(0)
+    points, colours = torch.randn(60, 3, generator=random) * 0.5, torch.rand(60, 3, generator=random)
+    twin.initialise(points, colours, NAMES, seed=0)
+    assert fitted(twin) == fitted(field)
+
+
+@torch.no_grad()
+def test_what_was_saved_is_loaded(option: str, field: TrainableField, tmp_path: Path):
+    with torch.enable_grad():
+        fitted(field)
+    field.save(tmp_path / "field.safetensors")
+    twin = make(option)
+    twin.load(tmp_path / "field.safetensors")
+    assert twin.elements == field.elements
+    for name in (*NAMES, "unseen.jpg"):
+        expected = field.render(view(), field.appearance(name))
+        found = twin.render(view(), twin.appearance(name))
+        assert torch.equal(found.colour, expected.colour)
+        assert torch.equal(found.depth, expected.depth)
+
+
+def test_a_file_of_something_else_is_refused(field: TrainableField, tmp_path: Path):
+    save_file({"means": torch.zeros(3, 3)}, tmp_path / "other.safetensors", metadata={"field": "other"})
+    with pytest.raises(BadInput, match="expected a field of"):
+        field.load(tmp_path / "other.safetensors")
+
+
+def test_a_scene_without_points_is_refused(option: str):
+    with pytest.raises(BadInput, match="at least 4 scene points"):
+        make(option).initialise(torch.zeros(3, 3), torch.zeros(3, 3), NAMES, seed=0)

@@ -1,0 +1,190 @@
+"""The rasteriser against closed forms, against itself transposed, and its fast engine against the plain one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from halonerf.splatting.compiled import cache_folder
+from halonerf.splatting.compositing import fall_off
+from halonerf.splatting.constants import ALPHA_MAX, BLUR
+from halonerf.splatting.rasterise import ENGINES, lift, rasterise
+from halonerf.types import View
+
+
+def camera(width: int = 33, height: int = 21) -> View:
+    """At z = -2, looking along +z, its axis off the middle of the picture."""
+    pose = torch.eye(3, 4)
+    pose[2, 3] = -2.0
+    return View(width, height, 30.0, 31.0, width / 2 + 1.3, height / 2 - 0.7, pose)
+
+
+def cloud(number: int, channels: int, seed: int = 0) -> list[Tensor]:
+    """Means, scales, rotations, opacities, features: some off the picture, some behind the camera, some opaque."""
+    random = torch.Generator().manual_seed(seed)
+    means = torch.randn(number, 3, generator=random) * torch.tensor([1.0, 0.7, 1.5])
+    scales = 0.1 * torch.exp(0.5 * torch.randn(number, 3, generator=random))
+    rotations = torch.randn(number, 4, generator=random)
+    opacities = (1.1 * torch.rand(number, generator=random)).clamp(max=1.0)
+    return [means, scales, rotations, opacities, torch.rand(number, channels, generator=random)]
+
+
+def one(opacity: float, depth: float = 2.0, scale: float = 0.2, colour: float = 1.0) -> list[Tensor]:
+    """A ball on the axis of a camera at the origin."""
+    return [
+        torch.tensor([[0.0, 0.0, depth]]), torch.full((1, 3), scale), torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+        torch.tensor([opacity]), torch.tensor([[colour]]),
+    ]  # fmt: skip
+
+
+FRONTAL = View(9, 9, 20.0, 20.0, 4.5, 4.5, torch.eye(3, 4))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_ball_on_the_axis_is_a_blurred_gaussian(engine: str):
+    shown = rasterise(*one(0.8), FRONTAL, engine=engine)
+    variance = (20.0 * 0.2 / 2.0) ** 2 + BLUR
+    steps = torch.arange(9) - 4.0
+    expected = 0.8 * torch.exp(-(steps[:, None] ** 2 + steps[None] ** 2) / (2 * variance))
+    torch.testing.assert_close(shown.opacity, expected, atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(shown.depth, 2.0 * expected, atol=4e-6, rtol=1e-5)
+    torch.testing.assert_close(shown.features[..., 0], expected, atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_light_passes_from_front_to_back(engine: str):
+    both = [torch.cat(pair) for pair in zip(one(0.6, 3.0, 0.9, 1.0), one(0.5, 2.0, 0.9, 0.0), strict=True)]
+    middle = rasterise(*both, FRONTAL, engine=engine)
+    assert middle.features[4, 4, 0].item() == pytest.approx(0.5 * 0.6, abs=1e-5)
+    assert middle.opacity[4, 4].item() == pytest.approx(1 - 0.5 * 0.4, abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_stops_all_the_light(engine: str):
+    shown = rasterise(*one(1.0, scale=2.0), FRONTAL, engine=engine)
+    assert shown.opacity[4, 4].item() == pytest.approx(ALPHA_MAX, abs=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("depth", [-2.0, 0.0, 0.005])
+def test_what_is_behind_or_in_the_camera_is_not_drawn(engine: str, depth: float):
+    values = [t.requires_grad_() for t in one(0.9, depth)]
+    shown = rasterise(*values, FRONTAL, engine=engine)
+    assert not shown.opacity.any()
+    shown.features.sum().backward()
+    assert all(not t.grad.any() for t in values)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_empty_scene_is_empty(engine: str):
+    shown = rasterise(*cloud(0, 4), camera(), engine=engine)
+    assert shown.features.shape == (21, 33, 4)
+    assert not shown.features.any()
+    assert not shown.opacity.any()
+    assert lift(*cloud(0, 4)[:4], torch.ones(21, 33, 2), camera(), engine=engine).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("width", "height"), [(33, 21), (16, 16), (1, 1), (70, 5)])
+@pytest.mark.parametrize("channels", [0, 1, 3, 40])
+def test_engines_draw_the_same_and_learn_the_same(width: int, height: int, channels: int):
+    results = {}
+    for engine in ENGINES:
+        values = [t.requires_grad_() for t in cloud(200, channels)]
+        offsets = torch.zeros(200, 2, requires_grad=True)
+        shown = rasterise(*values, camera(width, height), offsets, engine)
+        image = torch.cat([shown.features, shown.depth[..., None], shown.opacity[..., None]], dim=-1)
+        weight = torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+        (image * weight).sum().backward()
+        results[engine] = [image.detach(), *(t.grad for t in (*values, offsets))]
+    names = ("image", "means", "scales", "rotations", "opacities", "features", "offsets")
+    for name, fast, plain in zip(names, *(results[e] for e in ENGINES), strict=True):
+        if plain.numel():
+            # Largest measured: 3e-6 of the largest entry, from the order of sums and an exponential exact to 2e-6.
+            tolerance = 2e-5 * max(1.0, plain.abs().max().item())
+            torch.testing.assert_close(fast, plain, atol=tolerance, rtol=0, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_the_plain_engine_has_the_gradients_of_finite_differences():
+    values = [t.double() for t in cloud(5, 2, seed=3)]
+    values[0][:, 2] = torch.linspace(0.0, 1.0, 5)  # in front, in a fixed order
+    values[1] = values[1] + 0.6  # rims outside the picture, where the cut at 1/255 would be a step
+    values[3] = 0.3 + 0.4 * values[3]
+    view = camera(5, 4)
+
+    def draw(*given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        shown = rasterise(*given, view, engine="reference")
+        return shown.features, shown.depth, shown.opacity
+
+    assert torch.autograd.gradcheck(draw, [t.requires_grad_() for t in values], eps=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("channels", [1, 6, 70])
+def test_lifting_is_the_adjoint_of_rendering(engine: str, channels: int):
+    *shapes, features = cloud(150, channels)
+    maps = torch.randn(21, 33, channels, generator=torch.Generator().manual_seed(2))
+    rendered = (rasterise(*shapes, features, camera(), engine=engine).features * maps).sum()
+    lifted = (features * lift(*shapes, maps, camera(), engine=engine)).sum()
+    assert rendered.item() == pytest.approx(lifted.item(), rel=1e-4)  # float32 sums of thousands of terms
+
+
+def test_gradient_of_features_alone_takes_the_short_way_to_the_same_values():
+    *shapes, features = cloud(150, 3)
+    view, weight = camera(), torch.randn(21, 33, 3, generator=torch.Generator().manual_seed(2))
+    alone = features.clone().requires_grad_()
+    (rasterise(*shapes, alone, view).features * weight).sum().backward()
+    every = [t.clone().requires_grad_() for t in (*shapes, features)]
+    (rasterise(*every, view).features * weight).sum().backward()
+    torch.testing.assert_close(alone.grad, every[-1].grad, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pixels_weights_sum_to_its_opacity(engine: str):
+    shapes = cloud(300, 0)[:4]
+    shown = rasterise(*shapes, torch.ones(300, 1), camera(), engine=engine)
+    torch.testing.assert_close(shown.features[..., 0], shown.opacity, atol=2e-6, rtol=0)
+    assert 0 <= shown.opacity.min() <= shown.opacity.max() <= 1
+
+
+def test_threads_do_not_change_a_bit():
+    values = [t.requires_grad_() for t in cloud(300, 3)]
+    results = []
+    before = numba.get_num_threads()
+    for threads in (1, before):
+        numba.set_num_threads(threads)
+        shown = rasterise(*values, camera())
+        gradients = torch.autograd.grad((shown.features**2).sum() + shown.depth.sum(), values)
+        results.append([shown.features.detach(), *gradients])
+    numba.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_an_undefined_feature_is_seen():
+    *shapes, features = cloud(100, 3)
+    assert torch.isnan(rasterise(*shapes, torch.full_like(features, math.nan), camera()).features).any()
+
+
+def test_the_exponential_is_exact_to_two_millionths():
+    q = np.linspace(0.0, 5.6, 20001, dtype=np.float32)
+    values = np.array([fall_off(x) for x in q], np.float64)
+    assert np.abs(values / np.exp(-q.astype(np.float64)) - 1).max() < 2.5e-6
+
+
+def test_an_unknown_engine_is_named():
+    with pytest.raises(ValueError, match="numba, reference, got 'abacus'"):
+        rasterise(*cloud(1, 1), camera(), engine="abacus")
+
+
+def test_machine_code_is_kept_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert cache_folder(str(tmp_path / "chosen")).is_relative_to(tmp_path / "chosen")
+    (tmp_path / "file").write_text("no folder can be below this")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    fallback = cache_folder()
+    assert fallback.is_dir()
+    assert not fallback.is_relative_to(tmp_path / "file")
