@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import uniform_filter
 from torch import Tensor
+
+from halonerf.splatting.similarity import Photometric
 
 C1, C2 = 0.01**2, 0.03**2  # stabilisers of SSIM for values in [0, 1] (Wang et al. 2004, K1 = 0.01, K2 = 0.03)
 
@@ -52,8 +56,11 @@ def _box_sum(images: Tensor, window: int) -> Tensor:
 def photometric(image: Tensor, photo: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:
     """(1 - s) L1 + s (1 - SSIM), averaged over pixels by `weight` (Kerbl et al. 2023, eq. 7, with a box window).
 
-    image, photo: [H, W, C]. weight: [H, W], non-negative.
+    image, photo: [H, W, C]. weight: [H, W], non-negative. Float32 on a CPU goes through compiled loops that are some
+    six times faster and differentiable in the image alone.
     """
+    if image.device.type == "cpu" and image.dtype == torch.float32:
+        return Photometric.apply(image, photo.to(image), weight.to(image), ssim_share)
     loss = (1 - ssim_share) * (image - photo).abs()
     if ssim_share > 0:
         loss = loss + ssim_share * (1 - ssim_map(image, photo))
@@ -85,9 +92,12 @@ def transient_mask(residual: Tensor, valid: Tensor, quantile: float, floor: floa
     """
     if not valid.any():
         return torch.zeros_like(valid)
-    smooth = box_mean((residual * valid)[None, None], 9)
-    threshold = max(floor, float(torch.quantile(smooth[0, 0][valid], quantile)))
-    high = ((smooth > threshold) & valid).to(residual)
-    # A square of ones sums to its area; counted over the part inside the image, so that borders do not erode.
-    eroded = (box_mean(high, 7) > 1 - 0.5 / 49).to(residual)
-    return _box_sum(eroded, 7)[0, 0] > 0.5
+    known = valid.cpu().numpy()
+    smooth = uniform_filter(
+        np.where(known, residual.detach().cpu().numpy(), 0.0).astype(np.float32), 9, mode="constant"
+    )
+    threshold = max(floor, float(np.quantile(smooth[known], quantile)))
+    high = ((smooth > threshold) & known).astype(np.float32)
+    eroded = (uniform_filter(high, 7, mode="nearest") > 1 - 0.5 / 49).astype(np.float32)
+    opened = uniform_filter(eroded, 7, mode="constant") > 0.5 / 49
+    return torch.from_numpy(opened).to(valid.device)

@@ -77,7 +77,7 @@ def test_what_the_lens_did_not_see_is_marked():
 
 def test_a_lens_polynomial_that_turns_back_shows_nothing_twice():
     lens = pycolmap.Camera(model="SIMPLE_RADIAL", width=320, height=240, params=[120, 160, 120, -0.4])
-    source, inside = source_map(lens, 320, 240)
+    _, inside = source_map(lens, 320, 240)
     radius = np.hypot(*((np.stack(np.meshgrid(np.arange(320), np.arange(240)), -1) + 0.5 - (160, 120)) / 120).T).T
     turning = 1 / np.sqrt(3 * 0.4)  # d/dr r(1 - 0.4 r^2) = 0
     assert not inside[radius > turning * 1.02].any()

@@ -21,7 +21,7 @@ from halonerf.stages.heldout import fit_light
 from halonerf.stages.reconstruct import Reconstruct
 
 CONF = Path(__file__).parents[2] / "conf"
-FIELD = {"budget": 90, "grow_every": 2, "grow_from": 0.0, "grow_floor": 0.0}
+FIELD = {"budget": 90, "grow_every": 2, "grow_from": 0.0, "grow_until": 0.9, "grow_floor": 0.0}
 
 
 def options(**changes: Any) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_leaves_a_field_metrics_and_pictures(tmp_path: Path, ingested: Path):
     assert stage.summary()["psnr_heldout"] == metrics["psnr_heldout"]
     field = build(options()["field"])
     field.load(tmp_path / "out" / "field.safetensors")
-    assert field.elements == metrics["elements"] == 90
+    assert field.elements == metrics["elements"] > 60
     pictures = sorted((tmp_path / "out" / "pictures").glob("*.png"))
     assert len(pictures) == 4
     assert np.asarray(Image.open(pictures[0])).shape[1] >= 4 * 64
@@ -105,7 +105,7 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(tmp_path: Path, ingested: Pat
         torch.set_num_threads(threads)
     assert parts.global_step == whole.global_step == 8
     expected, found = whole.field.state_dict(), parts.field.state_dict()
-    assert expected["means"].shape[0] == 90
+    assert len(expected["means"]) > 60  # it grew, before and after the break
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
 

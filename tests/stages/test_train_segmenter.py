@@ -15,7 +15,7 @@ from PIL import Image
 from halonerf.data.lessons import Course
 from halonerf.segmenters.timm_text import TimmText
 from halonerf.stages import train_segmenter
-from halonerf.stages.train_segmenter import TrainSegmenter
+from halonerf.stages.train_segmenter import TrainSegmenter, synonym_loss
 
 ARCHITECTURE = {"backbone": "lcnet_050", "channels": 16}
 SEGMENTER = {
@@ -70,7 +70,7 @@ def learn(folder: Path, epochs: int, steps: int, finish: bool = True) -> TrainSe
         enable_progress_bar=False,
         enable_model_summary=False,
         max_epochs=epochs,
-        callbacks=[ModelCheckpoint(dirpath=folder, save_last=True, save_top_k=0, save_on_train_epoch_end=True)],
+        callbacks=[ModelCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)],
     )
     data = stage.datamodule()
     trainer.fit(stage, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
@@ -104,9 +104,20 @@ def test_it_learns_and_scores_what_it_saved(root: Path):
 def test_a_resumed_course_equals_an_uninterrupted_one(root: Path):
     whole = learn(root / "whole", epochs=2, steps=30, finish=False)
     learn(root / "cut", epochs=1, steps=30, finish=False)
+    assert (root / "cut" / "last.ckpt").is_file()
     resumed = learn(root / "cut", epochs=2, steps=30, finish=False)
     for (name, a), (_, b) in zip(whole.state_dict().items(), resumed.state_dict().items(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_words_of_one_meaning_are_pulled_together():
+    meaning = torch.tensor([0, 0, 1, 1, 2])
+    apart = torch.eye(5)
+    together = torch.eye(3)[meaning]
+    # all cosines are zero: each friend is one of four others
+    assert synonym_loss(apart, meaning).item() == pytest.approx(np.log(4))
+    # the friend at cosine 1, three others at 0, temperature 0.1
+    assert synonym_loss(3 * together, meaning).item() == pytest.approx(np.log(1 + 3 * np.exp(-10)), abs=1e-6)
 
 
 def test_epochs_hold_all_steps():

@@ -78,9 +78,7 @@ class ColmapFolder:
         tables = self._tables()
         split = read_split(tables[0]) if tables else {}
         records = [
-            ImageRecord(
-                image_id=file, landmark=self.name, filename=Path(file).name, building_type=self.building_type
-            )
+            ImageRecord(image_id=file, landmark=self.name, filename=Path(file).name, building_type=self.building_type)
             for file in sorted(found.names.values())
         ]
         if split:

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pycolmap
 
 from halonerf.artifacts import write_json
-from halonerf.data.collection import Collection
-from halonerf.data.colmap_folder import SPLIT
-from halonerf.data.colmap_model import match_names, read_model, registered_names
+from halonerf.data.colmap_model import registered_names
+from halonerf.data.ingest_state import IngestState
 from halonerf.data.pairing import propose_pairs
-from halonerf.data.photo_checks import check_model_photos, check_photos, settle
-from halonerf.data.scene_files import (
-    IMAGES,
-    SPARSE,
-    VALID,
-    Filters,
-    layout,
-    posed_photos,
-    write_at,
-    write_npz,
-    write_tables,
-)
-from halonerf.data.sfm import make_cameras, rebuild, run_mapper, write_database
-from halonerf.data.sfm_files import FeatureFiles, load_facts, load_pairs, save_facts, save_features, save_pairs
+from halonerf.data.photo_checks import check_model_photos, check_photos
+from halonerf.data.scene_files import IMAGES, SPARSE, VALID, Filters, layout, write_at, write_npz, write_tables
+from halonerf.data.sfm import rebuild, run_mapper, write_database
+from halonerf.data.sfm_files import load_pairs, save_facts, save_features, save_pairs
 from halonerf.data.shared_cameras import accept, refine, shared_groups
-from halonerf.data.sift import extract_features, mapping_scale
+from halonerf.data.sift import extract_features
 from halonerf.data.undistort import undistort
 from halonerf.data.upright import PhotoFacts, read_photo
 from halonerf.data.verification import (
@@ -52,56 +36,8 @@ from halonerf.errors import BadInput
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class IngestOptions:
-    """See `halonerf.stages.ingest.Ingest`."""
-
-    mapper: str
-    size: int
-    feature_size: int
-    features: int
-    peak_threshold: float
-    max_ratio: float
-    exhaustive_limit: int
-    neighbours: int
-    sequence: int
-    min_inliers: int
-    init_inliers: int
-    pose_inliers: int
-    mapping_threads: int
-    max_error: float
-    min_track: int
-    min_angle: float
-    test_every: int
-
-
-class IngestSteps:
-    """One method a step; `part` counts the items of a step.
-
-    Args:
-        folder: where the scene goes. work: where the steps leave what the next ones need.
-        photos_an_item, pairs_an_item: how much a part is.
-    """
-
-    def __init__(
-        self,
-        collection: Collection,
-        folder: Path,
-        work: Path,
-        options: IngestOptions,
-        photos_an_item: int,
-        pairs_an_item: int,
-        seed: int,
-    ) -> None:
-        self.collection, self.folder, self.work, self.options, self.seed = collection, folder, work, options, seed
-        self.names = sorted(record.image_id for record in collection.records())
-        self._photos_an_item = photos_an_item
-        self.photo_items = math.ceil(len(self.names) / photos_an_item)
-        count = len(self.names)
-        most = count * (count - 1) // 2
-        if count > options.exhaustive_limit:
-            most = min(most, count * (options.neighbours + options.sequence))
-        self.match_items = max(1, math.ceil(most / pairs_an_item))
+class IngestSteps(IngestState):
+    """One method a step; `part` counts the items of a step."""
 
     def check(self, part: int) -> None:
         """Decode photos; note their size, focal length and digests, or why they cannot be used."""
@@ -115,7 +51,9 @@ class IngestSteps:
             facts += [PhotoFacts(name, problem="not in the model") for name in names if name not in cameras]
             sides = self._table
             facts = [
-                f if f.problem or not sides or sides.get(f.image_id) else PhotoFacts(f.image_id, "left out by the split's table")
+                f
+                if f.problem or not sides or sides.get(f.image_id)
+                else PhotoFacts(f.image_id, "left out by the split's table")
                 for f in facts
             ]
         save_facts(self.work / f"check-{part}.json", sorted(facts, key=lambda f: f.image_id))
@@ -163,9 +101,7 @@ class IngestSteps:
             ids = registered_names(model)
             factor = {f.image_id: 1.0 / self._scale(f) for f in self._usable}
             unregistered = [f.image_id for f in self._usable if f.image_id not in ids]
-            others = [
-                {"photos": sorted(registered_names(m)), "points": int(m.num_points3D())} for m in models[1:]
-            ]
+            others = [{"photos": sorted(registered_names(m)), "points": int(m.num_points3D())} for m in models[1:]]
         sizes = {f.image_id: (f.width, f.height) for f in self._usable}
         keep = {ids[name]: (name, factor[name], *sizes[name]) for name in sorted(ids) if name in sizes}
         if not keep:
@@ -202,9 +138,7 @@ class IngestSteps:
         """Normalise the world, filter points, split photos; write the scene's tables."""
         options = self.options
         filters = Filters(options.max_error, options.min_track, options.min_angle, options.feature_size)
-        figures = write_tables(
-            self.folder, self.collection.name, self._sparse, options.size, filters, self._split()
-        )
+        figures = write_tables(self.folder, self.collection.name, self._sparse, options.size, filters, self._split())
         write_json(self.work / "tables.json", figures)
 
     def report(self) -> dict[str, Any]:
@@ -222,7 +156,10 @@ class IngestSteps:
             "with_exif_focal": sum(f.focal is not None for f in usable),
             "pairs_compared": len(self._proposed) if self.collection.model is None else 0,
             "pairs_verified": len(load_pairs(self._match_files)) if self.collection.model is None else 0,
-            "models": [{"photos": [p.name for p in self._photos], "points": figures["points"]}, *mapping["other_models"]],
+            "models": [
+                {"photos": [p.name for p in self._photos], "points": figures["points"]},
+                *mapping["other_models"],
+            ],
             "unregistered": mapping["unregistered"],
             "set_aside": [{"photo": f.image_id, "reason": f.problem} for f in aside],
         }
@@ -276,80 +213,3 @@ class IngestSteps:
         same_pixels = {i: (name, 1.0, width, height) for i, (name, _, width, height) in keep.items()}
         together = rebuild(model, same_pixels, replace)
         return together if accept(apart, refine(together, threads), len(replace)) else model
-
-    def _split(self) -> dict[str, str]:
-        sides = self._table
-        if sides:
-            return {p.name: sides[p.name] for p in self._photos}
-        every = self.options.test_every
-        return {p.name: "test" if every and i % every == 0 else "train" for i, p in enumerate(self._photos)}
-
-    def _part(self, everything: list[Any], part: int) -> list[Any]:
-        return everything[part * self._photos_an_item : (part + 1) * self._photos_an_item]
-
-    def _scale(self, fact: PhotoFacts) -> float:
-        return mapping_scale(fact.width, fact.height, self.options.feature_size)
-
-    @cached_property
-    def _model(self) -> pycolmap.Reconstruction:
-        assert self.collection.model is not None
-        return read_model(self.collection.model)
-
-    @cached_property
-    def _posed(self) -> dict[str, int]:
-        """Photo -> image id in the finished model."""
-        ids = registered_names(self._model)
-        return {file: ids[name] for name, file in match_names(list(ids), self.names).items()}
-
-    @cached_property
-    def _table(self) -> dict[str, str]:
-        """Photo -> side, where the collection came with a split; "" for photos that its authors left out."""
-        path = self.collection.folder / SPLIT
-        if not path.is_file():
-            return {}
-        with open(path, newline="", encoding="utf-8") as stream:
-            return {row["image_id"]: row["split"] for row in csv.DictReader(stream)}
-
-    @cached_property
-    def _settled(self) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
-        facts = load_facts([self.work / f"check-{i}.json" for i in range(self.photo_items)])
-        usable, aside = settle(facts, duplicates=self.collection.model is not None)
-        for fact in aside:
-            log.warning("ingest: set aside %s: %s", fact.image_id, fact.problem)
-        if self.collection.model is None and len(usable) < 2:
-            reasons = "; ".join(f"{f.image_id}: {f.problem}" for f in aside[:3])
-            raise BadInput(
-                f"expected at least two usable photos in {self.collection.photos}, found {len(usable)} among "
-                f"{len(self.names)}{f' ({reasons})' if reasons else ''}.\nAdd photos of the place: scene.path=DIR"
-            )
-        return usable, aside
-
-    @property
-    def _usable(self) -> list[PhotoFacts]:
-        return self._settled[0]
-
-    @cached_property
-    def _features(self) -> FeatureFiles:
-        files = [self.work / f"features-{i}.npz" for i in range(self.photo_items)]
-        return FeatureFiles(files, self._photos_an_item)
-
-    @cached_property
-    def _cameras(self) -> list[pycolmap.Camera]:
-        return make_cameras(self._usable, [self._scale(f) for f in self._usable])
-
-    @cached_property
-    def _proposed(self) -> np.ndarray:
-        with np.load(self.work / "pairs.npz", allow_pickle=False) as arrays:
-            return arrays["pairs"]
-
-    @property
-    def _match_files(self) -> list[Path]:
-        return [self.work / f"matches-{i}.npz" for i in range(self.match_items)]
-
-    @cached_property
-    def _sparse(self) -> pycolmap.Reconstruction:
-        return pycolmap.Reconstruction(self.folder / SPARSE)
-
-    @cached_property
-    def _photos(self) -> Any:
-        return posed_photos(self._sparse)

@@ -14,8 +14,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from halonerf.data.procedural.building import GENERATOR_VERSION
 from halonerf.data.procedural.closeups import close_ups
-from halonerf.data.procedural.landmark import GENERATOR_VERSION
 from halonerf.errors import BadInput
 
 WHOLE = "whole"  # what the camera was aimed at, where it was the whole building

@@ -18,7 +18,9 @@ from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
 
-ENDINGS = frozenset([".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif", ".ppm", ".pgm"])
+ENDINGS = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif", ".ppm", ".pgm"]
+)
 _NAME_COLUMNS = ("image_id", "filename", "file", "name", "path")
 
 

@@ -1,10 +1,10 @@
 """The files of a finished ingest, as written. `halonerf.data.scenes` reads them.
 
-    scene.json      names, cameras, splits, the similarity from the reconstruction's frame to the scene's
-    geometry.npz    poses, near and far, points, what each photo saw of them
-    images.u8       every photo's working pixels, uint8 RGB, one after the other
-    valid.u8        0/1 a pixel: whether the original photo covers it
-    sparse/         the COLMAP model in the original photos' pixels
+scene.json      names, cameras, splits, the similarity from the reconstruction's frame to the scene's
+geometry.npz    poses, near and far, points, what each photo saw of them
+images.u8       every photo's working pixels, uint8 RGB, one after the other
+valid.u8        0/1 a pixel: whether the original photo covers it
+sparse/         the COLMAP model in the original photos' pixels
 """
 
 from __future__ import annotations

@@ -89,43 +89,52 @@ def run_mapper(
         init_inliers, pose_inliers: correspondences that the first pair, and each further photo, must have.
         min_angle: degrees, smallest triangulation angle of a point.
     """
-    if mapper == "incremental":
-        options = pycolmap.IncrementalPipelineOptions()
-        options.extract_colors = False
-        options.min_model_size = 2
-        options.ba_use_gpu = False
-        options.mapper.init_min_num_inliers = init_inliers
-        options.mapper.abs_pose_min_num_inliers = pose_inliers
-        options.mapper.filter_min_tri_angle = min_angle
-        options.mapper.random_seed = options.triangulation.random_seed = seed
-        options.mapper.num_threads = threads
-    else:
-        options = pycolmap.GlobalPipelineOptions()
-        options.min_model_size = 2
-        options.mapper.num_threads = threads
-        options.mapper.min_tri_angle_deg = min_angle
-        options.mapper.global_positioning.use_gpu = False
-        options.mapper.bundle_adjustment.ceres.use_gpu = False
-        options.mapper.random_seed = seed
-        options.mapper.rotation_averaging.random_seed = seed
-        options.mapper.global_positioning.random_seed = seed
-        options.mapper.retriangulation.random_seed = seed
-    options.random_seed = seed
-    options.num_threads = threads
     pycolmap.set_random_seed(seed)
     with tempfile.TemporaryDirectory(prefix="halonerf-") as scratch, quiet_colmap():
         if mapper == "incremental":
+            chosen = _incremental_options(seed, threads, init_inliers, pose_inliers, min_angle)
             placed = iter(range(1, 1 << 30))
             found = pycolmap.incremental_mapping(
                 database,
                 scratch,
                 scratch,
-                options,
+                chosen,
                 next_image_callback=lambda: log.info("ingest: mapping, %d photos placed", next(placed)),
             )
         else:
-            found = pycolmap.global_mapping(database, scratch, scratch, options)
+            found = pycolmap.global_mapping(database, scratch, scratch, _global_options(seed, threads, min_angle))
     return sorted(found.values(), key=lambda m: (-m.num_reg_images(), -m.num_points3D()))
+
+
+def _incremental_options(
+    seed: int, threads: int, init_inliers: int, pose_inliers: int, min_angle: float
+) -> pycolmap.IncrementalPipelineOptions:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.random_seed, options.num_threads = seed, threads
+    options.extract_colors = False
+    options.min_model_size = 2
+    options.ba_use_gpu = False
+    options.mapper.init_min_num_inliers = init_inliers
+    options.mapper.abs_pose_min_num_inliers = pose_inliers
+    options.mapper.filter_min_tri_angle = min_angle
+    options.mapper.random_seed = options.triangulation.random_seed = seed
+    options.mapper.num_threads = threads
+    return options
+
+
+def _global_options(seed: int, threads: int, min_angle: float) -> pycolmap.GlobalPipelineOptions:
+    options = pycolmap.GlobalPipelineOptions()
+    options.random_seed, options.num_threads = seed, threads
+    options.min_model_size = 2
+    options.mapper.num_threads = threads
+    options.mapper.min_tri_angle_deg = min_angle
+    options.mapper.global_positioning.use_gpu = False
+    options.mapper.bundle_adjustment.ceres.use_gpu = False
+    options.mapper.random_seed = seed
+    options.mapper.rotation_averaging.random_seed = seed
+    options.mapper.global_positioning.random_seed = seed
+    options.mapper.retriangulation.random_seed = seed
+    return options
 
 
 def rebuild(
@@ -174,6 +183,6 @@ def scaled_camera(camera: pycolmap.Camera, factor: float, width: int, height: in
     params = np.array(camera.params, dtype=np.float64)
     params[list(camera.focal_length_idxs())] *= factor
     params[list(camera.principal_point_idxs())] *= factor
-    twin.params = params
+    twin.params = params.tolist()
     twin.has_prior_focal_length = camera.has_prior_focal_length
     return twin

@@ -29,7 +29,7 @@ def load_facts(paths: Sequence[Path]) -> list[PhotoFacts]:
 
 def save_features(path: Path, features: Sequence[Features]) -> None:
     """Atomically write a chunk of photos' features."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for i, feature in enumerate(features):
         arrays |= {f"points{i}": feature.points, f"scale{i}": feature.scale, f"descriptors{i}": feature.descriptors}
     write_npz(path, **arrays)
@@ -46,8 +46,7 @@ class FeatureFiles:
             with np.load(paths[index], allow_pickle=False) as arrays:
                 count = sum(key.startswith("points") for key in arrays.files)
                 return [
-                    Features(arrays[f"points{i}"], arrays[f"scale{i}"], arrays[f"descriptors{i}"])
-                    for i in range(count)
+                    Features(arrays[f"points{i}"], arrays[f"scale{i}"], arrays[f"descriptors{i}"]) for i in range(count)
                 ]
 
         self._read = read

@@ -78,7 +78,9 @@ def extract_features(
             for index in range(len(names)):
                 image_id = ids[f"{index:06d}.png"]
                 found.append(
-                    _features(store.read_keypoints(image_id), store.read_descriptors(image_id).data, stretch[index], most)
+                    _features(
+                        store.read_keypoints(image_id), store.read_descriptors(image_id).data, stretch[index], most
+                    )
                 )
     return found
 

@@ -1,7 +1,7 @@
 """From the camera a photo was taken with to the pinhole camera that everything downstream assumes.
 
-The pinhole keeps the photo's aspect, focal length and principal point. Where lens and pinhole disagree about the field of view, pixels of the
-pinhole that the photo never covered are marked as not valid.
+The pinhole keeps the photo's aspect, focal length and principal point. Where lens and pinhole disagree about the
+field of view, pixels of the pinhole that the photo never covered are marked as not valid.
 """
 
 from __future__ import annotations

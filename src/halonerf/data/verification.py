@@ -105,5 +105,7 @@ def verify_pair(
     inliers = np.asarray(geometry.inlier_matches, dtype=np.uint32).reshape(-1, 2)
     if len(inliers) < min_inliers or pycolmap.TwoViewGeometryConfiguration(geometry.config) in useless:
         return None
-    matrices = np.stack([np.zeros((3, 3)) if m is None else np.asarray(m) for m in (geometry.E, geometry.F, geometry.H)])
+    matrices = np.stack(
+        [np.zeros((3, 3)) if m is None else np.asarray(m) for m in (geometry.E, geometry.F, geometry.H)]
+    )
     return VerifiedPair(first, second, len(matches), int(geometry.config), matrices, inliers)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL_WEIGHT = 0.005  # trust in "up in the photo is up" against "photos are held level": breaks ties, biases by < 0.3 degrees
+LEVEL_WEIGHT = (
+    0.005  # trust in "up in the photo is up" against "photos are held level": breaks ties, biases by < 0.3 degrees
+)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def draw_pairs(scene: Scene, table: pd.DataFrame, path: Path, most: int = 8) -> 
     axes = np.atleast_2d(figure.subplots(rows, 2 * columns, squeeze=False))
     for axis in axes.ravel():
         axis.axis("off")
-    for place, row in enumerate(shown.itertuples(index=False)):
+    for place, (_, row) in enumerate(shown.iterrows()):
         near, far = scene.index(row.photo0), scene.index(row.photo1)
         left, right = axes[place // columns, 2 * (place % columns) :][:2]
         left.imshow(scene.photo(near).numpy())

@@ -45,9 +45,10 @@ class LetterTower(nn.Module):
         self.letter = nn.Embedding(len(LETTERS) + 1, letter, padding_idx=0)
         self.gru = nn.GRU(letter, hidden, batch_first=True, bidirectional=True)
         self.out = nn.Sequential(nn.Linear(4 * hidden, size), nn.ReLU(), nn.Linear(size, size))
+        self.norm = nn.LayerNorm(size, elementwise_affine=False)
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        """Embeddings [P, size]. Raises: BadInput for a prompt without letters."""
+        """Embeddings [P, size], each of mean 0 and variance 1. Raises: BadInput for a prompt without letters."""
         spelt = [torch.tensor([LETTERS.index(c) + 1 for c in spell(prompt)]) for prompt in prompts]
         lengths = torch.tensor([len(word) for word in spelt])
         indices = nn.utils.rnn.pad_sequence(spelt, batch_first=True).to(self.letter.weight.device)
@@ -55,4 +56,4 @@ class LetterTower(nn.Module):
         states, last = self.gru(packed)
         # padding must not win the maximum: states lie in (-1, 1)
         per_letter, _ = pad_packed_sequence(states, batch_first=True, padding_value=-1.0)
-        return self.out(torch.cat([per_letter.amax(dim=1), last[0], last[1]], dim=1))
+        return self.norm(self.out(torch.cat([per_letter.amax(dim=1), last[0], last[1]], dim=1)))

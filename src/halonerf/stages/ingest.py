@@ -12,11 +12,13 @@ import logging
 import shutil
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from halonerf.artifacts import write_json
 from halonerf.data.collection import Collection
-from halonerf.data.ingest_steps import IngestOptions, IngestSteps
+from halonerf.data.ingest_state import IngestOptions
+from halonerf.data.ingest_steps import IngestSteps
 from halonerf.data.registration import draw_registration
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
@@ -115,7 +117,7 @@ class Ingest(Stage):
         return Collection.read(self.inputs["collect"])
 
     @property
-    def work(self) -> Any:
+    def work(self) -> Path:
         return self.folder / "work"
 
     @cached_property
@@ -166,7 +168,7 @@ class Ingest(Stage):
         report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
         return {key: value for key, value in report.items() if key not in ("set_aside", "unregistered", "models")}
 
-    def _mark(self, item: str) -> Any:
+    def _mark(self, item: str) -> Path:
         return self.work / f"{item.replace(':', '-')}.done"
 
     def _seconds(self) -> dict[str, float]:

@@ -85,7 +85,10 @@ class Mine(Stage):
         points = [np.column_stack([p0, p1, keep]) for _, p0, p1, keep in found]
         starts = np.cumsum([0, *(len(p) for p in points)])
         write_npz(
-            self.folder / f"part-{item}.npz", heads=heads, starts=starts, points=np.concatenate([np.zeros((0, 5)), *points])
+            self.folder / f"part-{item}.npz",
+            heads=heads,
+            starts=starts,
+            points=np.concatenate([np.zeros((0, 5)), *points]),
         )
 
     def finish(self) -> None:

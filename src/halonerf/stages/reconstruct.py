@@ -60,11 +60,11 @@ class Reconstruct(Stage):
     def __init__(
         self,
         field: Mapping[str, Any],
-        steps: int = 3000,
+        steps: int = 2000,
         epoch_steps: int = 250,
         ssim_share: float = 0.2,
         depth_weight: float = 0.1,
-        coarse_until: float = 0.3,
+        coarse_until: float = 0.4,
         masked_from: float = 0.2,
         masked_quantile: float = 0.88,
         masked_floor: float = 0.12,

@@ -102,7 +102,8 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
         return
     checkpoints = folder / "checkpoints"
     callbacks += [
-        ModelCheckpoint(dirpath=checkpoints, save_last=True, save_top_k=0, save_on_train_epoch_end=True),
+        # not save_last with save_top_k=0: that writes once, when the fit ends
+        ModelCheckpoint(checkpoints, "last", enable_version_counter=False, save_on_train_epoch_end=True),
         LogPictures(),
     ]
     last = checkpoints / "last.ckpt"

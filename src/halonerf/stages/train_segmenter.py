@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits
+from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, normalize
 
 from halonerf.artifacts import write_json
-from halonerf.data.closeups import LessonBatches
+from halonerf.data.closeups import LessonBatches, plural
 from halonerf.data.datamodule import WorkData
 from halonerf.data.lessons import WHOLE, Course, Lesson, render_lessons
 from halonerf.metrics import average_precision, mean_defined
@@ -29,6 +29,8 @@ from halonerf.stages.segment import at_size
 
 EPOCH_STEPS = 100  # between two checkpoints
 EXAMPLES = 5  # photos of each kind in the picture
+SYNONYMS = 0.1  # weight of the words' loss; it moves little but the text tower
+TEMPERATURE = 0.1  # of the cosines between words
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 
 
@@ -36,7 +38,8 @@ class TrainSegmenter(Stage):
     """Render lessons, learn, and score on other buildings.
 
     Args:
-        segmenter: config of a segmenter that is a torch module with `save`; it is built without weights.
+        segmenter: config of a segmenter that is a torch module with `text` (words to embeddings) and `save`; it is
+            built without weights.
         kinds: types of buildings.
         first_seed: seed of the first building; evaluations of the whole road use seeds below 1000.
         buildings: of each kind, to learn from. test_buildings: of each kind, after those, to score on.
@@ -64,7 +67,7 @@ class TrainSegmenter(Stage):
         whole: float = 0.25,
         width: int = 224,
         samples: int = 8,
-        prompts: int = 5,
+        prompts: int = 8,
         batch: int = 16,
         crop: int = 128,
         smallest: float = 0.5,
@@ -91,6 +94,9 @@ class TrainSegmenter(Stage):
         self.lessons = self._rendered(self.first_seed, self.buildings)
         self.segmenter = build(self.segmenter_config, weights=None, image_size=self.crop)
         self.segmenter.to(memory_format=torch.channels_last)
+        meanings = [*self.words.values(), *([stranger] for stranger in self.strangers)]
+        pairs = [(form, index) for index, names in enumerate(meanings) for n in names for form in (n, plural(n))]
+        self.spoken, self.meaning = [form for form, _ in pairs], torch.tensor([index for _, index in pairs])
 
     def datamodule(self) -> WorkData:
         batches = LessonBatches(
@@ -107,13 +113,17 @@ class TrainSegmenter(Stage):
         return WorkData(batches, epoch_steps=EPOCH_STEPS, seed=self.seed, workers=min(1, self.workers))
 
     def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
-        """Binary cross-entropy with the masks, averaged over the areas of the maps' pixels."""
+        """Binary cross-entropy with the masks, averaged over the areas of the maps' pixels, and what words mean.
+
+        Maps alone teach the letters slowly: a network first learns where any part is, whatever the word.
+        """
         images = batch["images"].contiguous(memory_format=torch.channels_last)
         logits = self.segmenter(images, batch["prompts"]).float()
         targets = adaptive_avg_pool2d(batch["targets"], logits.shape[-2:])
-        loss = binary_cross_entropy_with_logits(logits, targets)
-        self.log("loss", loss, prog_bar=True)
-        return loss
+        maps = binary_cross_entropy_with_logits(logits, targets)
+        words = synonym_loss(self.segmenter.text(self.spoken).float(), self.meaning.to(logits.device))
+        self.log_dict({"loss": maps, "loss_words": words}, prog_bar=True)
+        return maps + SYNONYMS * words
 
     def configure_optimizers(self) -> Any:
         """AdamW; the rate rises, then falls along a cosine (Smith & Topin, "Super-Convergence", 2018)."""
@@ -166,6 +176,19 @@ class TrainSegmenter(Stage):
     def _example(self, segmenter: Any, lesson: Lesson) -> list[np.ndarray]:
         pixels = lesson.image()
         return [pixels, *(overlay(pixels, probability / 255) for probability in self._maps(segmenter, pixels))]
+
+
+def synonym_loss(embedding: Tensor, meaning: Tensor) -> Tensor:
+    """Words of one meaning close, others apart (Khosla et al., "Supervised Contrastive Learning", 2020, eq. 2).
+
+    embedding: [N, D], of any length. meaning: [N]; a word without another of its meaning only pushes.
+    """
+    unit = normalize(embedding, dim=1)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    likelihood = (unit @ unit.T / TEMPERATURE).masked_fill(itself, -torch.inf).log_softmax(dim=1)
+    same = (meaning[:, None] == meaning) & ~itself
+    friends = same.sum(dim=1)
+    return -(likelihood.masked_fill(~same, 0).sum(dim=1) / friends.clamp(min=1))[friends > 0].mean()
 
 
 def spread(lessons: Sequence[Lesson], count: int) -> list[Lesson]:

@@ -59,11 +59,12 @@ def dome(
     rng: Generator,
     style: str = "round",
     material: str = "dome",
-    finial: str = "cross",
+    finial: str = "mast",
 ) -> float:
     """A drum with windows, a ribbed shell and a finial; part "dome", drum included. Returns the top.
 
     style: round (half a sphere), tall (Renaissance), onion (bulging, pointed), or melon (pointed, as in Persia).
+    finial: lantern (with a cross), crescent, or mast.
     """
     x, y = centre
     foot = np.array([x, y, z])
@@ -116,22 +117,18 @@ def dome(
         top = z + drum + radius * rise
         scale = np.clip(radius / 8, 0.35, 1.0)
         if finial == "lantern":
-            shell.lathe(
-                [x, y, top - 0.4],
-                np.array([(1.6, 0), (1.6, 3.2), (1.9, 3.3), (1.9, 3.6), (1.3, 4.6), (0.05, 5.6)]) * scale,
-                "trim",
-                8,
-            )
+            lantern = np.array([(1.6, 0), (1.6, 3.2), (1.9, 3.3), (1.9, 3.6), (1.3, 4.6), (0.05, 5.6)]) * scale
+            shell.lathe([x, y, top - 0.4], lantern, "trim", 8)
             cross(shell, [x, y, top + 5.0 * scale], 2.0)
-        elif finial == "cross":
-            cross(shell, [x, y, top - 0.2], 2.0)
-        else:
+        elif finial == "crescent":
             crescent(shell, [x, y, top - 0.2], 2.6 * scale + 0.6)
+        else:
+            mast(shell, [x, y, top - 0.2], 2.6 * scale + 0.6)
     return top
 
 
-def crescent(shell: Shell, foot: ArrayLike, height: float) -> None:
-    """A gilded mast with balls and a crescent at its tip."""
+def mast(shell: Shell, foot: ArrayLike, height: float) -> None:
+    """A gilded mast with balls."""
     base = np.asarray(foot, float)
     shell.lathe(
         base,
@@ -140,8 +137,13 @@ def crescent(shell: Shell, foot: ArrayLike, height: float) -> None:
         "gold",
         8,
     )
-    angle = np.linspace(np.radians(-50), np.radians(230), 13)
+
+
+def crescent(shell: Shell, foot: ArrayLike, height: float) -> None:
+    """A mast with a crescent at its tip, open upwards."""
+    mast(shell, foot, height)
+    angle = np.linspace(np.radians(130), np.radians(410), 13)
     outer = np.stack([np.cos(angle), 0 * angle, np.sin(angle)], 1) * height * 0.16
     inner = outer * 0.72 + [0, 0, height * 0.035]
-    centre = np.add(base, [0, 0, height * 0.95])
+    centre = np.add(foot, [0, 0, height * 0.95])
     shell.strip(centre + outer, centre + inner, "gold")

@@ -50,7 +50,6 @@ def synagogue(shell: Shell, rng: Generator) -> None:
             12,
             rng,
             str(rng.choice(["round", "onion", "melon", "tall"])),
-            finial="lantern",
         )
 
 
@@ -187,7 +186,6 @@ def _corner_tower(
         0,
         rng,
         onion,
-        finial="crescent" if rng.random() < 0.1 else "ball",
     )
 
 

@@ -53,7 +53,7 @@ def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, close
 
 
 def close_up(
-    rng: Generator, meter: DepthMeter, width: int, part: Part, fill: tuple[float, float] = (0.4, 0.85)
+    rng: Generator, meter: DepthMeter, width: int, part: Part, fill: tuple[float, float] = (0.32, 0.8)
 ) -> Shot | None:
     """One part filling `fill` of the frame's tighter side, or None where no place on the square shows it well."""
     corners = part.corners
@@ -69,11 +69,11 @@ def close_up(
         portrait = bool(span[1] > span[0] * rng.uniform(0.9, 1.6))
         size = (width * 3 // 4, width) if portrait else (width, width * 3 // 4)
         share = rng.uniform(*fill)
-        focal = float(np.clip(share * min(size[0] / span[0], size[1] / span[1]), width * 0.62, width * 5))
+        focal = float(np.clip(share * min(size[0] / span[0], size[1] / span[1]), width * 0.62, width * 4))
         slack = (1 - share) * 0.5 * min(size) / focal * np.linalg.norm(position - centre)
         aim = centre + rng.uniform(-0.7, 0.7, 3) * slack
         camera = Camera.looking(*size, focal, position, aim, float(rng.normal(0, 0.015)))
-        if _shows(meter, camera, part) and _free(meter, camera):
+        if _shows(meter, camera, part) and _free(meter, camera, 0.06):
             return Shot(camera, part)
     return None
 
@@ -93,22 +93,20 @@ def _stand(rng: Generator, near: float, far: float) -> Array:
     return np.array([np.clip(np.sin(angle) * distance, -37, 37), -max(np.cos(angle) * distance, 8.0), height])
 
 
-def _free(meter: DepthMeter, camera: Camera) -> bool:
-    """Nothing stands right before the camera, and the frame is not all sky."""
+def _free(meter: DepthMeter, camera: Camera, solid: float = 0.25) -> bool:
+    """Nothing stands right before the camera, and more than the share `solid` of the frame is not sky."""
     depth = meter(camera.resized(48))
-    return bool((depth > 0).mean() > 0.25 and ((depth > 0) & (depth < 5.5)).mean() < 0.12)
+    return bool((depth > 0).mean() > solid and ((depth > 0) & (depth < 5.5)).mean() < 0.12)
 
 
 def _shows(meter: DepthMeter, camera: Camera, part: Part) -> bool:
-    """Whether the part is in the frame and a fair share of what its bounding box covers in the picture is the part."""
+    """Whether the part is in the frame, not hidden: it fills a fair share of what its bounding box covers there."""
     small = camera.resized(64)
     depth = meter(small)
     points = small.unproject(depth)
     inside = ((points > part.low - 0.25) & (points < part.high + 0.25)).all(-1) & (depth > 0)
     pixels, front = small.project(part.corners)
     low, high = pixels.min(0), pixels.max(0)
-    limits = [small.width, small.height]
-    visible = np.clip(np.minimum(high, limits) - np.maximum(low, 0), 0, None)
-    return bool(
-        (front > 1).all() and inside.sum() > 0.28 * visible.prod() and visible.prod() > 0.8 * (high - low).prod()
-    )
+    visible = np.clip(np.minimum(high, [small.width, small.height]) - np.maximum(low, 0), 0, None).prod()
+    share = 0.28 if part.normal is None else 0.45  # round and pointed things leave the corners of their boxes empty
+    return bool((front > 1).all() and inside.sum() > share * visible and visible > 0.8 * (high - low).prod())
