@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from halonerf.data.colmap_folder import ColmapFolder
+from halonerf.data.ingest_state import sides
 from halonerf.data.photos import PhotoFolder
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
@@ -141,10 +142,17 @@ def test_working_images_are_the_photos_upright(finished: Path):
     assert scene.valid(i).float().mean() > 0.95
 
 
-def test_every_eighth_photo_is_held_out(finished: Path):
+def test_a_few_photos_are_all_fitted(finished: Path):
     scene = Scene(finished / "ingest")
     assert scene.names == sorted(scene.names)
-    assert scene.indices("test") == [0]
+    assert scene.indices("test") == []
+
+
+@pytest.mark.parametrize(("every", "held"), [(8, [0, 8, 16]), (0, []), (1, list(range(17)))])
+def test_every_so_manieth_photo_is_held_out(every: int, held: list[int]):
+    names = [f"{i:02d}" for i in range(17)]
+    assert [i for i, side in enumerate(sides(names, every, 16).values()) if side == "test"] == held
+    assert "test" not in sides(names[:15], every, 16).values()
 
 
 @pytest.mark.parametrize("step", ["features:1", "matches", "mapping", "tables"])

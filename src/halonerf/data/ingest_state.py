@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,13 @@ class IngestOptions:
     min_track: int
     min_angle: float
     test_every: int
+    test_from: int
+
+
+def sides(names: Sequence[str], every: int, fewest: int) -> dict[str, str]:
+    """"test" for every so-manieth photo, the first among them; all are "train" where there are less than `fewest`."""
+    enough = every > 0 and len(names) >= fewest
+    return {name: "test" if enough and i % every == 0 else "train" for i, name in enumerate(names)}
 
 
 class IngestState:
@@ -82,8 +90,7 @@ class IngestState:
         sides = self._table
         if sides:
             return {p.name: sides[p.name] for p in self._photos}
-        every = self.options.test_every
-        return {p.name: "test" if every and i % every == 0 else "train" for i, p in enumerate(self._photos)}
+        return sides([p.name for p in self._photos], self.options.test_every, self.options.test_from)
 
     def _part(self, everything: list[Any], part: int) -> list[Any]:
         return everything[part * self._photos_an_item : (part + 1) * self._photos_an_item]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
+from threadpoolctl import threadpool_limits
 
 from halonerf.data.sift import Features
 
@@ -26,7 +27,8 @@ def propose_pairs(
     count = len(features)
     if count <= exhaustive_limit:
         return np.stack(np.triu_indices(count, k=1), axis=1)
-    vectors = aggregate(features, seed)
+    with threadpool_limits(1):  # the same clusters on every machine; batches are too small for threads to pay
+        vectors = aggregate(features, seed)
     similarity = vectors @ vectors.T
     np.fill_diagonal(similarity, -np.inf)
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]

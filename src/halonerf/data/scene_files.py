@@ -42,7 +42,7 @@ class PosedPhoto:
 class Filters:
     """Which of the model's points the scene keeps.
 
-    max_error: px, in photos brought to a long side of `frame` px (the mapping frame), where it means the same for all.
+    max_error: px, in photos shrunk to a long side of `frame` px (the mapping frame), so that it means the same for all.
     min_track: photos that saw the point. min_angle: degrees, between the widest two of them.
     """
 

@@ -1,8 +1,7 @@
 """SIFT features of photos, in the pixels that the reconstruction is made in.
 
-The *mapping frame* of a photo is its upright original scaled by one factor for both axes so that its long side is
-`size` pixels; small photos are enlarged at most `ENLARGE` times, which makes SIFT find details of a pixel or two.
-Thresholds in pixels then mean the same for every photo.
+The *mapping frame* of a photo is its upright original shrunk by one factor for both axes so that its long side is
+`size` pixels (smaller photos keep theirs). Thresholds in pixels then mean the same for every photo.
 """
 
 from __future__ import annotations
@@ -18,9 +17,7 @@ import pycolmap
 from PIL import Image
 
 from halonerf.data.colmap_log import quiet_colmap
-from halonerf.data.upright import read_photo, resample
-
-ENLARGE = 2.0  # on top of SIFT's own doubling; further is interpolation
+from halonerf.data.upright import read_photo, shrink
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,8 @@ class Features:
 
 
 def mapping_scale(width: int, height: int, size: int) -> float:
-    """Pixels of the mapping frame per pixel of the upright original."""
-    return min(ENLARGE, size / max(width, height))
+    """Pixels of the mapping frame per pixel of the upright original, at most 1."""
+    return min(1.0, size / max(width, height))
 
 
 def extract_features(
@@ -55,7 +52,7 @@ def extract_features(
             pixels = read_photo(folder / name, upright)
             height, width = pixels.shape[:2]
             scale = mapping_scale(width, height, size)
-            small = resample(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+            small = shrink(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
             Image.fromarray(small).convert("L").save(images / f"{index:06d}.png", compress_level=1)
             stretch.append((width * scale / small.shape[1], height * scale / small.shape[0]))
         options = pycolmap.FeatureExtractionOptions()

@@ -108,13 +108,11 @@ def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool
     return focal
 
 
-def resample(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """uint8 [H, W] or [H, W, 3] at `width` x `height`: areas averaged, or bicubic when enlarging. As stored, in gamma
-    space."""
+def shrink(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """uint8 [H, W, 3] at `width` x `height`: areas averaged, in the gamma space that photos are stored in."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    method = Image.Resampling.BOX if width <= pixels.shape[1] else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(pixels).resize((width, height), method))
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
 
 
 def _exif(path: Path) -> tuple[dict[int, Any], dict[int, Any]]:

@@ -47,7 +47,7 @@ class TimmText(nn.Module):
         weights: str | None = "offline",
         backbone: str = "regnety_002",
         channels: int = 64,
-        image_size: int = 448,
+        image_size: int = 320,
     ) -> None:
         super().__init__()
         import timm
@@ -55,7 +55,7 @@ class TimmText(nn.Module):
         if image_size < COARSEST:
             raise BadInput(
                 f"expected segmenter.image_size of at least {COARSEST} px, got {image_size}.\n"
-                "The default is: segmenter.image_size=448"
+                "The default is: segmenter.image_size=320"
             )
         self.architecture = {"backbone": backbone, "channels": channels}
         self.image_size = image_size

@@ -51,6 +51,7 @@ class Ingest(Stage):
         min_track: photos that must have seen a point.
         min_angle: degrees; triangulation angle of a point at least.
         test_every: every so-manieth photo in name order is held out; 0 holds out none.
+        test_from: registered photos from which on any is held out.
     """
 
     name = "ingest"
@@ -63,18 +64,19 @@ class Ingest(Stage):
         feature_size: int = 1024,
         features: int = 8192,
         peak_threshold: float = 0.004,
-        max_ratio: float = 0.8,
+        max_ratio: float = 0.85,
         exhaustive_limit: int = 120,
         neighbours: int = 20,
         sequence: int = 5,
         min_inliers: int = 15,
         init_inliers: int = 50,
-        pose_inliers: int = 20,
+        pose_inliers: int = 15,
         mapping_threads: int = 1,
         max_error: float = 2.0,
         min_track: int = 2,
         min_angle: float = 1.5,
         test_every: int = 8,
+        test_from: int = 16,
     ) -> None:
         super().__init__()
         if mapper not in ("incremental", "global"):
@@ -102,6 +104,7 @@ class Ingest(Stage):
             min_track=min_track,
             min_angle=min_angle,
             test_every=test_every,
+            test_from=test_from,
         )
 
     def prepare(self) -> None:
