@@ -99,6 +99,7 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(tmp_path: Path, ingested: Pat
     try:
         whole = run(Reconstruct(**options()), tmp_path / "whole", ingested)
         run(Reconstruct(**options()), tmp_path / "parts", ingested, epochs=1)
+        assert (tmp_path / "parts" / "checkpoints" / "last.ckpt").is_file()
         torch.manual_seed(12345)  # chance elsewhere must not matter
         parts = run(Reconstruct(**options()), tmp_path / "parts", ingested)
     finally:

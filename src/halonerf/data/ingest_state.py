@@ -87,9 +87,9 @@ class IngestState:
         self.match_items = max(1, math.ceil(most / pairs_an_item))
 
     def _split(self) -> dict[str, str]:
-        sides = self._table
-        if sides:
-            return {p.name: sides[p.name] for p in self._photos}
+        table = self._table
+        if table:
+            return {p.name: table[p.name] for p in self._photos}
         return sides([p.name for p in self._photos], self.options.test_every, self.options.test_from)
 
     def _part(self, everything: list[Any], part: int) -> list[Any]:

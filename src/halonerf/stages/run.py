@@ -58,6 +58,7 @@ def run_step(
         with storage_errors(store.root), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message="predict returned None")  # stages write files instead
+            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's own, for PyTorch to come
             stage.prepare()
             _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
             stage.finish()
