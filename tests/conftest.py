@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +49,14 @@ def clipseg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_clipseg import write_tiny_clipseg
 
     return write_tiny_clipseg(tmp_path_factory.mktemp("clipseg"))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: tiny networks lose most of their time waiting for a second one on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

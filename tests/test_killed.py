@@ -17,8 +17,19 @@ from safetensors.numpy import load_file
 
 from halonerf.data.scenes import Scene
 
-SCENE = ("scene=cathedral", "scene.photos=14", "scene.samples=4")
-QUICK = (*SCENE, "segment.concepts=[portal,window]", "ingest.size=160", "reconstruct.steps=120", "field.budget=6000")
+PHOTOS = 16
+QUICK = (
+    "scene=cathedral",
+    f"scene.photos={PHOTOS}",
+    "scene.samples=4",
+    "scene.close_ups=0.1",
+    "segment.concepts=[portal,window]",
+    "ingest.features=2000",
+    "ingest.size=160",
+    "reconstruct.steps=120",
+    "reconstruct.epoch_steps=30",
+    "field.budget=6000",
+)
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -55,6 +66,9 @@ def kill_in(folder: Path, stage: str, sign: str, *arguments: str) -> Path:
     assert not (partial / "manifest.json").exists()
     assert not partial.with_suffix("").exists()
     return partial
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +130,7 @@ def test_segment(folder: Path, uninterrupted: dict[str, Path]):
     forget(folder, "segment")
     partial = kill_in(folder, "segment", "maps/00003.npz", *QUICK)
     kept = {path.name: path.stat().st_mtime_ns for path in (partial / "photos").glob("*.json")}
-    assert 3 <= len(kept) < 14
+    assert 3 <= len(kept) < PHOTOS
     again = finish(folder, "stage=segment", *QUICK)
     assert {n: (again / "photos" / n).stat().st_mtime_ns for n in kept} == kept, "finished photos are not done again"
     for path in (uninterrupted["segment"] / "maps").glob("*.npz"):

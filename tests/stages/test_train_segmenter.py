@@ -17,6 +17,8 @@ from halonerf.segmenters.timm_text import TimmText
 from halonerf.stages import train_segmenter
 from halonerf.stages.train_segmenter import TrainSegmenter, synonym_loss
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCHITECTURE = {"backbone": "lcnet_050", "channels": 16}
 SEGMENTER = {
     "_target_": "halonerf.segmenters.timm_text.TimmText",
