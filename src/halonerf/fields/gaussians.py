@@ -67,7 +67,7 @@ class Gaussians(nn.Module):
 
     def __init__(
         self,
-        budget: int = 60000,
+        budget: int = 40000,
         code_size: int = 16,
         feature_size: int = 12,
         width: int = 32,
