@@ -84,10 +84,10 @@ def test_transparent_is_not_drawn(tmp_path: Path):
 def test_mistakes_are_named(folder: Path, tmp_path: Path):
     with pytest.raises(BadInput, match=r"segmenter\.path=DIR"):
         Masks(str(tmp_path / "nowhere"))
-    with pytest.raises(BadInput, match="found no picture"):
+    with pytest.raises(BadInput, match="got no picture"):
         Masks(str(folder / "empty"))
     segmenter = Masks(str(folder))
-    with pytest.raises(BadInput, match=r"60x40 px, but its photo 'a\.jpg' is 30x30"):
+    with pytest.raises(BadInput, match=r"30 x 30 px .*got 60 x 40 px"):
         segmenter.encode(torch.zeros(1, 3, 30, 30), names=["a.jpg"])
     with pytest.raises(BadInput, match="expected the names of the 1 photos"):
         segmenter.encode(torch.zeros(1, 3, 30, 30))

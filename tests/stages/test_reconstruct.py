@@ -46,7 +46,7 @@ def run(stage: Reconstruct, folder: Path, ingested: Path, epochs: int | None = N
     stage.bind(folder, {"ingest": ingested}, 0)
     stage.prepare()
     last = folder / "checkpoints" / "last.ckpt"
-    keep = ModelCheckpoint(dirpath=last.parent, save_last=True, save_top_k=0, save_on_train_epoch_end=True)
+    keep = ModelCheckpoint(last.parent, "last", enable_version_counter=False, save_on_train_epoch_end=True)
     trainer = lightning.Trainer(
         accelerator="cpu", logger=False, callbacks=[keep], max_epochs=epochs or stage.max_epochs,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,

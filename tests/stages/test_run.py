@@ -158,6 +158,12 @@ def test_data_count_by_their_contents_not_their_place(tmp_path: Path):
     assert identity_of({"path": "some/hub-id"}) == {"path": "some/hub-id"}
 
 
+def test_weights_that_come_with_a_package_count_by_their_contents():
+    config = {"_target_": "halonerf.segmenters.timm_text.TimmText", "weights": "offline"}
+    assert len(identity_of(config)["weights"]["contents"]) == 64
+    assert identity_of({**config, "weights": "other"})["weights"] == "other"
+
+
 def test_interrupted_predictions_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = ArtifactStore(tmp_path)
     monkeypatch.setattr(Squares, "fail_at", 2)

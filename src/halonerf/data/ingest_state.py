@@ -53,7 +53,7 @@ class IngestOptions:
 
 
 def sides(names: Sequence[str], every: int, fewest: int) -> dict[str, str]:
-    """"test" for every so-manieth photo, the first among them; all are "train" where there are less than `fewest`."""
+    """ "test" for every so-manieth photo, the first among them; all are "train" where there are less than `fewest`."""
     enough = every > 0 and len(names) >= fewest
     return {name: "test" if enough and i % every == 0 else "train" for i, name in enumerate(names)}
 

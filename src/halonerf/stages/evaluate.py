@@ -26,9 +26,9 @@ from PIL import Image
 
 from halonerf.artifacts import safe_name, write_json
 from halonerf.data.collection import Collection, write_csv
-from halonerf.data.masks import MaskFolder, match_concepts
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
+from halonerf.masks import MaskFolder, match_concepts
 from halonerf.pictures import outline, overlay, save_picture
 from halonerf.stages.base import Stage
 from halonerf.stages.curves import write_curves

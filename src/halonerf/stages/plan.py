@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,14 +79,29 @@ def identity_of(value: Any, option: str = "") -> Any:
     if isinstance(value, Mapping):
         if "_target_" in value and hasattr(locate(value["_target_"]), "identity"):
             return {"_target_": value["_target_"], "identity": build(value).identity()}
-        return {key: identity_of(entry, key) for key, entry in value.items() if key not in RUNTIME_OPTIONS}
+        kept = {key: entry for key, entry in value.items() if key not in RUNTIME_OPTIONS}
+        return {
+            key: _packaged(value, entry) if key == "weights" else identity_of(entry, key) for key, entry in kept.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [identity_of(entry) for entry in value]
     if isinstance(value, str) and option in DATA_OPTIONS and Path(value).expanduser().exists():
-        path = Path(value).expanduser()
-        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-        return {"contents": files_digest(path if path.is_dir() else path.parent, files)}
+        return _contents(Path(value).expanduser())
     return value
+
+
+def _contents(path: Path) -> dict[str, str]:
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    return {"contents": files_digest(path if path.is_dir() else path.parent, files)}
+
+
+def _packaged(component: Mapping[str, Any], name: Any) -> Any:
+    """The identity of `name` as weights of a component: of the file that comes with its package, if there is one."""
+    if isinstance(name, str) and "_target_" in component:
+        shipped = Path(inspect.getfile(locate(component["_target_"]))).parent / "weights" / f"{name}.safetensors"
+        if shipped.is_file():
+            return _contents(shipped)
+    return identity_of(name, "weights")
 
 
 def describe(plan: Sequence[Step], scene: str, store: ArtifactStore) -> str:

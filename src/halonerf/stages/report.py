@@ -16,8 +16,8 @@ from PIL import Image
 
 from halonerf.artifacts import MANIFEST, write_json
 from halonerf.data.collection import Collection
-from halonerf.data.masks import match_concepts
 from halonerf.data.scenes import Scene
+from halonerf.masks import match_concepts
 from halonerf.pictures import overlay
 from halonerf.stages.base import Stage
 from halonerf.stages.distill import read_labels

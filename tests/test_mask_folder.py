@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halonerf.data.masks import MaskFolder, concept_key, match_concepts, read_mask
 from halonerf.errors import BadInput
+from halonerf.masks import MaskFolder, concept_key, match_concepts, read_mask
 
 DISC = np.hypot(*np.mgrid[-6:6, -8:8]) < 4  # 12 x 16
 

@@ -40,7 +40,7 @@ class MaskFolder:
             raise BadInput(
                 f"expected a folder of masks, <concept>/<photo>.png, at {root}, which "
                 f"{'is a file' if root.exists() else 'does not exist'}.\n"
-                "Name the folder that holds one folder a concept."
+                "Name the folder that holds one folder a concept with segmenter.path=DIR or evaluate.masks=DIR."
             )
         files = {}
         for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
