@@ -27,6 +27,7 @@ from halonerf.types import ImageRecord, PseudoLabel
 PICTURES = (".png", ".jpg", ".jpeg")
 LABEL_ROWS = 24
 SCENE_PICTURES = 3
+CLEAR_SHARE = 0.15  # of a photo: a part is large and its surroundings are seen
 HERO_PHOTOS = 4  # at the head of the page, each beside its map
 TEXT = 160  # characters of a caption in the table
 
@@ -35,7 +36,7 @@ class Report(Stage):
     """Gather what the stages left behind.
 
     Args:
-        photos: photos shown a concept, those in which it is largest.
+        photos: photos shown a concept, those in which it is clearest.
         width: px, of the widest embedded pictures.
     """
 
@@ -116,11 +117,11 @@ class Report(Stage):
         )  # fmt: skip
 
     def _hero(self) -> NDArray[np.uint8]:
-        """Photos next to what was found in them: of each concept in turn, those in which it is largest."""
+        """Photos next to what was found in them, each concept in turn."""
         found = _json(self.inputs["localize"] / "concepts.json")
         tiles: list[NDArray[np.uint8]] = []
         used: set[int] = set()
-        for concept, views in [*self._largest().items()] * HERO_PHOTOS:
+        for concept, views in [*self._clearest().items()] * HERO_PHOTOS:
             index = match_concepts([concept], found).get(concept)
             view = next((view for view in views if view not in used), None)
             if view is None or index is None or len(tiles) >= 2 * HERO_PHOTOS:
@@ -130,23 +131,29 @@ class Report(Stage):
             tiles += [photo, overlay(photo, self._found(view)[index])]
         return mosaic(tiles or [self.scene.photo(0).numpy()], columns=4)
 
-    def _largest(self) -> dict[str, list[int]]:
-        """The views that show each concept, largest first: by the masks, or by the maps where nothing was scored."""
+    def _clearest(self) -> dict[str, list[int]]:
+        """The views that show each concept, those first in which it is large but not all that is seen.
+
+        How much of a view it covers is taken from the masks, or from the maps where nothing was scored.
+        """
         shares: dict[str, list[tuple[float, int]]]
         if self.metrics["concepts"]:
             scored = {int(path.stem): _json(path)["concepts"] for path in sorted(self._scores().glob("*.json"))}
             shares = {
-                concept: [(-e[concept]["positive_share"], view) for view, e in scored.items() if concept in e]
+                concept: [(e[concept]["positive_share"], view) for view, e in scored.items() if concept in e]
                 for concept in self.metrics["concepts"]
             }
         else:
             means = [self._found(view).mean(axis=(1, 2)) for view in range(len(self.scene))]
             concepts = _json(self.inputs["localize"] / "concepts.json")
             shares = {
-                concept: [(-float(mean[index]), view) for view, mean in enumerate(means)]
+                concept: [(float(mean[index]), view) for view, mean in enumerate(means)]
                 for index, concept in enumerate(concepts)
             }
-        return {concept: [view for _, view in sorted(pairs)] for concept, pairs in shares.items()}
+        return {
+            concept: [view for _, view in sorted((abs(share - CLEAR_SHARE), view) for share, view in pairs)]
+            for concept, pairs in shares.items()
+        }
 
     def _found(self, view: int) -> NDArray[np.floating]:
         """The 3D maps in that view, [P, H, W] in [0, 1]."""
@@ -157,9 +164,9 @@ class Report(Stage):
         return self.inputs["evaluate"] / "scores"
 
     def _overlays(self, page: Page) -> list[dict[str, Any]]:
-        """For each concept, the strips of the photos in which it covers most."""
+        """For each concept, the strips of the photos in which it is clearest."""
         shown = []
-        for concept, views in self._largest().items():
+        for concept, views in self._clearest().items():
             for view in views[: self.photos]:
                 scores = _json(self._scores() / f"{view:05d}.json").get("concepts", {}).get(concept)
                 picture = (
