@@ -102,9 +102,9 @@ def test_a_sweep_shares_what_is_upstream(halonerf: Cli, tmp_path: Path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda folder: None, "no photo"),
-        (lambda folder: (folder / "notes.txt").write_text("not a photo"), "no photo"),
-        (lambda folder: (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken"), "photo"),
+        (lambda folder: None, "found nothing"),
+        (lambda folder: (folder / "notes.txt").write_text("not a photo"), "found 1 files of other kinds"),
+        (lambda folder: (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff broken"), "none of its 1 files"),
     ],
     ids=["empty", "text", "unreadable"],
 )

@@ -68,9 +68,6 @@ def kill_in(folder: Path, stage: str, sign: str, *arguments: str) -> Path:
     return partial
 
 
-pytestmark = pytest.mark.slow
-
-
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose `artifacts` hold the photographed landmark, to copy into each test's own."""
