@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -52,6 +53,9 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Entry point of `halonerf`."""
+    # Threads that wait should sleep, not spin: else two runs on one machine slow each other many times over. It must
+    # be said before PyTorch and numba load their OpenMP.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _task()
 
 
