@@ -15,8 +15,10 @@ from halonerf.stages.base import Stage
 from halonerf.stages.build import locate
 
 CONF = config_root() / "conf"
-COMPONENTS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "logger", "trainer"))
-EXPERIMENTS = sorted((config_root() / "experiments").glob("*.yaml"))
+COMPONENTS = sorted(
+    path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("experiments", "hydra", "logger", "trainer")
+)
+EXPERIMENTS = sorted((CONF / "experiments").glob("*.yaml"))
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -73,11 +75,19 @@ def test_the_road_lists_every_stage():
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_experiments_compose_and_are_described(path: Path):
-    config = composed(f"hydra.searchpath=[file://{config_root()}]", f"+experiments={path.stem}")
+    config = composed(f"+experiments={path.stem}")
     stages, name = resolve_stages(config)
     assert config.stage in stages
     assert name
     assert path.with_suffix(".md").is_file(), "an experiment's question, command and result belong beside it"
+
+
+def test_folders_beside_the_config_are_no_groups(tmp_path: Path):
+    """A checkout in which `artifacts/` was made must still take artifacts=DIR."""
+    for name in ("artifacts", "publish", "seed"):
+        assert not (CONF / name).exists()
+    assert composed(f"artifacts={tmp_path}", "seed=3").artifacts == str(tmp_path)
+    assert EXPERIMENTS
 
 
 def test_a_missing_option_is_named():

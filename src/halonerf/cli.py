@@ -29,12 +29,9 @@ log = logging.getLogger("halonerf")
 
 
 def config_root() -> Path:
-    """The folder that holds `conf/` and `experiments/`: the installed package, or the checkout it runs from."""
+    """The folder that holds `conf/` (and, linked into it, `experiments/`): the installed package, or the checkout."""
     package = Path(__file__).parent
     return package if (package / "conf").is_dir() else package.parents[1]
-
-
-OmegaConf.register_new_resolver("halonerf_root", lambda: str(config_root()), replace=True)
 
 
 @hydra.main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")
