@@ -90,6 +90,11 @@ def test_folders_beside_the_config_are_no_groups(tmp_path: Path):
     assert EXPERIMENTS
 
 
+def test_the_default_scene_needs_no_data():
+    """--help promises that stage=report alone runs on a procedural cathedral."""
+    assert resolve_stages(composed("stage=report"))[1] == "cathedral_seed0"
+
+
 def test_a_missing_option_is_named():
     with pytest.raises(BadInput, match=r"scene\.path"):
         resolve_stages(composed("stage=ingest", "scene=photos"))

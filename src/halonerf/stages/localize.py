@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from halonerf.artifacts import write_atomic
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
+from halonerf.pictures import save_picture
 from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
@@ -129,9 +129,7 @@ class Localize(Stage):
         camera, appearance = self.scene.views[view], self.field.appearance(self.scene.names[view])
         colour = self.field.render(camera, appearance).colour
         probability, confidence = self._head.render(self.field, camera, appearance)
-        picture = io.BytesIO()
-        Image.fromarray((colour.clamp(0, 1) * 255).round().byte().numpy()).save(picture, "PNG")
-        write_atomic(self._path(view).with_suffix(".png"), picture.getvalue())
+        save_picture(self._path(view).with_suffix(".png"), (colour.clamp(0, 1) * 255).round().byte().numpy())
         arrays = io.BytesIO()
         np.savez_compressed(
             arrays,
