@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -75,24 +72,6 @@ def render_closeups(kind: str, seed: int, count: int, folder: Path, width: int =
         (folder / "photos").mkdir(parents=True, exist_ok=True)
         Image.fromarray(item.picture).save(folder / "photos" / f"{name}.jpg", quality=92)
     write_atomic(done, options)
-
-
-def render_training_set(
-    folder: Path,
-    seeds: range,
-    count: int,
-    kinds: tuple[str, ...] = ("cathedral", "mosque", "synagogue"),
-    width: int = 192,
-    samples: int = 8,
-    workers: int = 2,
-) -> None:
-    """`count` close-ups each of `len(seeds)` buildings of every kind, spread over processes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(kind, seed) for seed in seeds for kind in kinds]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        work = partial(render_closeups, count=count, folder=folder, width=width, samples=samples)
-        for _ in pool.map(work, *zip(*jobs, strict=True)):
-            pass
 
 
 def _shot(rng: np.random.Generator, studio: Studio, building: Building, width: int, overviews: float) -> Shot:
