@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, View
@@ -73,8 +73,14 @@ class RadianceField(Protocol):
     def mean_appearance(self) -> Tensor:
         """The mean code, [A]: neutral light."""
 
-    def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
-        """appearance: [A], a photo's code. channels: [E, P] per element, composited beside the colour."""
+    def render(
+        self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
+    ) -> Rendering:
+        """appearance: [A], a photo's code. channels: [E, P] per element, composited beside the colour.
+
+        normals: whether to composite them, too, in the same pass; raises BadInput from a field that knows none.
+        A part of a view (`View.cropped`) shows that part of its picture.
+        """
 
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The adjoint of `render`'s channels: maps [H, W, P], weight [H, W] -> (sum w p [E, P], sum w [E])."""
@@ -84,17 +90,41 @@ class RadianceField(Protocol):
 class TrainableField(RadianceField, Protocol):
     """A field that `reconstruct` can fit: a torch module that keeps one code a photo, and its own way to learn."""
 
+    antialiased: bool  # True: a pixel of a shrunken photo is the mean of what it covers; False: the photo at its centre
+    encodes: bool  # whether codes are computed from photos, so that `encode` works for any photo
+
     def initialise(self, points: Tensor, colours: Tensor, names: Sequence[str], seed: int) -> None:
         """points [N, 3] in world units, colours [N, 3] in [0, 1], and the photos that will be fitted."""
 
-    def appearance(self, name: str) -> Tensor:
-        """The code [A] of a fitted photo; the mean code for any other."""
+    def window(self, view: View, progress: float, generator: Generator) -> View:
+        """The part of a photo's view, and the resolution, that the next step learns from.
 
-    def optimiser(self) -> Optimizer:
-        """A fresh optimiser of all parameters."""
+        progress: in [0, 1), share of the fit. generator: the only source of chance.
+        """
+
+    def appearance(self, name: str) -> Tensor:
+        """The code [A] stored for a fitted photo; the mean code for any other."""
+
+    def encode(self, photo: Tensor) -> Tensor:
+        """The code [A] of any photo [H, W, 3] in [0, 1], whole or a part; raises BadInput unless `encodes`."""
+
+    def observe(self, name: str, photo: Tensor) -> Tensor:
+        """While fitting: the code [A] of a photo [H, W, 3] in [0, 1], the whole of it; differentiable.
+
+        A field that encodes remembers it, so that `appearance` gives it back without the photo.
+        """
+
+    def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
+        """How unlike the photo [H, W, 3] `shown` is, a scalar: mean over pixels of weight [H, W] times their error.
+
+        shown: what `render` gave just before. weight: held fixed; of one, the plain mean.
+        """
 
     def regularisation(self) -> Tensor:
         """A scalar that the loss adds, whatever the photo."""
+
+    def optimiser(self) -> Optimizer:
+        """A fresh optimiser of all parameters."""
 
     def adapt(self, step: int, steps: int, optimiser: Optimizer) -> None:
         """After each of `steps` optimiser steps: schedules, growing, pruning. Chance depends on the step alone."""
@@ -104,6 +134,29 @@ class TrainableField(RadianceField, Protocol):
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote; raises BadInput where it does not fit the options."""
+
+
+@runtime_checkable
+class TransientMask(Protocol):
+    """Says which pixels of a photo show what passed by. A torch module, so that a resumed fit keeps its state."""
+
+    def initialise(self, names: Sequence[str], seed: int) -> None:
+        """The photos that will be fitted."""
+
+    def weigh(
+        self, name: str, view: View, difference: Tensor, valid: Tensor, step: int, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """What every pixel of `view` of a photo counts in the next step, [H, W], and a scalar that the loss adds.
+
+        difference: [H, W, 3], rendering minus photo, held fixed. valid: bool [H, W], the pixels that the photo covers;
+        others count 0. progress: in [0, 1), share of the fit. Where nothing is masked the weights' mean is one.
+        """
+
+    def mask(self, name: str, view: View, difference: Tensor, valid: Tensor) -> Tensor:
+        """How surely a pixel shows a transient at the end of a fit, for people: [H, W] in [0, 1], 0 where not valid."""
+
+    def optimiser(self) -> Optimizer | None:
+        """A fresh optimiser of what the mask learns; None where it learns nothing that way."""
 
 
 @runtime_checkable

@@ -49,7 +49,11 @@ class Matches:
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera: intrinsics in pixels of a `width` x `height` image, `camera_to_world` [3, 4]."""
+    """A pinhole camera: intrinsics in pixels of a `width` x `height` image, `camera_to_world` [3, 4].
+
+    A view may be a part of a picture, at any scale: `frame` is then the left, top, right and bottom of the whole
+    picture in the view's own pixels, so that what depends on the whole (limits, coordinates) does not change.
+    """
 
     width: int
     height: int
@@ -58,6 +62,12 @@ class View:
     cx: float
     cy: float
     camera_to_world: Tensor = field(compare=False)
+    frame: tuple[float, float, float, float] | None = None  # None: the view is the whole picture
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the whole picture, in this view's pixels."""
+        return self.frame or (0.0, 0.0, float(self.width), float(self.height))
 
     @property
     def centre(self) -> Tensor:
@@ -78,9 +88,15 @@ class View:
     def resized(self, width: int, height: int) -> View:
         """The same camera with its image resampled to `width` x `height` pixels."""
         sx, sy = width / self.width, height / self.height
-        return replace(
-            self, width=width, height=height, fx=self.fx * sx, fy=self.fy * sy, cx=self.cx * sx, cy=self.cy * sy
-        )
+        part = self.frame and (self.frame[0] * sx, self.frame[1] * sy, self.frame[2] * sx, self.frame[3] * sy)
+        fx, fy, cx, cy = self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy
+        return replace(self, width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy, frame=part)
+
+    def cropped(self, left: float, top: float, width: int, height: int) -> View:
+        """The part of the picture that starts at (left, top), px, at the same scale."""
+        bounds = self.bounds
+        part = (bounds[0] - left, bounds[1] - top, bounds[2] - left, bounds[3] - top)
+        return replace(self, width=width, height=height, cx=self.cx - left, cy=self.cy - top, frame=part)
 
     def to(self, device: torch.device | str) -> View:
         """The same camera with its pose on `device`."""
@@ -94,9 +110,11 @@ class Rendering:
     colour: [H, W, 3] in [0, 1]. depth: [H, W], world units along the optical axis, the opacity-weighted mean of the
     elements' depths (0 where nothing is hit). opacity: [H, W] in [0, 1].
     channels: [H, W, P] composited without background (a pixel's weights sum to its opacity), or None.
+    normals: [H, W, 3], world frame, composited like channels (length at most the opacity), facing the camera; or None.
     """
 
     colour: Tensor
     depth: Tensor
     opacity: Tensor
     channels: Tensor | None = None
+    normals: Tensor | None = None

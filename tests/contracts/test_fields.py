@@ -16,7 +16,19 @@ from halonerf.types import View
 
 CONF = Path(__file__).parents[2] / "conf" / "field"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
-TINY = {"gaussians": {"budget": 120, "grow_every": 5}}
+TINY = {
+    "gaussians": {"budget": 120, "grow_every": 5},
+    "ha_nerf": {
+        "width": 32,
+        "depth": 5,
+        "position_frequencies": 4,
+        "samples": 12,
+        "render_samples": 16,
+        "rays": 64,
+        "support_side": 8,
+        "learning_rate": 5e-3,
+    },
+}
 NAMES = ("a.jpg", "b.jpg", "sub/c.jpg")
 STEPS = 30
 
@@ -85,6 +97,55 @@ def test_lift_is_the_adjoint_of_channels(field: TrainableField):
 @torch.no_grad()
 def test_a_photo_that_was_not_fitted_has_the_mean_light(field: TrainableField):
     assert torch.equal(field.appearance("unseen.jpg"), field.mean_appearance())
+
+
+def photo(width: int = 37, height: int = 26) -> torch.Tensor:
+    """[H, W, 3] in [0, 1]."""
+    return torch.rand(height, width, 3, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 0.99])
+def test_a_window_is_a_part_of_its_view(field: TrainableField, progress: float):
+    for whole in (view(), view().cropped(0, 0, 19, 26), view().cropped(7, 3, 20, 20)):
+        part = field.window(whole, progress, torch.Generator().manual_seed(1))
+        again = field.window(whole, progress, torch.Generator().manual_seed(1))
+        assert part == again
+        assert (part.bounds, part.camera_to_world is whole.camera_to_world) == (again.bounds, True)
+        scale = (whole.bounds[2] - whole.bounds[0]) / (part.bounds[2] - part.bounds[0])
+        left, right = (whole.bounds[0] - part.bounds[0] * scale, (part.width - part.bounds[0]) * scale)
+        assert left >= -1e-4  # in pixels of the whole, from its left edge
+        assert right + whole.bounds[0] <= whole.width + 1e-4
+
+
+def test_a_code_is_what_the_photo_says_or_what_was_learnt(field: TrainableField):
+    code = field.observe("b.jpg", photo())
+    assert code.shape == field.mean_appearance().shape
+    torch.testing.assert_close(field.appearance("b.jpg"), code)
+    if not field.encodes:
+        with pytest.raises(BadInput, match="computes codes from photos"):
+            field.encode(photo())
+        return
+    for given in (photo(), photo(91, 60), photo(19, 26)):
+        with torch.no_grad():
+            assert field.encode(given).shape == code.shape
+    assert code.requires_grad
+    assert not field.encode(photo()).equal(field.encode(1 - photo()))
+
+
+def test_the_loss_is_a_weighted_mean(field: TrainableField):
+    """Of the pixels' errors, whatever else it holds: affine in the weights, and the same for a weight of one anywhere."""
+    shown = field.render(view(), field.mean_appearance())
+    random = torch.Generator().manual_seed(5)
+    one, other = torch.rand(2, 26, 37, generator=random)
+    nothing = torch.zeros(26, 37)
+    losses = [field.loss(shown, photo(), weight).item() for weight in (one, other, one + other, nothing)]
+    assert losses[0] + losses[1] == pytest.approx(losses[2] + losses[3], rel=1e-4)
+    assert losses[2] > losses[0] > losses[3]
+    half = torch.ones(26, 37)
+    half[:, 10:] = 0
+    spoilt = photo()
+    spoilt[:, 20:] = 0.5  # farther from what counts than any window reaches
+    assert field.loss(shown, spoilt, half).item() == pytest.approx(field.loss(shown, photo(), half).item(), rel=1e-5)
 
 
 def fitted(field: TrainableField) -> list[float]:

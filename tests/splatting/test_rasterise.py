@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numba
@@ -14,7 +15,9 @@ from torch import Tensor
 from halonerf.splatting.compiled import cache_folder
 from halonerf.splatting.compositing import fall_off
 from halonerf.splatting.constants import ALPHA_MAX, BLUR
-from halonerf.splatting.rasterise import ENGINES, lift, rasterise
+from halonerf.splatting.lanes import LANES, load, store
+from halonerf.splatting.rasterise import ENGINES, lift, quaternion, quaternion_product, rasterise
+from halonerf.splatting.reference import matrices
 from halonerf.types import View
 
 
@@ -170,9 +173,18 @@ def test_an_undefined_feature_is_seen():
     assert torch.isnan(rasterise(*shapes, torch.full_like(features, math.nan), camera()).features).any()
 
 
+@numba.njit
+def exponentials(q):
+    """fall_off of every entry; their number is a multiple of `LANES`."""
+    out = np.empty_like(q)
+    for place in range(0, q.shape[0], LANES):
+        store(out, place, fall_off(load(q, place)))
+    return out
+
+
 def test_the_exponential_is_exact_to_two_millionths():
-    q = np.linspace(0.0, 5.6, 20001, dtype=np.float32)
-    values = np.array([fall_off(x) for x in q], np.float64)
+    q = np.linspace(0.0, 5.6, 20000, dtype=np.float32)
+    values = exponentials(q).astype(np.float64)
     assert np.abs(values / np.exp(-q.astype(np.float64)) - 1).max() < 2.5e-6
 
 
@@ -188,3 +200,55 @@ def test_machine_code_is_kept_where_it_can_be(tmp_path: Path, monkeypatch: pytes
     fallback = cache_folder()
     assert fallback.is_dir()
     assert not fallback.is_relative_to(tmp_path / "file")
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (16, 16), (7, 5)])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_part_of_a_picture_is_that_part_of_the_whole(engine: str, corner: tuple[int, int]):
+    values, view = cloud(60, 3), camera(49, 37)
+    whole = rasterise(*values, view, engine=engine)
+    left, top = corner
+    part = rasterise(*values, view.cropped(left, top, 20, 18), engine=engine)
+    rows, columns = slice(top, top + 18), slice(left, left + 20)
+    # A rim may fall on the other side of a pixel's centre by one rounding of its coordinates: weights of 1/255 there.
+    assert (part.features - whole.features[rows, columns]).abs().max() < 0.005
+    assert (part.features - whole.features[rows, columns]).abs().mean() < 1e-5
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.0, 3.1])
+def test_a_quaternion_turns_as_its_matrix(turn: float):
+    axis = torch.nn.functional.normalize(torch.tensor([0.3, -0.7, 0.5]), dim=0)
+    matrix = matrices(torch.cat([torch.tensor([math.cos(turn / 2)]), axis * math.sin(turn / 2)])[None])[0]
+    torch.testing.assert_close(matrices(quaternion(matrix)[None])[0], matrix, atol=1e-6, rtol=0)
+    others = cloud(5, 0)[2]
+    found = matrices(quaternion_product(quaternion(matrix), others))
+    torch.testing.assert_close(found, matrix @ matrices(others), atol=1e-5, rtol=0)
+
+
+def test_the_camera_has_the_gradient_of_finite_differences():
+    values = [t.double() for t in cloud(5, 2, seed=3)]
+    values[0][:, 2] = torch.linspace(0.0, 1.0, 5)
+    values[1] = values[1] + 0.6  # as above
+    values[3] = 0.3 + 0.4 * values[3]
+    view = camera(5, 4)
+
+    def draw(change: Tensor) -> Tensor:
+        turn = torch.linalg.matrix_exp(torch.linalg.cross(torch.eye(3).double(), change[:3].expand(3, 3)))
+        pose = view.camera_to_world.double()
+        moved = torch.cat([turn @ pose[:, :3], pose[:, 3:] + change[3:, None]], dim=1)
+        shown = rasterise(*values, replace(view, camera_to_world=moved), engine="reference")
+        return torch.cat([shown.features.flatten(), shown.depth.flatten()])
+
+    change = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(draw, [change], eps=1e-6, atol=1e-5)
+
+
+def test_both_engines_have_the_same_gradient_for_the_camera():
+    values, view = cloud(40, 3), camera()
+    gradients = []
+    for engine, kind in (("numba", torch.float32), ("reference", torch.float64)):
+        pose = view.camera_to_world.to(kind).requires_grad_()
+        shown = rasterise(*(t.to(kind) for t in values), replace(view, camera_to_world=pose), engine=engine)
+        weight = torch.linspace(0, 1, shown.features.numel(), dtype=kind).reshape(shown.features.shape)
+        gradients.append(torch.autograd.grad((weight * shown.features).sum(), pose)[0].double())
+    torch.testing.assert_close(*gradients, atol=1e-4 * gradients[1].abs().max().item(), rtol=0)

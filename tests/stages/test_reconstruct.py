@@ -15,9 +15,10 @@ from made_road import write_ingest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
 from halonerf.stages.build import build
-from halonerf.stages.heldout import fit_light
+from halonerf.stages.cameras import fitted_scene
 from halonerf.stages.reconstruct import Reconstruct
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -26,7 +27,8 @@ FIELD = {"budget": 90, "grow_every": 2, "grow_from": 0.0, "grow_until": 0.9, "gr
 
 def options(**changes: Any) -> dict[str, Any]:
     field = {**OmegaConf.to_container(OmegaConf.load(CONF / "field" / "gaussians.yaml")), **FIELD}
-    return {"field": field, "steps": 8, "epoch_steps": 4, "heldout_steps": 3, **changes}
+    transients = OmegaConf.to_container(OmegaConf.load(CONF / "transients" / "residual.yaml"))
+    return {"field": field, "transients": transients, "steps": 8, "epoch_steps": 4, "heldout_steps": 3, **changes}
 
 
 @pytest.fixture
@@ -38,6 +40,18 @@ def ingested(tmp_path: Path) -> Path:
     photos = np.stack([picture * (0.5 + 0.12 * k) * 255 for k in range(4)]).astype(np.uint8)
     (tmp_path / "ingest" / "images.u8").write_bytes(photos.tobytes())
     return tmp_path / "ingest"
+
+
+def panorama(**changes: Any) -> dict[str, Any]:
+    """Options with everything that learns besides the field: a mask network, and corrected cameras."""
+    network = OmegaConf.to_container(OmegaConf.load(CONF / "transients" / "network.yaml"))
+    return options(
+        field={"_target_": "made_fields.Panorama", **changes},
+        transients={**network, "width": 16, "samples": 48},
+        refine_cameras=True,
+        refine_from=0.25,
+        refine_rate=1e-3,
+    )
 
 
 def run(stage: Reconstruct, folder: Path, ingested: Path, epochs: int | None = None) -> Reconstruct:
@@ -69,7 +83,8 @@ def test_leaves_a_field_metrics_and_pictures(tmp_path: Path, ingested: Path):
     assert field.elements == metrics["elements"] > 60
     pictures = sorted((tmp_path / "out" / "pictures").glob("*.png"))
     assert len(pictures) == 4
-    assert np.asarray(Image.open(pictures[0])).shape[1] >= 4 * 64
+    height, width = np.asarray(Image.open(pictures[0])).shape[:2]
+    assert width / height > 5 * 64 / 48 * 0.98  # photo, render, depth, error, mask
     assert not (tmp_path / "out" / "field.new").exists()
 
 
@@ -111,6 +126,65 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(tmp_path: Path, ingested: Pat
         assert torch.equal(found[name], value), name
 
 
+def test_masks_and_cameras_resume_too(tmp_path: Path, ingested: Path, one_thread: None):
+    whole = run(Reconstruct(**panorama()), tmp_path / "whole", ingested)
+    run(Reconstruct(**panorama()), tmp_path / "parts", ingested, epochs=1)
+    torch.manual_seed(12345)
+    parts = run(Reconstruct(**panorama()), tmp_path / "parts", ingested)
+    expected, found = whole.state_dict(), parts.state_dict()
+    assert expected["cameras.raw"].abs().max() > 1e-4
+    assert {key.split(".")[0] for key in expected} == {"field", "transients", "cameras"}
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def test_held_out_photos_never_touch_the_field(tmp_path: Path, ingested: Path, one_thread: None):
+    first = run(Reconstruct(**options()), tmp_path / "first", ingested)
+    first.finish()
+    pixels = (ingested / "images.u8").read_bytes()
+    whole = 64 * 48 * 3
+    (ingested / "images.u8").write_bytes(bytes(whole) + pixels[whole:])  # the first photo is held out
+    second = run(Reconstruct(**options()), tmp_path / "second", ingested)
+    assert second.scene.split[0] == "test"
+    for name, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[name], value), name
+    second.finish()
+    assert first.metrics["psnr_train"] == second.metrics["psnr_train"]
+    assert first.metrics["psnr_heldout"] != second.metrics["psnr_heldout"]
+
+
+def test_refined_cameras_are_what_later_stages_see(tmp_path: Path, ingested: Path):
+    stage = run(Reconstruct(**panorama()), tmp_path / "out", ingested)
+    stage.finish()
+    inputs = {"ingest": ingested, "reconstruct": tmp_path / "out"}
+    before, after = Scene(ingested), fitted_scene(inputs)
+    for i, side in enumerate(before.split):
+        same = torch.equal(after.views[i].camera_to_world, before.views[i].camera_to_world)
+        assert same == (side == "test"), before.names[i]
+        assert (after.views[i].camera_to_world - before.views[i].camera_to_world).abs().max() < 0.02
+    (tmp_path / "out" / "cameras.npz").unlink()
+    assert torch.equal(fitted_scene(inputs).views[1].camera_to_world, before.views[1].camera_to_world)
+
+
+def test_a_field_that_ignores_its_camera_cannot_refine_it(tmp_path: Path, ingested: Path):
+    with pytest.raises(BadInput, match=r"refine_cameras=false"):
+        run(Reconstruct(**panorama(steady=True)), tmp_path / "out", ingested)
+
+
+def test_gradients_that_are_not_finite_name_the_photo(tmp_path: Path, ingested: Path, monkeypatch: pytest.MonkeyPatch):
+    from made_fields import Panorama
+
+    monkeypatch.setattr(Panorama, "loss", lambda self, shown, photo, weight: (shown.colour * 0).sum().sqrt())
+    with pytest.raises(BadInput, match=r"finite gradients, got nan in field\.codes at step 0 on photo '.+'"):
+        run(Reconstruct(**panorama()), tmp_path / "out", ingested)
+
+
+def test_only_some_fitted_photos_are_scored_if_asked(tmp_path: Path, ingested: Path):
+    stage = run(Reconstruct(**options(steps=4, scored=2)), tmp_path / "out", ingested)
+    stage.finish()
+    assert len(stage.metrics["photos_train"]) == 2
+
+
 def test_a_loss_that_is_not_finite_names_the_photo(tmp_path: Path, ingested: Path):
     stage = Reconstruct(**options())
     stage.bind(tmp_path, {"ingest": ingested}, 0)
@@ -130,15 +204,3 @@ def test_steps_are_whole_epochs():
     assert Reconstruct(**options(steps=2, epoch_steps=250)).epoch_steps == 2
     with pytest.raises(BadInput, match="at least 1"):
         Reconstruct(**options(steps=0))
-
-
-def test_a_photos_light_is_found_on_its_left_half_alone(tmp_path: Path, ingested: Path):
-    stage = run(Reconstruct(**options(steps=40, epoch_steps=40)), tmp_path / "out", ingested)
-    stage.train(False).requires_grad_(False)
-    view, photo, valid = stage._target(0, coarse=False)
-    start = stage.field.mean_appearance()
-    blank = photo.clone()
-    blank[:, 32:] = 0.0
-    code = fit_light(stage.field, view, photo, valid, start, steps=5)
-    assert torch.equal(code, fit_light(stage.field, view, blank, valid, start, steps=5))
-    assert not torch.equal(code, start)

@@ -16,13 +16,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
-from halonerf.fields import gaussians_growth as growth
+from halonerf.fields.gaussians_growth import Growth, Limits, Rows
+from halonerf.fields.gaussians_growth_mcmc import Relocation
+from halonerf.fields.gaussians_growth_pull import Pull
+from halonerf.fields.gaussians_growth_threshold import Threshold
 from halonerf.fields.gaussians_light import Light
+from halonerf.fields.gaussians_normals import facing_normals
+from halonerf.losses import photometric
 from halonerf.splatting.rasterise import lift, rasterise
 from halonerf.types import Rendering, View
 
 ROWS = ("means", "log_scales", "rotations", "opacity_logits", "colour_logits", "features")
 STATISTICS = ("pull", "seen")
+GROWTHS = ("pull", "threshold", "mcmc")
 LEARNING_RATES = {
     "means": 8e-4,
     "log_scales": 1e-2,
@@ -45,15 +51,24 @@ class Gaussians(nn.Module):
         width: hidden units of the light's networks.
         grow_from, grow_until: shares of the fit between which Gaussians are added.
         grow_every: steps between two additions.
-        grow_floor: pull of a centre (loss per image half-width) below which nothing is added.
+        growth: how Gaussians come and go: "pull" (to the budget by a schedule, where centres are pulled hardest),
+            "threshold" (Kerbl et al. 2023) or "mcmc" (Kheradmand et al. 2024); see `gaussians_growth_*.py`.
+        grow_floor: of pull: pull of a centre (loss per image half-width) below which nothing is added.
+        grow_threshold: of threshold: pull above which a Gaussian is split or doubled.
+        reset_every: of threshold: share of the fit between two resets of all opacities; 0: none.
+        noise: of mcmc: how far faint Gaussians wander, in units of the means' learning rate times their covariance.
         split_size: world units; a Gaussian larger than this is split, a smaller one doubled.
         largest: world units; no axis grows longer.
         prune_opacity: a Gaussian below it is removed.
         opacity_weight: weight of the mean opacity in the loss: what need not be there fades.
         scale_weight: weight of the mean scale in the loss: what need not be large shrinks.
+        coarse_until: share of the fit at half the resolution.
+        ssim_share: of 1 - SSIM in the loss; the rest is L1.
         learning_rates: Adam's, for means (decaying to 2 %), scales, rotations, opacities, colours, features,
             networks and codes.
     """
+
+    antialiased, encodes = True, False
 
     means: Tensor  # [N, 3]
     log_scales: Tensor  # [N, 3]
@@ -78,8 +93,14 @@ class Gaussians(nn.Module):
         split_size: float = 0.02,
         largest: float = 0.5,
         prune_opacity: float = 0.01,
+        growth: str = "pull",
+        grow_threshold: float = 2e-4,
+        reset_every: float = 0.1,
+        noise: float = 1e5,
         opacity_weight: float = 1e-3,
         scale_weight: float = 1e-2,
+        coarse_until: float = 0.4,
+        ssim_share: float = 0.2,
         learning_rates: Mapping[str, float] = LEARNING_RATES,
     ) -> None:
         super().__init__()
@@ -91,7 +112,11 @@ class Gaussians(nn.Module):
             grow_floor,
         )
         self.split_size, self.largest, self.prune_opacity = split_size, largest, prune_opacity
+        if growth not in GROWTHS:
+            raise BadInput(f"expected field.growth among {', '.join(GROWTHS)}, got '{growth}'")
+        self.growth, self.grow_threshold, self.reset_every, self.noise = growth, grow_threshold, reset_every, noise
         self.opacity_weight, self.scale_weight = opacity_weight, scale_weight
+        self.coarse_until, self.ssim_share = coarse_until, ssim_share
         self.rates = {**LEARNING_RATES, **learning_rates}
         if unknown := set(self.rates) - set(LEARNING_RATES):
             raise BadInput(
@@ -137,28 +162,53 @@ class Gaussians(nn.Module):
                     bound = 1 / math.sqrt(parameter.shape[-1])
                     parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)
 
+    def window(self, view: View, progress: float, generator: torch.Generator) -> View:
+        """The whole photo, at first at half the resolution."""
+        half = (max(1, view.width // 2), max(1, view.height // 2))
+        return view.resized(*half) if progress < self.coarse_until else view
+
     def appearance(self, name: str) -> Tensor:
         """The code [A] of a photo seen in the fit; for any other, the mean."""
         return self.codes[self.names.index(name)] if name in self.names else self.mean_appearance()
+
+    def encode(self, photo: Tensor) -> Tensor:
+        """Raises: BadInput; codes are learnt, not computed from photos."""
+        raise BadInput("expected a field that computes codes from photos, got Gaussians, which learn one a photo")
+
+    def observe(self, name: str, photo: Tensor) -> Tensor:
+        """The code [A] that is learnt for the photo."""
+        return self.appearance(name)
 
     def mean_appearance(self) -> Tensor:
         """The mean code, [A]: neutral light."""
         return self.codes.mean(dim=0) if len(self.codes) else self.codes.new_zeros(self.code_size)
 
-    def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
+    def render(
+        self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
+    ) -> Rendering:
         """See `halonerf.protocols.RadianceField`. Differentiable in everything but `view`."""
-        colours = self.light.tint(self.colour_logits, self.features, appearance)
-        values = colours if channels is None else torch.cat([colours, channels.to(colours)], dim=1)
+        parts = [self.light.tint(self.colour_logits, self.features, appearance)]
+        if channels is not None:
+            parts.append(channels.to(parts[0]))
+        if normals:
+            parts.append(facing_normals(self.means, self.log_scales, self.rotations, view.centre))
         learning = self.training and torch.is_grad_enabled()
         self._offsets = (
             torch.zeros(self.elements, 2, device=self.means.device, requires_grad=True) if learning else None
         )
-        self._half = 0.5 * max(view.width, view.height)
-        raster = rasterise(*self._shapes(), values, view, self._offsets)
-        sky = self.light.background(view, appearance)
-        shown = raster.features[..., :3] + (1 - raster.opacity[..., None]) * sky
+        left, top, right, bottom = view.bounds
+        self._half = 0.5 * max(right - left, bottom - top)
+        raster = rasterise(*self._shapes(), torch.cat(parts, dim=1), view, self._offsets)
+        colour, *others = raster.features.split([part.shape[1] for part in parts], dim=-1)
+        shown = colour + (1 - raster.opacity[..., None]) * self.light.background(view, appearance)
         depth = raster.depth / raster.opacity.clamp(min=1e-6)
-        return Rendering(shown, depth, raster.opacity, None if channels is None else raster.features[..., 3:])
+        return Rendering(
+            shown,
+            depth,
+            raster.opacity,
+            channels=None if channels is None else others[0],
+            normals=others[-1] if normals else None,
+        )
 
     @torch.no_grad()
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,6 +225,10 @@ class Gaussians(nn.Module):
         ]
         groups.append({"name": "networks", "params": networks, "lr": self.rates["networks"]})
         return torch.optim.Adam(groups, eps=1e-15, fused=True)
+
+    def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
+        """L1 and 1 - SSIM: see `halonerf.losses.photometric`."""
+        return photometric(shown.colour, photo, weight, self.ssim_share)
 
     def regularisation(self) -> Tensor:
         """What the loss should hold against the field's own shape."""
@@ -195,21 +249,19 @@ class Gaussians(nn.Module):
             strength = self._offsets.grad.norm(dim=1) * self._half
             self.pull += strength
             self.seen += strength > 0
-        if progress <= self.grow_until and (step + 1) % self.grow_every == 0:
-            self._grow(progress, torch.Generator().manual_seed(self.seed * 1_000_003 + step), optimiser)
+        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        self._strategy()(Rows(self, ROWS, STATISTICS, optimiser), step, progress, chance)
 
-    def _grow(self, progress: float, generator: torch.Generator, optimiser: Optimizer) -> None:
-        self.log_scales.copy_(growth.without_needles(self.log_scales, self.largest))
-        keep = torch.sigmoid(self.opacity_logits) >= self.prune_opacity
-        pull = torch.where(keep, self.pull / self.seen.clamp(min=1), torch.zeros_like(self.pull))
-        share = (progress - self.grow_from) / (self.grow_until - self.grow_from)
-        missing = growth.target_number(self.first, self.budget, share) - int(keep.sum()) if share > 0 else 0
-        chosen = growth.choose(pull, missing, self.grow_floor)
-        keep[chosen] = False
-        extra = growth.grown({name: getattr(self, name) for name in ROWS}, chosen, self.split_size, generator)
-        growth.replace_rows(self, ROWS, optimiser, keep, extra)
-        for name in STATISTICS:
-            setattr(self, name, torch.zeros_like(self.opacity_logits))
+    def _strategy(self) -> Growth:
+        limits = Limits(
+            self.budget, self.grow_from, self.grow_until, self.grow_every, self.split_size, self.largest,
+            self.prune_opacity,
+        )  # fmt: skip
+        if self.growth == "threshold":
+            return Threshold(limits, self.grow_threshold, self.reset_every)
+        if self.growth == "mcmc":
+            return Relocation(limits, self.noise)
+        return Pull(limits, self.first, self.grow_floor)
 
     def save(self, path: Path) -> None:
         """Write everything that rendering needs, as safetensors; photos' names and sizes go in its header."""

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from halonerf.geometry import ray_directions
 from halonerf.types import View
 
 SKY_STEP = 4  # px of the picture a sample of the sky: it is smooth
@@ -38,15 +39,27 @@ class Light(nn.Module):
         return torch.sigmoid(colour_logits * (1 + gain) + bias)
 
     def background(self, view: View, code: Tensor) -> Tensor:
-        """The sky behind everything, [H, W, 3] in [0, 1]: a smooth function of the direction and the code."""
-        rows, columns = -(-view.height // SKY_STEP), -(-view.width // SKY_STEP)
-        coarse = view.resized(columns, rows)
-        x = (torch.arange(columns, device=code.device) + 0.5 - coarse.cx) / coarse.fx
-        y = (torch.arange(rows, device=code.device) + 0.5 - coarse.cy) / coarse.fy
-        plane = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
-        rays = torch.cat([plane, torch.ones_like(plane[..., :1])], dim=-1)
-        directions = F.normalize(rays @ view.camera_to_world[:, :3].T.to(rays), dim=-1)
+        """The sky behind everything, [H, W, 3] in [0, 1]: a smooth function of the direction and the code.
+
+        Its samples lie at fixed places of the whole picture, with one more all around: a part has the same sky.
+        """
+        left, top, _, _ = view.bounds
+        x, skip_x = _samples(round(-left), view.width)
+        y, skip_y = _samples(round(-top), view.height)
+        pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).to(code)
+        directions = F.normalize(ray_directions(view, pixels), dim=-1)
         waves = torch.cat([directions, torch.sin(3 * directions), torch.cos(3 * directions)], dim=-1)
-        given = torch.cat([waves, code.expand(rows, columns, -1)], dim=-1)
+        given = torch.cat([waves, code.expand(len(y), len(x), -1)], dim=-1)
         sky = torch.sigmoid(self.sky(given)).permute(2, 0, 1)[None]
-        return F.interpolate(sky, (view.height, view.width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        wide = F.interpolate(sky, scale_factor=SKY_STEP, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        return wide[skip_y : skip_y + view.height, skip_x : skip_x + view.width]
+
+
+def _samples(start: int, size: int) -> tuple[Tensor, int]:
+    """Where the sky is sampled along one axis, px of the view, and how many px before the view that begins.
+
+    start: px, where the view begins in the whole picture. size: px, its length.
+    """
+    first, last = start // SKY_STEP - 1, (start + size - 1) // SKY_STEP + 1
+    cells = torch.arange(first, last + 1)
+    return (cells + 0.5) * SKY_STEP - start, start - first * SKY_STEP

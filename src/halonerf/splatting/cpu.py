@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from halonerf.splatting import compositing, projection, tiles
+from halonerf.splatting.constants import slope_limits
+from halonerf.splatting.lanes import LANES
 from halonerf.types import View
 
 LIFT_CHANNELS = 32  # channels gathered at once: bounds the memory of the pairs' sums
@@ -17,17 +20,21 @@ LIFT_CHANNELS = 32  # channels gathered at once: bounds the memory of the pairs'
 
 @dataclass(frozen=True)
 class Plan:
-    """What is drawn where in one view: splats [N, 8], extents [N, 2], the drawn in order of depth [M], their pairs."""
+    """What is drawn where in one view: the drawn Gaussians in order of depth, and the pairs of splat and tile."""
 
-    splats: np.ndarray
-    extents: np.ndarray
-    order: np.ndarray
-    offsets: np.ndarray  # [M + 1], range of each sorted splat's pairs
+    order: np.ndarray  # [M], the Gaussian of each sorted splat
+    table: np.ndarray  # [M, 10 + C], sorted splats and their features
+    offsets: np.ndarray  # [M + 1], where each sorted splat's pairs start
+    ends: np.ndarray  # [M], where they end
     rank_of: np.ndarray  # [K], the sorted splat of each pair
+    blocks_of: np.ndarray  # [K], the blocks of its tile that each pair reaches
     starts: np.ndarray  # [tiles + 1], range of each tile's list
     listed: np.ndarray  # [K], pairs tile by tile, nearest first
     tiles_x: int
-    tiles_y: int
+
+    def lists(self) -> tuple[np.ndarray, ...]:
+        """What the loops over tiles read, in the order in which they take it."""
+        return self.table, self.starts, self.listed, self.rank_of, self.blocks_of
 
 
 class Rasterise(torch.autograd.Function):
@@ -35,61 +42,73 @@ class Rasterise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, means, scales, rotations, opacities, features, offsets, camera, width, height):
-        arrays = [_array(t) for t in (means, scales, rotations, opacities, features, offsets, camera)]
-        means_array, scales_array, rotations_array, opacities_array, _, offsets_array, camera_array = arrays
-        plan = plan_view(
-            means_array, scales_array, rotations_array, opacities_array, offsets_array, camera_array, width, height
-        )
-        image = np.empty((height, width, features.shape[1] + 2), np.float32)
-        used = np.zeros(plan.tiles_x * plan.tiles_y, np.int64)
-        compositing.composite(
-            plan.splats, plan.extents, plan.order, arrays[4], plan.starts, plan.listed, plan.rank_of,
-            plan.tiles_x, image, used,
-        )  # fmt: skip
-        ctx.arrays, ctx.plan, ctx.image, ctx.used, ctx.device = arrays, plan, image, used, means.device
-        return torch.from_numpy(image).to(means.device)
+        arrays = [_array(t) for t in (means, scales, rotations, opacities, offsets, camera)]
+        count = features.shape[1]
+        colours = _array(features)
+        if count < compositing.COLOURS:  # the backward pass is written for three or more
+            colours = np.pad(colours, ((0, 0), (0, compositing.COLOURS - count)))
+        plan = plan_view(arrays, colours, width, height)
+        image = np.empty((height, width, colours.shape[1] + 2), np.float32)
+        used = np.zeros(len(plan.starts) - 1, np.int64)
+        compositing.composite(*plan.lists(), plan.tiles_x, image, used)
+        ctx.arrays, ctx.plan, ctx.image, ctx.used = arrays, plan, image, used
+        ctx.device, ctx.count = means.device, count
+        return _without_padding(torch.from_numpy(image).to(means.device), count)
 
     @staticmethod
     def backward(ctx: Any, d_image: Tensor):  # type: ignore[override]
-        means, scales, rotations, _, features, _, camera = ctx.arrays
-        plan = ctx.plan
+        means, scales, rotations, _, _, camera = ctx.arrays
+        plan, number = ctx.plan, len(means)
         if not any(ctx.needs_input_grad[k] for k in (0, 1, 2, 3, 5)):  # only the features: the cheaper adjoint
-            lifted = torch.from_numpy(gather(plan, len(means), _array(d_image[..., :-2]))).to(ctx.device)
+            lifted = torch.from_numpy(gather(plan, number, _array(d_image[..., :-2]))).to(ctx.device)
             return None, None, None, None, lifted, None, None, None, None
-        pairs = np.zeros((len(plan.listed), 7 + features.shape[1]), np.float32)
-        compositing.composite_backward(
-            plan.splats, plan.extents, plan.order, features, plan.starts, plan.listed, plan.rank_of,
-            plan.tiles_x, ctx.image, ctx.used, _array(d_image), pairs,
-        )  # fmt: skip
-        number = len(means)
+        padding = ctx.image.shape[2] - 2 - ctx.count
+        if padding:
+            zeros = d_image.new_zeros(*d_image.shape[:2], padding)
+            d_image = torch.cat([d_image[..., :-2], zeros, d_image[..., -2:]], dim=-1)
+        pairs = np.empty(len(plan.rank_of) * LANES, np.float32)
+        others = np.empty((len(plan.rank_of), max(ctx.count - compositing.COLOURS, 0)), np.float32)
+        compositing.composite_backward(*plan.lists(), plan.tiles_x, ctx.image, ctx.used, _array(d_image), pairs, others)
         d_means, d_scales, d_rotations = (np.zeros((number, k), np.float32) for k in (3, 3, 4))
         d_opacities, d_centres = np.zeros(number, np.float32), np.zeros((number, 2), np.float32)
-        d_features = np.zeros(features.shape, np.float32)
+        d_features = np.zeros((number, ctx.count), np.float32)
         projection.project_backward(
-            means, scales, rotations, camera, plan.splats, plan.order, plan.offsets, pairs,
+            means, scales, rotations, camera, plan.order, plan.table, plan.offsets, plan.ends, pairs, others,
             d_means, d_scales, d_rotations, d_opacities, d_centres, d_features,
         )  # fmt: skip
         gradients = (d_means, d_scales, d_rotations, d_opacities, d_features, d_centres)
         return *(torch.from_numpy(g).to(ctx.device) for g in gradients), None, None, None
 
 
-def plan_view(means, scales, rotations, opacities, offsets, camera, width: int, height: int) -> Plan:
-    """Project, sort by depth (ties by index) and list the pairs of splat and tile."""
-    splats = np.empty((len(means), projection.SPLAT), np.float32)
-    extents = np.empty((len(means), 2), np.float32)
-    projection.project(means, scales, rotations, opacities, offsets, camera, splats, extents)
-    drawn = np.flatnonzero(extents[:, 0] > 0)
+def _without_padding(image: Tensor, count: int) -> Tensor:
+    """image [H, W, C + 2] without the features beyond `count`."""
+    if image.shape[2] - 2 == count:
+        return image
+    return torch.cat([image[..., :count], image[..., -2:]], dim=-1)
+
+
+def plan_view(gaussians: Sequence[np.ndarray], features: np.ndarray, width: int, height: int) -> Plan:
+    """Project, sort by depth (ties by index) and list the pairs of splat and tile.
+
+    gaussians: means, scales, rotations, opacities, offsets and the camera, as `projection.project` takes them.
+    """
+    splats = np.empty((len(features), projection.SPLAT), np.float32)
+    projection.project(*gaussians, splats)
+    drawn = np.flatnonzero(splats[:, 8] > 0)
     order = _nearest_first(drawn, splats[drawn, 7])
+    number = len(order)
+    table = np.empty((number, projection.SPLAT + features.shape[1]), np.float32)
     tiles_x, tiles_y = -(-width // tiles.TILE_W), -(-height // tiles.TILE_H)
-    counts = np.empty(len(order), np.int64)
-    tiles.count_pairs(splats, extents, order, tiles_x, tiles_y, counts)
-    ends = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(counts, out=ends[1:])
-    tile_of, rank_of, listed = (np.empty(int(ends[-1]), np.int32) for _ in range(3))
-    tiles.list_pairs(splats, extents, order, tiles_x, tiles_y, ends, tile_of, rank_of)
+    counts = np.empty(number, np.int64)
+    tiles.arrange(splats, order, features, tiles_x, tiles_y, table, counts)
+    offsets, ends = np.zeros(number + 1, np.int64), np.empty(number, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    tile_of, rank_of, blocks_of = (np.empty(int(offsets[-1]), kind) for kind in (np.int32, np.int32, np.int64))
+    tiles.list_pairs(table, tiles_x, tiles_y, offsets, ends, tile_of, rank_of, blocks_of)
     starts = np.empty(tiles_x * tiles_y + 1, np.int64)
+    listed = np.empty(len(tile_of), np.int32)
     tiles.sort_pairs(tile_of, starts, listed)
-    return Plan(splats, extents, order, ends, rank_of, starts, listed, tiles_x, tiles_y)
+    return Plan(order, table, offsets, ends, rank_of, blocks_of, starts, listed, tiles_x)
 
 
 def _nearest_first(drawn: np.ndarray, depths: np.ndarray) -> np.ndarray:
@@ -102,13 +121,11 @@ def _nearest_first(drawn: np.ndarray, depths: np.ndarray) -> np.ndarray:
 
 def lift(means, scales, rotations, opacities, maps: Tensor, camera: Tensor) -> Tensor:
     """Sum of weight times maps [H, W, C] for each Gaussian, [N, C]: the gradient with respect to features."""
-    image = _array(maps)
-    height, width, _ = image.shape
-    still = np.zeros((len(means), 2), np.float32)
-    plan = plan_view(
-        _array(means), _array(scales), _array(rotations), _array(opacities), still, _array(camera), width, height
-    )
-    return torch.from_numpy(gather(plan, len(means), image)).to(maps.device)
+    image, number = _array(maps), len(means)
+    shapes = [_array(t) for t in (means, scales, rotations, opacities)]
+    still, nothing = np.zeros((number, 2), np.float32), np.empty((number, 0), np.float32)
+    plan = plan_view([*shapes, still, _array(camera)], nothing, image.shape[1], image.shape[0])
+    return torch.from_numpy(gather(plan, number, image)).to(maps.device)
 
 
 def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:
@@ -116,19 +133,18 @@ def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:
     out = np.zeros((number, maps.shape[2]), np.float32)
     for first in range(0, maps.shape[2], LIFT_CHANNELS):
         part = np.ascontiguousarray(maps[:, :, first : first + LIFT_CHANNELS])
-        pairs = np.zeros((len(plan.listed), part.shape[2]), np.float32)
-        compositing.gather(
-            plan.splats, plan.extents, plan.order, plan.starts, plan.listed, plan.rank_of, plan.tiles_x, part, pairs
-        )
-        compositing.reduce_pairs(plan.order, plan.offsets, pairs, out[:, first : first + LIFT_CHANNELS])
+        pairs = np.empty((len(plan.rank_of), part.shape[2]), np.float32)
+        compositing.gather(*plan.lists(), plan.tiles_x, part, pairs)
+        compositing.reduce_pairs(plan.order, plan.offsets, plan.ends, pairs, out[:, first : first + LIFT_CHANNELS])
     return out
 
 
 def pack_camera(view: View) -> Tensor:
-    """The eighteen numbers of `halonerf.splatting.projection`, float32."""
+    """The twenty-two numbers of `halonerf.splatting.projection`, float32."""
     pose = view.world_to_camera.detach().to("cpu", torch.float32)
-    lens = torch.tensor([view.fx, view.fy, view.cx, view.cy, view.width, view.height], dtype=torch.float32)
-    return torch.cat([pose[:, :3].reshape(-1), pose[:, 3], lens])
+    left, right, top, bottom = slope_limits(view)
+    lens = [view.fx, view.fy, view.cx, view.cy, view.width, view.height, left, right, top, bottom]
+    return torch.cat([pose[:, :3].reshape(-1), pose[:, 3], torch.tensor(lens, dtype=torch.float32)])
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -1,8 +1,12 @@
 """From 3D Gaussians to splats on the image, and gradients back (EWA splatting, Zwicker et al. 2001).
 
-A splat is eight numbers: centre u, v (px); a, b, c of the inverse covariance [[a, b], [b, c]] (px^-2); opacity; the
-largest exponent `fall` at which it is still drawn; depth z along the optical axis (world units).
-The camera is eighteen: world-to-camera rotation (9, row by row) and translation (3), fx, fy, cx, cy, width, height.
+A splat is ten numbers: centre u, v (px); a, b, c of the inverse covariance [[a, b], [b, c]] (px^-2); opacity; the
+largest exponent `fall` at which it is still drawn; depth z along the optical axis (world units); half-widths rx, ry
+(px; rx negative: not in the picture).
+The camera is twenty-two: world-to-camera rotation (9, row by row) and translation (3), fx, fy, cx, cy, width, height,
+and the limits of x / z (2) and y / z (2) between which the projection is linearised.
+
+Everything about one Gaussian is kept in scalars and tuples: an array made inside a loop would cost more than its sums.
 """
 
 from __future__ import annotations
@@ -13,192 +17,220 @@ import numpy as np
 from numba import prange
 
 from halonerf.splatting.compiled import compiled
-from halonerf.splatting.constants import ALPHA_MIN, BLUR, NEAR, SLOPE_MARGIN
+from halonerf.splatting.constants import ALPHA_MIN, BLUR, NEAR
+from halonerf.splatting.lanes import LANES, load, splat, store
 
-SPLAT = 8
-
-
-@compiled()
-def _frame(rotation, scale, camera, x, y, z, turn, linear, spread):
-    """Fill turn = R(q) [3, 3], linear = J W [2, 3] at camera point (x, y, z), spread = J W R S [2, 3]."""
-    qw, qx, qy, qz = rotation[0], rotation[1], rotation[2], rotation[3]
-    inverse = np.float32(1.0) / math.sqrt(qw * qw + qx * qx + qy * qy + qz * qz)
-    qw, qx, qy, qz = qw * inverse, qx * inverse, qy * inverse, qz * inverse
-    one, two = np.float32(1.0), np.float32(2.0)
-    turn[0, 0] = one - two * (qy * qy + qz * qz)
-    turn[0, 1] = two * (qx * qy - qw * qz)
-    turn[0, 2] = two * (qx * qz + qw * qy)
-    turn[1, 0] = two * (qx * qy + qw * qz)
-    turn[1, 1] = one - two * (qx * qx + qz * qz)
-    turn[1, 2] = two * (qy * qz - qw * qx)
-    turn[2, 0] = two * (qx * qz - qw * qy)
-    turn[2, 1] = two * (qy * qz + qw * qx)
-    turn[2, 2] = one - two * (qx * qx + qy * qy)
-    fx, fy = camera[12], camera[13]
-    sx, sy = _slopes(camera, x, y, z)
-    for k in range(3):
-        linear[0, k] = fx / z * (camera[k] - sx * camera[6 + k])
-        linear[1, k] = fy / z * (camera[3 + k] - sy * camera[6 + k])
-    for i in range(2):
-        for k in range(3):
-            spread[i, k] = (linear[i, 0] * turn[0, k] + linear[i, 1] * turn[1, k] + linear[i, 2] * turn[2, k]) * scale[
-                k
-            ]
+SPLAT = 10
+SHARES = 64  # parts that the Gaussians are divided into for the threads
+ONE, TWO, HALF = np.float32(1.0), np.float32(2.0), np.float32(0.5)
+DEEP, FAINT, LOUDEST = np.float32(NEAR), np.float32(ALPHA_MIN), np.float32(1.0 / ALPHA_MIN)
+WIDER = np.float32(BLUR)
 
 
 @compiled()
-def _slopes(camera, x, y, z):
-    """x / z and y / z, held within `SLOPE_MARGIN` of the picture's edges."""
-    margin = np.float32(SLOPE_MARGIN)
-    half_x = margin * np.float32(0.5) * camera[16] / camera[12]
-    half_y = margin * np.float32(0.5) * camera[17] / camera[13]
-    middle_x = (np.float32(0.5) * camera[16] - camera[14]) / camera[12]
-    middle_y = (np.float32(0.5) * camera[17] - camera[15]) / camera[13]
-    sx = min(max(x / z, middle_x - half_x), middle_x + half_x)
-    sy = min(max(y / z, middle_y - half_y), middle_y + half_y)
-    return sx, sy
+def _unit(rotations, i):
+    """The i-th quaternion wxyz as a tuple of length one, and the inverse of its length."""
+    w, x, y, z = rotations[i, 0], rotations[i, 1], rotations[i, 2], rotations[i, 3]
+    inverse = ONE / math.sqrt(w * w + x * x + y * y + z * z)
+    return w * inverse, x * inverse, y * inverse, z * inverse, inverse
+
+
+@compiled()
+def _columns(w, x, y, z):
+    """The three columns of the rotation matrix of a unit quaternion: the Gaussian's axes."""
+    first = (ONE - TWO * (y * y + z * z), TWO * (x * y + w * z), TWO * (x * z - w * y))
+    second = (TWO * (x * y - w * z), ONE - TWO * (x * x + z * z), TWO * (y * z + w * x))
+    third = (TWO * (x * z + w * y), TWO * (y * z - w * x), ONE - TWO * (x * x + y * y))
+    return first, second, third
+
+
+@compiled()
+def _dot(one, other):
+    return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
+
+
+@compiled()
+def _place(means, i, camera):
+    """The i-th point in the camera's frame."""
+    p, q, r = means[i, 0], means[i, 1], means[i, 2]
+    x = camera[0] * p + camera[1] * q + camera[2] * r + camera[9]
+    y = camera[3] * p + camera[4] * q + camera[5] * r + camera[10]
+    z = camera[6] * p + camera[7] * q + camera[8] * r + camera[11]
+    return x, y, z
+
+
+@compiled()
+def _linearised(camera, x, y, z):
+    """The two rows of J W, d pixel / d world point, and the slopes x / z and y / z at which they are taken."""
+    sx = min(max(x / z, camera[18]), camera[19])
+    sy = min(max(y / z, camera[20]), camera[21])
+    px, py = camera[12] / z, camera[13] / z
+    across = (
+        px * (camera[0] - sx * camera[6]), px * (camera[1] - sx * camera[7]), px * (camera[2] - sx * camera[8]),
+    )  # fmt: skip
+    down = (
+        py * (camera[3] - sy * camera[6]), py * (camera[4] - sy * camera[7]), py * (camera[5] - sy * camera[8]),
+    )  # fmt: skip
+    return across, down, sx, sy
 
 
 @compiled(parallel=True)
-def project(means, scales, rotations, opacities, offsets, camera, splats, extents):
-    """Fill splats [N, 8] and extents [N, 2] (half-widths in px; negative: not in the picture).
+def project(means, scales, rotations, opacities, offsets, camera, splats):
+    """Fill splats [N, 10].
 
     means, scales: [N, 3], world units. rotations: [N, 4], wxyz, of any length. opacities: [N]. offsets: [N, 2], px,
-    added to the centres. camera: [18].
+    added to the centres. camera: [22].
     """
     for i in prange(means.shape[0]):
-        extents[i, 0] = np.float32(-1.0)
-        m0, m1, m2 = means[i, 0], means[i, 1], means[i, 2]
-        z = camera[6] * m0 + camera[7] * m1 + camera[8] * m2 + camera[11]
+        splats[i, 8] = -ONE
+        x, y, z = _place(means, i, camera)
         opacity = opacities[i]
-        if not (z > np.float32(NEAR)) or not (opacity > np.float32(ALPHA_MIN)):
+        if not (z > DEEP) or not (opacity > FAINT):
             continue
-        x = camera[0] * m0 + camera[1] * m1 + camera[2] * m2 + camera[9]
-        y = camera[3] * m0 + camera[4] * m1 + camera[5] * m2 + camera[10]
-        turn = np.empty((3, 3), np.float32)
-        linear = np.empty((2, 3), np.float32)
-        spread = np.empty((2, 3), np.float32)
-        _frame(rotations[i], scales[i], camera, x, y, z, turn, linear, spread)
-        xx = spread[0, 0] ** 2 + spread[0, 1] ** 2 + spread[0, 2] ** 2 + np.float32(BLUR)
-        yy = spread[1, 0] ** 2 + spread[1, 1] ** 2 + spread[1, 2] ** 2 + np.float32(BLUR)
-        xy = spread[0, 0] * spread[1, 0] + spread[0, 1] * spread[1, 1] + spread[0, 2] * spread[1, 2]
+        w, qx, qy, qz, _ = _unit(rotations, i)
+        first, second, third = _columns(w, qx, qy, qz)
+        across, down, _, _ = _linearised(camera, x, y, z)
+        s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
+        x0, x1, x2 = _dot(across, first) * s0, _dot(across, second) * s1, _dot(across, third) * s2
+        y0, y1, y2 = _dot(down, first) * s0, _dot(down, second) * s1, _dot(down, third) * s2
+        xx = x0 * x0 + x1 * x1 + x2 * x2 + WIDER
+        yy = y0 * y0 + y1 * y1 + y2 * y2 + WIDER
+        xy = x0 * y0 + x1 * y1 + x2 * y2
         determinant = xx * yy - xy * xy
         u = camera[12] * x / z + camera[14] + offsets[i, 0]
         v = camera[13] * y / z + camera[15] + offsets[i, 1]
-        fall = math.log(opacity * np.float32(1.0 / ALPHA_MIN))
-        rx = math.sqrt(np.float32(2.0) * fall * xx)
-        ry = math.sqrt(np.float32(2.0) * fall * yy)
+        fall = math.log(opacity * LOUDEST)
+        rx, ry = math.sqrt(TWO * fall * xx), math.sqrt(TWO * fall * yy)
         if not (determinant > 0) or u + rx <= 0 or v + ry <= 0 or u - rx >= camera[16] or v - ry >= camera[17]:
             continue
+        inverse = ONE / determinant
         splats[i, 0] = u
         splats[i, 1] = v
-        splats[i, 2] = yy / determinant
-        splats[i, 3] = -xy / determinant
-        splats[i, 4] = xx / determinant
+        splats[i, 2] = yy * inverse
+        splats[i, 3] = -xy * inverse
+        splats[i, 4] = xx * inverse
         splats[i, 5] = opacity
         splats[i, 6] = fall
         splats[i, 7] = z
-        extents[i, 0] = rx
-        extents[i, 1] = ry
+        splats[i, 8] = rx
+        splats[i, 9] = ry
 
 
 @compiled(parallel=True)
 def project_backward(
-    means, scales, rotations, camera, splats, order, offsets, pairs,
+    means, scales, rotations, camera, order, sorted_splats, offsets, ends, pairs, others,
     d_means, d_scales, d_rotations, d_opacities, d_centres, d_features,
 ):  # fmt: skip
     """Sum the gradients of each drawn Gaussian's pairs and carry them back through `project`.
 
-    order: [M], the Gaussian of each sorted splat. offsets: [M + 1], its pairs' range. pairs: [K, 7 + C], the order
-    of columns as `composite_backward` writes them. The d_... arrays are zero on entry; only drawn rows are written.
+    order: [M], the Gaussian of each sorted splat. sorted_splats: [M, 10 + ...]. offsets, ends: [M], its pairs' range.
+    pairs: [K * 16], others: [K, C - 3], as `composite_backward` writes them. The d_... arrays are zero on entry; only
+    drawn rows are written.
     """
-    two, half = np.float32(2.0), np.float32(0.5)
-    for rank in prange(order.shape[0]):
-        i = order[rank]
-        columns = pairs.shape[1]
-        total = np.zeros(columns, np.float32)
-        for pair in range(offsets[rank], offsets[rank + 1]):
-            for k in range(columns):
-                total[k] += pairs[pair, k]
-        a, b, c = splats[i, 2], splats[i, 3], splats[i, 4]
-        d_opacities[i] = -total[0] / splats[i, 5]
-        du = -(a * total[1] + b * total[2])
-        dv = -(b * total[1] + c * total[2])
-        d_centres[i, 0] = du
-        d_centres[i, 1] = dv
-        for k in range(columns - 7):
-            d_features[i, k] = total[7 + k]
-        # The exponent is (a dx^2 + c dy^2) / 2 + b dx dy; as a symmetric matrix, d exponent / d conic:
-        p, q, r = half * total[3], half * total[4], half * total[5]
-        # conic = cov^-1, so d cov = -conic (d conic) conic
-        g00 = -(a * (a * p + b * q) + b * (a * q + b * r))
-        g01 = -(a * (b * p + c * q) + b * (b * q + c * r))
-        g11 = -(b * (b * p + c * q) + c * (b * q + c * r))
-
-        m0, m1, m2 = means[i, 0], means[i, 1], means[i, 2]
-        x = camera[0] * m0 + camera[1] * m1 + camera[2] * m2 + camera[9]
-        y = camera[3] * m0 + camera[4] * m1 + camera[5] * m2 + camera[10]
-        z = camera[6] * m0 + camera[7] * m1 + camera[8] * m2 + camera[11]
-        turn = np.empty((3, 3), np.float32)
-        linear = np.empty((2, 3), np.float32)
-        spread = np.empty((2, 3), np.float32)
-        _frame(rotations[i], scales[i], camera, x, y, z, turn, linear, spread)
-
-        d_linear = np.zeros((2, 3), np.float32)
-        d_turn = np.empty((3, 3), np.float32)
-        for k in range(3):
-            s0 = two * (g00 * spread[0, k] + g01 * spread[1, k])
-            s1 = two * (g01 * spread[0, k] + g11 * spread[1, k])
-            scale = scales[i, k]
-            d_scale = np.float32(0.0)
-            for j in range(3):
-                through = linear[0, j] * s0 + linear[1, j] * s1
-                d_scale += through * turn[j, k]
-                d_turn[j, k] = through * scale
-                d_linear[0, j] += s0 * turn[j, k] * scale
-                d_linear[1, j] += s1 * turn[j, k] * scale
-            d_scales[i, k] = d_scale
-
-        fx, fy = camera[12], camera[13]
-        sx, sy = _slopes(camera, x, y, z)
-        dx = du * fx / z
-        dy = dv * fy / z
-        dz = total[6] - (du * fx * x + dv * fy * y) / (z * z)
-        d_sx = np.float32(0.0)
-        d_sy = np.float32(0.0)
-        for k in range(3):
-            d_sx -= d_linear[0, k] * fx / z * camera[6 + k]
-            d_sy -= d_linear[1, k] * fy / z * camera[6 + k]
-            dz -= (d_linear[0, k] * linear[0, k] + d_linear[1, k] * linear[1, k]) / z
-        if sx == x / z:
-            dx += d_sx / z
-            dz -= d_sx * x / (z * z)
-        if sy == y / z:
-            dy += d_sy / z
-            dz -= d_sy * y / (z * z)
-        for k in range(3):
-            d_means[i, k] = dx * camera[k] + dy * camera[3 + k] + dz * camera[6 + k]
-        _turn_backward(rotations[i], d_turn, d_rotations[i])
+    number = order.shape[0]
+    for share in prange(SHARES):
+        summed = np.empty(LANES, np.float32)
+        for rank in range(share * number // SHARES, (share + 1) * number // SHARES):
+            _sum_pairs(offsets[rank], ends[rank], pairs, others, summed, d_features, order[rank])
+            _project_backward(
+                means, scales, rotations, camera, order[rank], sorted_splats, rank, summed,
+                d_means, d_scales, d_rotations, d_opacities, d_centres,
+            )  # fmt: skip
 
 
 @compiled()
-def _turn_backward(rotation, d, out):
-    """Gradient [4] with respect to an unnormalised quaternion, from that with respect to its matrix, d [3, 3]."""
-    norm = math.sqrt(rotation[0] ** 2 + rotation[1] ** 2 + rotation[2] ** 2 + rotation[3] ** 2)
-    w, x, y, z = rotation[0] / norm, rotation[1] / norm, rotation[2] / norm, rotation[3] / norm
-    two = np.float32(2.0)
-    gw = two * (x * (d[2, 1] - d[1, 2]) + y * (d[0, 2] - d[2, 0]) + z * (d[1, 0] - d[0, 1]))
-    gx = two * (
-        y * (d[0, 1] + d[1, 0]) + z * (d[0, 2] + d[2, 0]) + w * (d[2, 1] - d[1, 2]) - two * x * (d[1, 1] + d[2, 2])
+def _sum_pairs(first, last, pairs, others, summed, d_features, i):
+    """Fill summed [16] and row i of d_features with a splat's sums over its pairs."""
+    sums = splat(np.float32(0.0))
+    for pair in range(first, last):
+        sums = sums + load(pairs, pair * LANES)
+        for k in range(others.shape[1]):
+            d_features[i, 3 + k] += others[pair, k]
+    store(summed, 0, sums)
+    for k in range(min(3, d_features.shape[1])):
+        d_features[i, k] = summed[7 + k]
+
+
+@compiled()
+def _project_backward(
+    means, scales, rotations, camera, i, splats, rank, summed, d_means, d_scales, d_rotations, d_opacities, d_centres
+):  # fmt: skip
+    """The way back of one Gaussian; summed: the gradients of its splat."""
+    a, b, c = splats[rank, 2], splats[rank, 3], splats[rank, 4]
+    d_opacities[i] = -summed[0] / splats[rank, 5]
+    du, dv = -(a * summed[1] + b * summed[2]), -(b * summed[1] + c * summed[2])
+    d_centres[i, 0] = du
+    d_centres[i, 1] = dv
+    # The exponent is (a dx^2 + c dy^2) / 2 + b dx dy; as a symmetric matrix, d exponent / d conic:
+    p, q, r = HALF * summed[3], HALF * summed[4], HALF * summed[5]
+    # conic = cov^-1, so d cov = -conic (d conic) conic; doubled, because spread appears twice in cov
+    gxx = -TWO * (a * (a * p + b * q) + b * (a * q + b * r))
+    gxy = -TWO * (a * (b * p + c * q) + b * (b * q + c * r))
+    gyy = -TWO * (b * (b * p + c * q) + c * (b * q + c * r))
+
+    x, y, z = _place(means, i, camera)
+    w, qx, qy, qz, short = _unit(rotations, i)
+    first, second, third = _columns(w, qx, qy, qz)
+    across, down, sx, sy = _linearised(camera, x, y, z)
+    e0, l0, m0, d_first = _axis_backward(across, down, first, scales[i, 0], gxx, gxy, gyy)
+    e1, l1, m1, d_second = _axis_backward(across, down, second, scales[i, 1], gxx, gxy, gyy)
+    e2, l2, m2, d_third = _axis_backward(across, down, third, scales[i, 2], gxx, gxy, gyy)
+    d_scales[i, 0] = e0
+    d_scales[i, 1] = e1
+    d_scales[i, 2] = e2
+    # d across = sum over axes of l * axis; d down likewise with m
+    ax = l0 * first[0] + l1 * second[0] + l2 * third[0]
+    ay = l0 * first[1] + l1 * second[1] + l2 * third[1]
+    az = l0 * first[2] + l1 * second[2] + l2 * third[2]
+    bx = m0 * first[0] + m1 * second[0] + m2 * third[0]
+    by = m0 * first[1] + m1 * second[1] + m2 * third[1]
+    bz = m0 * first[2] + m1 * second[2] + m2 * third[2]
+
+    fx, fy, near = camera[12], camera[13], ONE / z
+    dx, dy = du * fx * near, dv * fy * near
+    dz = summed[6] - (du * fx * x + dv * fy * y) * near * near
+    dz -= (ax * across[0] + ay * across[1] + az * across[2] + bx * down[0] + by * down[1] + bz * down[2]) * near
+    d_sx = -fx * near * (ax * camera[6] + ay * camera[7] + az * camera[8])
+    d_sy = -fy * near * (bx * camera[6] + by * camera[7] + bz * camera[8])
+    if sx == x / z:
+        dx += d_sx * near
+        dz -= d_sx * x * near * near
+    if sy == y / z:
+        dy += d_sy * near
+        dz -= d_sy * y * near * near
+    for k in range(3):
+        d_means[i, k] = dx * camera[k] + dy * camera[3 + k] + dz * camera[6 + k]
+    _turn_backward(w, qx, qy, qz, short, d_first, d_second, d_third, d_rotations, i)
+
+
+@compiled()
+def _axis_backward(across, down, axis, scale, gxx, gxy, gyy):
+    """One axis of a Gaussian: d scale, its factors in d across and d down and d axis [3].
+
+    gxx, gxy, gyy: twice the gradient with respect to the covariance on the image.
+    """
+    along, beside = _dot(across, axis), _dot(down, axis)
+    x, y = gxx * along * scale + gxy * beside * scale, gxy * along * scale + gyy * beside * scale
+    d_axis = (
+        (across[0] * x + down[0] * y) * scale,
+        (across[1] * x + down[1] * y) * scale,
+        (across[2] * x + down[2] * y) * scale,
     )
-    gy = two * (
-        x * (d[0, 1] + d[1, 0]) + z * (d[1, 2] + d[2, 1]) + w * (d[0, 2] - d[2, 0]) - two * y * (d[0, 0] + d[2, 2])
-    )
-    gz = two * (
-        x * (d[0, 2] + d[2, 0]) + y * (d[1, 2] + d[2, 1]) + w * (d[1, 0] - d[0, 1]) - two * z * (d[0, 0] + d[1, 1])
-    )
+    return along * x + beside * y, x * scale, y * scale, d_axis
+
+
+@compiled()
+def _turn_backward(w, x, y, z, short, f, s, t, out, i):
+    """Gradient [4] with respect to an unnormalised quaternion, from those with respect to its matrix' columns f, s, t.
+
+    w, x, y, z: the quaternion at length one. short: the inverse of its length.
+    """
+    gw = TWO * (x * (s[2] - t[1]) + y * (t[0] - f[2]) + z * (f[1] - s[0]))
+    gx = TWO * (y * (s[0] + f[1]) + z * (t[0] + f[2]) + w * (s[2] - t[1]) - TWO * x * (s[1] + t[2]))
+    gy = TWO * (x * (s[0] + f[1]) + z * (t[1] + s[2]) + w * (t[0] - f[2]) - TWO * y * (f[0] + t[2]))
+    gz = TWO * (x * (t[0] + f[2]) + y * (t[1] + s[2]) + w * (f[1] - s[0]) - TWO * z * (f[0] + s[1]))
     along = gw * w + gx * x + gy * y + gz * z
-    out[0] = (gw - along * w) / norm
-    out[1] = (gx - along * x) / norm
-    out[2] = (gy - along * y) / norm
-    out[3] = (gz - along * z) / norm
+    out[i, 0] = (gw - along * w) * short
+    out[i, 1] = (gx - along * x) * short
+    out[i, 2] = (gy - along * y) * short
+    out[i, 3] = (gz - along * z) * short

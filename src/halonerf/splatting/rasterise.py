@@ -10,15 +10,15 @@ features shares the weights, and `lift` is the adjoint of that linear map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from halonerf.splatting import cpu, reference
+from halonerf.splatting import cpu, gpu, reference
 from halonerf.types import View
 
-ENGINES = ("numba", "reference")
+ENGINES = ("numba", "reference")  # of any machine; "gsplat" needs a CUDA device
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def rasterise(
     features: Tensor,
     view: View,
     offsets: Tensor | None = None,
-    engine: str = "numba",
+    engine: str | None = None,
 ) -> Raster:
     """Draw Gaussians.
 
@@ -47,31 +47,95 @@ def rasterise(
         rotations: [N, 4], quaternions wxyz of any non-zero length. opacities: [N], in [0, 1].
         features: [N, C], C >= 0.
         offsets: [N, 2], px, added to the centres: pass zeros that require a gradient to learn where centres pull.
-        engine: "numba" (float32, CPU, every core) or "reference" (dense torch, any precision).
-    Returns: all zero where nothing is drawn. Gradients reach every tensor, not the camera.
-    Raises: ValueError for an unknown engine.
+        engine: "numba" (float32, CPU, every core), "gsplat" (float32, CUDA; see `halonerf.splatting.gpu`) or
+            "reference" (dense torch, any precision); None takes gsplat for tensors on a CUDA device, else numba.
+        view: gradients reach its pose where `camera_to_world` requires one; then Gaussians move instead of the camera.
+    Returns: all zero where nothing is drawn. Gradients reach every tensor.
+    Raises: ValueError for an unknown engine; MissingExtra where gsplat is needed and not installed.
     """
     if offsets is None:
         offsets = means.new_zeros(len(means), 2)
-    if engine == "numba":
+    if view.camera_to_world.requires_grad:
+        means, rotations, view = into_camera(means, rotations, view)
+    engine = chosen(engine, means)
+    if engine == "gsplat":
+        image = gpu.rasterise(means, scales, rotations, opacities, features, offsets, view)
+    elif engine == "numba":
         image = cpu.Rasterise.apply(
             means, scales, rotations, opacities, features, offsets, cpu.pack_camera(view), view.width, view.height
         )
-    elif engine == "reference":
-        image = reference.rasterise(means, scales, rotations, opacities, features, offsets, view)
     else:
-        raise ValueError(f"expected an engine among {', '.join(ENGINES)}, got '{engine}'")
+        image = reference.rasterise(means, scales, rotations, opacities, features, offsets, view)
     return Raster(image[..., :-2], image[..., -2], image[..., -1])
+
+
+def into_camera(means: Tensor, rotations: Tensor, view: View) -> tuple[Tensor, Tensor, View]:
+    """Means and rotations in the camera's frame, differentiable in its pose, and the view from that frame."""
+    pose = view.world_to_camera.to(means)
+    turned = quaternion_product(quaternion(pose[:, :3]), rotations)
+    still = torch.eye(3, 4, dtype=means.dtype, device=means.device)
+    return means @ pose[:, :3].T + pose[:, 3], turned, replace(view, camera_to_world=still)
+
+
+def quaternion(rotation: Tensor) -> Tensor:
+    """The unit quaternion wxyz, [4], of a rotation matrix [3, 3]; differentiable.
+
+    The largest of its four numbers is found first, from the diagonal, so that nothing is divided by zero.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    rows = [
+        torch.stack([1 + a + e + i, h - f, c - g, d - b]),
+        torch.stack([h - f, 1 + a - e - i, b + d, c + g]),
+        torch.stack([c - g, b + d, 1 - a + e - i, f + h]),
+        torch.stack([d - b, c + g, f + h, 1 - a - e + i]),
+    ]
+    best = int(torch.stack([row[k] for k, row in enumerate(rows)]).argmax())
+    return torch.nn.functional.normalize(rows[best], dim=0)
+
+
+def quaternion_product(one: Tensor, others: Tensor) -> Tensor:
+    """one [4] times others [N, 4], wxyz: the rotation of the others first."""
+    w, x, y, z = one
+    table = torch.stack(
+        [
+            torch.stack([w, -x, -y, -z]),
+            torch.stack([x, w, -z, y]),
+            torch.stack([y, z, w, -x]),
+            torch.stack([z, -y, x, w]),
+        ]
+    )
+    return others @ table.T
 
 
 @torch.no_grad()
 def lift(
-    means: Tensor, scales: Tensor, rotations: Tensor, opacities: Tensor, maps: Tensor, view: View, engine: str = "numba"
+    means: Tensor,
+    scales: Tensor,
+    rotations: Tensor,
+    opacities: Tensor,
+    maps: Tensor,
+    view: View,
+    engine: str | None = None,
 ) -> Tensor:
     """The adjoint of `rasterise` in its features: maps [H, W, C] -> [N, C], sum over pixels of weight times map."""
+    engine = chosen(engine, means)
+    if engine == "gsplat":
+        return gpu.lift(means, scales, rotations, opacities, maps, view)
     if engine == "numba":
         return cpu.lift(means, scales, rotations, opacities, maps, cpu.pack_camera(view))
-    if engine == "reference":
-        weights, _ = reference.weigh(means, scales, rotations, opacities, means.new_zeros(len(means), 2), view)
-        return weights @ maps.reshape(-1, maps.shape[-1]).to(weights)
-    raise ValueError(f"expected an engine among {', '.join(ENGINES)}, got '{engine}'")
+    weights, _ = reference.weigh(means, scales, rotations, opacities, means.new_zeros(len(means), 2), view)
+    return weights @ maps.reshape(-1, maps.shape[-1]).to(weights)
+
+
+def chosen(engine: str | None, means: Tensor) -> str:
+    """The engine's name, by the device of the Gaussians where it is None.
+
+    Raises: ValueError for an unknown engine, and for gsplat with tensors elsewhere than on a CUDA device.
+    """
+    if engine is None:
+        return "gsplat" if means.is_cuda else "numba"
+    if engine == "gsplat" and not means.is_cuda:
+        raise ValueError(f"expected tensors on a CUDA device for the engine 'gsplat', got them on '{means.device}'")
+    if engine not in ("gsplat", *ENGINES):
+        raise ValueError(f"expected the engine 'gsplat' or one among {', '.join(ENGINES)}, got '{engine}'")
+    return engine

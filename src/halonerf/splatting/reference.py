@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, LIGHT_MIN, NEAR, SLOPE_MARGIN
+from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, LIGHT_MIN, NEAR, slope_limits
 from halonerf.types import View
 
 
@@ -37,11 +37,13 @@ def weigh(means, scales, rotations, opacities, offsets, view: View) -> tuple[Ten
     alpha = torch.where(drawn, alpha, torch.zeros_like(alpha)).clamp(max=ALPHA_MAX)
     order = torch.argsort(depth, stable=True)
     light = torch.ones(pixels.shape[0], dtype=means.dtype)
+    unfinished = torch.ones_like(light, dtype=torch.bool)
     weights: list[Tensor] = [torch.empty(0)] * len(means)
     for index in order.tolist():
-        stopped = torch.where(light >= LIGHT_MIN, alpha[index], torch.zeros_like(light))
-        weights[index] = stopped * light
-        light = light - weights[index]
+        after = light * (1 - alpha[index])
+        unfinished = unfinished & (after > LIGHT_MIN)
+        weights[index] = torch.where(unfinished, alpha[index] * light, torch.zeros_like(light))
+        light = torch.where(unfinished, after, light)
     return torch.stack(weights) if weights else alpha, depth
 
 
@@ -53,8 +55,8 @@ def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tenso
     z = torch.where(depth > NEAR, depth, torch.ones_like(depth))
     x_slope, y_slope = points[:, 0] / z, points[:, 1] / z
     centres = torch.stack([view.fx * x_slope + view.cx, view.fy * y_slope + view.cy], dim=1)
-    x_slope = _hold(x_slope, view.width, view.fx, view.cx)
-    y_slope = _hold(y_slope, view.height, view.fy, view.cy)
+    left, right, top, bottom = slope_limits(view)
+    x_slope, y_slope = x_slope.clamp(left, right), y_slope.clamp(top, bottom)
     zero = torch.zeros_like(z)
     jacobian = torch.stack(
         [view.fx / z, zero, -view.fx * x_slope / z, zero, view.fy / z, -view.fy * y_slope / z], dim=1
@@ -73,9 +75,3 @@ def matrices(rotations: Tensor) -> Tensor:
         2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
     ]  # fmt: skip
     return torch.stack(rows, dim=1).reshape(-1, 3, 3)
-
-
-def _hold(slope: Tensor, size: int, focal: float, centre: float) -> Tensor:
-    half = SLOPE_MARGIN * 0.5 * size / focal
-    middle = (0.5 * size - centre) / focal
-    return slope.clamp(middle - half, middle + half)

@@ -1,8 +1,9 @@
-"""Which splats touch which tile of the image, nearest first.
+"""Which splats touch which tile of the image, and where in it, nearest first.
 
-A pair is one splat in one tile. Pairs are numbered splat by splat in order of depth, so that a splat's pairs are a
-range; tiles list the pairs that touch them. That makes every gradient the sum of a range: no atomics, and the same
-result whatever the number of threads.
+A pair is one splat in one tile of 32 x 16 px, with a mask of the tile's 4 x 4 px blocks that the splat's ellipse
+reaches. Pairs are numbered splat by splat in order of depth, so that a splat's pairs are a range; tiles list the
+pairs that touch them. That makes every gradient the sum of a range: no atomics, and the same result whatever the
+number of threads.
 """
 
 from __future__ import annotations
@@ -13,80 +14,109 @@ import numpy as np
 from numba import prange
 
 from halonerf.splatting.compiled import compiled
+from halonerf.splatting.lanes import LANES, at_most, bits, larger, load, root, smaller, splat
+from halonerf.splatting.projection import SPLAT
 
-TILE_W = 16  # px; one AVX-512 register of float32, two of AVX2
-TILE_H = 16  # px; 32 is a tenth faster but leaves fewer tiles to share among cores
-
-
-@compiled()
-def _columns(splat, rx, top, bottom, tiles_x):
-    """First and last + 1 tile whose columns the splat's ellipse reaches between the heights `top` and `bottom`."""
-    u, v, a, b, c, fall = splat[0], splat[1], splat[2], splat[3], splat[4], splat[6]
-    low, high = top - v, bottom - v
-    steep = b / c * rx  # the rightmost point lies at dy = -steep, the leftmost at +steep
-    right = rx
-    at = min(max(-steep, low), high)
-    if at != -steep:
-        right = (-b * at + math.sqrt(max(b * b * at * at - a * (c * at * at - np.float32(2.0) * fall), 0.0))) / a
-    left = -rx
-    at = min(max(steep, low), high)
-    if at != steep:
-        left = (-b * at - math.sqrt(max(b * b * at * at - a * (c * at * at - np.float32(2.0) * fall), 0.0))) / a
-    first = math.floor((u + left) / TILE_W)
-    last = math.floor((u + right) / TILE_W) + 1
-    return max(first, 0), min(last, tiles_x)
-
-
-@compiled()
-def _rows(splat, ry, tiles_y):
-    """First and last + 1 tile row that the splat reaches."""
-    first = math.floor((splat[1] - ry) / TILE_H)
-    last = math.floor((splat[1] + ry) / TILE_H) + 1
-    return max(first, 0), min(last, tiles_y)
+BLOCK = 4  # px; a block of 4 x 4 pixels is one vector, a half tile of 4 x 4 blocks is one as well
+HALF_W = BLOCK * BLOCK
+TILE_W, TILE_H = 2 * HALF_W, BLOCK * BLOCK  # px
+SLACK = np.float32(1e-3)  # px that a rim is widened by before it is rounded: a pixel too many draws nothing
+HALF, ZERO, ONE, TWO = np.float32(0.5), np.float32(0.0), np.float32(1.0), np.float32(2.0)
+SHARES = 64  # parts that the splats are divided into for the threads
 
 
 @compiled(parallel=True)
-def count_pairs(splats, extents, order, tiles_x, tiles_y, counts):
-    """Fill counts [M] with the number of tiles that each splat, in order of depth, touches."""
+def arrange(splats, order, features, tiles_x, tiles_y, table, counts):
+    """Put splats in order of depth, so that they are read in order, and bound the number of tiles that each touches.
+
+    splats: [N, 10]. features: [N, C]. Fills table [M, 10 + C] and counts [M].
+    """
     for rank in prange(order.shape[0]):
         i = order[rank]
-        first, last = _rows(splats[i], extents[i, 1], tiles_y)
-        count = 0
-        for row in range(first, last):
-            left, right = _columns(
-                splats[i], extents[i, 0], np.float32(row * TILE_H), np.float32((row + 1) * TILE_H), tiles_x
-            )
-            count += max(right - left, 0)
-        counts[rank] = count
+        for k in range(SPLAT):
+            table[rank, k] = splats[i, k]
+        for k in range(features.shape[1]):
+            table[rank, SPLAT + k] = features[i, k]
+        top, bottom = _span(splats[i, 1], splats[i, 9], TILE_H, tiles_y)
+        left, right = _span(splats[i, 0], splats[i, 8], TILE_W, tiles_x)
+        counts[rank] = (bottom - top) * (right - left)
+
+
+@compiled()
+def _span(centre, radius, size, number):
+    """First and last + 1 of `number` tiles of `size` px that hold a pixel centre within `radius` of `centre`."""
+    scale = ONE / np.float32(size)
+    first = max(np.int64(math.floor((centre - radius - HALF - SLACK) * scale)), 0)
+    last = min(np.int64(math.floor((centre + radius - HALF + SLACK) * scale)) + 1, number)
+    return first, max(first, last)
+
+
+@compiled()
+def _half_tile():
+    """Least and largest x, then y, of the pixel centres in each of a half tile's blocks, [4 * LANES], px."""
+    reach = np.empty(4 * LANES, np.float32)
+    for block in range(LANES):
+        for axis, place in enumerate((block % BLOCK, block // BLOCK)):
+            reach[(2 * axis) * LANES + block] = np.float32(place * BLOCK) + HALF - SLACK
+            reach[(2 * axis + 1) * LANES + block] = np.float32((place + 1) * BLOCK) - HALF + SLACK
+    return reach
 
 
 @compiled(parallel=True)
-def list_pairs(splats, extents, order, tiles_x, tiles_y, offsets, tile_of, rank_of):
-    """Fill tile_of and rank_of [K]: the tile and the sorted splat of each pair."""
-    for rank in prange(order.shape[0]):
-        i = order[rank]
-        first, last = _rows(splats[i], extents[i, 1], tiles_y)
-        pair = offsets[rank]
-        for row in range(first, last):
-            left, right = _columns(
-                splats[i], extents[i, 0], np.float32(row * TILE_H), np.float32((row + 1) * TILE_H), tiles_x
-            )
-            for column in range(left, right):
-                tile_of[pair] = row * tiles_x + column
-                rank_of[pair] = rank
-                pair += 1
+def list_pairs(table, tiles_x, tiles_y, offsets, ends, tile_of, rank_of, blocks_of):
+    """Fill each pair's tile, sorted splat and mask of blocks, and ends [M]: where the pairs of each splat end.
+
+    offsets: [M + 1], where they start; between a splat's end and the next one's start nothing is written but -1 as
+    tile. A tile has two halves of sixteen blocks; bit 16 half + 4 row + column is set where the ellipse reaches a
+    block. In the rows of a block the ellipse reaches farthest right at its rightmost point or, if that lies outside
+    them, at the nearest row.
+    """
+    number = table.shape[0]
+    for share in prange(SHARES):
+        reach, part = _half_tile(), np.int64(share)
+        for rank in range(part * number // SHARES, (part + 1) * number // SHARES):
+            u, v, rx, ry = table[rank, 0], table[rank, 1], table[rank, 8], table[rank, 9]
+            a, b, c, fall = table[rank, 2], table[rank, 3], table[rank, 4], table[rank, 6]
+            inverse, slope, steep = splat(ONE / a), splat(-b), b / c * rx
+            whole, determinant = splat(TWO * fall * a), splat(a * c - b * b)
+            pair = offsets[rank]
+            top, bottom = _span(v, ry, TILE_H, tiles_y)
+            first, last = _span(u, rx, TILE_W, tiles_x)
+            for row in range(top, bottom):
+                y = splat(np.float32(row * TILE_H) - v)
+                low, high = load(reach, 2 * LANES) + y, load(reach, 3 * LANES) + y
+                at = smaller(larger(splat(-steep), low), high)
+                right = (slope * at + root(larger(whole - at * at * determinant, splat(ZERO)))) * inverse
+                at = smaller(larger(splat(steep), low), high)
+                left = (slope * at - root(larger(whole - at * at * determinant, splat(ZERO)))) * inverse
+                inside = bits(at_most(low, splat(ry))) & bits(at_most(splat(-ry), high))
+                for column in range(first, last):
+                    blocks = np.int64(0)
+                    for half in range(2):
+                        x = splat(np.float32(column * TILE_W + half * HALF_W) - u)
+                        hit = bits(at_most(load(reach, 0) + x, right)) & bits(at_most(left, load(reach, LANES) + x))
+                        blocks |= (hit & inside) << (LANES * half)
+                    tile_of[pair] = row * tiles_x + column
+                    rank_of[pair] = rank
+                    blocks_of[pair] = blocks
+                    pair += blocks != 0
+            ends[rank] = pair
+            for gap in range(pair, offsets[rank + 1]):
+                tile_of[gap] = -1
 
 
 @compiled()
 def sort_pairs(tile_of, starts, listed):
-    """Counting sort: fill starts [tiles + 1] and listed [K], each tile's pairs in order of depth."""
+    """Counting sort: fill starts [tiles + 1] and listed, each tile's pairs in order of depth; gaps are left out."""
     starts[:] = 0
     for pair in range(tile_of.shape[0]):
-        starts[tile_of[pair] + 1] += 1
+        if tile_of[pair] >= 0:
+            starts[tile_of[pair] + 1] += 1
     for tile in range(starts.shape[0] - 1):
         starts[tile + 1] += starts[tile]
     cursor = starts[:-1].copy()
     for pair in range(tile_of.shape[0]):
         tile = tile_of[pair]
-        listed[cursor[tile]] = pair
-        cursor[tile] += 1
+        if tile >= 0:
+            listed[cursor[tile]] = pair
+            cursor[tile] += 1

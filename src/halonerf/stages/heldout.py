@@ -6,47 +6,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.geometry import sample_picture
 from halonerf.losses import photometric
 from halonerf.metrics import psnr, ssim
-from halonerf.protocols import RadianceField
+from halonerf.protocols import TrainableField
+from halonerf.stages.perceptual import SHORTEST, Perceptual
 from halonerf.types import View
 
 SSIM_WINDOW = 7  # px
 LEARNING_RATE = 0.1  # Adam's, of the code; decays to a tenth
 
 
-def score_view(
-    field: RadianceField, view: View, photo: Tensor, valid: Tensor, appearance: Tensor, light_steps: int
+def score_seen(
+    field: TrainableField, view: View, photo: Tensor, valid: Tensor, code: Tensor, perceptual: Perceptual | None
 ) -> dict[str, float | None]:
-    """PSNR and SSIM of the 8-bit render against the photo; None where they are not defined or infinite.
+    """Figures of a fitted photo, the whole of it, in the light `code` [A]: see `compare`."""
+    return compare(_shown(field, view, code), photo, valid, perceptual)
 
-    Args:
-        photo: [H, W, 3] in [0, 1]. valid: bool [H, W], the pixels that count.
-        appearance: [A]; where to start from.
-        light_steps: 0 scores the whole photo in that light. Above, the code alone is fitted to the left
-            W - W // 2 columns in so many steps, and the others are scored.
+
+def score_unseen(
+    field: TrainableField, view: View, photo: Tensor, valid: Tensor, steps: int, perceptual: Perceptual | None
+) -> dict[str, float | None]:
+    """Figures of a photo that was not fitted: the left W - W // 2 columns give its light, the others are scored.
+
+    Everything is frozen but the code, which starts from what the field reads off the left half, or from the mean.
     """
-    seen = view.width - view.width // 2 if light_steps else 0
-    code = fit_light(field, view, photo, valid, appearance, light_steps) if light_steps else appearance.detach()
+    seen = view.width - view.width // 2
+    code = fit_light(field, view, photo, valid, steps)
+    return compare(_shown(field, view, code)[:, seen:], photo[:, seen:], valid[:, seen:], perceptual)
+
+
+def fit_light(field: TrainableField, view: View, photo: Tensor, valid: Tensor, steps: int) -> Tensor:
+    """The code [A] in which the field looks most like the left W - W // 2 columns of a photo; all else is frozen.
+
+    photo: [H, W, 3] in [0, 1]. valid: bool [H, W]. What the field learns from at a time is what it is asked here.
+    """
+    seen = view.width - view.width // 2
+    left = view.cropped(0, 0, seen, view.height)
+    known = torch.cat([photo, valid[..., None].to(photo)], dim=-1)
+    known = torch.cat([known[:, :seen], known[:, seen - 1 : seen].expand(-1, view.width - seen, -1)], dim=1)
     with torch.no_grad():
-        colour = field.render(view, code).colour
-    shown = (colour.clamp(0, 1) * 255).round() / 255
-    image, truth, known = (t[:, seen:].cpu().numpy() for t in (shown, photo, valid))
-    scores = {"psnr": psnr(image, truth, known), "ssim": float("nan")}
-    if min(image.shape[:2]) >= SSIM_WINDOW:
-        scores["ssim"] = ssim(image, truth, known, SSIM_WINDOW)
-    return {key: value if np.isfinite(value) else None for key, value in scores.items()}
-
-
-def fit_light(field: RadianceField, view: View, photo: Tensor, valid: Tensor, appearance: Tensor, steps: int) -> Tensor:
-    """The code [A] in which the field looks most like the left W - W // 2 columns of the photo; all else is frozen."""
-    code = appearance.detach().clone().requires_grad_()
-    weight = valid.float()
-    weight[:, view.width - view.width // 2 :] = 0
+        start = field.encode(photo[:, :seen]) if field.encodes else field.mean_appearance()
+    code = start.detach().clone().requires_grad_()
     optimiser = torch.optim.Adam([code], lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.1 ** (step / steps)
-        loss = photometric(field.render(view, code).colour, photo, weight, ssim_share=0.0)
+        part = field.window(left, 1.0, generator)
+        target = sample_picture(known, part, field.antialiased)
+        weight = (target[..., 3] > 0.99).float()
+        loss = photometric(
+            field.render(part, code).colour, target[..., :3], weight / weight.mean().clamp(min=1e-8), ssim_share=0.0
+        )
         (code.grad,) = torch.autograd.grad(loss, [code])
         optimiser.step()
     return code.detach()
+
+
+def compare(image: Tensor, photo: Tensor, valid: Tensor, perceptual: Perceptual | None) -> dict[str, float | None]:
+    """PSNR (dB), SSIM and LPIPS of a rendering in 8 bits against a photo, [H, W, 3] in [0, 1] both.
+
+    valid: bool [H, W], the pixels that count; for LPIPS the others are black in both. None where a figure is not
+    defined or infinite, where the picture is too small for it, and LPIPS where its weights are not on disk.
+    """
+    image = (image.clamp(0, 1) * 255).round() / 255
+    shown, truth, known = (t.cpu().numpy() for t in (image, photo, valid))
+    scores = {"psnr": psnr(shown, truth, known), "ssim": float("nan"), "lpips": float("nan")}
+    if min(shown.shape[:2]) >= SSIM_WINDOW:
+        scores["ssim"] = ssim(shown, truth, known, SSIM_WINDOW)
+    if perceptual is not None and min(shown.shape[:2]) >= SHORTEST and known.any():
+        scores["lpips"] = perceptual(image * valid[..., None], photo * valid[..., None])
+    return {key: value if np.isfinite(value) else None for key, value in scores.items()}
+
+
+@torch.no_grad()
+def _shown(field: TrainableField, view: View, code: Tensor) -> Tensor:
+    return field.render(view, code).colour

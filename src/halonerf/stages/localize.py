@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from halonerf.artifacts import write_atomic
-from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
 from halonerf.pictures import save_picture
 from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
+from halonerf.stages.cameras import fitted_scene
 
 
 class Localize(Stage):
@@ -51,7 +51,7 @@ class Localize(Stage):
         self.head_config, self.field_config, self.views = head, field, views
 
     def prepare(self) -> None:
-        self.scene = Scene(self.inputs["ingest"])
+        self.scene = fitted_scene(self.inputs)
         self.concepts: list[str] = json.loads((self.inputs["segment"] / "concepts.json").read_text())
         self.field: TrainableField = build(self.field_config)
         self.field.load(self.inputs["reconstruct"] / "field.safetensors")

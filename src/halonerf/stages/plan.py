@@ -16,7 +16,7 @@ from halonerf.stages.build import build, locate
 # Options that change where or how fast the work is done, never what comes out.
 RUNTIME_OPTIONS = frozenset({"workers", "threads", "device"})
 # Options that may name a file or a folder: its contents count, not its place.
-DATA_OPTIONS = frozenset({"path", "masks", "metadata", "weights", "vocabulary"})
+DATA_OPTIONS = frozenset({"path", "masks", "metadata", "weights", "vocabulary", "light", "video"})
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def identity_of(value: Any, option: str = "") -> Any:
             key: _packaged(value, entry) if key == "weights" else identity_of(entry, key) for key, entry in kept.items()
         }
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [identity_of(entry) for entry in value]
+        return [identity_of(entry, option) for entry in value]
     if isinstance(value, str) and option in DATA_OPTIONS and Path(value).expanduser().exists():
         return _contents(Path(value).expanduser())
     return value

@@ -2,8 +2,9 @@
 
 Output:
     field.safetensors      the fitted field (its options are in manifest.json)
-    metrics.json           psnr and ssim, _train and _heldout (null where none is held out), and every photo's
-    pictures/<view>.png    photo | render | depth | what was masked as transient
+    cameras.npz            the cameras it was fitted to, where they were refined (see `halonerf.stages.cameras`)
+    metrics.json           psnr, ssim and lpips, _train and _heldout (null where none is held out), and every photo's
+    pictures/<view>.png    photo | render | depth | error | what was masked as transient
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from lightning import LightningDataModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -24,32 +23,36 @@ from halonerf.artifacts import write_json
 from halonerf.data.datamodule import WorkData
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
-from halonerf.losses import depth_at_points, photometric, transient_mask
-from halonerf.pictures import depth_colours, grid, save_picture
-from halonerf.protocols import TrainableField
+from halonerf.geometry import sample_picture
+from halonerf.losses import depth_at_points
+from halonerf.pictures import depth_colours, grid, heat, save_picture
+from halonerf.protocols import TrainableField, TransientMask
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
-from halonerf.stages.heldout import score_view
-from halonerf.types import View
+from halonerf.stages.cameras import CameraCorrections, write_cameras
+from halonerf.stages.heldout import score_seen, score_unseen
+from halonerf.stages.perceptual import perceptual
+from halonerf.types import Rendering, View
 
 LOG_EVERY = 20  # steps
 SHOWN = 4  # views in the pictures
+WORST = 0.5  # mean absolute error in [0, 1] that has the last colour in the pictures
 
 
 class Reconstruct(Stage):
-    """Fit a field to the photos of the train split, one whole photo a step.
+    """Fit a field to the photos of the train split, one photo, or what the field wants of it, a step.
 
     Args:
         field: config of the field.
+        transients: config of the mask of what passes by.
         steps: photos shown, rounded up to whole epochs.
         epoch_steps: steps between two checkpoints.
-        ssim_share: of 1 - SSIM in the loss; the rest is L1.
         depth_weight: of the relative depth error at the scene's points; what few photos leave open, they settle.
-        coarse_until: share of the fit at half the resolution.
-        masked_from: share of the fit from which transients are left out.
-        masked_quantile: at most 1 minus this share of a photo is left out.
-        masked_floor: mean absolute error in [0, 1] below which nothing is left out.
+        refine_cameras: correct the fitted photos' cameras, too.
+        refine_from: share of the fit from which they are corrected.
+        refine_rate: Adam's learning rate of the corrections, radians and world units.
         heldout_steps: steps in which a held-out photo's light is found on its left half.
+        scored: fitted photos that are scored at the end, evenly spread; null scores all.
     """
 
     name = "reconstruct"
@@ -60,27 +63,26 @@ class Reconstruct(Stage):
     def __init__(
         self,
         field: Mapping[str, Any],
+        transients: Mapping[str, Any],
         steps: int = 2000,
         epoch_steps: int = 250,
-        ssim_share: float = 0.2,
         depth_weight: float = 0.1,
-        coarse_until: float = 0.4,
-        masked_from: float = 0.2,
-        masked_quantile: float = 0.88,
-        masked_floor: float = 0.12,
+        refine_cameras: bool = False,
+        refine_from: float = 0.1,
+        refine_rate: float = 1e-4,
         heldout_steps: int = 60,
+        scored: int | None = None,
     ) -> None:
         super().__init__()
         if steps < 1 or epoch_steps < 1:
             raise BadInput(f"expected reconstruct.steps and epoch_steps of at least 1, got {steps} and {epoch_steps}")
         self.automatic_optimization = False
-        self.field_config = field
+        self.field_config, self.transients_config = field, transients
         self.epoch_steps = min(epoch_steps, steps)
         self.max_epochs = -(-steps // self.epoch_steps)
         self.steps = self.max_epochs * self.epoch_steps
-        self.ssim_share, self.depth_weight, self.coarse_until = ssim_share, depth_weight, coarse_until
-        self.masked_from, self.masked_quantile, self.masked_floor = masked_from, masked_quantile, masked_floor
-        self.heldout_steps = heldout_steps
+        self.depth_weight, self.heldout_steps, self.scored = depth_weight, heldout_steps, scored
+        self.refine_cameras, self.refine_from, self.refine_rate = refine_cameras, refine_from, refine_rate
         self._pixels, self._since = 0, time.perf_counter()
 
     def prepare(self) -> None:
@@ -90,46 +92,41 @@ class Reconstruct(Stage):
             raise BadInput(
                 f"expected at least one photo to fit in scene '{self.scene.name}', got none: all are held out"
             )
-        self.field: TrainableField = build(self.field_config)
         names = [self.scene.names[i] for i in self.train_views]
+        self.field: TrainableField = build(self.field_config)
         self.field.initialise(self.scene.points, self.scene.colours, names, self.seed)
+        self.transients: TransientMask = build(self.transients_config)
+        self.transients.initialise(names, self.seed)
+        if self.refine_cameras:
+            self.cameras = CameraCorrections([self.scene.views[i] for i in self.train_views])
 
     def datamodule(self) -> LightningDataModule:
         return WorkData(self.train_views, epoch_steps=self.epoch_steps, seed=self.seed)
 
-    def configure_optimizers(self) -> Optimizer:
-        return self.field.optimiser()
+    def configure_optimizers(self) -> list[Optimizer]:
+        cameras = torch.optim.Adam(self.cameras.parameters(), lr=self.refine_rate) if self.refine_cameras else None
+        return [o for o in (self.field.optimiser(), self.transients.optimiser(), cameras) if o is not None]
 
     def training_step(self, index: int, batch_index: int) -> None:
-        step = self.global_step
+        step = self.current_epoch * self.epoch_steps + batch_index
         progress = step / self.steps
-        view, photo, valid = self._target(index, coarse=progress < self.coarse_until)
-        shown = self.field.render(view, self.field.appearance(self.scene.names[index]))
-        weight = valid
-        if progress >= self.masked_from:
-            residual = (shown.colour.detach() - photo).abs().mean(dim=-1)
-            weight = valid & ~transient_mask(residual, valid, self.masked_quantile, self.masked_floor)
-        loss = photometric(shown.colour, photo, weight.float(), self.ssim_share) + self.field.regularisation()
+        name, whole = self.scene.names[index], self._photo(index)
+        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        view = self.field.window(self._camera(index, progress), progress, chance)
+        photo, valid = self._seen(whole, view)
+        shown = self.field.render(view, self.field.observe(name, whole[..., :3]))
+        difference = (shown.colour - photo).detach()
+        weight, penalty = self.transients.weigh(name, view, difference, valid, step, progress)
+        loss = self.field.loss(shown, photo, weight) + penalty + self.field.regularisation()
         if self.depth_weight > 0:
-            loss = loss + self.depth_weight * self._depth_loss(index, view, shown.depth, shown.opacity)
-        if not torch.isfinite(loss):
-            raise BadInput(
-                f"expected a finite loss, got {loss.item()} at step {step} on photo '{self.scene.names[index]}'.\n"
-                "Look at that photo and its camera in ingest's report, or fit more carefully with: "
-                "field.learning_rates.means=1e-4"
-            )
-        optimiser = self.optimizers()
-        assert isinstance(optimiser, LightningOptimizer)
-        optimiser.zero_grad()
-        self.manual_backward(loss)
-        optimiser.step()
-        self.field.adapt(step, self.steps, optimiser.optimizer)
+            loss = loss + self.depth_weight * self._depth_loss(index, view, shown)
+        self._learn(loss, step, name, moving=view.camera_to_world.requires_grad)
         self._pixels += view.width * view.height
         if step % LOG_EVERY == 0:
-            self._log(loss, shown.colour, photo, valid)
+            self._log(loss, difference, valid)
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """photo | render | depth | transients for a few views, by the photo's place in the scene."""
+        """photo | render | depth | error | transients for a few views, by the photo's place in the scene."""
         held = self.scene.indices("test")
         chosen = _spread(held, 1) + _spread(self.train_views, SHOWN - 1)
         return {f"{i:05d}": self._picture(i) for i in chosen}
@@ -139,11 +136,9 @@ class Reconstruct(Stage):
         for name, picture in self.pictures().items():
             (self.folder / "pictures").mkdir(exist_ok=True)
             save_picture(self.folder / "pictures" / f"{name}.png", picture)
-        self.metrics: dict[str, Any] = {
-            "elements": self.field.elements,
-            **self._scores("train", self.train_views, light_steps=0),
-            **self._scores("heldout", self.scene.indices("test"), light_steps=self.heldout_steps),
-        }
+        if self.refine_cameras:
+            write_cameras(self.folder, [self._camera(i) for i in range(len(self.scene))])
+        self.metrics: dict[str, Any] = {"elements": self.field.elements, **self._scores()}
         write_json(self.folder / "metrics.json", self.metrics)
         partial = self.folder / "field.new"
         self.field.save(partial)
@@ -153,28 +148,55 @@ class Reconstruct(Stage):
         figures = {key: self.metrics[key] for key in ("psnr_train", "psnr_heldout", "ssim_heldout")}
         return {"steps": self.steps, "elements": self.field.elements, **figures}
 
-    def _target(self, index: int, coarse: bool) -> tuple[View, Tensor, Tensor]:
-        """Camera, photo [H, W, 3] in [0, 1] and valid pixels [H, W]; at half the resolution if `coarse`."""
-        view, photo, valid = self.scene.views[index], self.scene.photo(index), self.scene.valid(index)
-        photo = photo.to(self.device).float() / 255
-        valid = valid.to(self.device)
-        if coarse:
-            view = view.resized(max(1, view.width // 2), max(1, view.height // 2))
-            stack = torch.cat([photo, valid[..., None].float()], dim=-1).permute(2, 0, 1)[None]
-            small = F.interpolate(stack, (view.height, view.width), mode="area")[0].permute(1, 2, 0)
-            photo, valid = small[..., :3], small[..., 3] > 0.99
-        return view.to(self.device), photo, valid
+    def _photo(self, index: int) -> Tensor:
+        """A whole photo in [0, 1] and its valid pixels, [H, W, 4]."""
+        photo, valid = self.scene.photo(index).float() / 255, self.scene.valid(index).float()
+        return torch.cat([photo, valid[..., None]], dim=-1).to(self.device)
 
-    def _depth_loss(self, index: int, view: View, depth: Tensor, opacity: Tensor) -> Tensor:
-        """depth: [H, W], the rendering's mean depth; `depth_at_points` wants it times opacity."""
+    def _seen(self, whole: Tensor, view: View) -> tuple[Tensor, Tensor]:
+        """What a view sees of a whole photo: [H, W, 3] in [0, 1], and the pixels that the photo covers, bool [H, W]."""
+        part = sample_picture(whole, view, self.field.antialiased)
+        return part[..., :3], part[..., 3] > 0.99
+
+    def _camera(self, index: int, progress: float = 1.0) -> View:
+        """The camera of a photo, corrected where it is fitted and that is asked for."""
+        view = self.scene.views[index].to(self.device)
+        if not self.refine_cameras or progress < self.refine_from or self.scene.split[index] != "train":
+            return view
+        return self.cameras.corrected(view, self.train_views.index(index))
+
+    def _depth_loss(self, index: int, view: View, shown: Rendering) -> Tensor:
+        """`depth_at_points` at what the photo saw; it wants mean depth times opacity."""
         pixels, truth, _ = self.scene.observations(index)
         full = self.scene.views[index]
-        scale = torch.tensor([view.width / full.width, view.height / full.height])
-        pixels = (pixels * scale).to(depth)
-        return depth_at_points(depth * opacity, opacity, pixels, truth.to(depth))
+        left, top, right, bottom = view.bounds
+        scale = torch.tensor([(right - left) / full.width, (bottom - top) / full.height])
+        pixels = (pixels * scale + torch.tensor([left, top])).to(shown.depth)
+        return depth_at_points(shown.depth * shown.opacity, shown.opacity, pixels, truth.to(shown.depth))
 
-    def _log(self, loss: Tensor, colour: Tensor, photo: Tensor, valid: Tensor) -> None:
-        error = ((colour.detach() - photo) ** 2).mean(dim=-1)[valid].mean()
+    def _learn(self, loss: Tensor, step: int, name: str, moving: bool) -> None:
+        """One step of every optimiser down the gradient of `loss`, which and whose gradients must be finite."""
+        if not torch.isfinite(loss):
+            raise _not_finite(f"a finite loss, got {loss.item()}", step, name)
+        given = self.optimizers()
+        optimisers = given if isinstance(given, list) else [given]
+        for optimiser in optimisers:
+            optimiser.zero_grad()
+        self.manual_backward(loss)
+        for key, parameter in self.named_parameters():
+            if parameter.grad is not None and not torch.isfinite(total := parameter.grad.sum()):
+                raise _not_finite(f"finite gradients, got {total.item()} in {key}", step, name)
+        if moving and self.cameras.raw.grad is None:
+            raise BadInput(
+                "expected a field whose pictures follow their camera, got one that has no gradient for it.\n"
+                "Fit with the cameras as they are: reconstruct.refine_cameras=false"
+            )
+        for optimiser in optimisers:
+            optimiser.step()
+        self.field.adapt(step, self.steps, optimisers[0].optimizer)
+
+    def _log(self, loss: Tensor, difference: Tensor, valid: Tensor) -> None:
+        error = (difference**2).mean(dim=-1)[valid].mean()
         now = time.perf_counter()
         speed = self._pixels / (now - self._since) / 1e6
         self._pixels, self._since = 0, now
@@ -185,25 +207,41 @@ class Reconstruct(Stage):
 
     @torch.no_grad()
     def _picture(self, index: int) -> np.ndarray:
-        view, photo, valid = self._target(index, coarse=False)
-        shown = self.field.render(view, self.field.appearance(self.scene.names[index]))
-        residual = (shown.colour - photo).abs().mean(dim=-1)
-        masked = transient_mask(residual, valid, self.masked_quantile, self.masked_floor)
+        view, name = self._camera(index), self.scene.names[index]
+        photo, valid = self._seen(self._photo(index), view)
+        shown = self.field.render(view, self.field.appearance(name))
+        difference = shown.colour - photo
+        masked = self.transients.mask(name, view, difference, valid)
+        error = np.where(_numpy(valid), _numpy(difference.abs().mean(dim=-1)) / WORST, np.nan)
         cells = [_bytes(photo), _bytes(shown.colour), depth_colours(_numpy(shown.depth), _numpy(shown.opacity))]
-        return grid([[*cells, _bytes(masked[..., None].float().expand(-1, -1, 3))]])
+        return grid([[*cells, heat(error), _bytes(masked[..., None].expand(-1, -1, 3))]])
 
-    def _scores(self, part: str, views: list[int], light_steps: int) -> dict[str, Any]:
-        """Mean PSNR and SSIM over the photos that have one (None where none has), and each photo's."""
-        photos = {}
-        for i in views:
-            view, photo, valid = self._target(i, coarse=False)
-            code = self.field.appearance(self.scene.names[i])
-            photos[self.scene.names[i]] = score_view(self.field, view, photo, valid, code, light_steps)
+    def _scores(self) -> dict[str, Any]:
+        """Mean figures of fitted and of held-out photos (None where none has one), and each photo's."""
+        measure = perceptual()
+        photos: dict[str, dict[str, dict[str, float | None]]] = {"train": {}, "heldout": {}}
+        for i in _spread(self.train_views, len(self.train_views) if self.scored is None else self.scored):
+            name, view = self.scene.names[i], self._camera(i)
+            seen = self._seen(self._photo(i), view)
+            photos["train"][name] = score_seen(self.field, view, *seen, self.field.appearance(name), measure)
+        for i in self.scene.indices("test"):
+            view = self._camera(i)
+            seen = self._seen(self._photo(i), view)
+            photos["heldout"][self.scene.names[i]] = score_unseen(self.field, view, *seen, self.heldout_steps, measure)
         means = {}
-        for key in ("psnr", "ssim"):
-            defined = [value for scores in photos.values() if (value := scores[key]) is not None]
-            means[f"{key}_{part}"] = float(np.mean(defined)) if defined else None
-        return {**means, f"photos_{part}": photos}
+        for part, scores in photos.items():
+            for key in ("psnr", "ssim", "lpips"):
+                defined = [value for entry in scores.values() if (value := entry[key]) is not None]
+                means[f"{key}_{part}"] = float(np.mean(defined)) if defined else None
+        return {**means, **{f"photos_{part}": scores for part, scores in photos.items()}}
+
+
+def _not_finite(what: str, step: int, name: str) -> BadInput:
+    return BadInput(
+        f"expected {what} at step {step} on photo '{name}'.\n"
+        "Look at that photo and its camera in ingest's report, or fit more carefully with: "
+        "field.learning_rates.means=1e-4"
+    )
 
 
 def _spread(views: list[int], count: int) -> list[int]:

@@ -1,0 +1,142 @@
+"""The gsplat engine, for CUDA devices: gsplat's projection, tiles and compositing (Ye et al., gsplat, 2024).
+
+Nothing here was run on a GPU yet: tests hold it against the reference with a stand-in for gsplat on a CPU, and with
+gsplat itself where there is a device.
+
+Projection and compositing are called apart, and the centres are shifted in between: by the offsets, whose gradient
+says where the picture pulls, and by the place of the view in its whole picture. gsplat limits how far off the axis a
+Gaussian is projected by the size of the picture that it draws; it is therefore told the whole picture's size, so that
+a part of it is drawn like the whole. (Its size is rounded up to whole pixels, which moves the limits, 15 % of the
+picture beyond its edges, by less than a pixel.)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from halonerf.errors import BadInput, MissingExtra
+from halonerf.splatting.constants import BLUR, NEAR
+from halonerf.types import View
+
+TILE = 16  # px; the only size that gsplat tests
+CHANNELS = 32  # composited at once; gsplat keeps them in registers and slows down beyond
+
+
+@dataclass(frozen=True)
+class Splats:
+    """Gaussians in one view, each tensor with a leading axis of one camera, and which tile lists which of them."""
+
+    centres: Tensor  # [1, N, 2], px of the view
+    conics: Tensor  # [1, N, 3]: a, b, c of the inverse covariance [[a, b], [b, c]]
+    opacities: Tensor  # [1, N]
+    depths: Tensor  # [1, N], along the optical axis; undefined where nothing is drawn
+    starts: Tensor  # [1, rows, columns], where each tile's list begins
+    listed: Tensor  # [K], Gaussians tile by tile, nearest first
+
+
+def rasterise(means, scales, rotations, opacities, features, offsets, view: View) -> Tensor:
+    """Composite features [N, C], depth and opacity: image [H, W, C + 2]; arguments as in `rasterise.rasterise`.
+
+    Raises: MissingExtra without gsplat, BadInput where its kernels cannot be compiled.
+    """
+    if not len(means):
+        return means.new_zeros(view.height, view.width, features.shape[1] + 2)
+    gsplat = load()
+    splats = project(gsplat, means, scales, rotations, opacities, offsets, view)
+    values = torch.cat([features.float(), splats.depths[0, :, None]], dim=1)
+    image, opacity = composite(gsplat, splats, values, view)
+    return torch.cat([image, opacity[..., None]], dim=-1)
+
+
+def lift(means, scales, rotations, opacities, maps: Tensor, view: View) -> Tensor:
+    """The adjoint of `rasterise` in its features: maps [H, W, C] -> [N, C]; raises like `rasterise`."""
+    if not len(means) or not maps.shape[-1]:
+        return means.new_zeros(len(means), maps.shape[-1])
+    gsplat = load()
+    still = means.new_zeros(len(means), 2)
+    splats = project(gsplat, means, scales, rotations, opacities, still, view)
+    sums = []
+    for part in maps.to(means.device, torch.float32).split(CHANNELS, dim=-1):
+        with torch.enable_grad():
+            blank = torch.zeros(len(means), part.shape[-1], device=means.device, requires_grad=True)
+            image, _ = composite(gsplat, splats, blank, view)
+        sums.append(torch.autograd.grad(image, blank, part)[0])
+    return torch.cat(sums, dim=1)
+
+
+def load() -> ModuleType:
+    """The package gsplat, with its kernels; the first import compiles them, in some minutes, unless a wheel did.
+
+    Raises: MissingExtra without gsplat; BadInput without kernels and without a compiler for them.
+    """
+    try:
+        import gsplat
+    except ImportError as error:
+        raise MissingExtra("gsplat", "cuda") from error
+    from torch.utils import cpp_extension
+
+    if importlib.util.find_spec("gsplat.csrc") is None and cpp_extension.CUDA_HOME is None:
+        raise BadInput(
+            "expected gsplat's kernels, or the CUDA toolkit (nvcc) to compile them with; found neither.\n"
+            f"Install CUDA toolkit {torch.version.cuda or '(the version that torch was built for)'} and set CUDA_HOME "
+            "to its folder, or fit on the processor with: trainer.accelerator=cpu"
+        )
+    return gsplat
+
+
+def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, view: View) -> Splats:
+    """Where the Gaussians lie in the view; differentiable, and in offsets [N, 2], px, too."""
+    left, top, right, bottom = view.bounds
+    shift = torch.tensor([left, top], device=means.device)
+    lens = torch.tensor(
+        [[view.fx, 0.0, view.cx - left], [0.0, view.fy, view.cy - top], [0.0, 0.0, 1.0]], device=means.device
+    )
+    last = torch.tensor([[0.0, 0.0, 0.0, 1.0]], device=means.device)
+    pose = torch.cat([view.world_to_camera.to(last), last])
+    radii, centres, depths, conics, _ = gsplat.fully_fused_projection(
+        means.float(),
+        None,  # covariances, which rotations and scales give
+        rotations.float(),
+        scales.float(),
+        pose[None],
+        lens[None],
+        math.ceil(right - left),
+        math.ceil(bottom - top),
+        eps2d=BLUR,
+        near_plane=NEAR,
+        packed=False,
+        opacities=opacities.detach().float(),  # only bounds the splats: they end where they stop 1/255
+    )
+    centres = centres + offsets.float() + shift
+    rows, columns = -(-view.height // TILE), -(-view.width // TILE)
+    _, pairs, listed = gsplat.isect_tiles(centres, radii, depths, TILE, columns, rows, packed=False)
+    starts = gsplat.isect_offset_encode(pairs, 1, columns, rows).reshape(1, rows, columns)
+    return Splats(centres, conics, opacities.float()[None], depths, starts, listed)
+
+
+def composite(gsplat: ModuleType, splats: Splats, values: Tensor, view: View) -> tuple[Tensor, Tensor]:
+    """values [N, C], C > 0 -> their image [H, W, C] and the opacity [H, W]."""
+    images, opacity = [], None
+    for part in values.split(CHANNELS, dim=1):
+        image, covered = gsplat.rasterize_to_pixels(
+            splats.centres,
+            splats.conics,
+            part[None].contiguous(),
+            splats.opacities,
+            view.width,
+            view.height,
+            TILE,
+            splats.starts,
+            splats.listed,
+            packed=False,
+        )
+        images.append(image[0])
+        opacity = covered[0, ..., 0] if opacity is None else opacity
+    assert opacity is not None
+    return torch.cat(images, dim=-1), opacity

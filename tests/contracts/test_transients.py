@@ -1,0 +1,135 @@
+"""What every mask of transients keeps: shapes and ranges, plain means where it masks nothing, state that resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from halonerf.protocols import TransientMask
+from halonerf.stages.build import build
+from halonerf.types import View
+
+CONF = Path(__file__).parents[2] / "conf" / "transients"
+OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+TINY = {"none": {}, "residual": {}, "network": {"width": 32, "learning_rate": 3e-3}}
+NAMES = ("a.jpg", "b.jpg")
+SIZE = (48, 64)  # px, height and width
+STEPS = 150
+
+
+def make(option: str) -> TransientMask:
+    assert option in TINY, f"name a tiny offline instance of mask '{option}' here"
+    mask = build({**OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **TINY[option]})
+    mask.initialise(NAMES, seed=0)
+    return mask
+
+
+def view() -> View:
+    return View(SIZE[1], SIZE[0], 50.0, 50.0, SIZE[1] / 2, SIZE[0] / 2, torch.eye(3, 4))
+
+
+def person() -> torch.Tensor:
+    """Pixels of a passer-by, bool [H, W]."""
+    there = torch.zeros(SIZE, dtype=torch.bool)
+    there[20:44, 12:26] = True
+    return there
+
+
+def difference(intruder: float = 0.5) -> torch.Tensor:
+    """Rendering minus photo, [H, W, 3]: faint noise, and `intruder` where somebody stands."""
+    random = torch.Generator().manual_seed(3)
+    return 0.02 * torch.randn(*SIZE, 3, generator=random) + intruder * person()[..., None]
+
+
+def taught(mask: TransientMask, name: str = "a.jpg") -> torch.Tensor:
+    """The weights at the end of a fit in which photo `name` stays as it is."""
+    optimiser, valid = mask.optimiser(), torch.ones(SIZE, dtype=torch.bool)
+    weight = torch.empty(0)
+    for step in range(STEPS):
+        weight, penalty = mask.weigh(name, view(), difference(), valid, step, progress=step / STEPS)
+        if optimiser is not None:
+            optimiser.zero_grad()
+            penalty.backward()
+            optimiser.step()
+    return weight
+
+
+@pytest.fixture(params=OPTIONS)
+def option(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def mask(option: str) -> TransientMask:
+    return make(option)
+
+
+def test_is_a_transient_mask(mask: TransientMask):
+    assert isinstance(mask, TransientMask)
+    assert isinstance(mask, torch.nn.Module)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.9])
+def test_weights_are_the_pictures_and_zero_where_nothing_is_known(mask: TransientMask, progress: float):
+    valid = torch.ones(SIZE, dtype=torch.bool)
+    valid[:, 50:] = False
+    weight, penalty = mask.weigh("a.jpg", view(), difference(), valid, 0, progress)
+    assert weight.shape == SIZE
+    assert penalty.shape == ()
+    assert weight.min() >= 0
+    assert not weight.requires_grad
+    assert weight[:, 50:].eq(0).all()
+    shown = mask.mask("a.jpg", view(), difference(), valid)
+    assert shown.shape == SIZE
+    assert 0 <= shown.min() <= shown.max() <= 1
+    assert shown[:, 50:].eq(0).all()
+
+
+def test_without_anything_strange_the_mean_is_plain(mask: TransientMask):
+    """A photo that was never fitted has no mask of its own, and noise is no reason for one."""
+    valid = torch.rand(SIZE, generator=torch.Generator().manual_seed(1)) < 0.7
+    weight, penalty = mask.weigh("unseen.jpg", view(), difference(0.0), valid, 9000, 0.9)
+    torch.testing.assert_close(weight, valid / valid.float().mean())
+    assert penalty == 0
+
+
+def test_a_photo_without_valid_pixels_counts_nothing(mask: TransientMask):
+    nothing = torch.zeros(SIZE, dtype=torch.bool)
+    weight, penalty = mask.weigh("a.jpg", view(), difference(), nothing, 9000, 0.9)
+    assert weight.eq(0).all()
+    assert torch.isfinite(penalty)
+
+
+def test_a_passer_by_is_left_out(option: str, mask: TransientMask):
+    weight = taught(mask)
+    inner = torch.zeros(SIZE, dtype=torch.bool)
+    inner[24:40, 15:23] = True
+    assert weight[~person()].mean() > 0.8
+    if option == "none":
+        assert weight.eq(1).all()
+    else:
+        assert weight[inner].mean() < 0.35 * weight[~person()].mean()
+        shown = mask.mask("a.jpg", view(), difference(), torch.ones(SIZE, dtype=torch.bool))
+        assert shown[inner].mean() > 0.65 > 0.2 > shown[~person()].mean()
+
+
+def test_what_was_learnt_is_in_the_state(option: str, mask: TransientMask):
+    weight = taught(mask)
+    twin = make(option)
+    twin.load_state_dict(mask.state_dict())
+    valid = torch.ones(SIZE, dtype=torch.bool)
+    found, _ = twin.weigh("a.jpg", view(), difference(), valid, 9000, 0.99)
+    expected, _ = mask.weigh("a.jpg", view(), difference(), valid, 9000, 0.99)
+    assert torch.equal(found, expected)
+    assert weight.shape == SIZE
+
+
+def test_it_starts_from_the_seed_alone(option: str):
+    torch.manual_seed(5)
+    first = make(option).state_dict()
+    torch.manual_seed(6)
+    second = make(option).state_dict()
+    assert all(torch.equal(second[key], value) for key, value in first.items())
