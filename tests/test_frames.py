@@ -23,7 +23,7 @@ def field() -> Gaussians:
         made.log_scales += torch.randn(150, 3, generator=random)
         made.rotations += torch.randn(150, 4, generator=random)
         made.opacity_logits += 3
-        made.codes += 2 * torch.randn(1, 3, generator=random)
+        made.codes.table += 2 * torch.randn(1, 3, generator=random)
     return made.eval()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -140,19 +140,23 @@ class TrainableField(RadianceField, Protocol):
 class TransientMask(Protocol):
     """Says which pixels of a photo show what passed by. A torch module, so that a resumed fit keeps its state."""
 
-    def initialise(self, names: Sequence[str], seed: int) -> None:
-        """The photos that will be fitted."""
+    def initialise(self, matched: Mapping[str, Tensor], seed: int) -> None:
+        """The photos that will be fitted, by name, and where each shows points that others saw, too.
+
+        matched: [M, 2] a photo, in [0, 1]: x from left to right, y from top to bottom.
+        """
 
     def weigh(
-        self, name: str, view: View, difference: Tensor, valid: Tensor, step: int, progress: float
+        self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
         """What every pixel of `view` of a photo counts in the next step, [H, W], and a scalar that the loss adds.
 
-        difference: [H, W, 3], rendering minus photo, held fixed. valid: bool [H, W], the pixels that the photo covers;
-        others count 0. progress: in [0, 1), share of the fit. Where nothing is masked the weights' mean is one.
+        shown, photo [H, W, 3]: what the field shows in the view, and what it should; both are held fixed. valid: bool
+        [H, W], the pixels that the photo covers; others count 0. progress: in [0, 1), share of the fit. Where nothing
+        is masked the weights' mean is one.
         """
 
-    def mask(self, name: str, view: View, difference: Tensor, valid: Tensor) -> Tensor:
+    def mask(self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor) -> Tensor:
         """How surely a pixel shows a transient at the end of a fit, for people: [H, W] in [0, 1], 0 where not valid."""
 
     def optimiser(self) -> Optimizer | None:

@@ -122,7 +122,7 @@ def test_a_code_is_what_the_photo_says_or_what_was_learnt(field: TrainableField)
     assert code.shape == field.mean_appearance().shape
     torch.testing.assert_close(field.appearance("b.jpg"), code)
     if not field.encodes:
-        with pytest.raises(BadInput, match="computes codes from photos"):
+        with pytest.raises(BadInput, match="reads codes from photos"):
             field.encode(photo())
         return
     for given in (photo(), photo(91, 60), photo(19, 26)):

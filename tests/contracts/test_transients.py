@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 
 from halonerf.protocols import TransientMask
 from halonerf.stages.build import build
-from halonerf.types import View
+from halonerf.types import Rendering, View
 
 CONF = Path(__file__).parents[2] / "conf" / "transients"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
-TINY = {"none": {}, "residual": {}, "network": {"width": 32, "learning_rate": 3e-3}}
+TINY = {"none": {}, "residual": {"reach": 0.03}, "network": {"width": 32, "learning_rate": 3e-3}}
 NAMES = ("a.jpg", "b.jpg")
 SIZE = (48, 64)  # px, height and width
 STEPS = 150
@@ -23,7 +23,7 @@ STEPS = 150
 def make(option: str) -> TransientMask:
     assert option in TINY, f"name a tiny offline instance of mask '{option}' here"
     mask = build({**OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **TINY[option]})
-    mask.initialise(NAMES, seed=0)
+    mask.initialise({name: matched() for name in NAMES}, seed=0)
     return mask
 
 
@@ -38,10 +38,20 @@ def person() -> torch.Tensor:
     return there
 
 
-def difference(intruder: float = 0.5) -> torch.Tensor:
-    """Rendering minus photo, [H, W, 3]: faint noise, and `intruder` where somebody stands."""
+def matched() -> torch.Tensor:
+    """Points that other photos saw, too: all over the photo, but not on the passer-by."""
+    x, y = torch.meshgrid(torch.linspace(0.05, 0.95, 9), torch.linspace(0.05, 0.95, 7), indexing="ij")
+    points = torch.stack([x.flatten(), y.flatten()], dim=1)
+    column, row = (points * torch.tensor([SIZE[1], SIZE[0]])).long().T
+    return points[~person()[row, column]]
+
+
+def scene(intruder: float = 0.5) -> tuple[Rendering, torch.Tensor]:
+    """Rendering and photo: faint noise between them, and `intruder` where somebody stands."""
     random = torch.Generator().manual_seed(3)
-    return 0.02 * torch.randn(*SIZE, 3, generator=random) + intruder * person()[..., None]
+    photo = 0.4 + 0.02 * torch.randn(*SIZE, 3, generator=random)
+    colour = torch.full((*SIZE, 3), 0.4) + intruder * person()[..., None]
+    return Rendering(colour, torch.ones(SIZE), torch.ones(SIZE)), photo
 
 
 def taught(mask: TransientMask, name: str = "a.jpg") -> torch.Tensor:
@@ -49,7 +59,7 @@ def taught(mask: TransientMask, name: str = "a.jpg") -> torch.Tensor:
     optimiser, valid = mask.optimiser(), torch.ones(SIZE, dtype=torch.bool)
     weight = torch.empty(0)
     for step in range(STEPS):
-        weight, penalty = mask.weigh(name, view(), difference(), valid, step, progress=step / STEPS)
+        weight, penalty = mask.weigh(name, view(), *scene(), valid, step, progress=step / STEPS)
         if optimiser is not None:
             optimiser.zero_grad()
             penalty.backward()
@@ -76,13 +86,13 @@ def test_is_a_transient_mask(mask: TransientMask):
 def test_weights_are_the_pictures_and_zero_where_nothing_is_known(mask: TransientMask, progress: float):
     valid = torch.ones(SIZE, dtype=torch.bool)
     valid[:, 50:] = False
-    weight, penalty = mask.weigh("a.jpg", view(), difference(), valid, 0, progress)
+    weight, penalty = mask.weigh("a.jpg", view(), *scene(), valid, 0, progress)
     assert weight.shape == SIZE
     assert penalty.shape == ()
     assert weight.min() >= 0
     assert not weight.requires_grad
     assert weight[:, 50:].eq(0).all()
-    shown = mask.mask("a.jpg", view(), difference(), valid)
+    shown = mask.mask("a.jpg", view(), *scene(), valid)
     assert shown.shape == SIZE
     assert 0 <= shown.min() <= shown.max() <= 1
     assert shown[:, 50:].eq(0).all()
@@ -91,14 +101,14 @@ def test_weights_are_the_pictures_and_zero_where_nothing_is_known(mask: Transien
 def test_without_anything_strange_the_mean_is_plain(mask: TransientMask):
     """A photo that was never fitted has no mask of its own, and noise is no reason for one."""
     valid = torch.rand(SIZE, generator=torch.Generator().manual_seed(1)) < 0.7
-    weight, penalty = mask.weigh("unseen.jpg", view(), difference(0.0), valid, 9000, 0.9)
+    weight, penalty = mask.weigh("unseen.jpg", view(), *scene(0.0), valid, 9000, 0.9)
     torch.testing.assert_close(weight, valid / valid.float().mean())
     assert penalty == 0
 
 
 def test_a_photo_without_valid_pixels_counts_nothing(mask: TransientMask):
     nothing = torch.zeros(SIZE, dtype=torch.bool)
-    weight, penalty = mask.weigh("a.jpg", view(), difference(), nothing, 9000, 0.9)
+    weight, penalty = mask.weigh("a.jpg", view(), *scene(), nothing, 9000, 0.9)
     assert weight.eq(0).all()
     assert torch.isfinite(penalty)
 
@@ -112,7 +122,7 @@ def test_a_passer_by_is_left_out(option: str, mask: TransientMask):
         assert weight.eq(1).all()
     else:
         assert weight[inner].mean() < 0.35 * weight[~person()].mean()
-        shown = mask.mask("a.jpg", view(), difference(), torch.ones(SIZE, dtype=torch.bool))
+        shown = mask.mask("a.jpg", view(), *scene(), torch.ones(SIZE, dtype=torch.bool))
         assert shown[inner].mean() > 0.65 > 0.2 > shown[~person()].mean()
 
 
@@ -121,8 +131,8 @@ def test_what_was_learnt_is_in_the_state(option: str, mask: TransientMask):
     twin = make(option)
     twin.load_state_dict(mask.state_dict())
     valid = torch.ones(SIZE, dtype=torch.bool)
-    found, _ = twin.weigh("a.jpg", view(), difference(), valid, 9000, 0.99)
-    expected, _ = mask.weigh("a.jpg", view(), difference(), valid, 9000, 0.99)
+    found, _ = twin.weigh("a.jpg", view(), *scene(), valid, 9000, 0.99)
+    expected, _ = mask.weigh("a.jpg", view(), *scene(), valid, 9000, 0.99)
     assert torch.equal(found, expected)
     assert weight.shape == SIZE
 

@@ -190,7 +190,7 @@ def test_a_loss_that_is_not_finite_names_the_photo(tmp_path: Path, ingested: Pat
     stage.bind(tmp_path, {"ingest": ingested}, 0)
     stage.prepare()
     with torch.no_grad():
-        stage.field.codes.fill_(float("nan"))
+        stage.field.codes.table.fill_(float("nan"))
     trainer = lightning.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1, enable_progress_bar=False,
         enable_model_summary=False,

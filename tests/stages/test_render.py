@@ -45,7 +45,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     field.initialise(scene.points, scene.colours, [n for i, n in enumerate(scene.names) if i], seed=0)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        field.codes.copy_(3 * torch.randn(field.codes.shape, generator=random))
+        field.codes.table.copy_(3 * torch.randn(field.codes.table.shape, generator=random))
         field.opacity_logits += 4
         field.log_scales += 0.5
         for parameter in field.light.parameters():

@@ -16,17 +16,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
+from halonerf.fields.gaussians_codes import Codes
 from halonerf.fields.gaussians_growth import Growth, Limits, Rows
 from halonerf.fields.gaussians_growth_mcmc import Relocation
 from halonerf.fields.gaussians_growth_pull import Pull
 from halonerf.fields.gaussians_growth_threshold import Threshold
+from halonerf.fields.gaussians_harmonics import DEGREES, seen_from
 from halonerf.fields.gaussians_light import Light
 from halonerf.fields.gaussians_normals import facing_normals
 from halonerf.losses import photometric
 from halonerf.splatting.rasterise import lift, rasterise
 from halonerf.types import Rendering, View
 
-ROWS = ("means", "log_scales", "rotations", "opacity_logits", "colour_logits", "features")
+ROWS = ("means", "log_scales", "rotations", "opacity_logits", "colour_logits", "features", "harmonics")
 STATISTICS = ("pull", "seen")
 GROWTHS = ("pull", "threshold", "mcmc")
 LEARNING_RATES = {
@@ -36,8 +38,10 @@ LEARNING_RATES = {
     "opacity_logits": 5e-2,
     "colour_logits": 1e-2,
     "features": 1e-2,
+    "harmonics": 5e-4,
     "networks": 2e-3,
     "codes": 1e-2,
+    "encoder": 5e-4,
 }
 
 
@@ -46,9 +50,13 @@ class Gaussians(nn.Module):
 
     Args:
         budget: Gaussians at most.
-        code_size: numbers in a photo's appearance code.
+        codes: where a photo's appearance code comes from: "embedding" (learnt one by one) or "encoder" (read from the
+            photo by a CNN, so that photos never seen have one, too).
+        code_size: numbers in a code.
+        tint: how light changes colours: "network", "affine" or "none"; see `halonerf.fields.gaussians_light`.
         feature_size: numbers in a Gaussian's feature.
         width: hidden units of the light's networks.
+        sh_degree: of the spherical harmonics that let a colour change with the direction of sight, 0 to 3.
         grow_from, grow_until: shares of the fit between which Gaussians are added.
         grow_every: steps between two additions.
         growth: how Gaussians come and go: "pull" (to the budget by a schedule, where centres are pulled hardest),
@@ -65,10 +73,10 @@ class Gaussians(nn.Module):
         coarse_until: share of the fit at half the resolution.
         ssim_share: of 1 - SSIM in the loss; the rest is L1.
         learning_rates: Adam's, for means (decaying to 2 %), scales, rotations, opacities, colours, features,
-            networks and codes.
+            harmonics, networks, codes and encoder.
     """
 
-    antialiased, encodes = True, False
+    antialiased = True
 
     means: Tensor  # [N, 3]
     log_scales: Tensor  # [N, 3]
@@ -76,16 +84,19 @@ class Gaussians(nn.Module):
     opacity_logits: Tensor  # [N]
     colour_logits: Tensor  # [N, 3]
     features: Tensor  # [N, F]
-    codes: Tensor  # [photos, A]
+    harmonics: Tensor  # [N, 3 K]
     pull: Tensor  # [N], sum since the last growth of how hard each step pulled at the centre
     seen: Tensor  # [N], the steps that did
 
     def __init__(
         self,
         budget: int = 40000,
+        codes: str = "embedding",
         code_size: int = 16,
+        tint: str = "network",
         feature_size: int = 12,
         width: int = 32,
+        sh_degree: int = 0,
         grow_from: float = 0.08,
         grow_until: float = 0.6,
         grow_every: int = 100,
@@ -104,7 +115,9 @@ class Gaussians(nn.Module):
         learning_rates: Mapping[str, float] = LEARNING_RATES,
     ) -> None:
         super().__init__()
-        self.budget, self.code_size, self.feature_size = budget, code_size, feature_size
+        if not 0 <= sh_degree <= DEGREES:
+            raise BadInput(f"expected field.sh_degree between 0 and {DEGREES}, got {sh_degree}")
+        self.budget, self.feature_size, self.sh_degree = budget, feature_size, sh_degree
         self.grow_from, self.grow_until, self.grow_every, self.grow_floor = (
             grow_from,
             grow_until,
@@ -122,16 +135,21 @@ class Gaussians(nn.Module):
             raise BadInput(
                 f"expected field.learning_rates for {', '.join(LEARNING_RATES)}, got {', '.join(sorted(unknown))}"
             )
-        self.light = Light(code_size, feature_size, width)
-        self.names: list[str] = []
+        self.light = Light(code_size, feature_size, width, tint)
+        self.codes = Codes(codes, code_size)
         self.first, self.seed = 0, 0
         self._offsets: Tensor | None = None  # px, zeros whose gradient says where the last picture pulled
         self._half = 1.0  # px, half the longer side of that picture
-        self._resize(0, 0)
+        self._resize(0)
 
     @property
     def elements(self) -> int:
         return len(self.means)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether codes are read from photos."""
+        return self.codes.encodes
 
     def initialise(self, points: Tensor, colours: Tensor, names: Sequence[str], seed: int) -> None:
         """One Gaussian a point, as large as the mean distance to its three neighbours; one neutral code a photo.
@@ -145,8 +163,8 @@ class Gaussians(nn.Module):
                 f"expected at least 4 scene points to start a field from, got {len(points)}.\n"
                 "The photos were hardly registered: look at ingest's report, and add photos that overlap."
             )
-        self._resize(len(points), len(names))
-        self.names, self.first, self.seed = list(names), len(points), seed
+        self._resize(len(points))
+        self.first, self.seed = len(points), seed
         generator = torch.Generator().manual_seed(seed)
         distances = torch.from_numpy(cKDTree(points.numpy()).query(points.numpy(), k=4)[0][:, 1:]).float()
         size = distances.mean(dim=1).clamp(1e-4, self.largest)
@@ -156,11 +174,13 @@ class Gaussians(nn.Module):
             self.rotations.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
             self.opacity_logits.fill_(-2.0)
             self.colour_logits.copy_(torch.logit(colours.clamp(0.02, 0.98)))
+            self.harmonics.zero_()
             self.features.copy_(0.1 * torch.randn(self.features.shape, generator=generator))
             for name, parameter in self.light.named_parameters():
                 if "to_affine" not in name:
                     bound = 1 / math.sqrt(parameter.shape[-1])
                     parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)
+        self.codes.initialise(names, generator)
 
     def window(self, view: View, progress: float, generator: torch.Generator) -> View:
         """The whole photo, at first at half the resolution."""
@@ -169,25 +189,28 @@ class Gaussians(nn.Module):
 
     def appearance(self, name: str) -> Tensor:
         """The code [A] of a photo seen in the fit; for any other, the mean."""
-        return self.codes[self.names.index(name)] if name in self.names else self.mean_appearance()
+        return self.codes.of(name)
 
     def encode(self, photo: Tensor) -> Tensor:
-        """Raises: BadInput; codes are learnt, not computed from photos."""
-        raise BadInput("expected a field that computes codes from photos, got Gaussians, which learn one a photo")
+        """The code [A] of any photo [H, W, 3] in [0, 1]; raises BadInput unless `encodes`."""
+        return self.codes.encode(photo)
 
     def observe(self, name: str, photo: Tensor) -> Tensor:
-        """The code [A] that is learnt for the photo."""
-        return self.appearance(name)
+        """The code [A] of a photo that is being fitted."""
+        return self.codes.observe(name, photo)
 
     def mean_appearance(self) -> Tensor:
         """The mean code, [A]: neutral light."""
-        return self.codes.mean(dim=0) if len(self.codes) else self.codes.new_zeros(self.code_size)
+        return self.codes.mean()
 
     def render(
         self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
     ) -> Rendering:
         """See `halonerf.protocols.RadianceField`. Differentiable in everything but `view`."""
-        parts = [self.light.tint(self.colour_logits, self.features, appearance)]
+        logits = self.colour_logits
+        if self.sh_degree:
+            logits = logits + seen_from(self.means, self.harmonics, view.centre, self.sh_degree)
+        parts = [self.light.tint(logits, self.features, appearance)]
         if channels is not None:
             parts.append(channels.to(parts[0]))
         if normals:
@@ -221,9 +244,15 @@ class Gaussians(nn.Module):
         """Adam with a learning rate for each kind of parameter; `adapt` lets it follow the changing field."""
         networks = list(self.light.parameters())
         groups: list[dict[str, Any]] = [
-            {"name": name, "params": [getattr(self, name)], "lr": self.rates[name]} for name in (*ROWS, "codes")
+            {"name": name, "params": [getattr(self, name)], "lr": self.rates[name]} for name in ROWS
         ]
         groups.append({"name": "networks", "params": networks, "lr": self.rates["networks"]})
+        if self.codes.encoder is None:
+            groups.append({"name": "codes", "params": [self.codes.table], "lr": self.rates["codes"]})
+        else:
+            groups.append(
+                {"name": "encoder", "params": list(self.codes.encoder.parameters()), "lr": self.rates["encoder"]}
+            )
         return torch.optim.Adam(groups, eps=1e-15, fused=True)
 
     def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
@@ -265,7 +294,7 @@ class Gaussians(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write everything that rendering needs, as safetensors; photos' names and sizes go in its header."""
-        header = {"field": "gaussians", "names": json.dumps(self.names)}
+        header = {"field": "gaussians", "names": json.dumps(self.codes.names)}
         kept = {k: v.detach().contiguous() for k, v in self.state_dict().items() if k not in STATISTICS}
         save_file(kept, path, metadata=header)
 
@@ -286,26 +315,27 @@ class Gaussians(nn.Module):
             self.load_state_dict(tensors)
         except RuntimeError as error:
             raise BadInput(
-                f"expected a field with code_size={self.code_size}, feature_size={self.feature_size} in {path}, got "
-                f"others ({error}).\nPass the options it was fitted with: field.code_size=… field.feature_size=…"
+                f"expected a field with code_size={self.codes.size}, feature_size={self.feature_size} in {path}, got "
+                f"others ({error}).\nPass the options it was fitted with: field.code_size=… field.feature_size=… "
+                "field.codes=… field.tint=… field.sh_degree=…"
             ) from error
-        self.names = json.loads(header["names"])
+        self.codes.names = json.loads(header["names"])
 
     def _shapes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.means, self.log_scales.exp(), self.rotations, torch.sigmoid(self.opacity_logits)
 
-    def _resize(self, elements: int, photos: int) -> None:
+    def _resize(self, elements: int) -> None:
         """Give every tensor its size; values are zero."""
         widths = {"means": 3, "log_scales": 3, "rotations": 4, "colour_logits": 3, "features": self.feature_size}
+        widths["harmonics"] = 3 * ((self.sh_degree + 1) ** 2 - 1)
         for name in ROWS:
             shape = (elements, widths[name]) if name in widths else (elements,)
             setattr(self, name, nn.Parameter(torch.zeros(shape)))
-        self.codes = nn.Parameter(torch.zeros(photos, self.code_size))
         for name in STATISTICS:
             self.register_buffer(name, torch.zeros(elements))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """The number of Gaussians and photos is whatever the file says."""
-        if f"{prefix}means" in state_dict and f"{prefix}codes" in state_dict:
-            self._resize(len(state_dict[f"{prefix}means"]), len(state_dict[f"{prefix}codes"]))
+        """The number of Gaussians is whatever the file says."""
+        if f"{prefix}means" in state_dict:
+            self._resize(len(state_dict[f"{prefix}means"]))
         super()._load_from_state_dict(state_dict, prefix, *rest)

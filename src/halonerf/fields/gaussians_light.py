@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from halonerf.errors import BadInput
 from halonerf.geometry import ray_directions
 from halonerf.types import View
 
+TINTS = ("network", "affine", "none")
 SKY_STEP = 4  # px of the picture a sample of the sky: it is smooth
 
 
@@ -19,10 +21,15 @@ class Light(nn.Module):
         code_size: A, numbers in a photo's code.
         feature_size: numbers in a Gaussian's feature: how it answers to light.
         width: hidden units.
+        tint: "network" (an affine change of each Gaussian's colour logits, from its feature and the code), "affine"
+            (one such change for all Gaussians of a photo) or "none" (every photo has the same light, sky included).
     """
 
-    def __init__(self, code_size: int, feature_size: int, width: int) -> None:
+    def __init__(self, code_size: int, feature_size: int, width: int, tint: str = "network") -> None:
         super().__init__()
+        if tint not in TINTS:
+            raise BadInput(f"expected field.tint among {', '.join(TINTS)}, got '{tint}'")
+        self.kind = tint
         self.from_feature = nn.Linear(feature_size, width)
         self.from_code = nn.Linear(code_size, width, bias=False)
         self.to_affine = nn.Linear(width, 6)
@@ -34,8 +41,11 @@ class Light(nn.Module):
 
     def tint(self, colour_logits: Tensor, features: Tensor, code: Tensor) -> Tensor:
         """Colours in [0, 1], [N, 3]: sigmoid of an affine change of the logits [N, 3]; neutral before training."""
-        hidden = F.silu(self.from_feature(features) + self.from_code(code))
-        gain, bias = self.to_affine(hidden).chunk(2, dim=1)
+        if self.kind == "none":
+            return torch.sigmoid(colour_logits)
+        shift = self.from_code(code)
+        hidden = F.silu(self.from_feature(features) + shift if self.kind == "network" else shift)
+        gain, bias = self.to_affine(hidden).chunk(2, dim=-1)
         return torch.sigmoid(colour_logits * (1 + gain) + bias)
 
     def background(self, view: View, code: Tensor) -> Tensor:
@@ -43,6 +53,8 @@ class Light(nn.Module):
 
         Its samples lie at fixed places of the whole picture, with one more all around: a part has the same sky.
         """
+        if self.kind == "none":
+            code = torch.zeros_like(code)
         left, top, _, _ = view.bounds
         x, skip_x = _samples(round(-left), view.width)
         y, skip_y = _samples(round(-top), view.height)

@@ -96,7 +96,7 @@ class Reconstruct(Stage):
         self.field: TrainableField = build(self.field_config)
         self.field.initialise(self.scene.points, self.scene.colours, names, self.seed)
         self.transients: TransientMask = build(self.transients_config)
-        self.transients.initialise(names, self.seed)
+        self.transients.initialise({self.scene.names[i]: self._matched(i) for i in self.train_views}, self.seed)
         if self.refine_cameras:
             self.cameras = CameraCorrections([self.scene.views[i] for i in self.train_views])
 
@@ -115,15 +115,14 @@ class Reconstruct(Stage):
         view = self.field.window(self._camera(index, progress), progress, chance)
         photo, valid = self._seen(whole, view)
         shown = self.field.render(view, self.field.observe(name, whole[..., :3]))
-        difference = (shown.colour - photo).detach()
-        weight, penalty = self.transients.weigh(name, view, difference, valid, step, progress)
+        weight, penalty = self.transients.weigh(name, view, shown, photo, valid, step, progress)
         loss = self.field.loss(shown, photo, weight) + penalty + self.field.regularisation()
         if self.depth_weight > 0:
             loss = loss + self.depth_weight * self._depth_loss(index, view, shown)
         self._learn(loss, step, name, moving=view.camera_to_world.requires_grad)
         self._pixels += view.width * view.height
         if step % LOG_EVERY == 0:
-            self._log(loss, difference, valid)
+            self._log(loss, shown.colour.detach() - photo, valid)
 
     def pictures(self) -> dict[str, np.ndarray]:
         """photo | render | depth | error | transients for a few views, by the photo's place in the scene."""
@@ -158,6 +157,11 @@ class Reconstruct(Stage):
         part = sample_picture(whole, view, self.field.antialiased)
         return part[..., :3], part[..., 3] > 0.99
 
+    def _matched(self, index: int) -> Tensor:
+        """Where a photo shows the scene's points, [M, 2] in [0, 1]."""
+        view = self.scene.views[index]
+        return self.scene.observations(index)[0] / torch.tensor([view.width, view.height])
+
     def _camera(self, index: int, progress: float = 1.0) -> View:
         """The camera of a photo, corrected where it is fitted and that is asked for."""
         view = self.scene.views[index].to(self.device)
@@ -167,12 +171,10 @@ class Reconstruct(Stage):
 
     def _depth_loss(self, index: int, view: View, shown: Rendering) -> Tensor:
         """`depth_at_points` at what the photo saw; it wants mean depth times opacity."""
-        pixels, truth, _ = self.scene.observations(index)
-        full = self.scene.views[index]
+        truth = self.scene.observations(index)[1].to(shown.depth)
         left, top, right, bottom = view.bounds
-        scale = torch.tensor([(right - left) / full.width, (bottom - top) / full.height])
-        pixels = (pixels * scale + torch.tensor([left, top])).to(shown.depth)
-        return depth_at_points(shown.depth * shown.opacity, shown.opacity, pixels, truth.to(shown.depth))
+        pixels = self._matched(index) * torch.tensor([right - left, bottom - top]) + torch.tensor([left, top])
+        return depth_at_points(shown.depth * shown.opacity, shown.opacity, pixels.to(shown.depth), truth)
 
     def _learn(self, loss: Tensor, step: int, name: str, moving: bool) -> None:
         """One step of every optimiser down the gradient of `loss`, which and whose gradients must be finite."""
@@ -210,9 +212,8 @@ class Reconstruct(Stage):
         view, name = self._camera(index), self.scene.names[index]
         photo, valid = self._seen(self._photo(index), view)
         shown = self.field.render(view, self.field.appearance(name))
-        difference = shown.colour - photo
-        masked = self.transients.mask(name, view, difference, valid)
-        error = np.where(_numpy(valid), _numpy(difference.abs().mean(dim=-1)) / WORST, np.nan)
+        masked = self.transients.mask(name, view, shown, photo, valid)
+        error = np.where(_numpy(valid), _numpy((shown.colour - photo).abs().mean(dim=-1)) / WORST, np.nan)
         cells = [_bytes(photo), _bytes(shown.colour), depth_colours(_numpy(shown.depth), _numpy(shown.opacity))]
         return grid([[*cells, heat(error), _bytes(masked[..., None].expand(-1, -1, 3))]])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from halonerf.geometry import picture_coordinates
 from halonerf.transients.none import evened
-from halonerf.types import View
+from halonerf.types import Rendering, View
 
 
 class MaskNetwork(nn.Module):
@@ -57,11 +57,11 @@ class MaskNetwork(nn.Module):
         hidden = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
         self.network = nn.Sequential(*hidden, nn.Linear(width, 1), nn.Sigmoid())
 
-    def initialise(self, names: Sequence[str], seed: int) -> None:
+    def initialise(self, matched: Mapping[str, Tensor], seed: int) -> None:
         """Random weights and embeddings, from the seed alone."""
-        self.names = list(names)
+        self.names = list(matched)
         generator = torch.Generator().manual_seed(seed)
-        self.photos = nn.Parameter(torch.randn(len(names), self.embedding, generator=generator))
+        self.photos = nn.Parameter(torch.randn(len(self.names), self.embedding, generator=generator))
         with torch.no_grad():
             for layer in self.network:
                 bound = 1 / math.sqrt(layer.in_features) if isinstance(layer, nn.Linear) else 0.0
@@ -69,20 +69,20 @@ class MaskNetwork(nn.Module):
                     parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)
 
     def weigh(
-        self, name: str, view: View, difference: Tensor, valid: Tensor, step: int, progress: float
+        self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
         """1 - M, and what teaches M: see `halonerf.protocols.TransientMask`."""
         known = evened(valid.float())
         if name not in self.names:
-            return known, difference.new_zeros(())
+            return known, photo.new_zeros(())
         mask = self._mask(name, view)
-        squared = (difference**2).mean(dim=-1)
+        squared = ((shown.colour.detach() - photo) ** 2).mean(dim=-1)
         penalty = max(self.last_penalty, self.first_penalty * math.exp(-self.penalty_decay * step))
         taught = penalty * mask**2 - 0.5 * mask * squared  # the part of the loss that depends on M
         return (1 - mask).detach() * known, (taught * known).mean()
 
     @torch.no_grad()
-    def mask(self, name: str, view: View, difference: Tensor, valid: Tensor) -> Tensor:
+    def mask(self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor) -> Tensor:
         """M, [H, W]; zeros for a photo that was not fitted."""
         return self._mask(name, view) * valid if name in self.names else torch.zeros_like(valid, dtype=torch.float32)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from halonerf.types import View
+from halonerf.types import Rendering, View
 
 
 class NoMask(nn.Module):
@@ -17,16 +17,16 @@ class NoMask(nn.Module):
     def __init__(self) -> None:
         super().__init__()
 
-    def initialise(self, names: Sequence[str], seed: int) -> None:
+    def initialise(self, matched: Mapping[str, Tensor], seed: int) -> None:
         """Nothing to start from."""
 
     def weigh(
-        self, name: str, view: View, difference: Tensor, valid: Tensor, step: int, progress: float
+        self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
         """One pixel like another: see `halonerf.protocols.TransientMask`."""
-        return evened(valid.float()), difference.new_zeros(())
+        return evened(valid.float()), photo.new_zeros(())
 
-    def mask(self, name: str, view: View, difference: Tensor, valid: Tensor) -> Tensor:
+    def mask(self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor) -> Tensor:
         """Zeros, [H, W]."""
         return torch.zeros_like(valid, dtype=torch.float32)
 
