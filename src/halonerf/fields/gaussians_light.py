@@ -30,8 +30,8 @@ class Light(nn.Module):
         if tint not in TINTS:
             raise BadInput(f"expected field.tint among {', '.join(TINTS)}, got '{tint}'")
         self.kind = tint
-        self.from_feature = nn.Linear(feature_size, width)
-        self.from_code = nn.Linear(code_size, width, bias=False)
+        self.from_feature = nn.Linear(feature_size, width, bias=False)
+        self.from_code = nn.Linear(code_size, width)
         self.to_affine = nn.Linear(width, 6)
         nn.init.zeros_(self.to_affine.weight)
         nn.init.zeros_(self.to_affine.bias)
@@ -44,7 +44,7 @@ class Light(nn.Module):
         if self.kind == "none":
             return torch.sigmoid(colour_logits)
         shift = self.from_code(code)
-        hidden = F.silu(self.from_feature(features) + shift if self.kind == "network" else shift)
+        hidden = F.relu(self.from_feature(features) + shift if self.kind == "network" else shift)
         gain, bias = self.to_affine(hidden).chunk(2, dim=-1)
         return torch.sigmoid(colour_logits * (1 + gain) + bias)
 

@@ -22,6 +22,7 @@ from halonerf.splatting.lanes import (
     larger,
     load,
     lowest_bit,
+    prefetch,
     smaller,
     splat,
     store,
@@ -32,6 +33,7 @@ from halonerf.splatting.projection import SPLAT
 from halonerf.splatting.tiles import BLOCK, HALF_W, TILE_H, TILE_W
 
 PIXELS = TILE_W * TILE_H
+AHEAD = 4  # splats whose numbers are asked for before they are needed
 CHECK = 8  # splats between two looks at whether a tile is finished
 COLOURS = 3  # features that are kept in registers; any others go through memory
 
@@ -114,10 +116,10 @@ def _load_tile(image, left, top, out):
 
 
 @compiled(parallel=True)
-def composite(table, starts, listed, rank_of, blocks_of, tiles_x, image, used):
+def composite(splats, starts, listed, splat_of, blocks_of, tiles_x, image, used):
     """Fill image [H, W, C + 2] (features, depth times opacity, opacity) and used [tiles], the pairs each tile needed.
 
-    table: [M, 10 + C], C >= 3; it and the others are as `halonerf.splatting.tiles` makes them.
+    splats: [N, 10 + C or more], C >= 3, as `projection.project` fills it; the others as `halonerf.splatting.tiles` do.
     """
     height, width, last = image.shape
     count = last - 2
@@ -132,7 +134,8 @@ def composite(table, starts, listed, rank_of, blocks_of, tiles_x, image, used):
             if (place - begin) % CHECK == 0 and _finished(light):
                 break
             pair = listed[place]
-            _add_splat(table, rank_of[pair], blocks_of[pair], left, top, px, py, light, sums, count)
+            prefetch(splats, splat_of[listed[min(place + AHEAD, end - 1)]] * splats.shape[1])
+            _add_splat(splats, splat_of[pair], blocks_of[pair], left, top, px, py, light, sums, count)
             place += 1
         used[tile] = place - begin
         for y in range(min(TILE_H, height - top)):
@@ -144,12 +147,12 @@ def composite(table, starts, listed, rank_of, blocks_of, tiles_x, image, used):
 
 
 @compiled()
-def _add_splat(table, rank, blocks, left, top, px, py, light, sums, count):
+def _add_splat(splats, i, blocks, left, top, px, py, light, sums, count):
     """Add one splat to a tile's sums [(C + 1) * PIXELS] (features, depth) and take what it stops off the light."""
-    u, v = splat(table[rank, 0] - np.float32(left)), splat(table[rank, 1] - np.float32(top))
-    a, b, c = splat(HALF * table[rank, 2]), splat(table[rank, 3]), splat(HALF * table[rank, 4])
-    opacity, fall, depth, none = splat(table[rank, 5]), splat(table[rank, 6]), splat(table[rank, 7]), splat(ZERO)
-    red, green, blue = splat(table[rank, SPLAT]), splat(table[rank, SPLAT + 1]), splat(table[rank, SPLAT + 2])
+    u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
+    a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
+    opacity, fall, depth, none = splat(splats[i, 5]), splat(splats[i, 6]), splat(splats[i, 7]), splat(ZERO)
+    red, green, blue = splat(splats[i, SPLAT]), splat(splats[i, SPLAT + 1]), splat(splats[i, SPLAT + 2])
     while blocks != 0:
         p = lowest_bit(blocks) * LANES
         blocks &= blocks - 1
@@ -165,13 +168,13 @@ def _add_splat(table, rank, blocks, left, top, px, py, light, sums, count):
         store(sums, 2 * PIXELS + p, load(sums, 2 * PIXELS + p) + weight * blue)
         for k in range(COLOURS, count):
             at = k * PIXELS + p
-            store(sums, at, load(sums, at) + weight * splat(table[rank, SPLAT + k]))
+            store(sums, at, load(sums, at) + weight * splat(splats[i, SPLAT + k]))
         at = count * PIXELS + p
         store(sums, at, load(sums, at) + weight * depth)
 
 
 @compiled(parallel=True)
-def composite_backward(table, starts, listed, rank_of, blocks_of, tiles_x, image, used, d_image, pairs, others):
+def composite_backward(splats, starts, listed, splat_of, blocks_of, tiles_x, image, used, d_image, pairs, others):
     """Fill the listed rows of pairs [K * 16] and others [K, C - 3] with gradients; zero where a pair was not needed.
 
     With e the exponent and d = pixel - centre, a row of pairs has the sums over pixels of g, g dx, g dy, g dx^2,
@@ -192,9 +195,11 @@ def composite_backward(table, starts, listed, rank_of, blocks_of, tiles_x, image
                 behind[p] += given[c * PIXELS + p] * made[c * PIXELS + p]
         needed = starts[tile] + used[tile]
         for place in range(starts[tile], needed):
-            pair = listed[place]
-            rank, blocks = rank_of[pair], blocks_of[pair]
-            sums = _differentiate_splat(table, rank, blocks, left, top, px, py, light, given, behind, extra, last - 2)
+            pair, later = listed[place], listed[min(place + AHEAD, needed - 1)]
+            prefetch(splats, splat_of[later] * splats.shape[1])
+            prefetch(pairs, later * LANES)
+            i, blocks = splat_of[pair], blocks_of[pair]
+            sums = _differentiate_splat(splats, i, blocks, left, top, px, py, light, given, behind, extra, last - 2)
             store(pairs, pair * LANES, sums)
             for c in range(COLOURS, last - 2):
                 others[pair, c - COLOURS] = total(load(extra, c * LANES))
@@ -205,15 +210,15 @@ def composite_backward(table, starts, listed, rank_of, blocks_of, tiles_x, image
 
 
 @compiled()
-def _differentiate_splat(table, rank, blocks, left, top, px, py, light, given, behind, extra, count):
+def _differentiate_splat(splats, i, blocks, left, top, px, py, light, given, behind, extra, count):
     """One pair's gradients as a row of `pairs`; extra [C * LANES] holds the parts of those of further features.
 
     `behind` [PIXELS] is the gradient-weighted sum of all that follows.
     """
-    u, v = splat(table[rank, 0] - np.float32(left)), splat(table[rank, 1] - np.float32(top))
-    a, b, c = splat(HALF * table[rank, 2]), splat(table[rank, 3]), splat(HALF * table[rank, 4])
-    opacity, fall, depth = splat(table[rank, 5]), splat(table[rank, 6]), splat(table[rank, 7])
-    red, green, blue = splat(table[rank, SPLAT]), splat(table[rank, SPLAT + 1]), splat(table[rank, SPLAT + 2])
+    u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
+    a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
+    opacity, fall, depth = splat(splats[i, 5]), splat(splats[i, 6]), splat(splats[i, 7])
+    red, green, blue = splat(splats[i, SPLAT]), splat(splats[i, SPLAT + 1]), splat(splats[i, SPLAT + 2])
     none, one = splat(ZERO), splat(ONE)
     for k in range(COLOURS, count):
         store(extra, k * LANES, none)
@@ -236,7 +241,7 @@ def _differentiate_splat(table, rank, blocks, left, top, px, py, light, given, b
         value = value + red * by_red + green * by_green + blue * by_blue
         for k in range(COLOURS, count):
             by_feature = load(given, k * PIXELS + p)
-            value = value + splat(table[rank, SPLAT + k]) * by_feature
+            value = value + splat(splats[i, SPLAT + k]) * by_feature
             store(extra, k * LANES, load(extra, k * LANES) + weight * by_feature)
         d_depth = d_depth + weight * by_depth
         d_red, d_green, d_blue = d_red + weight * by_red, d_green + weight * by_green, d_blue + weight * by_blue
@@ -252,7 +257,7 @@ def _differentiate_splat(table, rank, blocks, left, top, px, py, light, given, b
 
 
 @compiled(parallel=True)
-def gather(table, starts, listed, rank_of, blocks_of, tiles_x, maps, pairs):
+def gather(splats, starts, listed, splat_of, blocks_of, tiles_x, maps, pairs):
     """Fill the listed rows of pairs [K, C] with the sum over a pair's pixels of weight times maps [H, W, C]."""
     height, width, count = maps.shape
     for k in prange(starts.shape[0] - 1):
@@ -267,15 +272,15 @@ def gather(table, starts, listed, rank_of, blocks_of, tiles_x, maps, pairs):
             pair = listed[place]
             finished = finished or ((place - begin) % CHECK == 0 and _finished(light))
             blocks = 0 if finished else blocks_of[pair]
-            _gather_splat(table, rank_of[pair], blocks, left, top, px, py, light, given, weight, pairs, pair)
+            _gather_splat(splats, splat_of[pair], blocks, left, top, px, py, light, given, weight, pairs, pair)
 
 
 @compiled()
-def _gather_splat(table, rank, blocks, left, top, px, py, light, given, weight, pairs, pair):
+def _gather_splat(splats, i, blocks, left, top, px, py, light, given, weight, pairs, pair):
     """Fill a row of pairs [K, C] with the sums over a pair's pixels of its weight times given [C * PIXELS]."""
-    u, v = splat(table[rank, 0] - np.float32(left)), splat(table[rank, 1] - np.float32(top))
-    a, b, c = splat(HALF * table[rank, 2]), splat(table[rank, 3]), splat(HALF * table[rank, 4])
-    opacity, fall, none = splat(table[rank, 5]), splat(table[rank, 6]), splat(ZERO)
+    u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
+    a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
+    opacity, fall, none = splat(splats[i, 5]), splat(splats[i, 6]), splat(ZERO)
     left_over = blocks
     while left_over != 0:
         p = lowest_bit(left_over) * LANES
@@ -297,9 +302,10 @@ def _gather_splat(table, rank, blocks, left, top, px, py, light, given, weight, 
 
 
 @compiled(parallel=True)
-def reduce_pairs(order, offsets, ends, pairs, out):
-    """Add each splat's pairs [K, C], from offsets to ends, to its Gaussian's row of out [N, C]."""
+def reduce_pairs(order, spans, pairs, out):
+    """Add the pairs [K, C] of each drawn splat, whose range is its row of spans [N, 2], to its row of out [N, C]."""
     for rank in prange(order.shape[0]):
-        for pair in range(offsets[rank], ends[rank]):
+        i = order[rank]
+        for pair in range(spans[i, 0], spans[i, 1]):
             for c in range(pairs.shape[1]):
-                out[order[rank], c] += pairs[pair, c]
+                out[i, c] += pairs[pair, c]

@@ -22,11 +22,10 @@ LIFT_CHANNELS = 32  # channels gathered at once: bounds the memory of the pairs'
 class Plan:
     """What is drawn where in one view: the drawn Gaussians in order of depth, and the pairs of splat and tile."""
 
-    order: np.ndarray  # [M], the Gaussian of each sorted splat
-    table: np.ndarray  # [M, 10 + C], sorted splats and their features
-    offsets: np.ndarray  # [M + 1], where each sorted splat's pairs start
-    ends: np.ndarray  # [M], where they end
-    rank_of: np.ndarray  # [K], the sorted splat of each pair
+    order: np.ndarray  # [M], the drawn in order of depth
+    splats: np.ndarray  # [N, 10 + C or more], all splats and their features
+    spans: np.ndarray  # [N, 2], where the pairs of each that is drawn start and end
+    splat_of: np.ndarray  # [K], the splat of each pair
     blocks_of: np.ndarray  # [K], the blocks of its tile that each pair reaches
     starts: np.ndarray  # [tiles + 1], range of each tile's list
     listed: np.ndarray  # [K], pairs tile by tile, nearest first
@@ -34,7 +33,7 @@ class Plan:
 
     def lists(self) -> tuple[np.ndarray, ...]:
         """What the loops over tiles read, in the order in which they take it."""
-        return self.table, self.starts, self.listed, self.rank_of, self.blocks_of
+        return self.splats, self.starts, self.listed, self.splat_of, self.blocks_of
 
 
 class Rasterise(torch.autograd.Function):
@@ -66,14 +65,14 @@ class Rasterise(torch.autograd.Function):
         if padding:
             zeros = d_image.new_zeros(*d_image.shape[:2], padding)
             d_image = torch.cat([d_image[..., :-2], zeros, d_image[..., -2:]], dim=-1)
-        pairs = np.empty(len(plan.rank_of) * LANES, np.float32)
-        others = np.empty((len(plan.rank_of), max(ctx.count - compositing.COLOURS, 0)), np.float32)
+        pairs = _aligned_rows(len(plan.splat_of), LANES).reshape(-1)
+        others = np.empty((len(plan.splat_of), max(ctx.count - compositing.COLOURS, 0)), np.float32)
         compositing.composite_backward(*plan.lists(), plan.tiles_x, ctx.image, ctx.used, _array(d_image), pairs, others)
-        d_means, d_scales, d_rotations = (np.zeros((number, k), np.float32) for k in (3, 3, 4))
-        d_opacities, d_centres = np.zeros(number, np.float32), np.zeros((number, 2), np.float32)
-        d_features = np.zeros((number, ctx.count), np.float32)
+        d_means, d_scales, d_rotations = (np.empty((number, k), np.float32) for k in (3, 3, 4))
+        d_opacities, d_centres = np.empty(number, np.float32), np.empty((number, 2), np.float32)
+        d_features = np.empty((number, ctx.count), np.float32)
         projection.project_backward(
-            means, scales, rotations, camera, plan.order, plan.table, plan.offsets, plan.ends, pairs, others,
+            means, scales, rotations, camera, plan.splats, plan.spans, pairs, others,
             d_means, d_scales, d_rotations, d_opacities, d_centres, d_features,
         )  # fmt: skip
         gradients = (d_means, d_scales, d_rotations, d_opacities, d_features, d_centres)
@@ -92,23 +91,30 @@ def plan_view(gaussians: Sequence[np.ndarray], features: np.ndarray, width: int,
 
     gaussians: means, scales, rotations, opacities, offsets and the camera, as `projection.project` takes them.
     """
-    splats = np.empty((len(features), projection.SPLAT), np.float32)
-    projection.project(*gaussians, splats)
+    splats = _aligned_rows(len(features), projection.SPLAT + features.shape[1])
+    projection.project(*gaussians, features, splats)
     drawn = np.flatnonzero(splats[:, 8] > 0)
     order = _nearest_first(drawn, splats[drawn, 7])
     number = len(order)
-    table = np.empty((number, projection.SPLAT + features.shape[1]), np.float32)
     tiles_x, tiles_y = -(-width // tiles.TILE_W), -(-height // tiles.TILE_H)
-    counts = np.empty(number, np.int64)
-    tiles.arrange(splats, order, features, tiles_x, tiles_y, table, counts)
-    offsets, ends = np.zeros(number + 1, np.int64), np.empty(number, np.int64)
+    counts, spans = np.empty(number, np.int64), np.empty((len(splats), 2), np.int64)
+    tiles.count_tiles(splats, order, tiles_x, tiles_y, counts)
+    offsets = np.zeros(number + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
-    tile_of, rank_of, blocks_of = (np.empty(int(offsets[-1]), kind) for kind in (np.int32, np.int32, np.int64))
-    tiles.list_pairs(table, tiles_x, tiles_y, offsets, ends, tile_of, rank_of, blocks_of)
+    tile_of, splat_of, blocks_of = (np.empty(int(offsets[-1]), kind) for kind in (np.int32, np.int32, np.int64))
+    tiles.list_pairs(splats, order, tiles_x, tiles_y, offsets, spans, tile_of, splat_of, blocks_of)
     starts = np.empty(tiles_x * tiles_y + 1, np.int64)
     listed = np.empty(len(tile_of), np.int32)
     tiles.sort_pairs(tile_of, starts, listed)
-    return Plan(order, table, offsets, ends, rank_of, blocks_of, starts, listed, tiles_x)
+    return Plan(order, splats, spans, splat_of, blocks_of, starts, listed, tiles_x)
+
+
+def _aligned_rows(number: int, least: int) -> np.ndarray:
+    """Uninitialised float32 [number, at least `least`], each row in whole cache lines of 64 bytes."""
+    length = -(-least // LANES) * LANES
+    room = np.empty(number * length + LANES, np.float32)
+    first = -room.ctypes.data % 64 // room.itemsize
+    return room[first : first + number * length].reshape(number, length)
 
 
 def _nearest_first(drawn: np.ndarray, depths: np.ndarray) -> np.ndarray:
@@ -133,9 +139,9 @@ def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:
     out = np.zeros((number, maps.shape[2]), np.float32)
     for first in range(0, maps.shape[2], LIFT_CHANNELS):
         part = np.ascontiguousarray(maps[:, :, first : first + LIFT_CHANNELS])
-        pairs = np.empty((len(plan.rank_of), part.shape[2]), np.float32)
+        pairs = np.empty((len(plan.splat_of), part.shape[2]), np.float32)
         compositing.gather(*plan.lists(), plan.tiles_x, part, pairs)
-        compositing.reduce_pairs(plan.order, plan.offsets, plan.ends, pairs, out[:, first : first + LIFT_CHANNELS])
+        compositing.reduce_pairs(plan.order, plan.spans, pairs, out[:, first : first + LIFT_CHANNELS])
     return out
 
 

@@ -100,6 +100,22 @@ def store(typing: Any, array: Any, place: Any, value: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, place: Any) -> Any:
+    """Ask for the entry `place` of a contiguous float32 array, for a read or write that is to come."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        view = cgutils.create_struct_proxy(signature.args[0])(context, builder, values[0])
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        address = builder.bitcast(builder.gep(view.data, [values[1]]), byte)
+        builder.call(function, [address, *(ir.Constant(number, k) for k in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def total(typing: Any, value: Any) -> Any:
     """Sum of the sixteen."""
 

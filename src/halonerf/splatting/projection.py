@@ -1,8 +1,8 @@
 """From 3D Gaussians to splats on the image, and gradients back (EWA splatting, Zwicker et al. 2001).
 
-A splat is ten numbers: centre u, v (px); a, b, c of the inverse covariance [[a, b], [b, c]] (px^-2); opacity; the
-largest exponent `fall` at which it is still drawn; depth z along the optical axis (world units); half-widths rx, ry
-(px; rx negative: not in the picture).
+A splat is a row of numbers, one Gaussian a row: centre u, v (px); a, b, c of the inverse covariance [[a, b], [b, c]]
+(px^-2); opacity; the largest exponent `fall` at which it is still drawn; depth z along the optical axis (world units);
+half-widths rx, ry (px; rx negative: not in the picture); then its features.
 The camera is twenty-two: world-to-camera rotation (9, row by row) and translation (3), fx, fy, cx, cy, width, height,
 and the limits of x / z (2) and y / z (2) between which the projection is linearised.
 
@@ -18,11 +18,12 @@ from numba import prange
 
 from halonerf.splatting.compiled import compiled
 from halonerf.splatting.constants import ALPHA_MIN, BLUR, NEAR
-from halonerf.splatting.lanes import LANES, load, splat, store
+from halonerf.splatting.lanes import LANES, load, prefetch, splat, store
 
 SPLAT = 10
+AHEAD = 8  # Gaussians whose pairs are asked for before they are needed
 SHARES = 64  # parts that the Gaussians are divided into for the threads
-ONE, TWO, HALF = np.float32(1.0), np.float32(2.0), np.float32(0.5)
+ZERO, ONE, TWO, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
 DEEP, FAINT, LOUDEST = np.float32(NEAR), np.float32(ALPHA_MIN), np.float32(1.0 / ALPHA_MIN)
 WIDER = np.float32(BLUR)
 
@@ -75,11 +76,11 @@ def _linearised(camera, x, y, z):
 
 
 @compiled(parallel=True)
-def project(means, scales, rotations, opacities, offsets, camera, splats):
-    """Fill splats [N, 10].
+def project(means, scales, rotations, opacities, offsets, camera, features, splats):
+    """Fill splats [N, 10 + C or more]; of Gaussians that are not in the picture only the negative half-width.
 
     means, scales: [N, 3], world units. rotations: [N, 4], wxyz, of any length. opacities: [N]. offsets: [N, 2], px,
-    added to the centres. camera: [22].
+    added to the centres. camera: [22]. features: [N, C].
     """
     for i in prange(means.shape[0]):
         splats[i, 8] = -ONE
@@ -114,34 +115,52 @@ def project(means, scales, rotations, opacities, offsets, camera, splats):
         splats[i, 7] = z
         splats[i, 8] = rx
         splats[i, 9] = ry
+        for k in range(features.shape[1]):
+            splats[i, SPLAT + k] = features[i, k]
 
 
 @compiled(parallel=True)
 def project_backward(
-    means, scales, rotations, camera, order, sorted_splats, offsets, ends, pairs, others,
+    means, scales, rotations, camera, splats, spans, pairs, others,
     d_means, d_scales, d_rotations, d_opacities, d_centres, d_features,
 ):  # fmt: skip
-    """Sum the gradients of each drawn Gaussian's pairs and carry them back through `project`.
+    """Sum the gradients of each drawn Gaussian's pairs and carry them back through `project`; fill all d_... arrays.
 
-    order: [M], the Gaussian of each sorted splat. sorted_splats: [M, 10 + ...]. offsets, ends: [M], its pairs' range.
-    pairs: [K * 16], others: [K, C - 3], as `composite_backward` writes them. The d_... arrays are zero on entry; only
-    drawn rows are written.
+    splats: as `project` filled them. spans: [N, 2], where a drawn Gaussian's pairs start and end. pairs: [K * 16],
+    others: [K, C - 3], as `composite_backward` writes them.
     """
-    number = order.shape[0]
+    number = means.shape[0]
     for share in prange(SHARES):
-        summed = np.empty(LANES, np.float32)
-        for rank in range(share * number // SHARES, (share + 1) * number // SHARES):
-            _sum_pairs(offsets[rank], ends[rank], pairs, others, summed, d_features, order[rank])
-            _project_backward(
-                means, scales, rotations, camera, order[rank], sorted_splats, rank, summed,
-                d_means, d_scales, d_rotations, d_opacities, d_centres,
-            )  # fmt: skip
+        summed, part = np.empty(LANES, np.float32), np.int64(share)
+        for i in range(part * number // SHARES, (part + 1) * number // SHARES):
+            if splats[i, 8] > 0:
+                later = min(i + AHEAD, number - 1)
+                if splats[later, 8] > 0:
+                    prefetch(pairs, spans[later, 0] * LANES)
+                _sum_pairs(spans[i, 0], spans[i, 1], pairs, others, summed, d_features, i)
+                _project_backward(
+                    means, scales, rotations, camera, i, splats, summed,
+                    d_means, d_scales, d_rotations, d_opacities, d_centres,
+                )  # fmt: skip
+            else:
+                d_opacities[i] = ZERO
+                for k in range(d_features.shape[1]):
+                    d_features[i, k] = ZERO
+                for k in range(2):
+                    d_centres[i, k] = ZERO
+                for k in range(3):
+                    d_means[i, k] = ZERO
+                    d_scales[i, k] = ZERO
+                for k in range(4):
+                    d_rotations[i, k] = ZERO
 
 
 @compiled()
 def _sum_pairs(first, last, pairs, others, summed, d_features, i):
     """Fill summed [16] and row i of d_features with a splat's sums over its pairs."""
-    sums = splat(np.float32(0.0))
+    sums = splat(ZERO)
+    for k in range(others.shape[1]):
+        d_features[i, 3 + k] = ZERO
     for pair in range(first, last):
         sums = sums + load(pairs, pair * LANES)
         for k in range(others.shape[1]):
@@ -153,11 +172,11 @@ def _sum_pairs(first, last, pairs, others, summed, d_features, i):
 
 @compiled()
 def _project_backward(
-    means, scales, rotations, camera, i, splats, rank, summed, d_means, d_scales, d_rotations, d_opacities, d_centres
+    means, scales, rotations, camera, i, splats, summed, d_means, d_scales, d_rotations, d_opacities, d_centres
 ):  # fmt: skip
     """The way back of one Gaussian; summed: the gradients of its splat."""
-    a, b, c = splats[rank, 2], splats[rank, 3], splats[rank, 4]
-    d_opacities[i] = -summed[0] / splats[rank, 5]
+    a, b, c = splats[i, 2], splats[i, 3], splats[i, 4]
+    d_opacities[i] = -summed[0] / splats[i, 5]
     du, dv = -(a * summed[1] + b * summed[2]), -(b * summed[1] + c * summed[2])
     d_centres[i, 0] = du
     d_centres[i, 1] = dv

@@ -14,29 +14,25 @@ import numpy as np
 from numba import prange
 
 from halonerf.splatting.compiled import compiled
-from halonerf.splatting.lanes import LANES, at_most, bits, larger, load, root, smaller, splat
-from halonerf.splatting.projection import SPLAT
+from halonerf.splatting.lanes import LANES, at_most, bits, larger, load, prefetch, root, smaller, splat
 
 BLOCK = 4  # px; a block of 4 x 4 pixels is one vector, a half tile of 4 x 4 blocks is one as well
 HALF_W = BLOCK * BLOCK
 TILE_W, TILE_H = 2 * HALF_W, BLOCK * BLOCK  # px
 SLACK = np.float32(1e-3)  # px that a rim is widened by before it is rounded: a pixel too many draws nothing
 HALF, ZERO, ONE, TWO = np.float32(0.5), np.float32(0.0), np.float32(1.0), np.float32(2.0)
+AHEAD = 8  # splats whose numbers are asked for before they are needed
 SHARES = 64  # parts that the splats are divided into for the threads
 
 
 @compiled(parallel=True)
-def arrange(splats, order, features, tiles_x, tiles_y, table, counts):
-    """Put splats in order of depth, so that they are read in order, and bound the number of tiles that each touches.
+def count_tiles(splats, order, tiles_x, tiles_y, counts):
+    """Bound the number of tiles that each drawn splat touches, counts [M], in order of depth.
 
-    splats: [N, 10]. features: [N, C]. Fills table [M, 10 + C] and counts [M].
+    splats: [N, 10 + ...]. order: [M], the drawn in order of depth.
     """
     for rank in prange(order.shape[0]):
         i = order[rank]
-        for k in range(SPLAT):
-            table[rank, k] = splats[i, k]
-        for k in range(features.shape[1]):
-            table[rank, SPLAT + k] = features[i, k]
         top, bottom = _span(splats[i, 1], splats[i, 9], TILE_H, tiles_y)
         left, right = _span(splats[i, 0], splats[i, 8], TILE_W, tiles_x)
         counts[rank] = (bottom - top) * (right - left)
@@ -63,20 +59,22 @@ def _half_tile():
 
 
 @compiled(parallel=True)
-def list_pairs(table, tiles_x, tiles_y, offsets, ends, tile_of, rank_of, blocks_of):
-    """Fill each pair's tile, sorted splat and mask of blocks, and ends [M]: where the pairs of each splat end.
+def list_pairs(splats, order, tiles_x, tiles_y, offsets, spans, tile_of, splat_of, blocks_of):
+    """Fill each pair's tile, splat and mask of blocks, and spans [N, 2]: where a splat's pairs start and end.
 
-    offsets: [M + 1], where they start; between a splat's end and the next one's start nothing is written but -1 as
-    tile. A tile has two halves of sixteen blocks; bit 16 half + 4 row + column is set where the ellipse reaches a
+    offsets: [M + 1], where they start, in order of depth; from a splat's end to the next one's start only a tile of -1
+    is written. A tile has two halves of sixteen blocks; bit 16 half + 4 row + column is set where the ellipse reaches a
     block. In the rows of a block the ellipse reaches farthest right at its rightmost point or, if that lies outside
     them, at the nearest row.
     """
-    number = table.shape[0]
+    number = order.shape[0]
     for share in prange(SHARES):
         reach, part = _half_tile(), np.int64(share)
         for rank in range(part * number // SHARES, (part + 1) * number // SHARES):
-            u, v, rx, ry = table[rank, 0], table[rank, 1], table[rank, 8], table[rank, 9]
-            a, b, c, fall = table[rank, 2], table[rank, 3], table[rank, 4], table[rank, 6]
+            i, later = order[rank], order[min(rank + AHEAD, number - 1)]
+            prefetch(splats, later * splats.shape[1])
+            u, v, rx, ry = splats[i, 0], splats[i, 1], splats[i, 8], splats[i, 9]
+            a, b, c, fall = splats[i, 2], splats[i, 3], splats[i, 4], splats[i, 6]
             inverse, slope, steep = splat(ONE / a), splat(-b), b / c * rx
             whole, determinant = splat(TWO * fall * a), splat(a * c - b * b)
             pair = offsets[rank]
@@ -97,10 +95,11 @@ def list_pairs(table, tiles_x, tiles_y, offsets, ends, tile_of, rank_of, blocks_
                         hit = bits(at_most(load(reach, 0) + x, right)) & bits(at_most(left, load(reach, LANES) + x))
                         blocks |= (hit & inside) << (LANES * half)
                     tile_of[pair] = row * tiles_x + column
-                    rank_of[pair] = rank
+                    splat_of[pair] = i
                     blocks_of[pair] = blocks
                     pair += blocks != 0
-            ends[rank] = pair
+            spans[i, 0] = offsets[rank]
+            spans[i, 1] = pair
             for gap in range(pair, offsets[rank + 1]):
                 tile_of[gap] = -1
 
