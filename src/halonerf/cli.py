@@ -18,6 +18,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from halonerf.artifacts import ArtifactStore, storage_errors
 from halonerf.errors import BadInput, UserError
+from halonerf.memory import keep_freed_memory
 from halonerf.stages.build import build, locate
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def main() -> None:
     # Threads that wait should sleep, not spin: else two runs on one machine slow each other many times over. It must
     # be said before PyTorch and numba load their OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     _task()
 
 
