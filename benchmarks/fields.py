@@ -9,7 +9,7 @@ rays_per_s: pixels that the loss looked at, over the seconds of training; four s
 left out, and so are evaluations. frames_per_s: 320 x 240 px; ha_nerf draws 4 of the 240 rows, times 60. psnr_curve:
 [seconds of training, mean PSNR of the held-out photos, dB]: light from the left half, scored on the right half; for
 ha_nerf on every third pixel of every third row, with 64 + 64 samples a ray and 10 steps for the light instead of 60,
-which else would take longer than the fit. peak_memory_mb: of the process; of which `base_memory_mb` before the fit.
+which else would take longer than the fit. peak_memory_mb: of the process; base_memory_mb of it are the libraries.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,10 @@ FIELDS = {
     "ha_nerf": ["field=ha_nerf", "transients=network", "reconstruct.depth_weight=0", "field.render_samples=64"],
 }
 THINNED = {"gaussians": 1, "ha_nerf": 3}  # every so many pixels are scored
-LIGHT_STEPS = {"gaussians": 60, "ha_nerf": 10}
 LIGHT_RAYS = 256  # a step of finding a photo's light, where the field takes rays
 STRIP = {"gaussians": 240, "ha_nerf": 4}  # rows of the timed frame
 WARM_UP = 4  # steps
+Score = Callable[[Any], float]  # the mean PSNR of a stage's field
 
 
 def main() -> None:
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--minutes-ha-nerf", type=float, default=30.0, help="of training; its schedule is fitted to it")
     parser.add_argument("--steps-gaussians", type=int, default=3000, help="of the schedule, whatever time they take")
     parser.add_argument("--scenes", nargs="+", default=list(SCENES), choices=list(SCENES))
+    parser.add_argument("--light-steps", type=int, default=10, help="to find a photo's light, of ha_nerf")
     parser.add_argument("--photos", type=int, default=100, help="held-out photos that are scored, at most")
     parser.add_argument("--artifacts", default="artifacts", help="where scenes are kept")
     parser.add_argument("--quick", action="store_true", help="a few seconds of either, on the first scene")
@@ -58,9 +60,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.minutes_gaussians, options.minutes_ha_nerf, options.steps_gaussians = 0.2, 0.5, 150
-        options.scenes, options.photos = options.scenes[:1], 1
+        options.scenes, options.photos, options.light_steps = options.scenes[:1], 1, 2
     if options.one:
-        print(json.dumps(measure(*options.one, options)))
+        name, ingest = options.one
+        print(json.dumps(measure(name, ingest, options)))
         return
     results = {}
     for scene in options.scenes:
@@ -83,7 +86,7 @@ def made_scene(overrides: list[str], artifacts: str) -> str:
 def measured(name: str, ingest: str, options: argparse.Namespace) -> dict[str, Any]:
     """`measure` in a process of its own, so that memory is the field's alone."""
     command = [sys.executable, str(Path(__file__).resolve()), "--one", name, ingest]
-    for key in ("minutes_gaussians", "minutes_ha_nerf", "steps_gaussians", "photos"):
+    for key in ("minutes_gaussians", "minutes_ha_nerf", "steps_gaussians", "photos", "light_steps"):
         command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as the command line has it
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
@@ -99,14 +102,17 @@ def measure(name: str, ingest: str, options: argparse.Namespace) -> dict[str, An
     for logger in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(logger).setLevel(logging.ERROR)
     seconds = 60 * (options.minutes_gaussians if name == "gaussians" else options.minutes_ha_nerf)
-    warm = fit(name, ingest, WARM_UP, seconds=float("inf"), marks=[], photos=0)
     base = peak_mb()
+    warm = fit(name, ingest, WARM_UP, seconds=float("inf"), marks=[], score=None)
     steps = options.steps_gaussians
     if name == "ha_nerf":
         steps = max(WARM_UP, int(seconds * warm.steps / warm.seconds))
     first = 2.0 if name == "gaussians" else seconds / 16
     marks = [first * 2**k for k in range(20) if first * 2**k < 0.95 * seconds]
-    clock = fit(name, ingest, steps, seconds, marks, options.photos)
+    light_steps = 60 if name == "gaussians" else options.light_steps
+    clock = fit(
+        name, ingest, steps, seconds, marks, lambda stage: heldout_psnr(name, stage, options.photos, light_steps)
+    )
     return {
         "rays_per_s": clock.pixels / clock.seconds,
         "steps": clock.steps,
@@ -121,7 +127,7 @@ def measure(name: str, ingest: str, options: argparse.Namespace) -> dict[str, An
     }
 
 
-def fit(name: str, ingest: str, steps: int, seconds: float, marks: list[float], photos: int) -> Any:
+def fit(name: str, ingest: str, steps: int, seconds: float, marks: list[float], score: Score | None) -> Any:
     """Run `reconstruct` for so many steps or seconds; the clock that went with it."""
     import lightning
     from hydra import compose, initialize_config_dir
@@ -133,11 +139,12 @@ def fit(name: str, ingest: str, steps: int, seconds: float, marks: list[float], 
     with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
         config = compose("config", overrides=["scene=cathedral", *FIELDS[name], f"reconstruct.steps={steps}"])
     lightning.seed_everything(0, verbose=False)
-    stage = build(OmegaConf.to_container(config["reconstruct"], resolve=True), nested=False)
+    options: Any = OmegaConf.to_container(config["reconstruct"], resolve=True)
+    stage = build(options, nested=False)
     with tempfile.TemporaryDirectory() as folder:
         stage.bind(Path(folder), {"ingest": Path(ingest)}, seed=0)
         stage.prepare()
-        clock = make_clock(name, stage, seconds, marks, photos)
+        clock = make_clock(stage, seconds, marks, score)
         trainer = lightning.Trainer(
             accelerator="cpu",
             logger=False,
@@ -149,12 +156,12 @@ def fit(name: str, ingest: str, steps: int, seconds: float, marks: list[float], 
         )
         trainer.fit(stage, datamodule=stage.datamodule())
     stage.train(False).requires_grad_(False)
-    if marks:
+    if score is not None:
         clock.score()
     return clock
 
 
-def make_clock(name: str, stage: Any, limit: float, marks: list[float], photos: int) -> Any:
+def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None) -> Any:
     """A callback that counts pixels and seconds of training, scores the field at `marks`, and stops at `limit`."""
     from lightning.pytorch.callbacks import Callback
 
@@ -190,20 +197,24 @@ def make_clock(name: str, stage: Any, limit: float, marks: list[float], photos: 
             self.since = time.perf_counter()
 
         def score(self) -> None:
+            assert score is not None
             stage.field.window = self.window
-            self.curve.append([round(self.seconds, 2), heldout_psnr(name, stage, photos)])
+            self.curve.append([round(self.seconds, 2), score(stage)])
             stage.field.window = self.counted
-            print(f"{name}: {self.seconds:7.1f} s, step {self.steps}, {self.curve[-1][1]:.2f} dB", file=sys.stderr)
+            print(f"{self.seconds:7.1f} s, step {self.steps}: {self.curve[-1][1]:.2f} dB", file=sys.stderr)
 
     return Clock()
 
 
-def heldout_psnr(name: str, stage: Any, photos: int) -> float:
+def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     """Mean over so many of the held-out photos, dB; fitted ones stand in where none is held out."""
     from halonerf.geometry import sample_picture
     from halonerf.stages.heldout import score_unseen
+    from halonerf.stages.reconstruct import LIGHTS
 
     field, scores = stage.field, []
+    fitted = stage.train_views[:: -(-len(stage.train_views) // LIGHTS)]
+    lights = [field.appearance(stage.scene.names[i]) for i in fitted]
     rays = getattr(field, "rays", None)
     if rays is not None:
         field.rays = LIGHT_RAYS
@@ -212,7 +223,7 @@ def heldout_psnr(name: str, stage: Any, photos: int) -> float:
         view = view.resized(view.width // THINNED[name], view.height // THINNED[name])
         photo = sample_picture(stage.scene.photo(i).float() / 255, view, antialiased=False)
         valid = sample_picture(stage.scene.valid(i)[..., None].float(), view, antialiased=False)[..., 0] > 0.99
-        scores.append(score_unseen(field, view, photo, valid, LIGHT_STEPS[name], None)["psnr"])
+        scores.append(score_unseen(field, view, photo, valid, lights, light_steps, None)["psnr"])
     if rays is not None:
         field.rays = rays
     defined = [score for score in scores if score is not None]
@@ -282,6 +293,11 @@ def write(results: dict[str, Any]) -> None:
         for name, curve in figures["psnr_curve"].items():
             axes.plot(*zip(*curve, strict=True), marker="o", label=name)
         axes.set(xscale="log", xlabel="training time, s", ylabel="PSNR of held-out photos, dB", title=scene)
+        low, high = axes.get_xlim()
+        ticks = [digit * 10**power for power in range(5) for digit in (1, 2, 5)]
+        axes.set_xticks([t for t in ticks if low <= t <= high], minor=False)
+        axes.set_xticks([], minor=True)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
         axes.legend()
         figure.savefig(OUT / f"fields_{scene}.png", dpi=120)

@@ -74,7 +74,7 @@ def depth_at_points(depth: Tensor, opacity: Tensor, pixels: Tensor, truth: Tenso
     truth: [M], positive, the unit of depth. Points outside the image say nothing; without any the loss is zero.
     """
     height, width = depth.shape
-    grid = pixels / torch.tensor([width, height], dtype=pixels.dtype) * 2 - 1
+    grid = pixels / torch.tensor([width, height], dtype=pixels.dtype, device=pixels.device) * 2 - 1
     inside = (grid.abs() <= 1).all(dim=1)
     stack = torch.stack([depth, opacity])[None]
     seen = F.grid_sample(stack, grid[None, None], align_corners=False, padding_mode="border")[0, :, 0]

@@ -26,7 +26,7 @@ TINY = {
         "render_samples": 16,
         "rays": 64,
         "support_side": 8,
-        "learning_rate": 5e-3,
+        "learning_rate": 2e-3,
     },
 }
 NAMES = ("a.jpg", "b.jpg", "sub/c.jpg")
@@ -133,7 +133,7 @@ def test_a_code_is_what_the_photo_says_or_what_was_learnt(field: TrainableField)
 
 
 def test_the_loss_is_a_weighted_mean(field: TrainableField):
-    """Of the pixels' errors, whatever else it holds: affine in the weights, and the same for a weight of one anywhere."""
+    """Of the pixels' errors, whatever else it holds: affine in the weights, and blind to what has none."""
     shown = field.render(view(), field.mean_appearance())
     random = torch.Generator().manual_seed(5)
     one, other = torch.rand(2, 26, 37, generator=random)

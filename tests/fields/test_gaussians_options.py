@@ -83,7 +83,7 @@ def test_an_encoder_gives_photos_never_seen_a_light(tmp_path: Path):
 
 
 def test_learnt_codes_cannot_be_read_from_a_photo():
-    with pytest.raises(BadInput, match="field.codes=encoder"):
+    with pytest.raises(BadInput, match=r"field\.codes=encoder"):
         field().encode(torch.zeros(24, 32, 3))
 
 

@@ -11,10 +11,11 @@ from made_fields import Panorama
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from halonerf.stages import perceptual
-from halonerf.stages.heldout import compare, fit_light, score_seen, score_unseen
+from halonerf.stages.heldout import compare, fit_light, means_of, score_seen, score_unseen
 from halonerf.types import Rendering, View
 
 VIEW = View(41, 30, 30.0, 30.0, 20.5, 15.0, torch.eye(3, 4))
+LIGHTS = [torch.tensor([0.4, 0.0, -0.4]), torch.tensor([-0.9, 0.3, 0.8])]
 SEEN = 21  # W - W // 2 columns
 
 
@@ -40,17 +41,17 @@ def everything() -> torch.Tensor:
 def test_light_is_found_on_the_left_half_alone(field: Panorama, photo: torch.Tensor):
     other = photo.clone()
     other[:, SEEN:] = 0.0
-    code = fit_light(field, VIEW, photo, everything(), steps=25)
-    assert torch.equal(code, fit_light(field, VIEW, other, everything(), steps=25))
+    code = fit_light(field, VIEW, photo, everything(), LIGHTS, steps=25)
+    assert torch.equal(code, fit_light(field, VIEW, other, everything(), LIGHTS, steps=25))
     other[:, SEEN - 1] = 0.0
-    assert not torch.equal(code, fit_light(field, VIEW, other, everything(), steps=25))
+    assert not torch.equal(code, fit_light(field, VIEW, other, everything(), LIGHTS, steps=25))
     torch.testing.assert_close(code, torch.tensor([0.8, 0.1, -0.7]), atol=0.1, rtol=0)  # noise of 0.05
 
 
 def test_unknown_pixels_give_no_light(field: Panorama, photo: torch.Tensor):
     other, valid = photo.clone(), everything()
     other[:10], valid[:10] = 0.0, False
-    code = fit_light(field, VIEW, other, valid, steps=40)
+    code = fit_light(field, VIEW, other, valid, LIGHTS, steps=25)
     torch.testing.assert_close(code, torch.tensor([0.8, 0.1, -0.7]), atol=0.15, rtol=0)
 
 
@@ -62,20 +63,29 @@ def test_a_field_that_encodes_starts_from_the_left_half(field: Panorama, photo: 
         return torch.tensor([0.1, 0.2, 0.3])
 
     field.encodes, field.encode = True, encode  # type: ignore[method-assign]
-    code = fit_light(field, VIEW, photo, everything(), steps=0)
+    code = fit_light(field, VIEW, photo, everything(), LIGHTS, steps=0)
     assert torch.equal(code, torch.tensor([0.1, 0.2, 0.3]))
     assert torch.equal(given[0], photo[:, :SEEN])
 
 
+def test_otherwise_it_starts_from_the_fitted_light_that_is_most_like_it(field: Panorama, photo: torch.Tensor):
+    assert torch.equal(fit_light(field, VIEW, photo, everything(), LIGHTS, steps=0), LIGHTS[0])
+    dark = field.render(VIEW, LIGHTS[1]).colour
+    dark[:, SEEN:] = 1.0
+    assert torch.equal(fit_light(field, VIEW, dark, everything(), LIGHTS, steps=0), LIGHTS[1])
+    neutral = field.render(VIEW, field.mean_appearance()).colour
+    assert torch.equal(fit_light(field, VIEW, neutral, everything(), LIGHTS, steps=0), field.mean_appearance())
+
+
 def test_nothing_but_the_code_moves(field: Panorama, photo: torch.Tensor):
     before = {key: value.clone() for key, value in field.state_dict().items()}
-    score_unseen(field, VIEW, photo, everything(), 10, None)
+    score_unseen(field, VIEW, photo, everything(), LIGHTS, 10, None)
     assert all(torch.equal(before[key], value) for key, value in field.state_dict().items())
 
 
 def test_scores_are_those_of_scikit_image_on_the_right_half(field: Panorama, photo: torch.Tensor):
-    scores = score_unseen(field, VIEW, photo, everything(), 10, None)
-    code = fit_light(field, VIEW, photo, everything(), 10)
+    scores = score_unseen(field, VIEW, photo, everything(), LIGHTS, 10, None)
+    code = fit_light(field, VIEW, photo, everything(), LIGHTS, 10)
     shown = field.render(VIEW, code).colour.numpy()[:, SEEN:]
     eight_bit = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
     truth = np.rint(photo.numpy()[:, SEEN:] * 255).astype(np.uint8)
@@ -93,6 +103,12 @@ def test_what_is_not_defined_is_none():
     scores = compare(flat, (flat * 255).round() / 255, torch.ones(5, 40, dtype=torch.bool), None)
     assert scores == {"psnr": None, "ssim": None, "lpips": None}  # infinite, too low for a window, no weights
     assert compare(flat, flat + 0.1, torch.zeros(5, 40, dtype=torch.bool), None)["psnr"] is None
+
+
+def test_means_leave_out_what_is_not_defined():
+    photos = [{"psnr": 20.0, "ssim": 0.5, "lpips": None}, {"psnr": 30.0, "ssim": None, "lpips": None}]
+    assert means_of(photos) == {"psnr": 25.0, "ssim": 0.5, "lpips": None}
+    assert means_of([]) == {"psnr": None, "ssim": None, "lpips": None}
 
 
 def test_without_weights_on_disk_there_is_no_lpips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -141,4 +157,4 @@ def test_only_the_left_half_is_rendered_while_the_light_is_found(photo: torch.Te
     made = Spotted()
     made.initialise(torch.zeros(4, 3), torch.zeros(4, 3), ["a.jpg"], seed=0)
     made.train(False).requires_grad_(False)
-    assert score_unseen(made, VIEW, photo, everything(), 3, None)["psnr"] is not None
+    assert score_unseen(made, VIEW, photo, everything(), LIGHTS, 3, None)["psnr"] is not None

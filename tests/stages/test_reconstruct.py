@@ -166,6 +166,15 @@ def test_refined_cameras_are_what_later_stages_see(tmp_path: Path, ingested: Pat
     assert torch.equal(fitted_scene(inputs).views[1].camera_to_world, before.views[1].camera_to_world)
 
 
+def test_gaussians_lead_their_cameras(tmp_path: Path, ingested: Path):
+    stage = run(Reconstruct(**options(refine_cameras=True, refine_rate=1e-3)), tmp_path / "out", ingested)
+    moved = stage.cameras.values()
+    assert torch.isfinite(moved).all()
+    assert (moved.abs().amax(dim=1) > 1e-4).all()  # every fitted camera, in eight steps
+    stage.finish()
+    assert (tmp_path / "out" / "cameras.npz").is_file()
+
+
 def test_a_field_that_ignores_its_camera_cannot_refine_it(tmp_path: Path, ingested: Path):
     with pytest.raises(BadInput, match=r"refine_cameras=false"):
         run(Reconstruct(**panorama(steady=True)), tmp_path / "out", ingested)

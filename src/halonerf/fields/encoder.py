@@ -18,10 +18,10 @@ class AppearanceEncoder(nn.Module):
     Args:
         code_size: numbers in a code.
         largest: px; a photo whose longer side is larger is shrunk to it first. A code is a mean over the picture, and
-            the cost grows with the pixels: some 5 billion multiplications for 256 x 192.
+            the cost grows with the pixels: 0.3 billion multiplications for 64 x 48.
     """
 
-    def __init__(self, code_size: int, largest: int = 256) -> None:
+    def __init__(self, code_size: int, largest: int = 64) -> None:
         super().__init__()
         if largest < SMALLEST:
             raise BadInput(f"expected pictures of at least {SMALLEST} px for the appearance encoder, got {largest}")

@@ -66,7 +66,7 @@ class HaNerf(nn.Module):
         render_samples: int = 256,
         rays: int = 1024,
         window_from: float = 0.5,
-        photo_size: int = 256,
+        photo_size: int = 64,
         learning_rate: float = 5e-4,
         code_weight: float = 1e-5,
         relit_weight: float = 1e-3,
@@ -246,7 +246,7 @@ class HaNerf(nn.Module):
             shown["coarse"] = found.coarse
             self.support.note(found.points.detach(), weights.detach())
         if other is not None:
-            shown["relit"] = composite(weights, self.networks.fine_colour(found.seen, other))
+            shown["relit"] = composite(weights, self.networks.fine_colour(found.seen.detach(), other))
         if channels is not None:
             element = self.support.elements_at(found.points.detach())
             shown["channels"] = F.embedding_bag(element, channels.to(weights), mode="sum", per_sample_weights=weights)

@@ -86,7 +86,7 @@ class Lights(nn.Module):
         if lesson.other is not None and lesson.relit is not None:
             read = (self.encoder(lesson.relit) - lesson.other).abs().mean()
             codes = (lesson.code - lesson.other).detach().abs().mean().clamp(min=1e-5)
-            change = (lesson.relit - lesson.colour).abs().mean() / codes
+            change = (lesson.relit - lesson.colour.detach()).abs().mean() / codes
             loss = loss + self.relit_weight * read + self.spread_weight / (change + 1e-5)
         return loss
 

@@ -75,4 +75,4 @@ class Colour(nn.Module):
         """Colour in [0, 1], [R, S, 3], of what `seen` gave, in the light of a code [A]."""
         assert (code is None) == (self.from_code is None)
         hidden = seen if self.from_code is None else seen + self.from_code(code)
-        return torch.sigmoid(self.to_colour(F.relu(hidden)))
+        return torch.sigmoid(self.to_colour(F.relu(hidden, inplace=self.from_code is not None)))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.splatting import compositing, projection, tiles
+from halonerf.splatting import compositing, differentiation, gathering, projection, tiles
 from halonerf.splatting.constants import slope_limits
 from halonerf.splatting.lanes import LANES
 from halonerf.types import View
@@ -67,7 +67,9 @@ class Rasterise(torch.autograd.Function):
             d_image = torch.cat([d_image[..., :-2], zeros, d_image[..., -2:]], dim=-1)
         pairs = _aligned_rows(len(plan.splat_of), LANES).reshape(-1)
         others = np.empty((len(plan.splat_of), max(ctx.count - compositing.COLOURS, 0)), np.float32)
-        compositing.composite_backward(*plan.lists(), plan.tiles_x, ctx.image, ctx.used, _array(d_image), pairs, others)
+        differentiation.composite_backward(
+            *plan.lists(), plan.tiles_x, ctx.image, ctx.used, _array(d_image), pairs, others
+        )
         d_means, d_scales, d_rotations = (np.empty((number, k), np.float32) for k in (3, 3, 4))
         d_opacities, d_centres = np.empty(number, np.float32), np.empty((number, 2), np.float32)
         d_features = np.empty((number, ctx.count), np.float32)
@@ -140,8 +142,8 @@ def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:
     for first in range(0, maps.shape[2], LIFT_CHANNELS):
         part = np.ascontiguousarray(maps[:, :, first : first + LIFT_CHANNELS])
         pairs = np.empty((len(plan.splat_of), part.shape[2]), np.float32)
-        compositing.gather(*plan.lists(), plan.tiles_x, part, pairs)
-        compositing.reduce_pairs(plan.order, plan.spans, pairs, out[:, first : first + LIFT_CHANNELS])
+        gathering.gather(*plan.lists(), plan.tiles_x, part, pairs)
+        gathering.reduce_pairs(plan.order, plan.spans, pairs, out[:, first : first + LIFT_CHANNELS])
     return out
 
 

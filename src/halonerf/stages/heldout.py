@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,42 +27,60 @@ def score_seen(
 
 
 def score_unseen(
-    field: TrainableField, view: View, photo: Tensor, valid: Tensor, steps: int, perceptual: Perceptual | None
+    field: TrainableField,
+    view: View,
+    photo: Tensor,
+    valid: Tensor,
+    lights: Sequence[Tensor],
+    steps: int,
+    perceptual: Perceptual | None,
 ) -> dict[str, float | None]:
-    """Figures of a photo that was not fitted: the left W - W // 2 columns give its light, the others are scored.
-
-    Everything is frozen but the code, which starts from what the field reads off the left half, or from the mean.
-    """
+    """Figures of a photo that was not fitted: the left W - W // 2 columns give its light, the others are scored."""
     seen = view.width - view.width // 2
-    code = fit_light(field, view, photo, valid, steps)
+    code = fit_light(field, view, photo, valid, lights, steps)
     return compare(_shown(field, view, code)[:, seen:], photo[:, seen:], valid[:, seen:], perceptual)
 
 
-def fit_light(field: TrainableField, view: View, photo: Tensor, valid: Tensor, steps: int) -> Tensor:
+def fit_light(
+    field: TrainableField, view: View, photo: Tensor, valid: Tensor, lights: Sequence[Tensor], steps: int
+) -> Tensor:
     """The code [A] in which the field looks most like the left W - W // 2 columns of a photo; all else is frozen.
 
-    photo: [H, W, 3] in [0, 1]. valid: bool [H, W]. What the field learns from at a time is what it is asked here.
+    It starts from what the field reads off the left half where it encodes, else from that of `lights`, codes [A] of
+    fitted photos, and of their mean in which the left half looks right best. What the field learns from at a time
+    (`window`) is what it is asked here.
+
+    photo: [H, W, 3] in [0, 1]. valid: bool [H, W].
     """
     seen = view.width - view.width // 2
     left = view.cropped(0, 0, seen, view.height)
     known = torch.cat([photo, valid[..., None].to(photo)], dim=-1)
     known = torch.cat([known[:, :seen], known[:, seen - 1 : seen].expand(-1, view.width - seen, -1)], dim=1)
     with torch.no_grad():
-        start = field.encode(photo[:, :seen]) if field.encodes else field.mean_appearance()
+        start = field.encode(photo[:, :seen]) if field.encodes else _likeliest(field, left, known, lights)
     code = start.detach().clone().requires_grad_()
     optimiser = torch.optim.Adam([code], lr=LEARNING_RATE)
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.1 ** (step / steps)
-        part = field.window(left, 1.0, generator)
-        target = sample_picture(known, part, field.antialiased)
-        weight = (target[..., 3] > 0.99).float()
-        loss = photometric(
-            field.render(part, code).colour, target[..., :3], weight / weight.mean().clamp(min=1e-8), ssim_share=0.0
-        )
-        (code.grad,) = torch.autograd.grad(loss, [code])
+        (code.grad,) = torch.autograd.grad(_unlike(field, field.window(left, 1.0, generator), known, code), [code])
         optimiser.step()
     return code.detach()
+
+
+def _likeliest(field: TrainableField, left: View, known: Tensor, lights: Sequence[Tensor]) -> Tensor:
+    """Of the mean code and `lights`, that in which the left half is most like the photo, at a quarter of its size."""
+    small = left.resized(max(1, left.width // 4), max(1, left.height // 4))
+    codes = [field.mean_appearance(), *lights]
+    return codes[int(torch.stack([_unlike(field, small, known, code) for code in codes]).argmin())]
+
+
+def _unlike(field: TrainableField, view: View, known: Tensor, code: Tensor) -> Tensor:
+    """Mean absolute error of what the field shows in `view`, over the valid pixels of `known` [h, w, 3 + 1]."""
+    target = sample_picture(known, view, field.antialiased)
+    weight = (target[..., 3] > 0.99).float()
+    weight = weight / weight.mean().clamp(min=1e-8)
+    return photometric(field.render(view, code).colour, target[..., :3], weight, ssim_share=0.0)
 
 
 def compare(image: Tensor, photo: Tensor, valid: Tensor, perceptual: Perceptual | None) -> dict[str, float | None]:
@@ -77,6 +97,16 @@ def compare(image: Tensor, photo: Tensor, valid: Tensor, perceptual: Perceptual 
     if perceptual is not None and min(shown.shape[:2]) >= SHORTEST and known.any():
         scores["lpips"] = perceptual(image * valid[..., None], photo * valid[..., None])
     return {key: value if np.isfinite(value) else None for key, value in scores.items()}
+
+
+def means_of(photos: Iterable[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each figure over the photos that have it; None where none has."""
+    photos = list(photos)
+    means: dict[str, float | None] = {}
+    for key in ("psnr", "ssim", "lpips"):
+        defined = [value for scores in photos if (value := scores[key]) is not None]
+        means[key] = float(np.mean(defined)) if defined else None
+    return means
 
 
 @torch.no_grad()

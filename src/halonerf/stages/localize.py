@@ -129,11 +129,11 @@ class Localize(Stage):
         camera, appearance = self.scene.views[view], self.field.appearance(self.scene.names[view])
         colour = self.field.render(camera, appearance).colour
         probability, confidence = self._head.render(self.field, camera, appearance)
-        save_picture(self._path(view).with_suffix(".png"), (colour.clamp(0, 1) * 255).round().byte().numpy())
+        save_picture(self._path(view).with_suffix(".png"), (colour.clamp(0, 1) * 255).round().byte().cpu().numpy())
         arrays = io.BytesIO()
         np.savez_compressed(
             arrays,
-            probability=(probability.clamp(0, 1) * 255).round().byte().permute(2, 0, 1).numpy(),
-            confidence=confidence.permute(2, 0, 1).half().numpy(),
+            probability=(probability.clamp(0, 1) * 255).round().byte().permute(2, 0, 1).cpu().numpy(),
+            confidence=confidence.permute(2, 0, 1).half().cpu().numpy(),
         )
         write_atomic(self._path(view), arrays.getvalue())

@@ -36,7 +36,7 @@ class Perceptual(nn.Module):
     def forward(self, image: Tensor, other: Tensor) -> float:
         """image, other: [H, W, 3] in [0, 1], sides of at least `SHORTEST` px. Returns: 0 where equal."""
         pair = torch.stack([image, other]).permute(0, 3, 1, 2).float().cpu() * 2 - 1
-        pair = (pair - torch.tensor(SHIFT)[:, None, None]) / torch.tensor(SCALE)[:, None, None]
+        pair = (pair - pair.new_tensor(SHIFT)[:, None, None]) / pair.new_tensor(SCALE)[:, None, None]
         total, heads = 0.0, iter(self.heads)
         for k, layer in enumerate(self.features):
             pair = layer(pair)

@@ -30,12 +30,13 @@ from halonerf.protocols import TrainableField, TransientMask
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.cameras import CameraCorrections, write_cameras
-from halonerf.stages.heldout import score_seen, score_unseen
+from halonerf.stages.heldout import means_of, score_seen, score_unseen
 from halonerf.stages.perceptual import perceptual
 from halonerf.types import Rendering, View
 
 LOG_EVERY = 20  # steps
 SHOWN = 4  # views in the pictures
+LIGHTS = 64  # of fitted photos, among which a held-out one's is looked for first
 WORST = 0.5  # mean absolute error in [0, 1] that has the last colour in the pictures
 
 
@@ -225,15 +226,12 @@ class Reconstruct(Stage):
             name, view = self.scene.names[i], self._camera(i)
             seen = self._seen(self._photo(i), view)
             photos["train"][name] = score_seen(self.field, view, *seen, self.field.appearance(name), measure)
+        lights = [self.field.appearance(self.scene.names[i]) for i in _spread(self.train_views, LIGHTS)]
         for i in self.scene.indices("test"):
-            view = self._camera(i)
+            name, view = self.scene.names[i], self._camera(i)
             seen = self._seen(self._photo(i), view)
-            photos["heldout"][self.scene.names[i]] = score_unseen(self.field, view, *seen, self.heldout_steps, measure)
-        means = {}
-        for part, scores in photos.items():
-            for key in ("psnr", "ssim", "lpips"):
-                defined = [value for entry in scores.values() if (value := entry[key]) is not None]
-                means[f"{key}_{part}"] = float(np.mean(defined)) if defined else None
+            photos["heldout"][name] = score_unseen(self.field, view, *seen, lights, self.heldout_steps, measure)
+        means = {f"{key}_{part}": mean for part in photos for key, mean in means_of(photos[part].values()).items()}
         return {**means, **{f"photos_{part}": scores for part, scores in photos.items()}}
 
 

@@ -147,7 +147,7 @@ class Segment(Stage):
             logits = self.segmenter.decode(encoded, self.concepts)
         probability, known = at_size(logits[0].float().cpu(), *photo.shape[:2])
         known &= self.scene.valid(item)
-        return (probability * known).numpy(), known.numpy()
+        return (probability * known).cpu().numpy(), known.cpu().numpy()
 
     def _undistorted(self, name: str, drawing: np.ndarray) -> np.ndarray:
         """A drawing on the upright original [h, w] in the working frame [H, W], float32."""
