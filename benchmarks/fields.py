@@ -88,7 +88,7 @@ def measured(name: str, ingest: str, options: argparse.Namespace) -> dict[str, A
     command = [sys.executable, str(Path(__file__).resolve()), "--one", name, ingest]
     for key in ("minutes_gaussians", "minutes_ha_nerf", "steps_gaussians", "photos", "light_steps"):
         command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # as the command line has it
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", **os.environ}  # as the command line has it
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -97,6 +97,10 @@ def measure(name: str, ingest: str, options: argparse.Namespace) -> dict[str, An
     """Fit one field, with pauses in which it is scored."""
     import lightning  # noqa: F401, sets its loggers' levels when it is loaded
     import torch
+
+    from halonerf.memory import keep_freed_memory
+
+    keep_freed_memory()
 
     warnings.filterwarnings("ignore")
     for logger in ("lightning.pytorch", "lightning.fabric"):

@@ -51,9 +51,11 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Entry point of `halonerf`."""
-    # Threads that wait should sleep, not spin: else two runs on one machine slow each other many times over. It must
-    # be said before PyTorch and numba load their OpenMP.
+    # Threads that wait should soon sleep: else two runs on one machine slow each other many times over, and PyTorch's
+    # threads those of numba. To sleep at once would cost a third of a fit's speed, so libgomp's may turn a thousand
+    # times first. It must be said before PyTorch and numba load their OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_freed_memory()
     _task()
 

@@ -90,6 +90,22 @@ class Scene:
         rows = slice(int(self._offsets[i]), int(self._offsets[i + 1]))
         return self._pixels[rows], self._depth[rows], self._point[rows]
 
+    def points_seen(self, split: str = "train", least: int = 2) -> tuple[Tensor, Tensor]:
+        """Points that at least `least` photos of one side of the split saw, [N, 3], and their mean colours there, [N, 3].
+
+        What a field is fitted to must not start from what only held-out photos show.
+        """
+        count, total = torch.zeros(len(self.points)), torch.zeros(len(self.points), 3)
+        for i in self.indices(split):
+            pixels, _, points = self.observations(i)
+            photo = self.photo(i)
+            x = pixels[:, 0].long().clamp(0, photo.shape[1] - 1)
+            y = pixels[:, 1].long().clamp(0, photo.shape[0] - 1)
+            count.index_add_(0, points, torch.ones(len(points)))
+            total.index_add_(0, points, photo[y, x].float() / 255)
+        kept = count >= least
+        return self.points[kept], total[kept] / count[kept, None]
+
     def native_size(self, i: int) -> tuple[int, int]:
         """(width, height) of the upright original photo, px."""
         return self._native[i]["width"], self._native[i]["height"]

@@ -95,7 +95,7 @@ class Reconstruct(Stage):
             )
         names = [self.scene.names[i] for i in self.train_views]
         self.field: TrainableField = build(self.field_config)
-        self.field.initialise(self.scene.points, self.scene.colours, names, self.seed)
+        self.field.initialise(*self.scene.points_seen("train"), names, self.seed)
         self.transients: TransientMask = build(self.transients_config)
         self.transients.initialise({self.scene.names[i]: self._matched(i) for i in self.train_views}, self.seed)
         if self.refine_cameras:
@@ -133,6 +133,9 @@ class Reconstruct(Stage):
 
     def finish(self) -> None:
         self.train(False).requires_grad_(False)
+        if self.field.encodes:  # what it remembers of a photo is as old as the step that last showed it
+            for i in self.train_views:
+                self.field.observe(self.scene.names[i], self._photo(i)[..., :3])
         for name, picture in self.pictures().items():
             (self.folder / "pictures").mkdir(exist_ok=True)
             save_picture(self.folder / "pictures" / f"{name}.png", picture)
