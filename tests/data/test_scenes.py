@@ -58,6 +58,18 @@ def test_views_project_points_to_where_they_were_observed(scene: Scene):
         torch.testing.assert_close(local[:, 2], depth, atol=1e-4, rtol=0)
 
 
+def test_points_seen_by_one_side_of_the_split_have_that_sides_colours(scene: Scene):
+    for split, least in (("train", 2), ("train", 4), ("test", 1)):
+        views = scene.indices(split)
+        seen = [set(scene.observations(i)[2].tolist()) for i in views]
+        often = [k for k in range(len(scene.points)) if sum(k in s for s in seen) >= least]
+        points, colours = scene.points_seen(split, least)
+        assert torch.equal(points, scene.points[often])
+        for point, colour in zip(often, colours, strict=True):
+            reds = [10 * i / 255 for i, s in zip(views, seen, strict=True) if point in s]  # photo i is (10 i, 100, 200)
+            torch.testing.assert_close(colour, torch.tensor([sum(reds) / len(reds), 100 / 255, 200 / 255]))
+
+
 def test_depths_lie_between_near_and_far(scene: Scene):
     for i in range(len(scene)):
         depth = scene.observations(i)[1].numpy()

@@ -91,7 +91,7 @@ class Scene:
         return self._pixels[rows], self._depth[rows], self._point[rows]
 
     def points_seen(self, split: str = "train", least: int = 2) -> tuple[Tensor, Tensor]:
-        """Points that at least `least` photos of one side of the split saw, [N, 3], and their mean colours there, [N, 3].
+        """Points that at least `least` photos of one side of the split saw, and their mean colours there, [N, 3] each.
 
         What a field is fitted to must not start from what only held-out photos show.
         """

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy.spatial import cKDTree
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
@@ -24,12 +24,11 @@ from halonerf.fields.gaussians_growth_threshold import Threshold
 from halonerf.fields.gaussians_harmonics import DEGREES, seen_from
 from halonerf.fields.gaussians_light import Light
 from halonerf.fields.gaussians_normals import facing_normals
+from halonerf.fields.gaussians_table import ROWS, STATISTICS, GaussianTable
 from halonerf.losses import photometric
 from halonerf.splatting.rasterise import lift, rasterise
 from halonerf.types import Rendering, View
 
-ROWS = ("means", "log_scales", "rotations", "opacity_logits", "colour_logits", "features", "harmonics")
-STATISTICS = ("pull", "seen")
 GROWTHS = ("pull", "threshold", "mcmc")
 LEARNING_RATES = {
     "means": 8e-4,
@@ -45,7 +44,7 @@ LEARNING_RATES = {
 }
 
 
-class Gaussians(nn.Module):
+class Gaussians(GaussianTable):
     """An element is a Gaussian: centre, three axes, opacity, colour, and a feature that says how light changes it.
 
     Args:
@@ -71,22 +70,13 @@ class Gaussians(nn.Module):
         opacity_weight: weight of the mean opacity in the loss: what need not be there fades.
         scale_weight: weight of the mean scale in the loss: what need not be large shrinks.
         coarse_until: share of the fit at half the resolution.
+        settle: share of their learning rates that all but the means keep at the end; they fall from `grow_until` on.
         ssim_share: of 1 - SSIM in the loss; the rest is L1.
         learning_rates: Adam's, for means (decaying to 2 %), scales, rotations, opacities, colours, features,
             harmonics, networks, codes and encoder.
     """
 
     antialiased = True
-
-    means: Tensor  # [N, 3]
-    log_scales: Tensor  # [N, 3]
-    rotations: Tensor  # [N, 4], wxyz
-    opacity_logits: Tensor  # [N]
-    colour_logits: Tensor  # [N, 3]
-    features: Tensor  # [N, F]
-    harmonics: Tensor  # [N, 3 K]
-    pull: Tensor  # [N], sum since the last growth of how hard each step pulled at the centre
-    seen: Tensor  # [N], the steps that did
 
     def __init__(
         self,
@@ -109,27 +99,25 @@ class Gaussians(nn.Module):
         reset_every: float = 0.1,
         noise: float = 1e5,
         opacity_weight: float = 1e-3,
-        scale_weight: float = 1e-2,
+        scale_weight: float = 3e-2,
         coarse_until: float = 0.4,
+        settle: float = 0.3,
         ssim_share: float = 0.2,
         learning_rates: Mapping[str, float] = LEARNING_RATES,
     ) -> None:
-        super().__init__()
         if not 0 <= sh_degree <= DEGREES:
             raise BadInput(f"expected field.sh_degree between 0 and {DEGREES}, got {sh_degree}")
+        super().__init__(feature_size, (sh_degree + 1) ** 2 - 1)
         self.budget, self.feature_size, self.sh_degree = budget, feature_size, sh_degree
-        self.grow_from, self.grow_until, self.grow_every, self.grow_floor = (
-            grow_from,
-            grow_until,
-            grow_every,
-            grow_floor,
-        )
-        self.split_size, self.largest, self.prune_opacity = split_size, largest, prune_opacity
+        self.grow_from, self.grow_until, self.grow_every = grow_from, grow_until, grow_every
+        self.grow_floor, self.split_size, self.largest, self.prune_opacity = (
+            grow_floor, split_size, largest, prune_opacity,
+        )  # fmt: skip
         if growth not in GROWTHS:
             raise BadInput(f"expected field.growth among {', '.join(GROWTHS)}, got '{growth}'")
         self.growth, self.grow_threshold, self.reset_every, self.noise = growth, grow_threshold, reset_every, noise
         self.opacity_weight, self.scale_weight = opacity_weight, scale_weight
-        self.coarse_until, self.ssim_share = coarse_until, ssim_share
+        self.coarse_until, self.settle, self.ssim_share = coarse_until, settle, ssim_share
         self.rates = {**LEARNING_RATES, **learning_rates}
         if unknown := set(self.rates) - set(LEARNING_RATES):
             raise BadInput(
@@ -140,11 +128,6 @@ class Gaussians(nn.Module):
         self.first, self.seed = 0, 0
         self._offsets: Tensor | None = None  # px, zeros whose gradient says where the last picture pulled
         self._half = 1.0  # px, half the longer side of that picture
-        self._resize(0)
-
-    @property
-    def elements(self) -> int:
-        return len(self.means)
 
     @property
     def encodes(self) -> bool:
@@ -163,7 +146,7 @@ class Gaussians(nn.Module):
                 f"expected at least 4 scene points to start a field from, got {len(points)}.\n"
                 "The photos were hardly registered: look at ingest's report, and add photos that overlap."
             )
-        self._resize(len(points))
+        self.resize(len(points))
         self.first, self.seed = len(points), seed
         generator = torch.Generator().manual_seed(seed)
         distances = torch.from_numpy(cKDTree(points.numpy()).query(points.numpy(), k=4)[0][:, 1:]).float()
@@ -221,7 +204,7 @@ class Gaussians(nn.Module):
         )
         left, top, right, bottom = view.bounds
         self._half = 0.5 * max(right - left, bottom - top)
-        raster = rasterise(*self._shapes(), torch.cat(parts, dim=1), view, self._offsets)
+        raster = rasterise(*self.shapes(), torch.cat(parts, dim=1), view, self._offsets)
         colour, *others = raster.features.split([part.shape[1] for part in parts], dim=-1)
         shown = colour + (1 - raster.opacity[..., None]) * self.light.background(view, appearance)
         depth = raster.depth / raster.opacity.clamp(min=1e-6)
@@ -237,7 +220,7 @@ class Gaussians(nn.Module):
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """See `halonerf.protocols.RadianceField`: maps [H, W, P], weight [H, W]."""
         given = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1)
-        sums = lift(*self._shapes(), given, view)
+        sums = lift(*self.shapes(), given, view)
         return sums[:, :-1], sums[:, -1]
 
     def optimiser(self) -> Optimizer:
@@ -271,9 +254,10 @@ class Gaussians(nn.Module):
         Chance depends on the seed and the step alone.
         """
         progress = (step + 1) / steps
+        settled = max(0.0, progress - self.grow_until) / (1 - self.grow_until)
         for group in optimiser.param_groups:
-            if group["name"] == "means":
-                group["lr"] = self.rates["means"] * 0.02**progress
+            rate = self.rates[group["name"]]
+            group["lr"] = rate * (0.02**progress if group["name"] == "means" else self.settle**settled)
         if self._offsets is not None and self._offsets.grad is not None:
             strength = self._offsets.grad.norm(dim=1) * self._half
             self.pull += strength
@@ -320,22 +304,3 @@ class Gaussians(nn.Module):
                 "field.codes=… field.tint=… field.sh_degree=…"
             ) from error
         self.codes.names = json.loads(header["names"])
-
-    def _shapes(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.means, self.log_scales.exp(), self.rotations, torch.sigmoid(self.opacity_logits)
-
-    def _resize(self, elements: int) -> None:
-        """Give every tensor its size; values are zero."""
-        widths = {"means": 3, "log_scales": 3, "rotations": 4, "colour_logits": 3, "features": self.feature_size}
-        widths["harmonics"] = 3 * ((self.sh_degree + 1) ** 2 - 1)
-        for name in ROWS:
-            shape = (elements, widths[name]) if name in widths else (elements,)
-            setattr(self, name, nn.Parameter(torch.zeros(shape)))
-        for name in STATISTICS:
-            self.register_buffer(name, torch.zeros(elements))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """The number of Gaussians is whatever the file says."""
-        if f"{prefix}means" in state_dict:
-            self._resize(len(state_dict[f"{prefix}means"]))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
