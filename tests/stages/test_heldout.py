@@ -10,6 +10,7 @@ import torch
 from made_fields import Panorama
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from halonerf.fields.gaussians import Gaussians
 from halonerf.stages import perceptual
 from halonerf.stages.heldout import compare, fit_light, means_of, score_seen, score_unseen
 from halonerf.types import Rendering, View
@@ -158,3 +159,12 @@ def test_only_the_left_half_is_rendered_while_the_light_is_found(photo: torch.Te
     made.initialise(torch.zeros(4, 3), torch.zeros(4, 3), ["a.jpg"], seed=0)
     made.train(False).requires_grad_(False)
     assert score_unseen(made, VIEW, photo, everything(), LIGHTS, 3, None)["psnr"] is not None
+
+
+def test_a_field_of_one_light_keeps_it(photo: torch.Tensor):
+    made = Gaussians(tint="none")
+    random = torch.Generator().manual_seed(0)
+    made.initialise(torch.randn(30, 3, generator=random), torch.rand(30, 3, generator=random), ["a.jpg"], seed=0)
+    made.train(False).requires_grad_(False)
+    code = fit_light(made, VIEW, photo, everything(), [made.appearance("a.jpg")], steps=5)
+    assert torch.equal(code, made.appearance("a.jpg"))
