@@ -57,6 +57,7 @@ class Reconstruct(Stage):
     """
 
     name = "reconstruct"
+    version = 2
     needs = ("ingest",)
     learns = True
     automatic_optimization = False
