@@ -189,7 +189,7 @@ class Gaussians(GaussianTable):
     def render(
         self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
     ) -> Rendering:
-        """See `halonerf.protocols.RadianceField`. Differentiable in everything but `view`."""
+        """See `halonerf.protocols.RadianceField`. Differentiable in everything, the view's pose too."""
         logits = self.colour_logits
         if self.sh_degree:
             logits = logits + seen_from(self.means, self.harmonics, view.centre, self.sh_degree)
@@ -254,7 +254,7 @@ class Gaussians(GaussianTable):
         Chance depends on the seed and the step alone.
         """
         progress = (step + 1) / steps
-        settled = max(0.0, progress - self.grow_until) / (1 - self.grow_until)
+        settled = max(0.0, progress - self.grow_until) / max(1 - self.grow_until, 1e-6)
         for group in optimiser.param_groups:
             rate = self.rates[group["name"]]
             group["lr"] = rate * (0.02**progress if group["name"] == "means" else self.settle**settled)
