@@ -100,7 +100,7 @@ class Gaussians(GaussianTable):
         noise: float = 1e5,
         opacity_weight: float = 1e-3,
         scale_weight: float = 3e-2,
-        coarse_until: float = 0.4,
+        coarse_until: float = 0.1,
         settle: float = 0.3,
         ssim_share: float = 0.2,
         learning_rates: Mapping[str, float] = LEARNING_RATES,
