@@ -25,7 +25,7 @@ from halonerf.splatting.lanes import (
     splat,
     store,
     total,
-)  # fmt: skip
+)
 from halonerf.splatting.projection import SPLAT
 from halonerf.splatting.tiles import BLOCK, HALF_W, TILE_H, TILE_W
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from halonerf.types import View
 
 BLUR = 0.3  # px^2 added to a projected covariance: no splat is thinner than about a pixel (Kerbl et al. 2023)
@@ -12,7 +10,6 @@ ALPHA_MAX = 0.999  # no splat stops everything: keeps 1 / (1 - alpha) in the bac
 LIGHT_MIN = 1e-4  # the splat that would leave a pixel no more than this share of its light is not drawn, nor any behind
 NEAR = 0.01  # world units; centres nearer than this to the camera's plane are not drawn
 SLOPE_MARGIN = 0.3  # the projection is linearised at most this many half-widths of view outside the picture
-FALL_MAX = -math.log(ALPHA_MIN)  # largest exponent drawn, that of an opaque splat's rim
 
 
 def slope_limits(view: View) -> tuple[float, float, float, float]:

@@ -23,7 +23,7 @@ from halonerf.splatting.compositing import (
     load_tile,
     open_tile,
     scattered,
-)  # fmt: skip
+)
 from halonerf.splatting.lanes import (
     LANES,
     above,
