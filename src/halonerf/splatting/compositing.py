@@ -64,6 +64,20 @@ def alpha_of(a, b, c, opacity, fall, dx, dy):
 
 
 @compiled()
+def take(light, p, alpha):
+    """Take what a splat stops off the light of sixteen pixels from `p` on: its weight, and alpha where it is drawn.
+
+    Every pass over the splats decides here, and so in the same way, which of them a pixel still sees.
+    """
+    before, none = load(light, p), splat(ZERO)
+    weight = before * alpha
+    after = before - weight
+    drawn = above(after, splat(DARK))
+    store(light, p, choose(drawn, after, smaller(before, none - before)))
+    return choose(drawn, weight, none), choose(drawn, alpha, none)
+
+
+@compiled()
 def place_of(x, y):
     """Where a tile's pixel (x, y) is kept."""
     block = (x // HALF_W) * LANES + (y // BLOCK) * BLOCK + (x % HALF_W) // BLOCK
@@ -148,18 +162,13 @@ def _add_splat(splats, i, blocks, left, top, px, py, light, sums, count):
     """Add one splat to a tile's sums [(C + 1) * PIXELS] (features, depth) and take what it stops off the light."""
     u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
     a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
-    opacity, fall, depth, none = splat(splats[i, 5]), splat(splats[i, 6]), splat(splats[i, 7]), splat(ZERO)
+    opacity, fall, depth = splat(splats[i, 5]), splat(splats[i, 6]), splat(splats[i, 7])
     red, green, blue = splat(splats[i, SPLAT]), splat(splats[i, SPLAT + 1]), splat(splats[i, SPLAT + 2])
     while blocks != 0:
         p = lowest_bit(blocks) * LANES
         blocks &= blocks - 1
         alpha = alpha_of(a, b, c, opacity, fall, load(px, p) - u, load(py, p) - v)
-        before = load(light, p)
-        weight = before * alpha
-        after = before - weight
-        drawn = above(after, splat(DARK))
-        store(light, p, choose(drawn, after, smaller(before, none - before)))
-        weight = choose(drawn, weight, none)
+        weight, _ = take(light, p, alpha)
         store(sums, p, load(sums, p) + weight * red)
         store(sums, PIXELS + p, load(sums, PIXELS + p) + weight * green)
         store(sums, 2 * PIXELS + p, load(sums, 2 * PIXELS + p) + weight * blue)

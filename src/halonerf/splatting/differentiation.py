@@ -14,7 +14,6 @@ from halonerf.splatting.compositing import (
     AHEAD,
     CAP,
     COLOURS,
-    DARK,
     HALF,
     ONE,
     PIXELS,
@@ -23,6 +22,7 @@ from halonerf.splatting.compositing import (
     load_tile,
     open_tile,
     scattered,
+    take,
 )
 from halonerf.splatting.lanes import (
     LANES,
@@ -31,7 +31,6 @@ from halonerf.splatting.lanes import (
     load,
     lowest_bit,
     prefetch,
-    smaller,
     splat,
     store,
     total,
@@ -96,13 +95,7 @@ def _differentiate_splat(splats, i, blocks, left, top, px, py, light, given, beh
         p = lowest_bit(blocks) * LANES
         blocks &= blocks - 1
         dx, dy = load(px, p) - u, load(py, p) - v
-        alpha = alpha_of(a, b, c, opacity, fall, dx, dy)
-        before = load(light, p)
-        weight = before * alpha
-        after = before - weight
-        drawn = above(after, splat(DARK))
-        store(light, p, choose(drawn, after, smaller(before, none - before)))
-        weight = choose(drawn, weight, none)
+        weight, alpha = take(light, p, alpha_of(a, b, c, opacity, fall, dx, dy))
         by_red, by_green, by_blue = load(given, p), load(given, PIXELS + p), load(given, 2 * PIXELS + p)
         by_depth = load(given, count * PIXELS + p)
         value = load(given, (count + 1) * PIXELS + p) + depth * by_depth
@@ -117,7 +110,7 @@ def _differentiate_splat(splats, i, blocks, left, top, px, py, light, given, beh
         rest = load(behind, p) - contribution
         store(behind, p, rest)
         g = rest * alpha / (one - alpha) - contribution
-        g = choose(above(splat(CAP), alpha), choose(drawn, g, none), none)
+        g = choose(above(splat(CAP), alpha), g, none)
         gx, gy = g * dx, g * dy
         s, sx, sy = s + g, sx + gx, sy + gy
         sxx, sxy, syy = sxx + gx * dx, sxy + gx * dy, syy + gy * dy

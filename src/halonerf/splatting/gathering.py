@@ -8,7 +8,6 @@ from numba import prange
 from halonerf.splatting.compiled import compiled
 from halonerf.splatting.compositing import (
     CHECK,
-    DARK,
     HALF,
     PIXELS,
     ZERO,
@@ -17,8 +16,9 @@ from halonerf.splatting.compositing import (
     load_tile,
     open_tile,
     scattered,
+    take,
 )
-from halonerf.splatting.lanes import LANES, above, choose, load, lowest_bit, smaller, splat, store, total
+from halonerf.splatting.lanes import LANES, load, lowest_bit, splat, store, total
 from halonerf.splatting.tiles import TILE_H, TILE_W
 
 
@@ -51,12 +51,8 @@ def _gather_splat(splats, i, blocks, left, top, px, py, light, given, weight, pa
     while left_over != 0:
         p = lowest_bit(left_over) * LANES
         left_over &= left_over - 1
-        before = load(light, p)
-        stopped = before * alpha_of(a, b, c, opacity, fall, load(px, p) - u, load(py, p) - v)
-        after = before - stopped
-        drawn = above(after, splat(DARK))
-        store(light, p, choose(drawn, after, smaller(before, none - before)))
-        store(weight, p, choose(drawn, stopped, none))
+        drawn, _ = take(light, p, alpha_of(a, b, c, opacity, fall, load(px, p) - u, load(py, p) - v))
+        store(weight, p, drawn)
     for k in range(pairs.shape[1]):
         summed = none
         left_over = blocks
