@@ -73,22 +73,22 @@ def run(config: DictConfig) -> Path | str:
 
     store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
     plan = make_plan(config.stage, stages, scene, config.seed, store)
-    table = describe(plan, scene, store)
+    table = describe(plan, store)
+    folder = store.folder(plan[-1].scene, plan[-1].stage, plan[-1].key)
     if config.plan:
-        return f"{table}\n{store.folder(scene, plan[-1].stage, plan[-1].key)}"
-    print(f"scene {scene}\n{table}", file=sys.stderr)
+        return f"{table}\n{folder}"
+    print(f"scene {plan[-1].scene}\n{table}", file=sys.stderr)
     for step in plan:
         if not step.cached:
-            log.info("%s %s", step.stage, step.key)
-            run_step(step, scene, config.seed, store, _plain(config.trainer), _loggers(config, step))
-    folder = store.folder(scene, plan[-1].stage, plan[-1].key)
+            log.info("%s %s %s", step.scene, step.stage, step.key)
+            run_step(step, config.seed, store, _plain(config.trainer), _loggers(config, step))
     if config.publish:
         publish(folder, Path(config.publish).expanduser().absolute())
     return folder
 
 
 def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
-    """Resolved config of every stage the goal needs, by name, and the name of the folder for their output.
+    """Resolved config of every stage the goal needs, by name, and the name of the scene.
 
     Raises: BadInput for a missing or unknown stage, or for an option that must be given and is not.
     """
@@ -105,7 +105,9 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
         name = waiting.pop()
         if name not in stages:
             stages[name] = _resolved(config, name)
-            waiting += locate(stages[name]["_target_"]).needs
+            kind = locate(stages[name]["_target_"])
+            waiting += kind.requires(stages[name])
+            waiting += [need for _, needs in kind.sources(stages[name]).values() for need in needs]
     return stages, build(stages["collect"]["scene"]).name if "collect" in stages else goal
 
 

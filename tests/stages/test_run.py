@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from halonerf.artifacts import ArtifactStore, write_atomic, write_json
 from halonerf.data.datamodule import EpochSampler, WorkData
 from halonerf.errors import BadInput
 from halonerf.stages.base import Stage
+from halonerf.stages.build import build
 from halonerf.stages.plan import describe, identity_of, make_plan
 from halonerf.stages.run import run_step
 
@@ -107,10 +108,82 @@ def run(
     stages = {name: {**config, **change.get(name, {})} for name, config in STAGES.items()}
     folder = Path()
     for step in make_plan(goal, stages, "s", seed, store):
-        folder = run_step(
-            step, "s", seed, store, TRAINER, lambda f: [logger(save_dir=str(f / "logs"), name="", version="")]
-        )
+        folder = run_step(step, seed, store, TRAINER, lambda f: [logger(save_dir=str(f / "logs"), name="", version="")])
     return folder
+
+
+class Plumb(Stage):
+    """Adds up what other scenes' stages wrote."""
+
+    name = "plumb"
+
+    def __init__(self, landmarks: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.landmarks = landmarks
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
+        return {name: (scene, ("gather",)) for name, scene in config["landmarks"].items()}
+
+    def items(self) -> Sequence[int]:
+        return []
+
+    def finish(self) -> None:
+        texts = [(self.inputs[f"{name}/gather"] / "name.txt").read_text() for name in self.landmarks]
+        write_json(self.folder / "names.json", texts)
+
+
+class Gather(Stage):
+    """Writes the name of its scene."""
+
+    name = "gather"
+
+    def __init__(self, scene: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.scene = scene
+
+    def items(self) -> Sequence[int]:
+        return []
+
+    def finish(self) -> None:
+        (self.folder / "name.txt").write_text(build(self.scene).name)
+
+
+class Place:
+    """A scene of a name."""
+
+    def __init__(self, name: str, photos: int = 3) -> None:
+        self.name = name
+
+    def identity(self) -> str:
+        return self.name
+
+
+def place(name: str, **options: Any) -> dict[str, Any]:
+    return {"_target_": f"{__name__}.Place", "name": name, **options}
+
+
+def test_a_stage_may_read_other_scenes_and_then_belongs_to_none(tmp_path: Path):
+    store = ArtifactStore(tmp_path)
+    stages = {
+        "gather": {"_target_": f"{__name__}.Gather", "scene": place("here")},
+        "plumb": {"_target_": f"{__name__}.Plumb", "landmarks": {"a": place("there"), "b": place("beyond")}},
+    }
+    plan = make_plan("plumb", stages, "here", 0, store)
+    assert [(step.scene, step.stage) for step in plan] == [
+        ("there", "gather"),
+        ("beyond", "gather"),
+        ("plumb", "plumb"),
+    ]
+    table = describe(plan, store)
+    assert "beyond" in table
+    assert "here " not in table.replace("there ", "")
+    for step in plan:
+        folder = run_step(step, 0, store, TRAINER, lambda f: [])
+    assert json.loads((folder / "names.json").read_text()) == ["there", "beyond"]
+    assert all(step.cached for step in make_plan("plumb", stages, "elsewhere", 0, store))
+    other = {**stages, "plumb": {**stages["plumb"], "landmarks": {"a": place("there")}}}
+    assert make_plan("plumb", other, "here", 0, store)[-1].key != plan[-1].key
 
 
 def test_a_goal_brings_what_it_needs_and_a_second_run_nothing(tmp_path: Path):
@@ -171,7 +244,7 @@ def test_interrupted_predictions_go_on_where_they_stopped(tmp_path: Path, monkey
         run(store, "squares")
     step = make_plan("squares", STAGES, "s", 0, store)[0]
     assert not step.cached
-    assert "to resume" in describe([step], "s", store)
+    assert "to resume" in describe([step], store)
     monkeypatch.setattr(Squares, "fail_at", None)
     folder = run(store, "squares")
     assert Squares.calls == [0, 1, 2, 3]
@@ -215,7 +288,7 @@ def test_wandb_runs_offline_with_config_metrics_and_pictures(tmp_path: Path, mon
     folder = Path()
     for step in make_plan("slope", STAGES, "s", 0, store):
         folder = run_step(
-            step, "s", 0, store, TRAINER, lambda f: [WandbLogger(save_dir=str(f / "logs"), offline=True, project="t")]
+            step, 0, store, TRAINER, lambda f: [WandbLogger(save_dir=str(f / "logs"), offline=True, project="t")]
         )
     assert list(folder.glob("logs/wandb/offline-run-*/run-*.wandb"))
     assert len(list(folder.glob("logs/wandb/offline-run-*/files/media/images/slope/slope_*.png"))) == 4

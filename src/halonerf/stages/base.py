@@ -6,7 +6,7 @@ that does not learn lists its work as `items`, does one in each `predict_step`, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,8 +38,22 @@ class Stage(LightningModule):
         super().__init_subclass__(**kwargs)
         cls.seeded = cls.seeded or cls.learns
 
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """The stages of its own scene that it reads when it has these options; `needs`, unless the options decide."""
+        return cls.needs
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
+        """Other scenes that it reads: for each name, the scene's config and the stages of that scene.
+
+        Their folders are `inputs["<name>/<stage>"]`. A stage that reads nothing of its own scene is kept under its
+        own name, whatever the scene: it belongs to none.
+        """
+        return {}
+
     def bind(self, folder: Path, inputs: dict[str, Path], seed: int) -> None:
-        """folder: where to write. inputs: the finished folder of every stage in `needs`."""
+        """folder: where to write. inputs: the finished folder of every stage that it reads."""
         self.folder, self.inputs, self.seed = folder, inputs, seed
 
     def prepare(self) -> None:

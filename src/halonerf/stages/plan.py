@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from halonerf.artifacts import ArtifactStore, files_digest, fingerprint
 from halonerf.errors import BadInput
@@ -19,14 +19,23 @@ RUNTIME_OPTIONS = frozenset({"workers", "threads", "device"})
 DATA_OPTIONS = frozenset({"path", "masks", "metadata", "weights", "vocabulary", "light", "video"})
 
 
+class Artefact(NamedTuple):
+    """Names a folder of the store."""
+
+    scene: str
+    stage: str
+    key: str
+
+
 @dataclass(frozen=True)
 class Step:
     """One stage of a plan."""
 
+    scene: str  # under which its output is kept
     stage: str
     config: Mapping[str, Any] = field(repr=False)
     key: str  # its fingerprint
-    inputs: Mapping[str, str]  # fingerprint of each stage that it reads
+    inputs: Mapping[str, Artefact]  # "<stage>" of its own scene, "<name>/<stage>" of another that it reads
     cached: bool
 
     @property
@@ -41,36 +50,44 @@ def make_plan(
 
     Args:
         stages: resolved config of every stage, by name.
+        scene: name of the scene; stages may read others besides (`Stage.sources`), with the same options.
         seed: enters the fingerprints of the stages that use chance (`Stage.seeded`) and of what follows them.
 
     Raises: BadInput for an unknown stage.
     """
-    steps: dict[str, Step] = {}
+    steps: dict[Artefact, Step] = {}
+    visited: dict[tuple[str, str], Artefact] = {}
 
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        if name in steps:
-            return
-        if name in trail:
-            raise BadInput(f"stages read each other in a circle: {' -> '.join((*trail, name))}")
+    def visit(name: str, scene: str, source: Mapping[str, Any] | None, trail: tuple[str, ...]) -> Artefact:
+        place = (name, repr(source))
+        if place in visited:
+            return visited[place]
         if name not in stages:
             raise BadInput(f"expected a stage, got '{name}'.\nStages: {', '.join(sorted(stages))}")
-        config = stages[name]
+        config = stages[name] if source is None or "scene" not in stages[name] else {**stages[name], "scene": source}
         kind: type[Stage] = locate(config["_target_"])
-        for need in kind.needs:
-            visit(need, (*trail, name))
-        inputs = {need: steps[need].key for need in kind.needs}
+        needs = kind.requires(config)
+        if name in trail:
+            raise BadInput(f"stages read each other in a circle: {' -> '.join((*trail, name))}")
+        inputs = {need: visit(need, scene, source, (*trail, name)) for need in needs}
+        for other, (options, theirs) in kind.sources(config).items():
+            for need in theirs:
+                inputs[f"{other}/{need}"] = visit(need, build(options).name, options, (*trail, name))
         key = fingerprint(
             {
                 "stage": name,
                 "version": kind.version,
                 "config": identity_of(config),
                 "seed": seed if kind.seeded else None,
-                "inputs": inputs,
+                "inputs": {need: artefact.key for need, artefact in inputs.items()},
             }
         )
-        steps[name] = Step(name, config, key, inputs, store.has(scene, name, key))
+        made = Artefact(scene if needs or "scene" in config else name, name, key)
+        steps.setdefault(made, Step(*made[:2], config, key, inputs, store.has(*made)))
+        visited[place] = made
+        return made
 
-    visit(goal, ())
+    visit(goal, scene, None, ())
     return list(steps.values())
 
 
@@ -104,11 +121,13 @@ def _packaged(component: Mapping[str, Any], name: Any) -> Any:
     return identity_of(name, "weights")
 
 
-def describe(plan: Sequence[Step], scene: str, store: ArtifactStore) -> str:
-    """The plan as a table for people: stage, fingerprint, cached or to do."""
-    lines = [f"{'stage':<16} {'fingerprint':<16} state"]
+def describe(plan: Sequence[Step], store: ArtifactStore) -> str:
+    """The plan as a table for people: stage, fingerprint, cached or to do; the scenes, too, where there are several."""
+    several = len({step.scene for step in plan}) > 1
+    width = max(len(step.scene) for step in plan) + 1
+    lines = [f"{'scene':<{width}}" * several + f"{'stage':<16} {'fingerprint':<16} state"]
     for step in plan:
-        partial = store.folder(scene, step.stage, step.key).with_name(f"{step.key}.partial")
+        partial = store.folder(step.scene, step.stage, step.key).with_name(f"{step.key}.partial")
         state = "cached" if step.cached else "to resume" if partial.is_dir() else "to do"
-        lines.append(f"{step.stage:<16} {step.key:<16} {state}")
+        lines.append(f"{step.scene:<{width}}" * several + f"{step.stage:<16} {step.key:<16} {state}")
     return "\n".join(lines)

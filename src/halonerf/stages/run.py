@@ -31,7 +31,6 @@ LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap",
 
 def run_step(
     step: Step,
-    scene: str,
     seed: int,
     store: ArtifactStore,
     trainer: Mapping[str, Any],
@@ -45,13 +44,13 @@ def run_step(
 
     Raises: StorageError, and whatever the stage raises; what is finished by then is kept for the next run.
     """
-    final = store.folder(scene, step.stage, step.key)
-    with store.create(scene, step.stage, step.key) as folder:
+    final = store.folder(step.scene, step.stage, step.key)
+    with store.create(step.scene, step.stage, step.key) as folder:
         if folder is None:
             return final
         started, resumed = time.time(), any(folder.iterdir())
         seed = seed if step.kind.seeded else 0
-        inputs = {need: store.folder(scene, need, key) for need, key in step.inputs.items()}
+        inputs = {need: store.folder(*artefact) for need, artefact in step.inputs.items()}
         stage: Stage = build(step.config, nested=False)
         stage.bind(folder, inputs, seed)
         lightning.seed_everything(seed, verbose=False)
@@ -59,6 +58,7 @@ def run_step(
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message="predict returned None")  # stages write files instead
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's own, for PyTorch to come
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # what is frozen is, on purpose
             stage.prepare()
             _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
             stage.finish()
@@ -66,12 +66,12 @@ def run_step(
                 folder / MANIFEST,
                 {
                     "stage": step.stage,
-                    "scene": scene,
+                    "scene": step.scene,
                     "fingerprint": step.key,
                     "version": stage.version,
                     "config": step.config,
                     "seed": seed,
-                    "inputs": dict(step.inputs),
+                    "inputs": {need: artefact.key for need, artefact in step.inputs.items()},
                     "code": code_version(),
                     "libraries": library_versions(),
                     "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
