@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
+from torch.nn import Module, Parameter
 from torch.optim import Optimizer
 
 from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, View
@@ -48,6 +49,27 @@ class CorrespondenceMiner(Protocol):
 
 
 @runtime_checkable
+class FeatureMiner(CorrespondenceMiner, Protocol):
+    """A miner by appearance that looks at each photo alone first, so that a photo of many pairs is looked at once."""
+
+    def features(self, image: Tensor) -> Mapping[str, Tensor]:
+        """What `match_features` needs of a photo [3, H, W] in [0, 1]; `points` [N, 2] in its pixels among it."""
+
+    def match_features(self, features0: Mapping[str, Tensor], features1: Mapping[str, Tensor]) -> Matches:
+        """What `match` gives for the photos that the features are of."""
+
+
+@runtime_checkable
+class TrackMiner(CorrespondenceMiner, Protocol):
+    """A miner that only knows points somebody has followed from photo to photo: it needs `seen`."""
+
+    def tracks(self, names: Sequence[str], sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[Tensor, Tensor]] | None:
+        """Points of its own source in photos of these sizes (width, height): pixels [N, 2] and ids [N] a photo; None
+        where it has none and takes those of the reconstruction.
+        """
+
+
+@runtime_checkable
 class Segmenter(Protocol):
     """Says where in a photo a text is. The slow half knows no text, so a new word costs one light `decode`."""
 
@@ -60,6 +82,32 @@ class Segmenter(Protocol):
 
     def decode(self, encoded: Any, prompts: Sequence[str]) -> Tensor:
         """Logits, [B, P, h, w], at the segmenter's own resolution over the whole photo. NaN says "unknown"."""
+
+
+@runtime_checkable
+class TrainableSegmenter(Segmenter, Protocol):
+    """A segmenter that `adapt_segmenter` can teach: a torch module that can be written and built again."""
+
+    weights_name: ClassVar[str]  # what `save` writes: "model.safetensors" (a file), "model" (a folder as on the hub)
+    trainable: Sequence[str]  # the submodules that may change, named as in `named_modules`; all others stay frozen
+
+    def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """`decode` of `encode`, differentiable: images [B, 3, H, W] in [0, 1] to logits [B, P, h, w]."""
+
+    def save(self, path: Path) -> None:
+        """Write the weights to `path`, whole or not at all; `build(config, weights=str(path))` reads them back.
+
+        They may be rounded to half precision, once: what is read back and written again is the same.
+        """
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """As torch has it, like the next three."""
+
+    def parameters(self) -> Iterator[Parameter]: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any: ...
 
 
 @runtime_checkable
@@ -188,3 +236,26 @@ class SemanticHead(Protocol):
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Photos and texts as vectors whose cosine says how well they go together. Differentiable."""
+
+    @property
+    def scale(self) -> float:
+        """What cosines are multiplied by before a softmax over texts: the inverse of the temperature."""
+
+    def embed_images(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Unit vectors [B, D] of B photos [3, H, W] in [0, 1]: one tensor, or photos of any sizes."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors [P, D] of P texts."""
+
+
+@runtime_checkable
+class TrainableRetriever(Retriever, Protocol):
+    """A torch module; what requires a gradient is what may be learnt."""
+
+    def save(self, path: Path) -> None:
+        """Write the folder `path`, replacing what it held; built with `weights=str(path)`, it embeds the same."""

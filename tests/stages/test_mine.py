@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from halonerf.artifacts import write_json
+from halonerf.data.proposals import by_looks, by_tracks, union
 from halonerf.data.scene_files import write_at, write_npz
 from halonerf.data.scenes import Scene
-from halonerf.data.zoom import carry, outline_of, scale_ratio, verify_zoom
-from halonerf.stages.mine import COLUMNS, Mine, propose
+from halonerf.data.zoom import carry, outline_of
+from halonerf.errors import BadInput
+from halonerf.stages.mine import COLUMNS, Mine
+from halonerf.types import Matches
 
 WIDTH, HEIGHT = 160, 120  # px
-LIMITS: dict[str, Any] = {"min_ratio": 1.5, "min_inliers": 10, "tolerance": 3.0, "seed": 0}
 SIZE = (WIDTH, HEIGHT)
+FRAMES = {"all.jpg": (0.0, 0.0, 4.0), "middle.jpg": (1.5, 1.1, 4.0 / 3), "right.jpg": (0.6, 0.3, 4.0 / 1.2)}
+
+
+def inside(point: np.ndarray) -> bool:
+    return bool((point >= 0).all() and (point <= SIZE).all())
 
 
 def wall(count: int = 120) -> np.ndarray:
@@ -33,10 +44,9 @@ def photographed(points: np.ndarray, left: float, top: float, wide: float) -> np
 
 def write_wall_scene(folder: Path) -> Scene:
     """Three photos of one wall: all of it, its middle three times closer, and its right half, 1.2 times closer."""
-    frames = {"all.jpg": (0.0, 0.0, 4.0), "middle.jpg": (1.5, 1.1, 4.0 / 3), "right.jpg": (0.6, 0.3, 4.0 / 1.2)}
     points = wall()
     pixels, index, offsets = [], [], [0]
-    for i, (left, top, wide) in enumerate(frames.values()):
+    for i, (left, top, wide) in enumerate(FRAMES.values()):
         at = photographed(points, left, top, wide)
         seen = np.flatnonzero((at >= 0).all(axis=1) & (at <= SIZE).all(axis=1))
         pixels.append(at[seen])
@@ -60,14 +70,17 @@ def write_wall_scene(folder: Path) -> Scene:
     )
     native = {"model": "PINHOLE", "width": WIDTH, "height": HEIGHT, "params": [100.0, 100.0, 80.0, 60.0]}
     view = {"split": "train", "width": WIDTH, "height": HEIGHT, "fx": 100, "fy": 100, "cx": 80, "cy": 60}
-    views = [{"name": name, "image_id": i, **view, "native": native} for i, name in enumerate(frames)]
+    views = [{"name": name, "image_id": i, **view, "native": native} for i, name in enumerate(FRAMES)]
     frame = {"up": [0.0, 0.0, 1.0], "scene_from_model": np.eye(4).tolist()}
     write_json(folder / "scene.json", {"name": "wall", "size": WIDTH, "views": views, **frame})
     return Scene(folder)
 
 
-def mine(root: Path, stop_after: int | None = None, **options: Any) -> Mine:
-    stage = Mine({"_target_": "halonerf.miners.sfm_tracks.SfmTracks"}, **options)
+TRACKS = {"_target_": "halonerf.miners.sfm_tracks.SfmTracks"}
+
+
+def mine(root: Path, stop_after: int | None = None, miner: dict[str, Any] = TRACKS, **options: Any) -> Mine:
+    stage = Mine(miner, **options)
     (root / "mine").mkdir(exist_ok=True)
     stage.bind(root / "mine", {"ingest": root}, seed=0)
     stage.prepare()
@@ -98,6 +111,8 @@ def test_the_close_up_is_found_with_its_place(tmp_path: Path):
         rows = slice(0, int(arrays["starts"][1]))
         moved = carry(arrays["points0"][rows], np.reshape(table.homography[0], (3, 3)))
         np.testing.assert_allclose(moved, arrays["points1"][rows], atol=0.1)
+        assert arrays["rigid"].sum() == table["rigid"].sum()
+        assert not (arrays["inlier"] & ~arrays["rigid"]).any()
     with Image.open(tmp_path / "mine" / "pairs.png") as picture:
         assert picture.width > 400
     assert not list((tmp_path / "mine").glob("part-*"))
@@ -135,39 +150,90 @@ def test_pairs_are_proposed_by_shared_points_alone(tmp_path: Path):
     sets = [set(scene.observations(i)[2].tolist()) for i in range(3)]
     for least in (1, 10, 40, 1000):
         expected = [[i, j] for i in range(3) for j in range(i + 1, 3) if len(sets[i] & sets[j]) >= least]
-        assert propose(scene, least).tolist() == expected
+        assert by_tracks([scene.observations(i)[2].numpy() for i in range(3)], least).tolist() == expected
 
 
-def test_the_ratio_survives_wrong_matches():
-    near = wall()
-    far = near / 2.5
-    far[:20] = np.random.default_rng(1).random((20, 2))
-    assert scale_ratio(near, far) == pytest.approx(2.5, rel=0.02)
+class Noted:
+    """Finds what the scene's points say, and counts how often it looks at a photo."""
+
+    looked: ClassVar[list[float]] = []
+
+    def features(self, image: Tensor) -> dict[str, Tensor]:
+        colour = float(image.mean())
+        self.looked.append(colour)
+        shown = list(FRAMES.values())[round(colour * 255 / 60) - 1]
+        return {"points": torch.from_numpy(photographed(wall(), *shown))}
+
+    def match_features(self, features0: Mapping[str, Tensor], features1: Mapping[str, Tensor]) -> Matches:
+        points = features0["points"], features1["points"]
+        inside = torch.stack([(p >= 0).all(1) & (p <= torch.tensor(SIZE)).all(1) for p in points]).all(0)
+        return Matches(points[0][inside].float(), points[1][inside].float(), torch.ones(int(inside.sum())))
+
+    def match(self, image0: Tensor, image1: Tensor, seen: Any = None) -> Matches:
+        return self.match_features(self.features(image0), self.features(image1))
 
 
-def test_a_mirrored_or_scrambled_pair_is_no_zoom():
-    far = photographed(wall(), 0, 0, 4.0)
-    near = photographed(wall(), 1.0, 0.8, 4.0 / 2)
-    inside = (near >= 0).all(axis=1) & (near <= SIZE).all(axis=1)
-    near, far = near[inside], far[inside]
-    assert verify_zoom(near, far, SIZE, SIZE, **LIMITS) is not None
-    mirrored = near * (-1, 1) + (WIDTH, 0)
-    assert verify_zoom(mirrored, far, SIZE, SIZE, **LIMITS) is None
-    scrambled = near[np.random.default_rng(0).permutation(len(near))]
-    assert verify_zoom(scrambled, far, SIZE, SIZE, **LIMITS) is None
-    assert verify_zoom(far, near, SIZE, SIZE, **LIMITS) is None  # the other way round
-    assert verify_zoom(near[:9], far[:9], SIZE, SIZE, **LIMITS) is None
+def table_of(root: Path) -> pd.DataFrame:
+    return pd.read_parquet(root / "mine" / "pairs.parquet")
 
 
-def test_a_close_up_beyond_the_rim_is_partly_inside():
-    far = photographed(wall(400), 0, 0, 4.0)
-    near = photographed(wall(400), -0.5, 0.8, 4.0 / 2)  # a quarter of it left of the farther photo
-    inside = (near >= 0).all(axis=1) & (near <= SIZE).all(axis=1)
-    zoom = verify_zoom(near[inside], far[inside], SIZE, SIZE, **LIMITS)
-    assert zoom is not None
-    assert zoom.inside == pytest.approx(0.75, abs=0.03)  # counted on 33 x 33 samples
-    assert zoom.coverage == pytest.approx(0.75, abs=0.15)  # the hull of random points
+def test_a_photo_of_many_pairs_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("halonerf.stages.mine.PAIRS_AN_ITEM", 1)
+    write_wall_scene(tmp_path)
+    for memory, times in ((1.0, 3), (0.0, 4)):  # MB; without memory a photo is kept for the pair at hand alone
+        Noted.looked.clear()
+        mine(tmp_path, miner={"_target_": f"{__name__}.Noted"}, memory_mb=memory, workers=1)
+        assert len(Noted.looked) == times
+        assert len(table_of(tmp_path)) == 2
 
 
-def test_points_at_infinity_are_refused():
-    assert carry(np.array([[1.0, 0.0]]), np.array([[1.0, 0, 0], [0, 1, 0], [-1, 0, 1.0]])) is None
+def test_workers_and_memory_change_nothing(tmp_path: Path):
+    write_wall_scene(tmp_path)
+    tables = []
+    for options in ({"workers": 1}, {"workers": 3}, {"workers": 2, "memory_mb": 0.0}):
+        mine(tmp_path, miner={"_target_": f"{__name__}.Noted"}, **options)
+        tables.append(table_of(tmp_path))
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0])
+
+
+def test_photos_are_proposed_by_looks(tmp_path: Path):
+    """Two photos of one wall, one of another: beyond the limit for comparing all, only the likely pairs are matched."""
+    scene = write_wall_scene(tmp_path)
+    walls = [np.random.default_rng(i).integers(0, 255, (20, 27, 3), np.uint8).repeat(8, 0).repeat(8, 1) for i in (0, 1)]
+    photos = [walls[0][:HEIGHT, :WIDTH], walls[1][:HEIGHT, :WIDTH], walls[0][20 : 20 + HEIGHT, 30 : 30 + WIDTH]]
+    for i, photo in enumerate(photos):
+        write_at(tmp_path / "images.u8", i * photo.size, photo.tobytes())
+    looked = [by_looks(scene, 1, 2, 0, workers, tmp_path).tolist() for workers in (1, 2)]
+    assert [0, 2] in looked[0]
+    assert len(looked[0]) < 3
+    assert looked[0] == looked[1]
+    assert by_looks(scene, 1, 3, 0, 1, tmp_path).tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert list(tmp_path.glob("looks-*.npz"))
+    assert union(np.array([[1, 2], [0, 1]]), np.array([[0, 1]])).tolist() == [[0, 1], [1, 2]]
+    assert union().shape == (0, 2)
+
+
+def test_every_way_to_propose(tmp_path: Path):
+    write_wall_scene(tmp_path)
+    proposed = {how: len(mine(tmp_path, proposals=how, min_shared=40).proposals) for how in ("tracks", "looks", "both")}
+    assert proposed["looks"] == proposed["both"] == 3
+    assert len(mine(tmp_path, min_shared=40).proposals) == proposed["tracks"] < 3
+    with pytest.raises(BadInput, match="tracks, looks, both"):
+        Mine(TRACKS, proposals="all")
+    with pytest.raises(BadInput, match="at least 1"):
+        Mine(TRACKS, min_ratio=0.5)
+
+
+def test_published_key_points_take_the_place_of_the_reconstructions(tmp_path: Path):
+    write_wall_scene(tmp_path)
+    points = {
+        f"walls/0/{name}": {f"point {k}": p.tolist() for k, p in enumerate(photographed(wall(), *frame)) if inside(p)}
+        for name, frame in FRAMES.items()
+        if name != "right.jpg"
+    }
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    mine(tmp_path, miner={**TRACKS, "path": str(tmp_path / "points.json"), "short_side": HEIGHT})
+    table = table_of(tmp_path)
+    assert table[["photo0", "photo1"]].to_numpy().tolist() == [["middle.jpg", "all.jpg"]]
+    assert table.scale_ratio[0] == pytest.approx(3.0, rel=1e-4)

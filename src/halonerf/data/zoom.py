@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pycolmap
 from scipy.spatial import ConvexHull, QhullError
+
+from halonerf.data.consensus import epipolar_inliers, robust_homography
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Zoom:
 
     ratio: pixels of the close-up a pixel of the farther photo, > 1.
     homography: [3, 3], close-up to farther photo, pixels, last entry 1.
-    inliers: bool [M]. coverage: share of the close-up inside the hull of its inliers.
-    inside: share of the close-up's outline, carried over, that lies inside the farther photo.
+    rigid: bool [M], matches that one rigid scene of any depth explains. inliers: bool [M], those of them that the
+    homography explains, too. coverage: share of the close-up inside the hull of its inliers.
+    inside: share of the close-up, carried over, that lies inside the farther photo.
     """
 
     ratio: float
     homography: np.ndarray
+    rigid: np.ndarray
     inliers: np.ndarray
     coverage: float
     inside: float
@@ -57,6 +60,7 @@ def verify_zoom(
     min_ratio: float,
     min_inliers: int,
     tolerance: float,
+    epipolar: float,
     seed: int,
 ) -> Zoom | None:
     """The pair as a zoom of at least `min_ratio`, or None where the matches do not bear it out.
@@ -64,26 +68,24 @@ def verify_zoom(
     Args:
         points0, points1: [M, 2], px. size0, size1: (width, height), px.
         tolerance: px of the farther photo that a match may miss the homography by; buildings are not flat.
+        epipolar: px of the farther photo that a match may miss its epipolar line by; that holds for any depth.
     """
-    if len(points0) < min_inliers:
+    if len(points0) < max(min_inliers, 8):
         return None
-    ratio = scale_ratio(points0, points1)
-    if ratio < min_ratio:
+    found = robust_homography(points0, points1, tolerance, seed)
+    if found is None or found[1].sum() < max(min_inliers, 2):
         return None
-    options = pycolmap.RANSACOptions()
-    options.max_error, options.random_seed = tolerance, seed
-    found = pycolmap.estimate_homography_matrix(points0.astype(float), points1.astype(float), options)
-    if found is None:
+    homography, near_plane = found
+    rigid = epipolar_inliers(points0, points1, scale_ratio(points0[near_plane], points1[near_plane]), epipolar, seed)
+    inliers = near_plane & rigid
+    if inliers.sum() < min_inliers:
         return None
-    inliers = np.asarray(found["inlier_mask"], dtype=bool)
-    homography = np.asarray(found["H"], dtype=np.float64)
-    if inliers.sum() < min_inliers or abs(homography[2, 2]) < 1e-12:
-        return None
-    homography = homography / homography[2, 2]
+    ratio = scale_ratio(points0[rigid], points1[rigid])
     outline = carry(outline_of(*size0), homography)
-    if outline is None or not _sane(outline, size0, ratio):
+    if ratio < min_ratio or outline is None or not _sane(outline, size0, ratio):
         return None
-    return Zoom(ratio, homography, inliers, _coverage(points0[inliers], size0), _share_inside(homography, size0, size1))
+    coverage = _coverage(points0[inliers], size0)
+    return Zoom(ratio, homography, rigid, inliers, coverage, _share_inside(homography, size0, size1))
 
 
 def outline_of(width: int, height: int) -> np.ndarray:

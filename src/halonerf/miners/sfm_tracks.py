@@ -1,17 +1,55 @@
-"""The matches that a reconstruction has found already: points that both photos saw."""
+"""The matches that others have found already: points that both photos saw."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
+from halonerf.miners.published import read_published
 from halonerf.types import Matches
 
 
 class SfmTracks:
-    """Pairs the observations of the same 3D point. Exact and free, but only where the reconstruction has points."""
+    """Pairs the observations of the same 3D point. Exact and free, but only where somebody has found points.
+
+    Args:
+        path: a file of published key points (`halonerf.miners.published`); None: the reconstruction's own.
+        short_side: px, of the photos that the file speaks of; None: of the photos at hand.
+    """
+
+    def __init__(self, path: str | None = None, short_side: int | None = 200) -> None:
+        if short_side is not None and short_side <= 0:
+            raise BadInput(
+                f"expected miner.short_side to be positive, or null for the photos at hand, got {short_side}"
+            )
+        self.path, self.short_side = path, short_side
+
+    def tracks(self, names: Sequence[str], sizes: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]] | None:
+        """The published key points of photos of these sizes (width, height): pixels [N, 2], ids [N]; None without.
+
+        Raises: BadInput where the file cannot be read, or knows none of the photos.
+        """
+        if self.path is None:
+            return None
+        found = read_published(Path(self.path).expanduser(), names)
+        if not found:
+            raise BadInput(
+                f"expected key points of the scene's photos in {self.path}, but it knows none of the {len(names)} "
+                f"(the first: '{names[0] if names else ''}').\nPhotos are found by the end of their paths. To use the "
+                "reconstruction's own points: miner.path=null"
+            )
+        none = np.zeros((0, 2)), np.zeros(0, np.int64)
+        seen = []
+        for name, size in zip(names, sizes, strict=True):
+            pixels, ids = found.get(name, none)
+            scale = 1.0 if self.short_side is None else min(size) / self.short_side
+            seen.append((torch.from_numpy((pixels * scale).astype(np.float32)), torch.from_numpy(ids)))
+        return seen
 
     def match(
         self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None

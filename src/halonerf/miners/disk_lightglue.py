@@ -1,0 +1,112 @@
+"""DISK features (Tyszkiewicz et al., NeurIPS 2020) matched by LightGlue (Lindenberger et al., ICCV 2023), by kornia."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from halonerf.errors import BadInput
+from halonerf.miners.scaling import clamp_inside, shrink
+from halonerf.miners.weights import fill
+from halonerf.types import Matches
+
+DISK_ADDRESSES = (
+    "https://huggingface.co/kornia/disk/resolve/main/depth-save.pth",
+    "https://raw.githubusercontent.com/cvlab-epfl/disk/master/depth-save.pth",
+)
+LIGHTGLUE_ADDRESSES = (
+    "https://huggingface.co/kornia/lightglue/resolve/main/disk_lightglue.pth",
+    "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/disk_lightglue.pth",
+)
+CENTRE = 0.5  # kornia's pixel centres have whole coordinates
+BLOCK = 16  # px; DISK halves a photo four times
+
+
+class DiskLightGlue(nn.Module):
+    """Matches photos by a network that looks at the features of both at once: many matches, few wrong.
+
+    Args:
+        weights: of DISK, "hub", an address, or a file in its authors' layout.
+        matcher: of LightGlue for DISK, the same.
+        size: px, long side of the image searched; photos are not enlarged.
+        features: kept a photo at most, the surest first.
+        min_score: sureness of a match, in [0, 1).
+
+    Raises:
+        MissingArtifact: the weights are not there. BadInput: they are of another network.
+    """
+
+    def __init__(
+        self,
+        weights: str = "hub",
+        matcher: str = "hub",
+        size: int = 1024,
+        features: int = 2048,
+        min_score: float = 0.1,
+    ) -> None:
+        from kornia.feature import DISK, LightGlue
+
+        super().__init__()
+        if not 0 <= min_score < 1:
+            raise BadInput(f"expected miner.min_score in [0, 1), got {min_score}.\nThe default is: miner.min_score=0.1")
+        self.disk = DISK()
+        fill(self.disk, weights, DISK_ADDRESSES, "miner.weights", inside="extractor")
+        # as LightGlue("disk") would, which fetches its weights at once
+        bare: dict[str, Any] = {"features": None, "input_dim": 128, "weights": None}
+        self.matcher = LightGlue(**bare, filter_threshold=min_score)
+        layers = self.matcher.conf.n_layers
+        renamed = {
+            f"{kind}.{i}": f"transformers.{i}.{kind}" for kind in ("self_attn", "cross_attn") for i in range(layers)
+        }
+        fill(
+            self.matcher,
+            matcher,
+            LIGHTGLUE_ADDRESSES,
+            "miner.matcher",
+            spare=("confidence_thresholds",),
+            renamed=renamed,
+        )
+        self.size, self.count = size, features
+
+    @torch.no_grad()
+    def features(self, image: Tensor) -> dict[str, Tensor]:
+        """Of the photo [3, H, W]: `points` [N, 2], its px; `descriptors` [N, 128] of unit length; what LightGlue asks
+        for besides: `keypoints` [N, 2], px of the image searched, and `size` [2], its (width, height).
+        """
+        small, scale = shrink(image, self.size, BLOCK)
+        device = next(self.disk.parameters()).device
+        found = self.disk(small[None].to(device), self.count)[0]
+        keypoints = found.keypoints.float().cpu()
+        return {
+            "points": clamp_inside((keypoints + CENTRE) * scale, image),
+            "descriptors": found.descriptors.float().cpu(),
+            "keypoints": keypoints,
+            "size": torch.tensor([small.shape[2], small.shape[1]], dtype=torch.float32),
+        }
+
+    @torch.no_grad()
+    def match_features(self, features0: Mapping[str, Tensor], features1: Mapping[str, Tensor]) -> Matches:
+        """Score: LightGlue's."""
+        if min(len(features0["points"]), len(features1["points"])) < 2:
+            return Matches(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0))
+        device = next(self.matcher.parameters()).device
+        data: dict[str, Any] = {
+            name: {
+                "keypoints": features["keypoints"][None].to(device),
+                "descriptors": features["descriptors"][None].to(device),
+                "image_size": features["size"][None].to(device),
+            }
+            for name, features in (("image0", features0), ("image1", features1))
+        }
+        found = self.matcher(data)
+        pairs, score = found["matches"][0].cpu(), found["scores"][0].float().cpu()
+        return Matches(features0["points"][pairs[:, 0]], features1["points"][pairs[:, 1]], score.clamp(0, 1))
+
+    def match(
+        self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    ) -> Matches:
+        """Of two photos [3, H, W] in [0, 1]; `seen` is left alone."""
+        return self.match_features(self.features(image0), self.features(image1))
