@@ -12,14 +12,21 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokeniz
 SIDE = 64  # px of the square input; patches of 16
 
 
-def write_tiny_clipseg(folder: Path) -> Path:
-    """Write config, weights, tokenizer and preprocessor into `folder` and give it back."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_letters(folder: Path, length: int) -> tuple[CLIPTokenizer, int]:
+    """Write CLIP's tokenizer with letters alone into `folder`; it, and the size of its vocabulary."""
     letters = list(string.ascii_lowercase)
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{c}</w>" for c in letters)]
     (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=20).save_pretrained(folder)
+    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=length)
+    tokenizer.save_pretrained(folder)
+    return tokenizer, len(words)
+
+
+def write_tiny_clipseg(folder: Path) -> Path:
+    """Write config, weights, tokenizer and preprocessor into `folder` and give it back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _, vocabulary = write_letters(folder, 20)
     ViTImageProcessor(
         size={"height": SIDE, "width": SIDE}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.25]
     ).save_pretrained(folder)
@@ -27,7 +34,7 @@ def write_tiny_clipseg(folder: Path) -> Path:
     config = CLIPSegConfig(
         text_config={
             **tower,
-            "vocab_size": len(words),
+            "vocab_size": vocabulary,
             "max_position_embeddings": 20,
             "bos_token_id": 0,
             "eos_token_id": 1,

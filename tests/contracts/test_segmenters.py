@@ -1,4 +1,4 @@
-"""What every segmenter keeps: the shapes, the split in two halves, independence, and "unknown" as NaN."""
+"""What every segmenter keeps: the shapes, the split in two halves, independence, "unknown" as NaN, learning, saving."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from halonerf.protocols import Segmenter
+from halonerf.protocols import Segmenter, TrainableSegmenter
 from halonerf.stages.build import build
+from tiny_grounding import write_tiny_detector, write_tiny_sam2
+from tiny_sam3 import write_tiny_sam3
 
 CONF = Path(__file__).parents[2] / "conf" / "segmenter"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 NAMES = ("first.jpg", "second.jpg")
 WORDS = ("portal", "window")
+TRAINABLE = {"clipseg", "sam3", "timm_text"}
 
 
 def tiny_options(option: str, folder: Path, clipseg: Callable[[], Path]) -> dict[str, Any]:
@@ -35,13 +38,24 @@ def tiny_options(option: str, folder: Path, clipseg: Callable[[], Path]) -> dict
     if option == "timm_text":
         torch.manual_seed(0)
         return {"weights": None, "backbone": "lcnet_050", "channels": 8, "image_size": 96}
+    if option == "sam3":
+        return {"weights": str(write_tiny_sam3(folder))}
+    if option == "grounded_sam":
+        detector, cutter = write_tiny_detector(folder / "detector"), write_tiny_sam2(folder / "cutter")
+        return {"weights": str(detector), "masks": str(cutter)}
     raise AssertionError(f"name a tiny offline instance of segmenter '{option}' here")
+
+
+def make(option: str, **extra: Any) -> Any:
+    """What `conf/` describes, with some options changed."""
+    return build(OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **extra)
 
 
 @pytest.fixture(params=OPTIONS)
 def segmenter(request: pytest.FixtureRequest, tmp_path: Path) -> Segmenter:
-    extra = tiny_options(request.param, tmp_path, lambda: request.getfixturevalue("clipseg_folder"))
-    made = build(OmegaConf.to_container(OmegaConf.load(CONF / f"{request.param}.yaml")), **extra)
+    made = make(
+        request.param, **tiny_options(request.param, tmp_path, lambda: request.getfixturevalue("clipseg_folder"))
+    )
     return made.eval() if isinstance(made, torch.nn.Module) else made
 
 
@@ -86,3 +100,50 @@ def test_the_order_of_words_is_the_order_of_maps(segmenter: Segmenter, images: t
     encoded = segmenter.encode(images, names=NAMES)
     forth, back = segmenter.decode(encoded, WORDS), segmenter.decode(encoded, WORDS[::-1])
     torch.testing.assert_close(forth, back.flip(1), atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture(params=sorted(TRAINABLE))
+def trainable(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, Any], Any]:
+    """Name, options and instance of a segmenter that can learn."""
+    options = tiny_options(request.param, tmp_path, lambda: request.getfixturevalue("clipseg_folder"))
+    return request.param, options, make(request.param, **options).eval()
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_says_whether_it_can_learn(option: str, tmp_path: Path, request: pytest.FixtureRequest):
+    made = make(option, **tiny_options(option, tmp_path, lambda: request.getfixturevalue("clipseg_folder")))
+    assert isinstance(made, TrainableSegmenter) == (option in TRAINABLE)
+
+
+def test_what_may_change_can_learn_and_nothing_else_need(trainable: tuple[str, dict[str, Any], Any], images):
+    _, _, segmenter = trainable
+    modules = dict(segmenter.named_modules())
+    segmenter.requires_grad_(False)
+    for name in segmenter.trainable:
+        modules[name].requires_grad_(True)
+    logits = segmenter(images, WORDS)
+    with torch.no_grad():
+        torch.testing.assert_close(logits, segmenter.decode(segmenter.encode(images), WORDS), atol=1e-5, rtol=1e-4)
+    logits.square().mean().backward()
+    learning = [parameter for parameter in segmenter.parameters() if parameter.requires_grad]
+    assert sum(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learning) > len(learning) / 2
+
+
+def test_what_is_saved_is_read_back(trainable: tuple[str, dict[str, Any], Any], images, tmp_path: Path):
+    option, options, segmenter = trainable
+    first, second = ((tmp_path / number) / segmenter.weights_name for number in ("first", "second"))
+    for path in (first, second):
+        path.parent.mkdir()
+    segmenter.save(first)
+    again = make(option, **{**options, "weights": str(first)})
+    assert not again.training
+    again.save(second)
+    once_more = make(option, **{**options, "weights": str(second)})
+    with torch.no_grad():
+        before, after, last = (made(images, WORDS) for made in (segmenter, again, once_more))
+    assert before.std() > 0
+    # eleven bits of mantissa through some twenty layers, where weights are halved; then nothing changes any more
+    torch.testing.assert_close(after, before, atol=float(0.01 * before.std()) + 1e-3, rtol=0)
+    assert torch.equal(last, after)
+    again.save(first)  # over what is there
+    assert sorted(path.name for path in first.parent.iterdir()) == [segmenter.weights_name]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halonerf.errors import BadInput, MissingArtifact
+from halonerf.segmenters.backbones import make_backbone
 from halonerf.segmenters.letters import LetterTower, spell
 from halonerf.segmenters.timm_text import TimmText
 
@@ -124,3 +125,38 @@ def test_padding_does_not_change_a_word():
     with torch.no_grad():
         alone, padded = tower(["dome"])[0], tower(["dome", "a much longer text"])[0]
     torch.testing.assert_close(alone, padded)
+
+
+@pytest.mark.parametrize("backbone", ["test_convnext", "mambaout_femto", "pvt_v2_b0"])
+def test_other_backbones_give_the_same_pyramid(backbone: str):
+    """Convolutional, channels last, and a hierarchical transformer."""
+    segmenter = TimmText(weights=None, backbone=backbone, channels=8, image_size=96).eval()
+    with torch.no_grad():
+        encoded = segmenter.encode(photos(1, 3, 50, 90))
+    shapes = [tuple(encoded[f"level{level}"].shape) for level in range(4)]
+    assert shapes == [(1, 8, 16, 24), (1, 8, 8, 12), (1, 8, 4, 6), (1, 8, 2, 3)]
+
+
+def test_a_swin_takes_any_size():
+    model, levels = make_backbone("swin_tiny_patch4_window7_224")
+    assert levels.channels_last
+    with torch.no_grad():
+        assert [tuple(level.shape[1:]) for level in levels.of(model.eval()(photos(1, 3, 32, 96)))] == [
+            (96, 8, 24),
+            (192, 4, 12),
+            (384, 2, 6),
+            (768, 1, 3),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "reason"),
+    [
+        ("test_vit", r"strides \[16, 16, 16\]"),
+        ("no_such_model", "Unknown model"),
+        ("maxvit_rmlp_pico_rw_256", "divisible by window"),
+    ],
+)
+def test_backbones_that_will_not_do_say_why(backbone: str, reason: str):
+    with pytest.raises(BadInput, match=rf"'{backbone}' does not do: .*{reason}(.|\n)*segmenter\.backbone=regnety_002"):
+        make_backbone(backbone)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from halonerf.segmenters.clipseg import ClipSeg
 from halonerf.segmenters.windows import (
     cut_windows,
     fit_short_side,
@@ -30,7 +33,7 @@ def test_every_pixel_is_in_a_window_and_steps_keep_the_stride(length: int, side:
 
 
 @given(height=st.integers(16, 90), width=st.integers(16, 90), stride=st.floats(0.05, 1.0))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_cutting_and_merging_gives_the_photo_back(height: int, width: int, stride: float):
     images = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(height * 100 + width))
     side = min(height, width)
@@ -58,3 +61,24 @@ def test_short_side_is_fitted_and_the_shape_kept():
 def test_windows_that_would_not_cover_are_refused(length: int, stride: float):
     with pytest.raises(ValueError, match="expected"):
         window_starts(length, 20, stride)
+
+
+def random_sizes(count: int) -> list[tuple[int, int]]:
+    """(height, width) of photos, from square to eight times as long as wide, tall and wide."""
+    random = np.random.default_rng(0)
+    short, ratio, turned = random.integers(20, 300, count), random.uniform(1, 8, count), random.random(count) < 0.5
+    pairs = [(int(side), round(side * times)) for side, times in zip(short, ratio, strict=True)]
+    return [pair[::-1] if turn else pair for pair, turn in zip(pairs, turned, strict=True)]
+
+
+@pytest.mark.parametrize("stride", [0.1, 0.25], ids=["the paper's", "default"])
+def test_a_constant_clipseg_gives_a_constant_map_at_200_sizes(
+    clipseg_folder: Path, monkeypatch: pytest.MonkeyPatch, stride: float
+):
+    segmenter = ClipSeg(str(clipseg_folder), image_size=64, stride=stride)
+    monkeypatch.setattr(segmenter, "_tokens", lambda windows: windows.new_zeros(len(windows), 1, 1, 1))
+    monkeypatch.setattr(segmenter, "_logits", lambda tokens, text: tokens.new_full((len(tokens), 64, 64), 1.25))
+    for size in random_sizes(200):
+        logits = segmenter.decode(segmenter.encode(torch.zeros(1, 3, *size)), ["dome"])
+        assert min(logits.shape[-2:]) == 64
+        torch.testing.assert_close(logits, torch.full_like(logits, 1.25), atol=1e-6, rtol=0)  # a hole would be NaN

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import lightning
 import numpy as np
@@ -16,6 +18,8 @@ from PIL import Image
 from halonerf.data.collection import write_collection, write_csv
 from halonerf.data.scene_files import Filters, write_at, write_tables
 from halonerf.errors import BadInput
+from halonerf.stages.build import build
+from halonerf.stages.building import building_box, without_sky
 from halonerf.stages.choice import choose, photo_measures, scores
 from halonerf.stages.segment import Segment, at_size, frequent_labels
 from halonerf.types import ImageRecord
@@ -116,7 +120,7 @@ def test_a_killed_run_goes_on_with_the_photos_that_are_missing(tmp_path: Path, i
     again = Segment(config)
     again.bind(tmp_path / "killed", folders, 0)
     again.prepare()
-    assert list(again.datamodule().items) == [2, 3]
+    assert list(again.datamodule().items) == [(2,), (3,)]
     run(again, tmp_path / "killed", folders)
     assert (tmp_path / "killed" / "maps" / "00000.npz").stat().st_mtime_ns == before
     for path in (tmp_path / "whole").rglob("*.*"):
@@ -124,6 +128,161 @@ def test_a_killed_run_goes_on_with_the_photos_that_are_missing(tmp_path: Path, i
             assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes()
     with np.load(tmp_path / "whole/maps/00002.npz") as a, np.load(tmp_path / "killed/maps/00002.npz") as b:
         assert np.array_equal(a["probability"], b["probability"])
+
+
+class Colours(torch.nn.Module):
+    """Sees a colour where its channel is bright, and remembers the shapes that it was asked about."""
+
+    asked: ClassVar[list[tuple[int, ...]]] = []
+    words: ClassVar[dict[str, int]] = {"cathedral": 0, "window": 1, "sky": 2}
+
+    def encode(self, images: torch.Tensor, names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
+        assert names is not None
+        assert len(names) == len(images)
+        self.asked.append(tuple(images.shape))
+        return {"pixels": images}
+
+    def decode(self, encoded: dict[str, torch.Tensor], prompts: Sequence[str]) -> torch.Tensor:
+        channels = [self.words[prompt] for prompt in prompts]
+        return torch.logit(encoded["pixels"][:, channels], eps=1e-4)
+
+
+COLOURS = {"_target_": f"{__name__}.Colours"}
+
+
+def paint(folder: Path, photos: int) -> np.ndarray:
+    """A cathedral in columns 20 to 40 of 64 and rows 10 to 48, its windows, a kiosk, a window elsewhere, and sky."""
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[10:48, 20:40, 0] = 255
+    picture[0:5, 60:64, 0] = 255  # the kiosk: less than the cathedral
+    picture[20:30, 25:35, 1] = 255
+    picture[20:30, 50:60, 1] = 255
+    picture[8:25, :, 2] = 102  # a sky that is 0.4 certain
+    for index in range(photos):
+        write_at(folder / "images.u8", index * picture.size, picture.tobytes())
+    return picture
+
+
+def maps_of(folder: Path) -> np.ndarray:
+    """Of all photos [V, P, H, W], and everything is known."""
+    found = []
+    for path in sorted((folder / "maps").iterdir()):
+        with np.load(path) as arrays:
+            assert list(arrays) == ["probability"]
+            found.append(arrays["probability"])
+    return np.stack(found)
+
+
+def test_photos_are_cropped_to_the_building_and_nothing_is_outside(tmp_path: Path, inputs):
+    folders, _ = inputs
+    picture = paint(folders["ingest"], 4)
+    Colours.asked.clear()
+    run(Segment(COLOURS, concepts=["window"], building="cathedral"), tmp_path / "out", folders)
+    # 38 rows and 20 columns, a tenth more on each side, as far as the photo goes
+    assert Colours.asked == [(1, 3, 48, 64), (1, 3, 42, 24)] * 4
+    expected = np.where(np.arange(64) < 42, picture[..., 1], 0)  # not the window elsewhere
+    assert np.array_equal(maps_of(tmp_path / "out"), np.broadcast_to(expected, (4, 1, 48, 64)))
+    write_at(folders["ingest"] / "images.u8", 0, bytes(picture.size * 4))  # nothing to crop to
+    Colours.asked.clear()
+    run(Segment(COLOURS, concepts=["window"], building="cathedral"), tmp_path / "none", folders)
+    assert set(Colours.asked) == {(1, 3, 48, 64)}
+    with pytest.raises(BadInput, match=r"looks at pixels(.|\n)*segment\.building=null"):
+        draw(tmp_path / "masks" / "domes" / "a.png", np.ones((96, 128), bool))
+        run(Segment({**MASKS, "path": str(tmp_path / "masks")}, building="cathedral"), tmp_path / "no", folders)
+
+
+def test_another_segmenter_may_find_the_building(tmp_path: Path, inputs):
+    folders, _ = inputs
+    paint(folders["ingest"], 4)
+    tiny = {"_target_": "halonerf.segmenters.timm_text.TimmText", "weights": None, "backbone": "lcnet_050"}
+    Colours.asked.clear()
+    stage = Segment(tiny, concepts=["window"], building="cathedral", building_segmenter=COLOURS)
+    run(stage, tmp_path / "out", folders)
+    assert Colours.asked == [(1, 3, 48, 64)] * 4
+    maps = maps_of(tmp_path / "out")
+    assert (maps[..., :6, :] == 0).all()
+    assert (maps[..., 42:] == 0).all()
+    assert maps[..., 6:, 18:42].any()
+
+
+def test_where_the_sky_is_concepts_are_not(tmp_path: Path, inputs):
+    folders, _ = inputs
+    picture = paint(folders["ingest"], 4)
+    run(Segment(COLOURS, concepts=["window", "cathedral"], sky="sky"), tmp_path / "out", folders)
+    maps = maps_of(tmp_path / "out").astype(float)
+    for index, channel in enumerate((1, 0)):
+        expected = picture[..., channel] * (1 - picture[..., 2] / 255)
+        assert np.abs(maps[:, index] - expected).max() <= 0.51  # eight bits
+
+
+def test_photos_segmented_together_get_the_maps_they_get_alone(tmp_path: Path, inputs):
+    folders, _ = inputs
+    tiny = {
+        "_target_": "halonerf.segmenters.timm_text.TimmText",
+        "weights": None,
+        "backbone": "lcnet_050",
+        "channels": 8,
+        "image_size": 64,
+    }
+    maps = []
+    torch.manual_seed(0)
+    built = build(tiny)
+    with torch.no_grad():
+        built.head[-1].weight.mul_(50)  # maps that differ from grey
+    built.save(tmp_path / "model.safetensors")
+    for batch in (1, 3):
+        stage = Segment({**tiny, "weights": str(tmp_path / "model.safetensors")}, ["window", "dome"], batch=batch)
+        run(stage, tmp_path / str(batch), folders)
+        maps.append(maps_of(tmp_path / str(batch)).astype(int))
+    assert list(stage.items()) == [(0, 1, 2), (3,)]
+    assert maps[0].std() > 1
+    assert np.abs(maps[0] - maps[1]).max() <= 1  # other batch, other order of sums, then eight bits
+
+
+def test_the_adapted_segmenter_is_taken_where_asked_for(tmp_path: Path, inputs):
+    folders, _ = inputs
+    tiny = {
+        "_target_": "halonerf.segmenters.timm_text.TimmText",
+        "weights": None,
+        "backbone": "lcnet_050",
+        "channels": 8,
+        "image_size": 64,
+    }
+    adapted = build(tiny)
+    with torch.no_grad():
+        adapted.head[-1].weight.zero_()
+        adapted.head[-1].bias.fill_(1.0)  # the same everywhere: sigmoid(1) is 186 of 255
+    (tmp_path / "adapt").mkdir()
+    adapted.save(tmp_path / "adapt" / "model.safetensors")
+    folders = {**folders, "adapt_segmenter": tmp_path / "adapt"}
+    run(Segment(tiny, ["window"], adapted=True), tmp_path / "out", folders)
+    assert (maps_of(tmp_path / "out") == 186).all()
+    run(Segment(tiny, ["window"]), tmp_path / "base", folders)
+    assert not (maps_of(tmp_path / "base") == 186).all()
+    assert Segment.requires({"adapted": True}) == (*Segment.needs, "adapt_segmenter")
+    assert Segment.requires({"adapted": False}) == Segment.needs
+
+
+def test_the_building_is_the_largest_part_with_a_margin():
+    map_ = np.zeros((100, 200))
+    assert building_box(map_) is None
+    map_[40:60, 50:150] = 0.9
+    map_[0:30, 0:20] = 0.9
+    assert building_box(map_) == (38, 40, 62, 160)
+    map_[95:100, 10:200] = 0.6
+    map_[60:95, 100] = 0.6  # joins the two
+    assert building_box(map_) == (34, 0, 100, 200)
+    speck = np.zeros((100, 200))
+    speck[3:10, 4:10] = 1
+    assert building_box(speck) is None
+
+
+def test_an_unknown_sky_takes_nothing():
+    probability = torch.full((2, 1, 2), 0.5)
+    known = torch.tensor([[[True, True]], [[True, False]]])
+    found, still = without_sky(probability, known)
+    assert torch.equal(found, torch.tensor([[[0.25, 0.5]]]))
+    assert still.all()
 
 
 def test_concepts_come_from_the_option_then_the_scene_then_the_labels(tmp_path: Path, inputs):

@@ -7,12 +7,14 @@ of one size; photos of any shape are covered with overlapping windows (`windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from halonerf.errors import BadInput, MissingArtifact
+from halonerf.errors import BadInput
+from halonerf.segmenters.hub import read_pretrained, write_pretrained
 from halonerf.segmenters.windows import cut_windows, fit_short_side, merge_windows
 
 
@@ -20,23 +22,39 @@ class ClipSeg(nn.Module):
     """Text-prompted segmentation by CLIPSeg's own weights.
 
     Args:
-        weights: hub id, or a local folder in the hub's layout (config, tokenizer, preprocessor, weights).
+        weights: hub id, or a local folder in the hub's layout.
         image_size: px, the side of the network's square input.
         stride: step between windows as a fraction of their side, in (0, 1].
+        trainable: parts of transformers' model that adaptation may change: "decoder", "clip.vision_model", …
 
     Raises:
         MissingArtifact: the weights are neither in the folder, nor in the local cache, nor to be had from the hub.
         BadInput: the files are there but hold no CLIPSeg model, or only a part of its weights.
     """
 
+    weights_name: ClassVar[str] = "model"
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, weights: str = "CIDAS/clipseg-rd64-refined", image_size: int = 352, stride: float = 0.25
+        self,
+        weights: str = "CIDAS/clipseg-rd64-refined",
+        image_size: int = 352,
+        stride: float = 0.25,
+        trainable: Sequence[str] = ("decoder",),
     ) -> None:
         super().__init__()
-        self.model, self.tokenizer, mean, std = _load(weights)
+        from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation
+
+        self.model, self.tokenizer, self.pixels = read_pretrained(
+            weights,
+            "CLIPSeg",
+            "CIDAS/clipseg-rd64-refined",
+            "segmenter=clipseg segmenter.weights",
+            CLIPSegForImageSegmentation,
+            AutoTokenizer,
+            AutoImageProcessor,
+        )
         patch = self.model.config.vision_config.patch_size
         if image_size <= 0 or image_size % patch:
             raise BadInput(
@@ -46,37 +64,66 @@ class ClipSeg(nn.Module):
         if not 0 < stride <= 1:
             raise BadInput(f"expected segmenter.stride in (0, 1], got {stride}.\nThe default is: segmenter.stride=0.25")
         self.image_size, self.stride = image_size, stride
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.trainable = [f"model.{part}" for part in trainable]
+        self.register_buffer("mean", torch.tensor(self.pixels.image_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(self.pixels.image_std).view(3, 1, 1), persistent=False)
+        self.eval()
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """The vision tower's activations in every window.
+        """What the decoder takes from the vision tower in every window.
 
-        images: [B, 3, H, W] in [0, 1]. Returns `tokens` [B, N windows, L layers, T tokens, D] and `size` [B, 2],
-        height and width of the scaled photo in pixels of the maps that `decode` gives.
+        images: [B, 3, H, W] in [0, 1]. Returns `tokens` [B, N windows, L layers, T tokens, D], in the order in which
+        the decoder reads the layers, and `size` [B, 2], height and width of the scaled photo in pixels of the maps
+        that `decode` gives. D is the decoder's 64, not the tower's 768: its projections know no text, so they belong
+        here, and a stored encoding is a twelfth in size.
         """
         pixels = fit_short_side(images, self.image_size)
         windows = cut_windows((pixels - self.mean) / self.std, self.image_size, self.stride)
-        vision = self.model.clip.get_image_features(
-            pixel_values=windows.flatten(0, 1), interpolate_pos_encoding=True, output_hidden_states=True
-        )
-        # hidden_states[0] is the embedding before the first layer, hence + 1
-        layers = [vision.hidden_states[index + 1] for index in self.model.extract_layers]
-        tokens = torch.stack(layers, dim=1).unflatten(0, windows.shape[:2])
+        tokens = self._tokens(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
         size = torch.tensor(pixels.shape[-2:], device=images.device).expand(len(images), 2)
         return {"tokens": tokens, "size": size}
 
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, h, w], the short side of (h, w) being `image_size`."""
         tokens = encoded["tokens"]
-        photos, windows = tokens.shape[:2]
         height, width = (int(value) for value in encoded["size"][0])
-        layers = list(tokens.flatten(0, 1).unbind(1))
         maps = []
         for text in self._text(prompts):
-            logits = self.model.decoder(layers, text.expand(photos * windows, -1)).logits
-            maps.append(merge_windows(logits.unflatten(0, (photos, windows)), height, width, self.stride))
+            logits = self._logits(tokens.flatten(0, 1), text).unflatten(0, tokens.shape[:2])
+            maps.append(merge_windows(logits, height, width, self.stride))
         return torch.stack(maps, dim=1)
+
+    def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
+        """Logits [B, P, h, w]."""
+        return self.decode(self.encode(images), prompts)
+
+    def save(self, path: Path) -> None:
+        """Write a folder in the hub's layout: config, weights, tokenizer, preprocessor."""
+        write_pretrained(path, self.model, self.tokenizer, self.pixels)
+
+    def _tokens(self, windows: Tensor) -> Tensor:
+        """Activations of the tower's chosen layers, projected: [N, L, T, D]. What lies above those is not computed."""
+        tower, decoder, chosen = self.model.clip.vision_model, self.model.decoder, list(self.model.extract_layers)
+        state = tower.pre_layrnorm(tower.embeddings(windows, interpolate_pos_encoding=True))
+        activations = []
+        for layer in tower.encoder.layers[: max(chosen) + 1]:
+            state = layer(state, attention_mask=None)
+            activations.append(state)
+        deepest_first = [activations[index] for index in reversed(chosen)]
+        return torch.stack([reduce(taken) for reduce, taken in zip(decoder.reduces, deepest_first, strict=True)], dim=1)
+
+    def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
+        """One text [D] in all windows, [N, side, side]: transformers' decoder from its projections on."""
+        decoder = self.model.decoder
+        state = torch.zeros_like(tokens[:, 0])
+        for index, layer in enumerate(decoder.layers):
+            state = state + tokens[:, index]
+            if index == decoder.conditional_layer:
+                state = decoder.film_mul(text) * state + decoder.film_add(text)
+            state = layer(state, attention_mask=None)
+        side = self.image_size // self.model.config.vision_config.patch_size
+        patches = state[:, 1:].transpose(1, 2).unflatten(2, (side, side))  # without the class token
+        return decoder.transposed_convolution(patches).squeeze(1)
 
     def _text(self, prompts: Sequence[str]) -> Tensor:
         """CLIP's embedding of each prompt, [P, D]."""
@@ -84,30 +131,3 @@ class ClipSeg(nn.Module):
         return self.model.clip.get_text_features(
             words["input_ids"], attention_mask=words["attention_mask"]
         ).pooler_output
-
-
-def _load(weights: str) -> tuple[Any, Any, Sequence[float], Sequence[float]]:
-    """Model in evaluation mode, tokenizer, and the mean and deviation its pixels are normalised with."""
-    from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation
-
-    loaded: Any
-    try:
-        loaded = CLIPSegForImageSegmentation.from_pretrained(weights, output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(weights)
-        pixels = AutoImageProcessor.from_pretrained(weights)
-    except OSError as error:
-        raise MissingArtifact(
-            f"expected CLIPSeg's weights, tokenizer and preprocessor in '{weights}' (a hub id or a local folder), "
-            f"but could not get them: {str(error).splitlines()[0]}\n"
-            "Download them where there is a network with: hf download CIDAS/clipseg-rd64-refined --local-dir DIR\n"
-            "and use them with: segmenter=clipseg segmenter.weights=DIR. Without a network: segmenter=timm_text"
-        ) from error
-    model, loading = loaded
-    missing = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading.get("mismatched_keys", ()))
-    if missing:
-        raise BadInput(
-            f"expected all weights of a CLIPSeg model in '{weights}', but {len(missing)} are missing or of another "
-            f"shape, the first: {missing[0]}.\n"
-            "Download whole ones with: hf download CIDAS/clipseg-rd64-refined --local-dir DIR"
-        )
-    return model.eval(), tokenizer, pixels.image_mean, pixels.image_std

@@ -1,4 +1,4 @@
-"""A small text segmenter: a timm backbone's feature pyramid, words spelt letter by letter, a FiLM decoder.
+"""A small text segmenter: a timm backbone's feature pyramid, a text tower, a FiLM decoder.
 
 FiLM (Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018): the text scales and
 shifts every channel. Nothing of the pyramid depends on the text, and the decoder has few channels and no wide
@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,15 +21,19 @@ from torch.nn.functional import interpolate, pad, relu
 
 from halonerf.artifacts import write_atomic
 from halonerf.errors import BadInput, MissingArtifact
+from halonerf.segmenters.backbones import STRIDES, make_backbone
+from halonerf.segmenters.hub_text import HubText
 from halonerf.segmenters.letters import LetterTower
 
-STRIDE = 4  # px of the photo a pixel of the maps
-COARSEST = 32  # px, the backbone's last stride: photos are padded to multiples of it
+STRIDE = STRIDES[0]  # px of the photo a pixel of the maps
+COARSEST = STRIDES[-1]  # px: photos are padded to multiples of it
 MEAN, STD = 0.45, 0.25  # of photos' grey values, roughly; the network learns the rest
+TEXT = 128  # length of a text's embedding
+FROZEN = "text.encoder."  # not saved: it is found by its name again
 
 
 class TimmText(nn.Module):
-    """Text-prompted segmentation on a small convolutional backbone.
+    """Text-prompted segmentation on a small backbone.
 
     Args:
         weights: a safetensors file written by `save`; "offline" are those that come with the package; None starts
@@ -37,10 +41,15 @@ class TimmText(nn.Module):
         backbone: name of a timm model with features at strides 4, 8, 16 and 32.
         channels: width of the pyramid and the decoder.
         image_size: px; photos are scaled so that their long side is this, larger or smaller.
+        text: "letters", a small tower that is trained with the rest, or the hub id or folder of a CLIP or SigLIP,
+            whose frozen text encoder is used.
+        trainable: submodules that adaptation may change; None: all but a frozen text encoder.
 
     Raises:
         MissingArtifact: there is no such file. BadInput: it holds other weights than those of this architecture.
     """
+
+    weights_name: ClassVar[str] = "model.safetensors"
 
     def __init__(
         self,
@@ -48,33 +57,33 @@ class TimmText(nn.Module):
         backbone: str = "regnety_002",
         channels: int = 64,
         image_size: int = 320,
+        text: str = "letters",
+        trainable: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        import timm
-
         if image_size < COARSEST:
             raise BadInput(
                 f"expected segmenter.image_size of at least {COARSEST} px, got {image_size}.\n"
                 "The default is: segmenter.image_size=320"
             )
-        self.architecture = {"backbone": backbone, "channels": channels}
+        self.architecture: dict[str, object] = {"backbone": backbone, "channels": channels}
         self.image_size = image_size
-        self.backbone = timm.create_model(backbone, features_only=True, pretrained=False)
-        features: Any = self.backbone.feature_info
-        reductions = features.reduction()
-        if not {4, 8, 16, 32} <= set(reductions):
-            raise BadInput(
-                f"expected a timm backbone with features at strides 4, 8, 16 and 32, but '{backbone}' has "
-                f"{reductions}.\nThe default is: segmenter.backbone=regnety_002"
-            )
-        self._levels = [reductions.index(stride) for stride in (4, 8, 16, 32)]
-        widths = [features.channels()[level] for level in self._levels]
+        self.backbone, self._levels = make_backbone(backbone)
+        widths = self._levels.widths
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
         self.smooth = nn.ModuleList(_block(channels) for _ in widths)
-        self.text = LetterTower()
-        self.film = nn.ModuleList(nn.Linear(128, 2 * channels) for _ in widths)
+        self.text: nn.Module
+        if text == "letters":
+            self.text = LetterTower(TEXT)
+        else:
+            self.text = HubText(text, TEXT)
+            self.architecture["text"] = Path(text).name
+        self.film = nn.ModuleList(nn.Linear(TEXT, 2 * channels) for _ in widths)
         self.refine = nn.ModuleList(_block(channels) for _ in widths[1:])
         self.head = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.ReLU(), nn.Conv2d(channels // 2, 1, 1))
+        learned = "text" if text == "letters" else "text.out"
+        every = ("backbone", "lateral", "smooth", learned, "film", "refine", "head")
+        self.trainable = list(every if trainable is None else trainable)
         if weights is not None:
             self._load(weights)
             self.eval()
@@ -87,11 +96,10 @@ class TimmText(nn.Module):
         height, width = images.shape[-2:]
         scale = self.image_size / max(height, width)
         rows, columns = (max(1, round(length * scale / STRIDE)) for length in (height, width))
-        pixels = _resized(images, rows * STRIDE, columns * STRIDE)
-        pixels = (pixels - MEAN) / STD
+        pixels = (_resized(images, rows * STRIDE, columns * STRIDE) - MEAN) / STD
         pixels = pad(pixels, (0, -pixels.shape[-1] % COARSEST, 0, -pixels.shape[-2] % COARSEST), mode="replicate")
-        features = self.backbone(pixels)
-        levels = [lateral(features[level]) for lateral, level in zip(self.lateral, self._levels, strict=True)]
+        features = self._levels.of(self.backbone(pixels))
+        levels = [lateral(level) for lateral, level in zip(self.lateral, features, strict=True)]
         for finer in range(len(levels) - 2, -1, -1):  # top-down sums (Lin et al., "Feature Pyramid Networks", 2017)
             levels[finer] = levels[finer] + _resized(levels[finer + 1], *levels[finer].shape[-2:])
         size = torch.tensor([rows, columns], device=images.device).expand(len(images), 2)
@@ -115,6 +123,7 @@ class TimmText(nn.Module):
         weights = {
             name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
             for name, value in self.state_dict().items()
+            if not name.startswith(FROZEN)
         }
         write_atomic(path, save(weights, metadata={"architecture": json.dumps(self.architecture)}))
 
@@ -144,10 +153,11 @@ class TimmText(nn.Module):
         if architecture != self.architecture:
             raise BadInput(
                 f"expected weights of {self.architecture}, but '{path}' holds those of {architecture}.\n"
-                "Name the right architecture with segmenter.backbone and segmenter.channels."
+                "Name the right architecture with segmenter.backbone, segmenter.channels and segmenter.text."
             )
+        frozen = {name: value for name, value in self.state_dict().items() if name.startswith(FROZEN)}
         try:
-            self.load_state_dict(tensors)
+            self.load_state_dict(frozen | tensors)
         except RuntimeError as error:
             raise BadInput(
                 f"expected all weights of {self.architecture} in '{path}', but they do not fit: "
