@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,7 @@ def test_yaml_and_signature_agree_on_defaults(path: Path):
         if parameter.default is parameter.empty or (isinstance(value, str) and value.startswith("${")):
             continue
         default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        default = dict(default) if isinstance(default, Mapping) else default
         assert value in (default, "???"), name
 
 

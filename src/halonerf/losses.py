@@ -1,4 +1,4 @@
-"""Pure losses on images in [0, 1]."""
+"""Pure losses: on images in [0, 1], and on logits of maps."""
 
 from __future__ import annotations
 
@@ -101,3 +101,45 @@ def transient_mask(residual: Tensor, valid: Tensor, quantile: float, floor: floa
     eroded = (uniform_filter(high, 7, mode="nearest") > 1 - 0.5 / 49).astype(np.float32)
     opened = uniform_filter(eroded, 7, mode="constant") > 0.5 / 49
     return torch.from_numpy(opened).to(valid.device)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Binary cross-entropy with probabilities, a weighted mean over the pixels of each map, then over the maps.
+
+    logits, target, weight: [..., h, w]; target in [0, 1], weight non-negative. A map without weight does not count;
+    where none has any the loss is zero.
+    """
+    error = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    mass = weight.sum(dim=(-2, -1))
+    means = (error * weight).sum(dim=(-2, -1)) / mass.clamp(min=1e-8)
+    return weighted_mean(means, (mass > 0).to(means))
+
+
+def binary_entropy(logits: Tensor) -> Tensor:
+    """Cross-entropy of predictions with themselves, elementwise, in nats: low where they are sure."""
+    return F.binary_cross_entropy_with_logits(logits, torch.sigmoid(logits), reduction="none")
+
+
+def contrastive(
+    images: Tensor, texts: Tensor, positive: Tensor, negative: Tensor, weight: Tensor, scale: float, both: bool = True
+) -> Tensor:
+    """How much likelier each photo's own texts are than texts that it does not show; and, with `both`, the reverse.
+
+    A positive pair (i, j) costs -log(e^s_ij / (e^s_ij + sum of e^s_ik over the negatives k of i)), s being `scale`
+    times the cosine: InfoNCE (van den Oord et al., 2018) in which no other positive stands in the denominator, so
+    that nothing pushes photos of one label apart. A row costs the mean over its positives. With the diagonal as
+    positives, everything else as negatives, equal weights and one direction it is the paper's multiple negatives
+    ranking (Henderson et al., 2017).
+
+    images, texts: [B, D], unit length. positive, negative: bool [B, B], photo by text; what is neither is left out.
+    weight: [B], of each pair of photo and text. A row without positives or without negatives costs nothing.
+    """
+    similarity = scale * images @ texts.T
+    ways = [(similarity, positive, negative), (similarity.T, positive.T, negative.T)]
+    return torch.stack([_ranking(*way, weight) for way in ways[: 1 + both]]).mean()
+
+
+def _ranking(similarity: Tensor, positive: Tensor, negative: Tensor, weight: Tensor) -> Tensor:
+    rivals = similarity.masked_fill(~negative, -1e6).logsumexp(dim=1, keepdim=True)  # finite: -inf has no gradient
+    cost = F.softplus(rivals - similarity).masked_fill(~positive, 0.0)
+    return weighted_mean(cost.sum(dim=1) / positive.sum(dim=1).clamp(min=1), weight * positive.any(dim=1))

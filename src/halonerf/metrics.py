@@ -180,3 +180,32 @@ def _fitting(known: Array, shape: tuple[int, ...]) -> Array:
     if known.shape != shape:
         raise BadInput(f"expected `known` of shape {shape}, got {known.shape}.")
     return known
+
+
+def label_retrieval(similarity: Array, shows: Array, depth: int = 3) -> dict[str, float]:
+    """How well photos find their labels among all, and labels their photos.
+
+    Args:
+        similarity: [N, L], photo by label, higher means more likely.
+        shows: bool [N, L]; a photo may have several labels. Photos and labels without any are left out.
+        depth: the k of recall at k.
+    Returns: `accuracy`: photos whose most likely label is one of theirs; `accuracy_per_label`: the same, mean over
+    labels, so that a frequent one counts no more than a rare one; `recall_at_<depth>`: photos with a label of theirs
+    among the `depth` most likely; `map`: mean over labels of the average precision of all photos ranked by
+    likelihood; `chance`: the accuracy of a blind guess. NaN where nothing can be scored.
+    """
+    similarity, shows = np.asarray(similarity, np.float64), np.asarray(shows, bool)
+    if similarity.ndim != 2 or similarity.shape != shows.shape:
+        raise BadInput(f"expected similarities and labels [N, L] alike, got {similarity.shape} and {shows.shape}.")
+    kept = np.ix_(shows.any(axis=1), shows.any(axis=0))
+    similarity, shows = similarity[kept], shows[kept]
+    ranked = np.take_along_axis(shows, np.argsort(-similarity, axis=1, kind="stable"), axis=1)
+    first, near = (np.asarray(ranked[:, :k].any(axis=1)) for k in (1, depth))
+    labels = range(shows.shape[1])
+    return {
+        "accuracy": mean_defined(first.tolist()),
+        "accuracy_per_label": mean_defined(float(first[shows[:, label]].mean()) for label in labels),
+        f"recall_at_{depth}": mean_defined(near.tolist()),
+        "map": mean_defined(average_precision(similarity[:, label], shows[:, label]) for label in labels),
+        "chance": mean_defined(shows.mean(axis=1).tolist() if shows.size else ()),
+    }

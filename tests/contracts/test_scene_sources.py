@@ -32,12 +32,15 @@ def tiny_options(option: str, folder: Path) -> dict[str, Any]:
         names = [model.image(i).name for i in model.reg_image_ids()]
         (folder / "sparse").mkdir(parents=True)
         model.write_binary(folder / "sparse")
-    elif option != "photos":
+    elif option not in ("photos", "facades"):
         raise AssertionError(f"name a tiny offline instance of scene source '{option}' here")
     for seed, name in enumerate(names):
         path = folder / "images" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.random.default_rng(seed).integers(0, 255, (64, 80, 3), np.uint8)).save(path)
+        random = np.random.default_rng(seed)
+        Image.fromarray(random.integers(0, 255, (64, 80, 3), np.uint8)).save(path)
+        if option == "facades":
+            Image.fromarray(random.integers(1, 13, (64, 80), np.uint8)).save(path.with_suffix(".png"))
     return {"path": str(folder)}
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from halonerf.data.augmentation import relit, resampled, square_crop
+from halonerf.data.augmentation import crop_window, relit, resampled
 from halonerf.data.closeups import LessonBatches, plural
-from halonerf.data.lessons import WHOLE, Course, find_lessons, render_lessons
+from halonerf.data.lessons import WHOLE, Course, ProceduralLessons, find_lessons, render_lessons
 from halonerf.errors import BadInput
 
 WORDS = {"red": ["red", "rouge"], "blue": ["blue"], "never": ["never"]}
@@ -39,9 +40,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def batches(folder: Path, **options: int) -> LessonBatches:
-    given = {"prompts": 4, "batch": 6, "size": 24, "batches": 5, "seed": 3, **options}
-    return LessonBatches(find_lessons(folder), WORDS, ["dog"], smallest=0.6, **given)
+def batches(folder: Path, strangers: tuple[str, ...] = ("dog",), **options: float) -> LessonBatches:
+    given: dict[str, Any] = {"prompts": 4, "batch": 6, "size": 24, "batches": 5, "seed": 3}
+    given |= {"smallest": 0.6, "largest": 1.0, "stretch": 0.0, "plurals": 0.5, "relight": 1.0}
+    return LessonBatches(find_lessons(folder), WORDS, strangers, **(given | options))
 
 
 def test_lessons_are_found_with_what_they_show(folder: Path):
@@ -54,9 +56,10 @@ def test_lessons_are_found_with_what_they_show(folder: Path):
         find_lessons(folder / "photos")
 
 
-def test_masks_follow_the_crop_and_the_mirror(folder: Path):
+@pytest.mark.parametrize("stretch", [0.0, 0.4])
+def test_masks_follow_the_crop_the_mirror_and_the_stretch(folder: Path, stretch: float):
     """Whatever the crop, the mirror and the light: red is where the first channel leads, blue where the third does."""
-    plain = batches(folder)
+    plain = batches(folder, stretch=stretch)
     for index in range(len(plain)):
         batch = plain[index]
         names = ["red" if p.startswith(("red", "rouge")) else p.rstrip("s") for p in batch["prompts"]]
@@ -92,6 +95,34 @@ def test_synonyms_and_plurals_are_used(folder: Path):
     assert heard == {"red", "reds", "rouge", "rouges", "blue", "blues", "never", "nevers", "dog"}
 
 
+def test_without_plurals_and_strangers_only_the_concepts_are_asked(folder: Path):
+    plain = batches(folder, strangers=(), plurals=0.0, batches=20)
+    heard = [plain[index] for index in range(20)]
+    assert {prompt for batch in heard for prompt in batch["prompts"]} == {"red", "rouge", "blue", "never"}
+    assert all(len(batch["prompts"]) == batch["targets"].shape[1] == 3 for batch in heard)
+
+
+def test_unlit_crops_keep_their_colours(folder: Path):
+    plain, lit = batches(folder, relight=0.0)[0], batches(folder, relight=1.0)[0]
+    known = torch.tensor([[128, 128, 128], [250, 10, 10], [10, 10, 250]]) / 255
+
+    def typical_distance(images: torch.Tensor) -> float:
+        return float(torch.cdist(images.permute(0, 2, 3, 1).reshape(-1, 3), known).amin(dim=1).median())
+
+    assert typical_distance(plain["images"]) < 0.03  # a few grey values: JPEG; edges are resampled and far off
+    assert typical_distance(lit["images"]) > 0.1
+
+
+def test_a_photo_of_one_tone_is_a_lesson_too(tmp_path: Path):
+    """Grey photos are read as colours; a portrait's crops have the short side's measure."""
+    write_lesson(tmp_path, "000_red", 0, width=34, height=90)
+    with Image.open(tmp_path / "photos" / "000_red.jpg") as photo:
+        photo.convert("L").save(tmp_path / "photos" / "000_red.jpg")
+    batch = batches(tmp_path, relight=0.0, largest=0.7)[0]
+    assert batch["images"].shape == (6, 3, 24, 24)
+    torch.testing.assert_close(batch["images"][:, 0], batch["images"][:, 2])
+
+
 @pytest.mark.parametrize(
     ("one", "many"), [("tower", "towers"), ("arch", "arches"), ("gallery", "galleries"), ("day", "days")]
 )
@@ -101,12 +132,27 @@ def test_plurals(one: str, many: str):
 
 def test_crops_stay_inside_and_vary():
     random = np.random.default_rng(0)
-    crops = [square_crop(30, 40, 0.5, random) for _ in range(500)]
-    assert all(t >= 0 and le >= 0 and t + s <= 30 and le + s <= 40 for t, le, s in crops)
-    sides = [side for _, _, side in crops]
-    assert min(sides) == 15
-    assert max(sides) == 30
-    assert max(left + side for _, left, side in crops) == 40
+    crops = np.array([crop_window(30, 40, 0.5, 1.0, 0.0, random) for _ in range(500)])
+    top, left, rows, columns = crops.T
+    assert (crops[:, :2] >= 0).all()
+    assert (top + rows <= 30).all()
+    assert (left + columns <= 40).all()
+    assert (rows == columns).all()
+    assert (rows.min(), rows.max()) == (15, 30)
+    assert (left + columns).max() == 40
+
+
+def test_stretched_crops_keep_their_area_within_the_photo():
+    random = np.random.default_rng(0)
+    crops = np.array([crop_window(300, 400, 0.5, 0.6, 0.5, random) for _ in range(300)])
+    ratio = np.log(crops[:, 2] / crops[:, 3])
+    assert -0.51 < ratio.min() < -0.4
+    assert 0.4 < ratio.max() < 0.51
+    side = np.sqrt(crops[:, 2] * crops[:, 3])
+    assert 149 < side.min() < side.max() < 181
+    narrow = np.array([crop_window(30, 400, 1.0, 1.0, 1.0, random) for _ in range(100)])
+    assert narrow[:, 2].max() == 30  # cut off, not beyond the photo
+    assert crop_window(1, 1, 0.1, 0.1, 0.0, random) == (0, 0, 1, 1)
 
 
 def test_resampling_averages():
@@ -134,3 +180,23 @@ def test_rendered_buildings_are_whole_and_kept(tmp_path: Path):
     again = render_lessons(tmp_path, course, ["synagogue"], [1000], workers=1)
     assert again == found
     assert found[0].photo.stat().st_mtime_ns == before
+
+
+def test_buildings_to_score_on_follow_those_to_learn_from(tmp_path: Path):
+    """Renders are found where they are: `renders/` beside the stage's folders, by version, options and seed."""
+    lessons = ProceduralLessons(
+        WORDS, ["dog"], ["block"], first_seed=7, buildings=2, test_buildings=1, photos=2, whole=0.5, width=40, samples=1
+    )
+    for seed in (7, 8, 9):
+        folder = Course(2, 0.5, 40, 1).folder(tmp_path / "renders", "block", seed)
+        write_lesson(folder, "000_red", seed)
+        write_lesson(folder, "001_whole", seed)
+    assert [lesson.photo.parts[-3] for lesson in lessons.learnt(tmp_path)] == [
+        "block_7",
+        "block_7",
+        "block_8",
+        "block_8",
+    ]
+    assert [lesson.aim for lesson in lessons.scored(tmp_path)] == ["red", WHOLE]
+    assert lessons.scored(tmp_path)[0].photo.parts[-3] == "block_9"
+    assert lessons.vocabulary(tmp_path) == WORDS

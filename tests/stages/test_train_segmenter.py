@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -13,9 +14,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
 from halonerf.data.lessons import Course
+from halonerf.errors import BadInput
 from halonerf.segmenters.timm_text import TimmText
 from halonerf.stages import train_segmenter
-from halonerf.stages.train_segmenter import TrainSegmenter, synonym_loss
+from halonerf.stages.train_segmenter import TrainSegmenter, balanced_loss, synonym_loss
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,7 +27,8 @@ SEGMENTER = {
     "weights": "offline",
     "image_size": 48,
 } | ARCHITECTURE
-OPTIONS = {
+LESSONS = {
+    "_target_": "halonerf.data.lessons.ProceduralLessons",
     "words": {"red": ["red"], "blue": ["blue"]},
     "strangers": ["dog"],
     "kinds": ["block"],
@@ -33,6 +36,8 @@ OPTIONS = {
     "test_buildings": 1,
     "photos": 6,
     "width": 48,
+}
+OPTIONS = {
     "prompts": 3,
     "batch": 6,
     "crop": 64,  # two by two pixels at the coarsest level: batch statistics of fewer mislead
@@ -58,10 +63,12 @@ def write_blocks(root: Path, seed: int) -> None:
         Image.fromarray(pixels).save(folder / "photos" / f"{name}.jpg", quality=98)
 
 
-def learn(folder: Path, epochs: int, steps: int, finish: bool = True) -> TrainSegmenter:
+def learn(
+    folder: Path, epochs: int, steps: int, finish: bool = True, lessons: dict[str, Any] = LESSONS, **options: Any
+) -> TrainSegmenter:
     """Run the stage in `folder` for `epochs` epochs of those that `steps` make, from its checkpoint if there is one."""
     torch.manual_seed(0)
-    stage = TrainSegmenter(segmenter=SEGMENTER, steps=steps, **OPTIONS)
+    stage = TrainSegmenter(segmenter=SEGMENTER, lessons=lessons, steps=steps, **(OPTIONS | options))
     folder.mkdir(exist_ok=True)
     stage.bind(folder, {}, seed=0)
     stage.prepare()
@@ -103,6 +110,74 @@ def test_it_learns_and_scores_what_it_saved(root: Path):
         assert sheet.height == (4 + 2) * 184  # four close-ups and two whole ones, a row each
 
 
+def test_it_learns_from_photos_with_indexed_masks(root: Path):
+    """Portraits and landscapes, numbers for masks: the same stage, another source of lessons."""
+    folder = root / "häuser"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(8):
+        height, width = ((72, 96), (96, 72))[index % 2]
+        left = np.arange(width) < random.integers(width // 3, 2 * width // 3)
+        left = np.tile(left if random.random() < 0.5 else ~left, (height, 1))
+        pixels = np.where(left[..., None], np.array([200, 60, 60]), np.array([60, 60, 200])).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"haus {index}.jpg", quality=98)
+        Image.fromarray(np.where(left, 4, 9).astype(np.uint8)).save(folder / f"haus {index}.png")
+    source = {
+        "_target_": "halonerf.data.indexed_masks.IndexedMasks",
+        "path": str(folder),
+        "classes": {"red": 4, "blue": [9]},
+    }
+    lessons = {"_target_": "halonerf.data.masked_photos.MaskedPhotos", "source": source, "test_photos": 2, "size": 64}
+    lessons["close"] = [0.9, 1.0]
+    stage = learn(root / "run", 4, 60, lessons=lessons, prompts=2, balance=0.5, synonyms=0.0, stretch=0.2)
+    metrics = json.loads((root / "run" / "metrics.json").read_text())
+    assert set(metrics["whole"]) == {"red", "blue", "mean"}
+    assert stage.asking["prompts"] == 2  # no stranger takes a place
+    assert metrics["whole"]["mean"] > 0.85
+    assert metrics["close"]["mean"] > 0.85
+    with Image.open(root / "run" / "examples.png") as sheet:
+        assert sheet.height == 2 * 2 * 184
+
+
+def test_close_ups_are_scored_at_the_size_that_is_asked(root: Path, monkeypatch: pytest.MonkeyPatch):
+    sizes = []
+    real = train_segmenter.build
+
+    def build(config: Any, **extra: Any) -> Any:
+        sizes.append(extra.get("image_size"))
+        return real(config, **extra)
+
+    monkeypatch.setattr(train_segmenter, "build", build)
+    learn(root / "run", epochs=1, steps=1, close_up={"image_size": 96})
+    assert sizes[-2:] == [96, None]
+
+
+@pytest.mark.parametrize("bad", [{"smallest": 0.8, "largest": 0.4}, {"largest": 1.2}, {"smallest": 0.0}])
+def test_impossible_framings_are_refused(bad: dict[str, float]):
+    with pytest.raises(BadInput, match="smallest"):
+        TrainSegmenter(segmenter=SEGMENTER, lessons=LESSONS, **bad)
+
+
+def test_a_stranger_alone_teaches_nothing(root: Path):
+    with pytest.raises(BadInput, match="prompts"):
+        learn(root / "run", epochs=1, steps=1, prompts=1)
+
+
+def test_rare_words_weigh_more():
+    """Two words, one on a quarter of the pixels, one on 1 %: errors of the second count sqrt(25) times as much."""
+    targets = torch.zeros(1, 2, 20, 20)
+    targets[0, 0].view(-1)[:100] = 1
+    targets[0, 1].view(-1)[:4] = 1
+    logits = torch.zeros(1, 2, 20, 20)
+    logits[0, 1] = 2.0  # wrong almost everywhere: softplus(2) off the part, softplus(-2) on it
+    first = np.log(2)
+    second = 0.99 * np.log1p(np.exp(2)) + 0.01 * np.log1p(np.exp(-2))
+    assert balanced_loss(logits, targets, 0.0).item() == pytest.approx((first + second) / 2, rel=1e-5)
+    assert balanced_loss(logits, targets, 0.5).item() == pytest.approx((first + 5 * second) / 6, rel=1e-5)
+    absent = balanced_loss(logits, targets * torch.tensor([1.0, 0.0])[:, None, None], 0.5)
+    assert absent.item() == pytest.approx((first + 5 * np.log1p(np.exp(2))) / 6, rel=1e-5)  # no rarer than 1 %
+
+
 def test_a_resumed_course_equals_an_uninterrupted_one(root: Path):
     whole = learn(root / "whole", epochs=2, steps=30, finish=False)
     learn(root / "cut", epochs=1, steps=30, finish=False)
@@ -123,5 +198,5 @@ def test_words_of_one_meaning_are_pulled_together():
 
 
 def test_epochs_hold_all_steps():
-    stage = TrainSegmenter(segmenter=SEGMENTER, steps=2001, **OPTIONS)
+    stage = TrainSegmenter(segmenter=SEGMENTER, lessons=LESSONS, steps=2001, **OPTIONS)
     assert stage.max_epochs == 21

@@ -10,16 +10,26 @@ from torch.nn.functional import avg_pool2d, interpolate
 NIGHT_SHARE, SOFT_SHARE, NOISY_SHARE, GREY_SHARE = 0.15, 0.2, 0.3, 0.05  # of all photos
 
 
-def square_crop(height: int, width: int, smallest: float, random: np.random.Generator) -> tuple[int, int, int]:
-    """(top, left, side), px, of a random square of `smallest` to 1 times the short side, anywhere in the photo."""
-    short = min(height, width)
-    side = max(1, round(short * random.uniform(smallest, 1.0)))
-    return int(random.integers(height - side + 1)), int(random.integers(width - side + 1)), side
+def crop_window(
+    height: int, width: int, smallest: float, largest: float, stretch: float, random: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """(top, left, rows, columns), px, of a random part of a photo, anywhere in it.
+
+    Args:
+        smallest, largest: of the photo's short side, the part's side: the root of rows times columns.
+        stretch: the sides' ratio lies within exp(-stretch) and exp(stretch); 0 gives squares. The photo cuts off
+            what is longer than itself.
+    """
+    side = min(height, width) * random.uniform(smallest, largest)
+    half = random.uniform(-stretch, stretch) / 2
+    rows, columns = (max(1, round(side * float(np.exp(turn)))) for turn in (half, -half))
+    rows, columns = min(rows, height), min(columns, width)
+    return int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1)), rows, columns
 
 
 def resampled(pictures: Tensor, size: int) -> Tensor:
-    """[C, s, s] at [C, size, size], averaged over areas where it shrinks."""
-    if pictures.shape[-1] == size:
+    """[C, h, w] at [C, size, size], averaged over areas where it shrinks."""
+    if pictures.shape[-2:] == (size, size):
         return pictures
     return interpolate(pictures[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
 

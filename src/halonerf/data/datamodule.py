@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,7 +30,18 @@ class WorkData(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         sampler = EpochSampler(len(self.items), self.epoch_steps or len(self.items), self.seed)
-        return DataLoader(_Indexed(self.items), batch_size=None, sampler=sampler, num_workers=self.workers)
+        if self.trainer is not None:  # workers of a resumed fit read ahead before anybody says which epoch it is
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(progress.processed)
+        # by name: a sweep's processes have another way of starting theirs, which cannot
+        context = "fork" if self.workers and sys.platform == "linux" else None
+        return DataLoader(
+            _Indexed(self.items),
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.workers,
+            multiprocessing_context=context,
+        )
 
 
 class EpochSampler(Sampler[int]):

@@ -1,13 +1,14 @@
-"""Photos of procedural landmarks with exact masks, rendered once and kept: what a segmenter learns from."""
+"""Photos of which every part is known, for a segmenter to learn from; among them made-up buildings, rendered once."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -21,9 +22,89 @@ from halonerf.errors import BadInput
 WHOLE = "whole"  # what the camera was aimed at, where it was the whole building
 
 
+class Lesson(Protocol):
+    """A photo and where it shows what. What has no mask is not in the photo."""
+
+    @property
+    def aim(self) -> str:
+        """What the photo was aimed at; `WHOLE` where it shows the whole building."""
+
+    def image(self) -> np.ndarray:
+        """[H, W, 3] uint8."""
+
+    def mask(self, concept: str, height: int, width: int) -> np.ndarray:
+        """[height, width] bool; nothing where the photo does not show the concept."""
+
+
+class Lessons(Protocol):
+    """Where lessons come from. Everything is the same on every call; no photo, or building, is in both lists.
+
+    cache: a folder that outlives the run, for what is slow to make.
+    """
+
+    @property
+    def strangers(self) -> Sequence[str]:
+        """Words for what no photo shows."""
+
+    def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
+        """How each concept may be called."""
+
+    def learnt(self, cache: Path) -> Sequence[Lesson]:
+        """What is learnt from."""
+
+    def scored(self, cache: Path) -> Sequence[Lesson]:
+        """What is scored on: some photos of the whole, the rest close-ups."""
+
+
+class ProceduralLessons:
+    """Photos of made-up buildings with exact masks, rendered once into `<cache>/renders`.
+
+    Args:
+        words: how each concept may be called. strangers: words for what no photo shows.
+        kinds: types of buildings.
+        first_seed: seed of the first building; evaluations of the whole road use seeds below 1000.
+        buildings: of each kind, to learn from. test_buildings: of each kind, after those, to score on.
+        photos: a building. whole: share of them that show all of it.
+        width: px, long side of the photos. samples: light paths a pixel.
+        workers: processes that render.
+    """
+
+    def __init__(
+        self,
+        words: Mapping[str, Sequence[str]],
+        strangers: Sequence[str],
+        kinds: Sequence[str] = ("cathedral", "mosque", "synagogue"),
+        first_seed: int = 1000,
+        buildings: int = 14,
+        test_buildings: int = 2,
+        photos: int = 24,
+        whole: float = 0.25,
+        width: int = 224,
+        samples: int = 8,
+        workers: int = 2,
+    ) -> None:
+        self.words, self.strangers = words, strangers
+        self.kinds, self.first_seed, self.workers = kinds, first_seed, workers
+        self.buildings, self.test_buildings = buildings, test_buildings
+        self.course = Course(photos, whole, width, samples)
+
+    def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
+        return self.words
+
+    def learnt(self, cache: Path) -> list[RenderedLesson]:
+        return self._rendered(cache, self.first_seed, self.buildings)
+
+    def scored(self, cache: Path) -> list[RenderedLesson]:
+        return self._rendered(cache, self.first_seed + self.buildings, self.test_buildings)
+
+    def _rendered(self, cache: Path, first: int, count: int) -> list[RenderedLesson]:
+        """Photos of `count` buildings of each kind from seed `first` on."""
+        return render_lessons(cache / "renders", self.course, self.kinds, range(first, first + count), self.workers)
+
+
 @dataclass(frozen=True)
-class Lesson:
-    """A photo, what it was aimed at, and the mask of each concept it shows."""
+class RenderedLesson:
+    """A rendered photo on disk, and the masks of what it shows."""
 
     photo: Path
     aim: str
@@ -62,7 +143,7 @@ class Course:
 
 def render_lessons(
     root: Path, course: Course, kinds: Sequence[str], seeds: Sequence[int], workers: int
-) -> list[Lesson]:
+) -> list[RenderedLesson]:
     """Every photo of a building of each kind and seed; buildings that are there already are kept.
 
     Args:
@@ -103,7 +184,7 @@ def render_building(kind: str, seed: int, course: Course, folder: Path) -> None:
     partial.rename(folder)
 
 
-def find_lessons(folder: Path) -> list[Lesson]:
+def find_lessons(folder: Path) -> list[RenderedLesson]:
     """Every photo in the folder of a building, in the order of names.
 
     Raises: BadInput where there is none.
@@ -112,7 +193,7 @@ def find_lessons(folder: Path) -> list[Lesson]:
     for path in sorted((folder / "masks").glob("*/*.png")):
         masks.setdefault(path.stem, {})[path.parent.name] = path
     lessons = [
-        Lesson(photo, photo.stem.rpartition("_")[2].replace("-", " "), masks.get(photo.stem, {}))
+        RenderedLesson(photo, photo.stem.rpartition("_")[2].replace("-", " "), masks.get(photo.stem, {}))
         for photo in sorted((folder / "photos").glob("*.jpg"))
     ]
     if not lessons:

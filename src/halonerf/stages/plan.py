@@ -14,9 +14,12 @@ from halonerf.stages.base import Stage
 from halonerf.stages.build import build, locate
 
 # Options that change where or how fast the work is done, never what comes out.
-RUNTIME_OPTIONS = frozenset({"workers", "threads", "device"})
+RUNTIME_OPTIONS = frozenset({"workers", "threads", "device", "memory_mb"})
 # Options that may name a file or a folder: its contents count, not its place.
-DATA_OPTIONS = frozenset({"path", "masks", "metadata", "weights", "vocabulary", "light", "video"})
+DATA_OPTIONS = frozenset(
+    {"path", "masks", "metadata", "weights", "matcher", "vocabulary", "light", "video", "text"}
+    | {"original", "original_table"}
+)
 
 
 class Artefact(NamedTuple):

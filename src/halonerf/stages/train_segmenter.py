@@ -1,10 +1,10 @@
-"""Teaches a text segmenter parts of buildings on procedural landmarks, from nothing.
+"""Teaches a text segmenter parts of buildings from photos with complete masks, from nothing.
 
     model.safetensors   the weights, in half precision
-    metrics.json        average precision per concept on buildings never trained on: close-ups and whole buildings
-    examples.png        some of those photos with their maps
+    metrics.json        average precision per concept on what was never trained on: close-ups and whole buildings
+    examples.png        some of those photos with their maps, a column for each concept, the truth outlined
 
-The rendered photos are kept beside the stage's folders, in `renders/`, for the next course.
+What the lessons are slow to make (renders, shrunken photos) is kept beside the stage's folders, for the next course.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_l
 from halonerf.artifacts import write_json
 from halonerf.data.closeups import LessonBatches, plural
 from halonerf.data.datamodule import WorkData
-from halonerf.data.lessons import WHOLE, Course, Lesson, render_lessons
+from halonerf.data.lessons import WHOLE, Lesson, Lessons
+from halonerf.errors import BadInput
 from halonerf.metrics import average_precision, mean_defined
-from halonerf.pictures import grid, overlay, save_picture
+from halonerf.pictures import grid, outline, overlay, save_picture
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.segment import at_size
 
 EPOCH_STEPS = 100  # between two checkpoints
 EXAMPLES = 5  # photos of each kind in the picture
-SYNONYMS = 0.1  # weight of the words' loss; it moves little but the text tower
 TEMPERATURE = 0.1  # of the cosines between words
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
+RAREST = 0.01  # share of the pixels below which a concept's weight no longer grows, so that absent ones do not rule
 
 
 class TrainSegmenter(Stage):
-    """Render lessons, learn, and score on other buildings.
+    """Make lessons, learn, and score on photos never learnt from.
 
     Args:
         segmenter: config of a segmenter that is a torch module with `text` (words to embeddings) and `save`; it is
             built without weights.
-        kinds: types of buildings.
-        first_seed: seed of the first building; evaluations of the whole road use seeds below 1000.
-        buildings: of each kind, to learn from. test_buildings: of each kind, after those, to score on.
-        photos: a building. whole: share of them that show all of it.
-        width: px, long side of the photos. samples: light paths a pixel.
-        words: how each concept may be called. strangers: words for what no photo shows.
-        prompts: words a step. batch: crops a step. crop: px, their side. smallest: of the photo's short side.
+        lessons: config of what is learnt from and scored on (`halonerf.data.lessons.Lessons`).
+        prompts: words a step. batch: crops a step. crop: px, their side. smallest, largest: of a photo's short side,
+            what a crop covers. stretch: the logarithm of its sides' ratio at most.
+        plurals: share of the words asked in the plural. relight: share of the crops seen in other light.
+        synonyms: weight of the loss that pulls names of one concept together.
+        balance: a concept that covers a share s of the pixels weighs s to the power of minus this.
         steps: of training. rate: peak learning rate. decay: weight decay.
-        workers: processes that render and read ahead.
+        close_up: options of the segmenter that differ where close-ups are scored, such as {image_size: 128}.
+        workers: processes that read ahead; one is enough.
     """
 
     name = "train_segmenter"
@@ -57,32 +58,33 @@ class TrainSegmenter(Stage):
     def __init__(
         self,
         segmenter: Mapping[str, Any],
-        words: Mapping[str, Sequence[str]],
-        strangers: Sequence[str],
-        kinds: Sequence[str] = ("cathedral", "mosque", "synagogue"),
-        first_seed: int = 1000,
-        buildings: int = 14,
-        test_buildings: int = 2,
-        photos: int = 24,
-        whole: float = 0.25,
-        width: int = 224,
-        samples: int = 8,
+        lessons: Mapping[str, Any],
         prompts: int = 8,
         batch: int = 16,
         crop: int = 128,
         smallest: float = 0.5,
+        largest: float = 1.0,
+        stretch: float = 0.0,
+        plurals: float = 0.5,
+        relight: float = 1.0,
+        synonyms: float = 0.1,
+        balance: float = 0.0,
         steps: int = 2000,
         rate: float = 2e-3,
         decay: float = 0.02,
-        workers: int = 2,
+        close_up: Mapping[str, Any] | None = None,
+        workers: int = 1,
     ) -> None:
         super().__init__()
-        self.segmenter_config, self.words, self.strangers = segmenter, words, strangers
-        self.kinds, self.first_seed = kinds, first_seed
-        self.buildings, self.test_buildings, self.workers = buildings, test_buildings, workers
-        self.course = Course(photos, whole, width, samples)
-        self.prompts, self.batch, self.crop, self.smallest = prompts, batch, crop, smallest
-        self.steps, self.rate, self.decay = steps, rate, decay
+        if not 0 < smallest <= largest <= 1:
+            raise BadInput(
+                f"expected 0 < train_segmenter.smallest <= train_segmenter.largest <= 1, got {smallest} and {largest}."
+            )
+        self.segmenter_config, self.lessons_config, self.close_up = segmenter, lessons, close_up or {}
+        self.workers = workers
+        self.framing: dict[str, Any] = {"size": crop, "smallest": smallest, "largest": largest, "stretch": stretch}
+        self.asking: dict[str, Any] = {"prompts": prompts, "batch": batch, "plurals": plurals, "relight": relight}
+        self.synonyms, self.balance, self.steps, self.rate, self.decay = synonyms, balance, steps, rate, decay
 
     @property
     def max_epochs(self) -> int:  # type: ignore[override]
@@ -90,9 +92,12 @@ class TrainSegmenter(Stage):
         return -(-self.steps // EPOCH_STEPS)
 
     def prepare(self) -> None:
-        """Render what is not rendered yet; build the segmenter with random weights."""
-        self.lessons = self._rendered(self.first_seed, self.buildings)
-        self.segmenter = build(self.segmenter_config, weights=None, image_size=self.crop)
+        """Make the lessons that are not there yet; build the segmenter with random weights."""
+        self.lessons: Lessons = build(self.lessons_config)
+        self.words, self.strangers = self.lessons.vocabulary(self.folder.parent), self.lessons.strangers
+        if self.asking["prompts"] <= bool(self.strangers):
+            raise BadInput("expected train_segmenter.prompts of at least 2: a word and a stranger, or 1 without any.")
+        self.segmenter = build(self.segmenter_config, weights=None, image_size=self.framing["size"])
         self.segmenter.to(memory_format=torch.channels_last)
         meanings = [*self.words.values(), *([stranger] for stranger in self.strangers)]
         pairs = [(form, index) for index, names in enumerate(meanings) for n in names for form in (n, plural(n))]
@@ -100,13 +105,11 @@ class TrainSegmenter(Stage):
 
     def datamodule(self) -> WorkData:
         batches = LessonBatches(
-            self.lessons,
+            self.lessons.learnt(self.folder.parent),
             self.words,
             self.strangers,
-            prompts=self.prompts,
-            batch=self.batch,
-            size=self.crop,
-            smallest=self.smallest,
+            **self.framing,
+            **self.asking,
             batches=self.max_epochs * EPOCH_STEPS,
             seed=self.seed,
         )
@@ -120,10 +123,13 @@ class TrainSegmenter(Stage):
         images = batch["images"].contiguous(memory_format=torch.channels_last)
         logits = self.segmenter(images, batch["prompts"]).float()
         targets = adaptive_avg_pool2d(batch["targets"], logits.shape[-2:])
-        maps = binary_cross_entropy_with_logits(logits, targets)
+        maps = balanced_loss(logits, targets, self.balance)
+        self.log("loss", maps, prog_bar=True)
+        if not self.synonyms:
+            return maps
         words = synonym_loss(self.segmenter.text(self.spoken).float(), self.meaning.to(logits.device))
-        self.log_dict({"loss": maps, "loss_words": words}, prog_bar=True)
-        return maps + SYNONYMS * words
+        self.log("loss_words", words, prog_bar=True)
+        return maps + self.synonyms * words
 
     def configure_optimizers(self) -> Any:
         """AdamW; the rate rises, then falls along a cosine (Smith & Topin, "Super-Convergence", 2018)."""
@@ -135,23 +141,22 @@ class TrainSegmenter(Stage):
 
     def finish(self) -> None:
         """Save the weights, and score what was saved."""
+        self.metrics: dict[str, dict[str, float | None]] = {}
         weights = self.folder / "model.safetensors"
         self.segmenter.save(weights)
-        saved = build(self.segmenter_config, weights=str(weights))
-        tests = self._rendered(self.first_seed + self.buildings, self.test_buildings)
-        far, close = ([lesson for lesson in tests if (lesson.aim == WHOLE) == is_far] for is_far in (True, False))
-        self.metrics = {"close": self._scores(saved, close), "whole": self._scores(saved, far)}
+        sizes = {"close": self.close_up, "whole": {}}
+        tests = self.lessons.scored(self.folder.parent)
+        rows = []
+        for part, options in sizes.items():
+            saved = build(self.segmenter_config, weights=str(weights), **options)
+            lessons = [lesson for lesson in tests if (lesson.aim == WHOLE) == (part == "whole")]
+            self.metrics[part] = self._scores(saved, lessons)
+            rows += [self._example(saved, lesson) for lesson in spread(lessons, EXAMPLES)]
         write_json(self.folder / "metrics.json", self.metrics)
-        rows = [self._example(saved, lesson) for lesson in [*spread(close, EXAMPLES), *spread(far, EXAMPLES)]]
         save_picture(self.folder / "examples.png", grid(rows))
 
     def summary(self) -> dict[str, Any]:
         return {part: scores["mean"] for part, scores in self.metrics.items()}
-
-    def _rendered(self, first: int, count: int) -> list[Lesson]:
-        """Photos of `count` buildings of each kind from seed `first` on."""
-        seeds = range(first, first + count)
-        return render_lessons(self.folder.parent / "renders", self.course, self.kinds, seeds, self.workers)
 
     def _scores(self, segmenter: Any, lessons: Sequence[Lesson]) -> dict[str, float | None]:
         """Average precision of each concept, mean over the photos that show it, and the mean of those."""
@@ -174,8 +179,23 @@ class TrainSegmenter(Stage):
         return np.round(at_size(logits[0], *pixels.shape[:2])[0].numpy() * 255).astype(np.uint8)
 
     def _example(self, segmenter: Any, lesson: Lesson) -> list[np.ndarray]:
+        """The photo, and each concept's map with the truth outlined."""
         pixels = lesson.image()
-        return [pixels, *(overlay(pixels, probability / 255) for probability in self._maps(segmenter, pixels))]
+        truths = [lesson.mask(concept, *pixels.shape[:2]) for concept in self.words]
+        maps = [overlay(pixels, probability / 255) for probability in self._maps(segmenter, pixels)]
+        return [pixels, *(outline(drawn, truth) for drawn, truth in zip(maps, truths, strict=True))]
+
+
+def balanced_loss(logits: Tensor, targets: Tensor, power: float) -> Tensor:
+    """Binary cross-entropy [B, P, h, w] averaged over each word's pixels, then over words weighed by their rarity.
+
+    A word whose targets cover a share s of the pixels weighs s ** -power, s being at least `RAREST`; weights have
+    the mean 1. With power 0 it is the plain mean. Towards 0.5 every word costs about the same at the beginning,
+    where a network knows no more than how frequent each is.
+    """
+    errors = binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=(0, 2, 3))
+    weight = targets.mean(dim=(0, 2, 3)).clamp(min=RAREST) ** -power
+    return (errors * weight / weight.mean()).mean()
 
 
 def synonym_loss(embedding: Tensor, meaning: Tensor) -> Tensor:

@@ -1,0 +1,43 @@
+"""How a fit went, as a picture: the loss on the left, the figures of held-out data on the right."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+
+def draw_curves(
+    history: Sequence[Mapping[str, float | None]],
+    losses: Sequence[str],
+    figures: Sequence[str],
+    kept: int,
+) -> np.ndarray:
+    """[H, W, 3] uint8, black on white.
+
+    Args:
+        history: a row an epoch with `epoch` and the quantities named in `losses` and `figures`; None where unknown.
+        figures: in [0, 1]; none leaves the right panel out.
+        kept: the row whose epoch is marked.
+    """
+    panels = [part for part in ((losses, (None, None)), (figures, (0.0, 1.02))) if part[0]]
+    figure = Figure(figsize=(4.5 * len(panels), 3.4), dpi=110)
+    for axes, (names, limits) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for name in names:
+            points = [(row["epoch"], row[name]) for row in history if row.get(name) is not None]
+            axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=name)
+        axes.axvline(history[kept]["epoch"], color="0.6", linewidth=1, linestyle="--", label="kept")
+        axes.set_xlabel("epoch")
+        axes.set_ylim(*limits)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8)
+    figure.tight_layout()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with Image.open(drawn) as picture:
+        return np.asarray(picture.convert("RGB"))

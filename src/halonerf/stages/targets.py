@@ -1,0 +1,177 @@
+"""Carries what the segmenter says of close-ups over to the farther photos that show the same place.
+
+The output is a folder of targets (`halonerf.data.targets`), and:
+
+    overview.png    close-ups and farther photos with the carried maps
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from halonerf.artifacts import write_json
+from halonerf.data.scenes import Scene
+from halonerf.data.targets import NEGATIVE, OPEN, POSITIVE, TABLE, read_targets, write_map, write_photo, write_table
+from halonerf.data.warp import fit_warp
+from halonerf.errors import BadInput
+from halonerf.pictures import grid, overlay, save_picture
+from halonerf.stages.base import Stage
+from halonerf.stages.build import build
+from halonerf.stages.distill import read_labels
+from halonerf.stages.segment import at_size, frequent_labels
+
+OVERVIEW = 6  # pairs
+SMALLEST = 0.002  # of a photo, a region worth a target
+
+
+class Targets(Stage):
+    """Predict on each close-up that has a label, and warp the answer.
+
+    Args:
+        segmenter: config of the segmenter that is asked, the teacher.
+        warp: "local" (matches bend the homography) or "homography" (one plane, as in the paper).
+        min_quality: of a pair, in [0, 1], below which it is left out.
+        words: what is asked of every close-up besides its own labels; None: the scene's frequent labels.
+        others: so many of those words at most; 0 asks for the close-up's own labels alone, as in the paper.
+        unlabelled: whether close-ups without a label are asked, too.
+        min_photos: a label is frequent when so many photos carry it.
+        min_confidence: of a distilled label.
+    """
+
+    name = "targets"
+    needs = ("ingest", "distill", "mine")
+
+    def __init__(
+        self,
+        segmenter: Mapping[str, Any],
+        warp: str = "local",
+        min_quality: float = 0.0,
+        words: Sequence[str] | None = None,
+        others: int = 8,
+        unlabelled: bool = True,
+        min_photos: int = 2,
+        min_confidence: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if warp not in ("local", "homography"):
+            raise BadInput(f"expected targets.warp=local or homography, got '{warp}'.")
+        self.segmenter_config, self.warp, self.min_quality = segmenter, warp, min_quality
+        self.words, self.others, self.unlabelled = words, others, unlabelled
+        self.min_photos, self.min_confidence = min_photos, min_confidence
+
+    def prepare(self) -> None:
+        self.scene = Scene(self.inputs["ingest"])
+        self.segmenter = build(self.segmenter_config)
+        labels: dict[str, list[str]] = {}
+        for row in read_labels(self.inputs["distill"] / "labels.csv"):
+            if row.label and row.confidence >= self.min_confidence:
+                labels.setdefault(row.image_id, []).append(row.label)
+        names = set(self.scene.names)
+        frequent = frequent_labels(self.inputs["distill"] / "labels.csv", names, self.min_photos)
+        self.asked = list(self.words or frequent)[: self.others]
+        self.labels = {name: list(dict.fromkeys(given)) for name, given in labels.items()}
+        table = pd.read_parquet(self.inputs["mine"] / "pairs.parquet")
+        known = table["photo0"].isin(labels) | (self.unlabelled and bool(self.asked))
+        self.pairs = table[known & (table["quality"] >= self.min_quality)]
+        self.close_ups = sorted(set(self.pairs["photo0"]))
+        with np.load(self.inputs["mine"] / "matches.npz", allow_pickle=False) as arrays:
+            self.matches = dict(arrays)
+        for part in ("photos", "maps", "parts"):
+            (self.folder / part).mkdir(exist_ok=True)
+
+    def items(self) -> Sequence[str]:
+        """The close-ups."""
+        return self.close_ups
+
+    def done(self, item: str) -> bool:
+        return self._part(item).is_file()
+
+    def predict_step(self, item: str, index: int) -> None:
+        """Every target that one close-up gives; the part is written last and says that they are there."""
+        own = self.labels.get(item, [])
+        words = [*own, *[word for word in self.asked if word not in own]]
+        near = self.scene.index(item)
+        carried = self._prediction(near, words)
+        rows = []
+        for number in self.pairs.index[self.pairs["photo0"] == item]:
+            pair = self.pairs.loc[number]
+            far = self.scene.index(pair.photo1)
+            maps, region = self._warp(int(number), pair, near, far).carry(carried)
+            region = region & (maps[-1] > 1 - 1e-3) & self.scene.valid(far)
+            if region.float().mean() < SMALLEST:
+                continue
+            photo = f"{far:05d}.jpg"
+            if not (self.folder / "photos" / photo).is_file():
+                write_photo(self.folder / "photos" / photo, self.scene.photo(far).numpy())
+            for column, word in enumerate(words):
+                name = f"{near:05d}_{far:05d}_{column:02d}.npz"
+                write_map(self.folder / "maps" / name, maps[column].numpy(), region.numpy())
+                kind = POSITIVE if word in own else NEGATIVE if own else OPEN
+                rows.append(
+                    {"photo": photo, "label": word, "map": name, "close_up": item, "kind": kind}
+                    | {"quality": f"{pair.quality:.4f}"}
+                )
+        write_json(self._part(item), rows)
+
+    def finish(self) -> None:
+        rows = [row for item in self.close_ups for row in json.loads(self._part(item).read_text())]
+        write_table(self.folder, rows)
+        self._draw()
+        for item in self.close_ups:
+            self._part(item).unlink()
+        (self.folder / "parts").rmdir()
+
+    def summary(self) -> dict[str, Any]:
+        rows = read_targets(self.folder) if (self.folder / TABLE).is_file() else []
+        own = [row for row in rows if row.kind == POSITIVE]
+        return {
+            "close_ups": len({row.close_up for row in rows}),
+            "photos": len({row.photo for row in rows}),
+            **{kind: sum(row.kind == kind for row in rows) for kind in (POSITIVE, NEGATIVE, OPEN)},
+            "labels": sorted({row.label for row in own}),
+        }
+
+    def _part(self, item: str) -> Path:
+        return self.folder / "parts" / f"{self.scene.index(item):05d}.json"
+
+    def _prediction(self, near: int, words: Sequence[str]) -> Tensor:
+        """What the teacher sees in a close-up, [P + 1, H, W]; the last map is where it is known."""
+        photo = self.scene.photo(near)
+        images = photo.to(self.device).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            encoded = self.segmenter.encode(images, names=[self.scene.names[near]])
+            logits = self.segmenter.decode(encoded, words)
+        probability, known = at_size(logits[0].float().cpu(), *photo.shape[:2])
+        everywhere = (known.all(dim=0) & self.scene.valid(near)).float()
+        return torch.cat([probability, everywhere[None]])
+
+    def _warp(self, number: int, pair: Any, near: int, far: int) -> Any:
+        starts = self.matches["starts"]
+        rows = slice(int(starts[number]), int(starts[number + 1]))
+        kept = self.matches["inlier" if self.warp == "homography" else "rigid"][rows]
+        sizes = [(self.scene.views[i].width, self.scene.views[i].height) for i in (near, far)]
+        points0, points1 = (self.matches[key][rows][kept].astype(np.float64) for key in ("points0", "points1"))
+        homography = np.reshape(pair.homography, (3, 3))
+        return fit_warp(points0, points1, sizes[0], sizes[1], homography, kind=self.warp)
+
+    def _draw(self) -> None:
+        """Close-ups beside farther photos, lit where the carried map says so, dark outside its region."""
+        own = {target.close_up: target for target in reversed(read_targets(self.folder)) if target.kind == POSITIVE}
+        picks = np.linspace(0, len(own) - 1, min(OVERVIEW, len(own))).round().astype(int)
+        drawn = []
+        for target in [list(own.values())[pick] for pick in picks]:
+            photo = (target.image() * 255).byte().permute(1, 2, 0).numpy()
+            probability, region = target.maps(*photo.shape[:2])
+            lit = overlay(photo, probability.numpy())
+            lit[~region.numpy()] //= 3
+            drawn.append([self.scene.photo(self.scene.index(target.close_up)).numpy(), photo, lit])
+        if drawn:
+            save_picture(self.folder / "overview.png", grid(drawn))

@@ -1,0 +1,102 @@
+"""What every retriever keeps: unit vectors, any photo size, independence, gradients, and a save that can be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from halonerf.protocols import Retriever, TrainableRetriever
+from halonerf.stages.build import build
+from tiny_clip import write_tiny
+
+CONF = Path(__file__).parents[2] / "conf" / "retriever"
+OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+WORDS = ("portal", "rose window", "DOME")
+SIZES = ((40, 90), (90, 31), (8, 5), (32, 32))  # height, width
+
+
+def tiny_options(option: str, folder: Path) -> dict[str, Any]:
+    """Arguments that make an option small, and free of the network."""
+    if option == "clip":
+        return {"weights": str(write_tiny("clip", folder / "weights"))}
+    raise AssertionError(f"name a tiny offline instance of retriever '{option}' here")
+
+
+@pytest.fixture(scope="module", params=OPTIONS)
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    listed = OmegaConf.to_container(OmegaConf.load(CONF / f"{request.param}.yaml"))
+    assert isinstance(listed, dict)
+    return {**listed, **tiny_options(request.param, tmp_path_factory.mktemp(request.param))}
+
+
+@pytest.fixture
+def retriever(config: dict[str, Any]) -> TrainableRetriever:
+    return build(config)
+
+
+@pytest.fixture
+def photos() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(3, *size, generator=generator) for size in SIZES]
+
+
+def test_is_a_retriever(retriever: TrainableRetriever):
+    assert isinstance(retriever, Retriever)
+    assert isinstance(retriever, TrainableRetriever)
+    assert isinstance(retriever, torch.nn.Module)
+    assert retriever.scale > 0
+
+
+def test_vectors_have_unit_length(retriever: TrainableRetriever, photos: list[torch.Tensor]):
+    seen, told = retriever.embed_images(photos), retriever.embed_texts(WORDS)
+    assert seen.shape == (len(SIZES), told.shape[1])
+    assert told.shape[0] == len(WORDS)
+    for vectors in (seen, told):
+        assert vectors.dtype == torch.float32
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors)))
+        assert (vectors[1:] - vectors[0]).abs().amax(dim=1).min() > 1e-3  # and differ
+
+
+def test_photos_and_texts_do_not_see_each_other(retriever: TrainableRetriever, photos: list[torch.Tensor]):
+    with torch.no_grad():
+        apart = torch.cat([retriever.embed_images([photo]) for photo in photos])
+        torch.testing.assert_close(retriever.embed_images(photos), apart, atol=1e-5, rtol=1e-4)
+        stack = torch.stack([photos[3], photos[3].flip(-1)])
+        torch.testing.assert_close(retriever.embed_images(stack)[:1], apart[3:], atol=1e-5, rtol=1e-4)
+        apart = torch.cat([retriever.embed_texts([word]) for word in WORDS])
+        torch.testing.assert_close(retriever.embed_texts(WORDS), apart, atol=1e-5, rtol=1e-4)
+
+
+def test_what_may_be_learnt_gets_a_gradient(retriever: TrainableRetriever, photos: list[torch.Tensor]):
+    assert isinstance(retriever, torch.nn.Module)
+    for parameter in retriever.parameters():  # at a fresh correction the lower half has none yet
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    loss = (retriever.embed_images(photos)[:3] * retriever.embed_texts(WORDS)).sum()
+    loss.backward()
+    learnt = [parameter for parameter in retriever.parameters() if parameter.requires_grad]
+    assert learnt
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in learnt)
+
+
+def test_what_is_saved_embeds_the_same(
+    retriever: TrainableRetriever, config: dict[str, Any], photos: list[torch.Tensor], tmp_path: Path
+):
+    assert isinstance(retriever, torch.nn.Module)
+    with torch.no_grad():
+        for parameter in retriever.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        retriever.save(tmp_path / "model")
+        retriever.save(tmp_path / "model")  # replaces
+        saved = build(config, weights=str(tmp_path / "model"))
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        # merged weights are rounded once
+        torch.testing.assert_close(saved.embed_images(photos), retriever.embed_images(photos), atol=1e-5, rtol=0)
+        torch.testing.assert_close(saved.embed_texts(WORDS), retriever.embed_texts(WORDS), atol=1e-5, rtol=0)
+        fresh = build(config).embed_images(photos)
+    assert (fresh - retriever.embed_images(photos)).abs().max() > 1e-3, "what was saved had learnt nothing"
