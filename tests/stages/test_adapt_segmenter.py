@@ -247,6 +247,13 @@ def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], words: 
         adapt(tmp_path / "out", inputs, **options)
 
 
+def test_without_a_pair_crops_must_teach(tmp_path: Path):
+    inputs = write_world(tmp_path)
+    write_table(inputs["a/targets"], [])
+    with pytest.raises(BadInput, match=r"adapt_segmenter\.losses\.crop=1"):
+        adapt(tmp_path / "out", inputs)
+
+
 def test_photos_without_labels_need_words(tmp_path: Path):
     inputs = write_world(tmp_path)
     write_labels(inputs["a/distill"] / "labels.csv", [PseudoLabel(f"{i}.png", "") for i in range(6)])
@@ -263,7 +270,7 @@ def test_which_stages_are_read():
     assert AdaptSegmenter.sources(config) == {
         "a": ({"x": 1}, ("collect", "distill", "targets")), "test:t": ({"y": 2}, ("collect",))
     }  # fmt: skip
-    assert AdaptSegmenter.requires({"losses": {"warped": 0}}) == ("collect", "distill")
+    assert AdaptSegmenter.requires({"losses": {"warped": 0, "crop": 1}}) == ("collect", "distill")
     assert AdaptSegmenter.requires({}) == ("collect", "distill", "targets")
 
 

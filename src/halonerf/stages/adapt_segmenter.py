@@ -94,7 +94,7 @@ class AdaptSegmenter(Stage):
         candidates: int = 2,
         details: int = 4,
         sides: Sequence[float] = (0.3, 0.6),
-        share: float = 0.5,
+        share: float = 1.0,
         plurals: float = 0.5,
         relight: float = 0.5,
         size: int = 500,
@@ -153,6 +153,12 @@ class AdaptSegmenter(Stage):
                 "expected photos with a distilled label to adapt with, found none in "
                 f"{', '.join(self.landmarks) or 'the scene'}.\n"
                 "Name what to look for in all photos with: adapt_segmenter.words=[portal,window]"
+            )
+        if not targets and not any(self.weights[name] for name in ("entropy", "crop", "detail")):
+            raise BadInput(
+                "expected targets from close-ups to learn from, found none: no photo shows closely what another does.\n"
+                "Look for more pairs with mine.min_ratio=1.2 or another miner=…, or learn from crops with "
+                "adapt_segmenter.losses.crop=1"
             )
         paired = group_targets(targets)
         asked = self.words or sorted({label for study in [*plain, *paired] for label in study.labels})

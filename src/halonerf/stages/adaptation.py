@@ -15,7 +15,7 @@ from halonerf.errors import BadInput
 from halonerf.losses import binary_entropy, soft_cross_entropy, weighted_mean
 from halonerf.protocols import TrainableSegmenter
 
-LOSSES: Mapping[str, float] = MappingProxyType({"warped": 1.0, "entropy": 0.0, "crop": 1.0, "detail": 0.0})
+LOSSES: Mapping[str, float] = MappingProxyType({"warped": 1.0, "entropy": 0.0, "crop": 0.0, "detail": 0.0})
 
 
 @dataclass(frozen=True)
