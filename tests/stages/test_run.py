@@ -19,7 +19,7 @@ from halonerf.errors import BadInput
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.plan import describe, identity_of, make_plan
-from halonerf.stages.run import run_step
+from halonerf.stages.run import run_step, torch_threads
 
 TRAINER = {"accelerator": "cpu", "enable_progress_bar": True, "log_every_n_steps": 1}
 
@@ -161,6 +161,17 @@ class Place:
 
 def place(name: str, **options: Any) -> dict[str, Any]:
     return {"_target_": f"{__name__}.Place", "name": name, **options}
+
+
+def test_threads_are_the_stages_own_while_it_works():
+    before = torch.get_num_threads()
+    with torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(RuntimeError, match="halfway"), torch_threads(before + 1):
+        raise RuntimeError("halfway")
+    with torch_threads(0):
+        assert torch.get_num_threads() == before
 
 
 def test_a_stage_may_read_other_scenes_and_then_belongs_to_none(tmp_path: Path):

@@ -47,7 +47,7 @@ EXAMPLES = 3  # photos of each test landmark in the picture
 
 
 class AdaptSegmenter(Stage):
-    """Four losses (HaLo-NeRF, section 4.2), each of a weight of its own; the teacher is the segmenter as it was.
+    """Four losses, after HaLo-NeRF, each of a weight of its own; the teacher is the segmenter as it was.
 
     Args:
         segmenter: config of a segmenter that can be trained (`TrainableSegmenter`).
@@ -72,6 +72,7 @@ class AdaptSegmenter(Stage):
         scored: photos a validation or test landmark; None: all.
         min_confidence: of a distilled label.
         workers: processes that read ahead.
+        threads: PyTorch's; 0: as many as it likes.
     """
 
     name = "adapt_segmenter"
@@ -111,8 +112,10 @@ class AdaptSegmenter(Stage):
         scored: int | None = None,
         min_confidence: float = 0.0,
         workers: int = 1,
+        threads: int = 0,
     ) -> None:
         super().__init__()
+        self.threads = threads
         self.segmenter_config, self.teacher_options, self.retriever_config = segmenter, teacher or {}, retriever
         self.landmarks, self.validation, self.test = landmarks or {}, validation or {}, test or {}
         self.original, self.original_table, self.words = original, original_table, words
@@ -186,8 +189,10 @@ class AdaptSegmenter(Stage):
                     "Choose one that can: segmenter=timm_text or segmenter=clipseg"
                 )
         # in a tuple, which Lightning does not look into: what does not learn need not be in every checkpoint
-        teachers = [build(self.segmenter_config, **options) for options in (self.teacher_options, {})]
-        teacher, base = (made.requires_grad_(False).eval() for made in teachers)
+        base = build(self.segmenter_config).requires_grad_(False).eval()
+        teacher = base
+        if self.teacher_options:
+            teacher = build(self.segmenter_config, **self.teacher_options).requires_grad_(False).eval()
         self.frozen = (teacher, base, build(self.retriever_config) if self.retriever_config else None)
         self.exams = {part: self._exams(part) for part in ("validation", "test")}
         self.counts = {"photos": len(plain), "photos_with_targets": len(paired), "targets": len(targets)}

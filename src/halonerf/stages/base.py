@@ -33,6 +33,7 @@ class Stage(LightningModule):
     inputs: dict[str, Path]
     seed: int
     max_epochs: int = 1  # of a stage that learns; a checkpoint is written after each
+    threads: int = 0  # PyTorch's, while it works; 0: as many as PyTorch likes
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

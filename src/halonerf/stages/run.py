@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,10 @@ def run_step(
             warnings.filterwarnings("ignore", message="predict returned None")  # stages write files instead
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's own, for PyTorch to come
             warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # what is frozen is, on purpose
-            stage.prepare()
-            _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
-            stage.finish()
+            with torch_threads(stage.threads):
+                stage.prepare()
+                _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
+                stage.finish()
             write_json(
                 folder / MANIFEST,
                 {
@@ -82,6 +84,17 @@ def run_step(
                 },
             )
     return final
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """PyTorch with `count` threads inside, and as before after it; 0 changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[Logger]) -> None:

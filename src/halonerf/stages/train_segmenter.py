@@ -50,6 +50,7 @@ class TrainSegmenter(Stage):
         steps: of training. rate: peak learning rate. decay: weight decay.
         close_up: options of the segmenter that differ where close-ups are scored, such as {image_size: 128}.
         workers: processes that read ahead; one is enough.
+        threads: PyTorch's; 0: as many as it likes.
     """
 
     name = "train_segmenter"
@@ -74,8 +75,10 @@ class TrainSegmenter(Stage):
         decay: float = 0.02,
         close_up: Mapping[str, Any] | None = None,
         workers: int = 1,
+        threads: int = 0,
     ) -> None:
         super().__init__()
+        self.threads = threads
         if not 0 < smallest <= largest <= 1:
             raise BadInput(
                 f"expected 0 < train_segmenter.smallest <= train_segmenter.largest <= 1, got {smallest} and {largest}."
