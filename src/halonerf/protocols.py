@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -185,6 +185,25 @@ class TrainableField(RadianceField, Protocol):
 
 
 @runtime_checkable
+class FeatureField(RadianceField, Protocol):
+    """A field that knows more of a place than its colour: what a semantic head can learn from."""
+
+    @property
+    def feature_width(self) -> int:
+        """Numbers a feature has, F."""
+
+    def element_features(self) -> Tensor:
+        """The feature of every element, [E, F]; fixed once the field is fitted."""
+
+    def shade(self, view: View, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """`function` of features, [N, F] to [N, P], composited along the view's rays: [H, W, P], and opacity [H, W].
+
+        Evaluated wherever the field has something to say (Gaussians, samples of a ray). Differentiable in what
+        `function` learns; the field itself is only read.
+        """
+
+
+@runtime_checkable
 class TransientMask(Protocol):
     """Says which pixels of a photo show what passed by. A torch module, so that a resumed fit keeps its state."""
 
@@ -251,6 +270,14 @@ class Retriever(Protocol):
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors [P, D] of P texts."""
+
+
+@runtime_checkable
+class DenseRetriever(Retriever, Protocol):
+    """A retriever that says what it sees pixel by pixel, too."""
+
+    def embed_dense(self, images: Tensor) -> Tensor:
+        """Unit vectors [B, D, h, w] over the whole of images [B, 3, H, W] in [0, 1], to compare with texts."""
 
 
 @runtime_checkable
