@@ -62,7 +62,7 @@ def test_rows_leave_out_what_cannot_be_used(tmp_path: Path):
         ("é002.png", "portal", 0.9),
         ("é000.png", "tower", 0.3),
     ]
-    assert len(photo_labels(collection, answers, "here", least_confidence=0.5)) == 2
+    assert len(photo_labels(collection, answers, "here", min_confidence=0.5)) == 2
 
 
 def test_every_stretch_holds_every_landmark():

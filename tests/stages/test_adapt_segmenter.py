@@ -336,8 +336,8 @@ def test_a_retriever_may_choose(tmp_path: Path):
     batch = stage.batches[0]
     group: PhotoBatch = by_size(batch)[0]
     logits = stage.segmenter(group.shown, batch["prompts"])
-    looks = [look(stage.frozen[0], group.photos, batch["prompts"], logits, crop) for crop in group.crops]
-    ranks = stage._rank(looks, batch["prompts"])
+    looks = [look(stage.teaching.teacher, group.photos, batch["prompts"], logits, crop) for crop in group.crops]
+    ranks = stage.teaching.ranks(looks, batch["prompts"])
     assert torch.allclose(ranks[0][:, 0], looks[0].crops[:, 0].mean(dim=(1, 2)))
 
 

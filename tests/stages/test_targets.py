@@ -16,7 +16,7 @@ from torch import Tensor
 
 from halonerf.data.scene_files import write_npz
 from halonerf.data.studies import Study, StudyBatches, group_targets
-from halonerf.data.targets import Target, read_original, read_photo, read_targets, write_map, write_photo, write_table
+from halonerf.data.targets import Target, read_original, photo_tensor, read_targets, write_map, write_photo, write_table
 from halonerf.errors import BadInput
 from halonerf.stages import targets as stage_module
 from halonerf.stages.distill import write_labels
@@ -101,9 +101,9 @@ def test_photos_stand_upright_and_are_never_enlarged(tmp_path: Path):
     exif = picture.getexif()
     exif[0x0112] = 6  # turned by a quarter
     picture.save(tmp_path / "p.jpg", exif=exif)
-    assert read_photo(tmp_path / "p.jpg").shape == (3, 80, 40)
-    assert read_photo(tmp_path / "p.jpg", 40).shape == (3, 40, 20)
-    assert read_photo(tmp_path / "p.jpg", 400).shape == (3, 80, 40)
+    assert photo_tensor(tmp_path / "p.jpg").shape == (3, 80, 40)
+    assert photo_tensor(tmp_path / "p.jpg", 40).shape == (3, 40, 20)
+    assert photo_tensor(tmp_path / "p.jpg", 400).shape == (3, 80, 40)
 
 
 def batches(plain: list[Study], paired: list[Study], **change: object) -> StudyBatches:

@@ -31,17 +31,17 @@ class PhotoLabel:
 
 
 def photo_labels(
-    collection: Collection, labels: Sequence[PseudoLabel], landmark: str, least_confidence: float = 0.0
+    collection: Collection, labels: Sequence[PseudoLabel], landmark: str, min_confidence: float = 0.0
 ) -> list[PhotoLabel]:
     """A row for each label of each photo that can be opened, in the labels' order; "unknown" gives none.
 
-    Of equal labels of a photo the surest stays. Labels less sure than `least_confidence` are left out.
+    Of equal labels of a photo the surest stays. Labels less sure than `min_confidence` are left out.
     """
     found: dict[tuple[str, str], PhotoLabel] = {}
     closed: set[str] = set()
     for answer in labels:
         label, photo = tidy(answer.label), collection.photos / answer.image_id
-        if not label or answer.confidence < least_confidence or answer.image_id in closed:
+        if not label or answer.confidence < min_confidence or answer.image_id in closed:
             continue
         key = (answer.image_id, label)
         if key not in found and not _opens(photo):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from halonerf.data.augmentation import relit
 from halonerf.data.closeups import plural
-from halonerf.data.targets import POSITIVE, Target, read_photo
+from halonerf.data.targets import POSITIVE, Target, photo_tensor
 
 CERTAIN = 1 / 255  # the last step of eight bits: nothing is surer than that
 
@@ -86,7 +86,7 @@ class StudyBatches(Sequence):
         random = np.random.default_rng((self.seed, index))
         studies = [self._pick(random) for _ in range(self.batch)]
         words = self._asked(studies, random)
-        photos = [read_photo(study.photo, self.size) for study in studies]
+        photos = [photo_tensor(study.photo, self.size) for study in studies]
         known = [_known(study, words, photo) for study, photo in zip(studies, photos, strict=True)]
         return {
             "photos": photos,

@@ -28,6 +28,7 @@ from torch.nn.functional import interpolate
 
 from halonerf.artifacts import write_atomic
 from halonerf.data.collection import write_csv
+from halonerf.data.upright import read_photo, shrink
 from halonerf.errors import BadInput
 
 TABLE = "targets.csv"
@@ -48,7 +49,7 @@ class Target:
 
     def image(self, size: int | None = None) -> Tensor:
         """The photo, [3, H, W] in [0, 1], shrunk until its long side is at most `size` px."""
-        return read_photo(self.photo, size)
+        return photo_tensor(self.photo, size)
 
     def maps(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Probability [height, width] in [0, 1] and region, bool [height, width].
@@ -152,15 +153,11 @@ def read_original(root: Path, table: Path, split: str = "train") -> list[Target]
     return found
 
 
-def read_photo(path: Path, size: int | None = None) -> Tensor:
+def photo_tensor(path: Path, size: int | None = None) -> Tensor:
     """A photo, [3, H, W] in [0, 1], upright and shrunk until its long side is at most `size` px."""
-    from PIL import ImageOps
-
-    with Image.open(path) as picture:
-        upright = ImageOps.exif_transpose(picture).convert("RGB")
-    if size is not None and max(upright.size) > size:
-        scale = size / max(upright.size)
-        upright = upright.resize(
-            (max(1, round(upright.width * scale)), max(1, round(upright.height * scale))), Image.Resampling.LANCZOS
-        )
-    return torch.from_numpy(np.array(upright)).permute(2, 0, 1).float() / 255
+    pixels = read_photo(path)
+    height, width = pixels.shape[:2]
+    if size is not None and max(height, width) > size:
+        scale = size / max(height, width)
+        pixels = shrink(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255

@@ -50,7 +50,7 @@ class AdaptClip(Stage):
         landmarks: scenes to learn from, by name; none: the scene itself.
         validation: scenes to score on, by name, which choose the epoch; none: `heldout` of the photos learnt from.
         heldout: share of the photos that score where there is no `validation`; 0: the last epoch is kept.
-        least_confidence: labels less sure are left out.
+        min_confidence: labels less sure are left out.
         weigh: whether a pair counts by its label's confidence; else all count alike.
         repeats: what another text of a photo's label is to it: "positive"; "ignore", left out like texts of kin
             labels ("rose window", "window"); or "negative", all of them, as the paper has it.
@@ -77,7 +77,7 @@ class AdaptClip(Stage):
         landmarks: Mapping[str, Any] = NONE,
         validation: Mapping[str, Any] = NONE,
         heldout: float = 0.15,
-        least_confidence: float = 0.0,
+        min_confidence: float = 0.0,
         weigh: bool = True,
         repeats: str = "positive",
         both: bool = True,
@@ -114,7 +114,7 @@ class AdaptClip(Stage):
                 f"{', '.join(sorted(set(landmarks) & set(validation)))} with adapt_clip.landmarks."
             )
         self.retriever_config, self.landmarks, self.validation = retriever, landmarks, validation
-        self.heldout, self.least_confidence, self.weigh = heldout, least_confidence, weigh
+        self.heldout, self.min_confidence, self.weigh = heldout, min_confidence, weigh
         self.repeats, self.both, self.scale = repeats, both, scale
         self.draws = Draws(templates, plurals, smallest, mirror, photo_size)
         self.batch, self.chunk, self.max_epochs, self.patience = batch, chunk, epochs, patience
@@ -256,7 +256,7 @@ class AdaptClip(Stage):
         collect, distill = (self.inputs[f"{landmark}/{stage}" if landmark else stage] for stage in self.needs)
         collection = Collection.read(collect)
         answers = read_labels(distill / "labels.csv")
-        return photo_labels(collection, answers, landmark or collection.name, self.least_confidence)
+        return photo_labels(collection, answers, landmark or collection.name, self.min_confidence)
 
     def _note(self, loss: float | None) -> None:
         """Add the epoch that has just ended to the history; save the model where it is the best so far."""

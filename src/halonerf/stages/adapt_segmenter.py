@@ -19,28 +19,16 @@ from torch import Tensor
 from halonerf.artifacts import write_json
 from halonerf.data.collection import Collection, write_csv
 from halonerf.data.datamodule import WorkData
-from halonerf.data.studies import Study, StudyBatches, group_targets
-from halonerf.data.targets import Target, read_original, read_targets
+from halonerf.data.studies import StudyBatches, group_targets
 from halonerf.errors import BadInput
 from halonerf.pictures import grid, save_picture
-from halonerf.stages.adaptation import (
-    LOSSES,
-    Look,
-    PhotoBatch,
-    Weights,
-    best_crop_loss,
-    by_size,
-    crop_loss,
-    look,
-    own_entropy,
-    set_trainable,
-    target_loss,
-)
+from halonerf.stages.adaptation import LOSSES, Weights, by_size, set_trainable
+from halonerf.stages.adaptation_material import close_up_targets, original_targets, plain_studies
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
-from halonerf.stages.distill import read_labels
-from halonerf.stages.landmark_scores import Exam, concept_means, mean_ap
+from halonerf.stages.landmark_scores import Exam, concept_means, examples, mean_ap, scored
 from halonerf.stages.rates import SCHEDULES, adamw
+from halonerf.stages.teaching import Teaching
 
 SCORES = ("method", "landmark", "concept", "ap", "photos", "ap_small", "small")
 EXAMPLES = 3  # photos of each test landmark in the picture
@@ -128,7 +116,7 @@ class AdaptSegmenter(Stage):
         self.max_epochs, self.epoch_steps = epochs, epoch_steps
         self.rate, self.schedule, self.warm_up, self.decay, self.patience = rate, schedule, warm_up, decay, patience
         self.statistics, self.scored, self.workers = statistics, scored, workers
-        self.history: list[dict[str, float]] = []
+        self.history: list[float] = []  # validation before the first epoch and after each
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -150,7 +138,10 @@ class AdaptSegmenter(Stage):
         return (*cls.needs, "targets") if Weights.of(config.get("losses", LOSSES)).warped else cls.needs
 
     def prepare(self) -> None:
-        plain, targets = self._material()
+        taught = list(self.landmarks) or [""]
+        plain = plain_studies(self.inputs, taught, self.words, self.min_confidence)
+        targets = close_up_targets(self.inputs, taught) if self.weights.warped else []
+        targets += original_targets(self.original, self.original_table)
         if not plain and not targets:
             raise BadInput(
                 "expected photos with a distilled label to adapt with, found none in "
@@ -188,17 +179,19 @@ class AdaptSegmenter(Stage):
                     f"expected a segmenter that can be trained, got {type(self.segmenter).__name__}.\n"
                     "Choose one that can: segmenter=timm_text or segmenter=clipseg"
                 )
-        # in a tuple, which Lightning does not look into: what does not learn need not be in every checkpoint
         base = build(self.segmenter_config).requires_grad_(False).eval()
         teacher = base
         if self.teacher_options:
             teacher = build(self.segmenter_config, **self.teacher_options).requires_grad_(False).eval()
-        self.frozen = (teacher, base, build(self.retriever_config) if self.retriever_config else None)
+        retriever = build(self.retriever_config) if self.retriever_config else None
+        self.teaching = Teaching(
+            self.weights, base, teacher, retriever, self.consensus, self.candidates if self.weights.crop else 0
+        )
         self.exams = {part: self._exams(part) for part in ("validation", "test")}
         self.counts = {"photos": len(plain), "photos_with_targets": len(paired), "targets": len(targets)}
         self._freeze()
         if self.exams["validation"]:
-            self.history.append({"validation": self._validate()})
+            self.history.append(self._validate())
 
     def datamodule(self) -> WorkData:
         return WorkData(self.batches, self.epoch_steps, seed=self.seed, workers=min(1, self.workers))
@@ -208,9 +201,7 @@ class AdaptSegmenter(Stage):
         return adamw(self.segmenter.parameters(), self.rate, self.decay, self.warm_up, self.schedule, steps)
 
     def on_fit_start(self) -> None:
-        for module in self.frozen:
-            if isinstance(module, torch.nn.Module):
-                module.to(self.device)
+        self.teaching.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         self._freeze()  # Lightning puts every module in training mode
@@ -219,7 +210,7 @@ class AdaptSegmenter(Stage):
         sums: dict[str, Any] = {}
         for group in by_size(batch):
             share = len(group) / len(batch["photos"])
-            for name, value in self._losses(group, batch["prompts"]).items():
+            for name, value in self.teaching.losses(self.segmenter, group, batch["prompts"]).items():
                 sums[name] = sums.get(name, 0.0) + share * value
         total = torch.stack([self.weights[name] * value for name, value in sums.items()]).sum()
         self.log_dict({"loss": total, **{f"loss_{name}": value for name, value in sums.items()}}, prog_bar=True)
@@ -232,11 +223,10 @@ class AdaptSegmenter(Stage):
             return
         score = self._validate()
         self.log("validation", score, prog_bar=True)
-        if score > max(entry["validation"] for entry in self.history):
+        if score > max(self.history):
             self.segmenter.save(self.model_path)
-        self.history.append({"validation": score})
-        scores = [entry["validation"] for entry in self.history]
-        if self.patience and len(scores) - 1 - int(np.argmax(scores)) >= self.patience:
+        self.history.append(score)
+        if self.patience and len(self.history) - 1 - int(np.argmax(self.history)) >= self.patience:
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -249,35 +239,18 @@ class AdaptSegmenter(Stage):
         """Score what was kept; where no epoch was better than the beginning, that is what is kept."""
         if not self.model_path.exists():
             build(self.segmenter_config).save(self.model_path)
-        adapted = build(self.segmenter_config, weights=str(self.model_path)).eval()
-        base = build(self.segmenter_config).eval()
-        tables = {
-            method: concept_means([row for exam in self.exams["test"] for row in exam.scores(segmenter)])
-            for method, segmenter in (("base", base), ("adapted", adapted))
+        methods = {
+            "base": self.teaching.base.cpu(),
+            "adapted": build(self.segmenter_config, weights=str(self.model_path)).eval(),
         }
-        self.figures = {
-            f"{method}_{figure}": None if np.isnan(value := mean_ap(table, figure)) else round(value, 4)
-            for method, table in tables.items()
-            for figure in ("ap", "ap_small")
-        }
-        write_csv(
-            self.folder / "scores.csv",
-            SCORES,
-            [{"method": method, **row} for method, table in tables.items() for row in table],
-        )
-        write_json(
-            self.folder / "metrics.json", {**self.figures, "validation": [e["validation"] for e in self.history]}
-        )
-        shown = [
-            exam.shown((base, adapted), name)
-            for exam in self.exams["test"]
-            for name in [exam.photos[i] for i in np.linspace(0, len(exam.photos) - 1, EXAMPLES).round().astype(int)]
-        ]
-        if shown:
+        rows, self.figures = scored(self.exams["test"], methods)
+        write_csv(self.folder / "scores.csv", SCORES, rows)
+        write_json(self.folder / "metrics.json", {**self.figures, "validation": self.history})
+        if shown := examples(self.exams["test"], tuple(methods.values()), EXAMPLES):
             save_picture(self.folder / "examples.png", grid(shown))
 
     def summary(self) -> dict[str, Any]:
-        scores = [entry["validation"] for entry in self.history]
+        scores = self.history
         best = {"validation_base": scores[0], "validation_best": max(scores)} if scores else {}
         return {**self.counts, **best, **self.figures}
 
@@ -285,28 +258,6 @@ class AdaptSegmenter(Stage):
     def model_path(self) -> Path:
         """Where the adapted weights are kept."""
         return self.folder / self.segmenter.weights_name
-
-    def _material(self) -> tuple[list[Study], list[Target]]:
-        """Photos to learn from, labelled or, where `words` are given, all; and targets."""
-        plain: list[Study] = []
-        targets: list[Target] = []
-        for prefix in [f"{name}/" for name in self.landmarks] or [""]:
-            collection = Collection.read(self.inputs[f"{prefix}collect"])
-            labels: dict[str, list[str]] = {}
-            for row in read_labels(self.inputs[f"{prefix}distill"] / "labels.csv"):
-                if row.label and row.confidence >= self.min_confidence:
-                    labels.setdefault(row.image_id, []).append(row.label)
-            for record in collection.records():
-                if record.image_id in labels or self.words:
-                    known = tuple(dict.fromkeys(labels.get(record.image_id, ())))
-                    plain.append(Study(collection.photos / record.image_id, known))
-            if self.weights.warped:
-                targets += read_targets(self.inputs[f"{prefix}targets"])
-        if self.original is not None:
-            if self.original_table is None:
-                raise BadInput("expected adapt_segmenter.original_table=CSV beside adapt_segmenter.original=DIR.")
-            targets += read_original(Path(self.original).expanduser(), Path(self.original_table).expanduser())
-        return plain, targets
 
     def _exams(self, part: str) -> list[Exam]:
         landmarks = self.validation if part == "validation" else self.test
@@ -323,35 +274,3 @@ class AdaptSegmenter(Stage):
 
     def _freeze(self) -> None:
         set_trainable(self.segmenter, self.statistics)
-
-    def _losses(self, group: PhotoBatch, prompts: Sequence[str]) -> dict[str, Tensor]:
-        logits = self.segmenter(group.shown, prompts).float()
-        found = {}
-        if self.weights.warped:
-            found["warped"] = self._target_loss(group, prompts, logits)
-        if self.weights.entropy:
-            found["entropy"] = own_entropy(logits, group.own)
-        if len(group.crops):
-            looks = [look(self.frozen[0], group.photos, prompts, logits, crop) for crop in group.crops]
-            candidates, details = looks[: self.batches.candidates], looks[self.batches.candidates :]
-            if candidates:
-                found["crop"] = best_crop_loss(candidates, group.own, self._rank(candidates, prompts))
-            if details:
-                found["detail"] = torch.stack([crop_loss(seen) for seen in details]).mean()
-        return found
-
-    def _target_loss(self, group: PhotoBatch, prompts: Sequence[str], logits: Tensor) -> Tensor:
-        whole = None
-        if self.consensus:
-            with torch.no_grad():
-                whole = self.frozen[1](group.photos, prompts).float()
-        return target_loss(logits, group.evidence, group.votes, whole, self.consensus)
-
-    def _rank(self, candidates: Sequence[Look], prompts: Sequence[str]) -> list[Tensor] | None:
-        """How well each candidate crop fits each word, [B, P], by the retriever; None leaves it to the teacher."""
-        retriever = self.frozen[2]
-        if retriever is None:
-            return None
-        with torch.no_grad():
-            texts = retriever.embed_texts(list(prompts))
-            return [retriever.embed_images(seen.crops) @ texts.T for seen in candidates]

@@ -123,6 +123,16 @@ def read_labels(path: Path) -> list[PseudoLabel]:
         ]
 
 
+def labels_by_photo(path: Path, min_confidence: float = 0.0) -> dict[str, list[str]]:
+    """What each photo is known by: labels of `labels.csv` at least so sure, each once; photos without any left out."""
+    found: dict[str, list[str]] = {}
+    for row in read_labels(path):
+        known = found.setdefault(row.image_id, []) if row.label and row.confidence >= min_confidence else None
+        if known is not None and row.label not in known:
+            known.append(row.label)
+    return found
+
+
 def best_labels(labels: Sequence[PseudoLabel]) -> dict[str, str]:
     """Each photo's most confident label; of equals, the first."""
     best: dict[str, PseudoLabel] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from halonerf.data.collection import Collection
-from halonerf.data.targets import read_photo
+from halonerf.data.targets import photo_tensor
 from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision, mean_defined
@@ -51,7 +51,7 @@ class Exam:
 
     def photo(self, name: str) -> Tensor:
         """[3, H, W] in [0, 1]."""
-        return read_photo(self.collection.photos / name, self.size)
+        return photo_tensor(self.collection.photos / name, self.size)
 
     def truths(self, name: str, height: int, width: int) -> dict[str, np.ndarray]:
         """The masks of a photo, bool [height, width], by concept; those that nobody drew are left out."""
@@ -120,3 +120,27 @@ def mean_ap(table: Sequence[dict[str, Any]], figure: str = "ap") -> float:
     """Mean over concepts, then over landmarks; NaN where nothing is defined."""
     landmarks = dict.fromkeys(row["landmark"] for row in table)
     return mean_defined(mean_defined(row[figure] for row in table if row["landmark"] == name) for name in landmarks)
+
+
+def scored(exams: Sequence[Exam], methods: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
+    """Rows of `concept_means` with their `method`, and each method's means, `<method>_ap` and `<method>_ap_small`."""
+    tables = {
+        method: concept_means([row for exam in exams for row in exam.scores(segmenter)])
+        for method, segmenter in methods.items()
+    }
+    means = {
+        f"{method}_{figure}": None if np.isnan(value := mean_ap(table, figure)) else round(value, 4)
+        for method, table in tables.items()
+        for figure in ("ap", "ap_small")
+    }
+    return [{"method": method, **row} for method, table in tables.items() for row in table], means
+
+
+def examples(exams: Sequence[Exam], segmenters: Sequence[Any], photos: int) -> list[list[np.ndarray]]:
+    """A row of pictures a photo (`Exam.shown`), of at most `photos` of each landmark, evenly spaced."""
+    picks = [
+        (exam, exam.photos[i])
+        for exam in exams
+        for i in np.linspace(0, len(exam.photos) - 1, photos).round().astype(int)
+    ]
+    return [exam.shown(segmenters, name) for exam, name in picks]

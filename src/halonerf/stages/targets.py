@@ -25,7 +25,7 @@ from halonerf.errors import BadInput
 from halonerf.pictures import grid, overlay, save_picture
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
-from halonerf.stages.distill import read_labels
+from halonerf.stages.distill import labels_by_photo
 from halonerf.stages.segment import at_size, frequent_labels
 
 OVERVIEW = 6  # pairs
@@ -70,16 +70,12 @@ class Targets(Stage):
     def prepare(self) -> None:
         self.scene = Scene(self.inputs["ingest"])
         self.segmenter = build(self.segmenter_config)
-        labels: dict[str, list[str]] = {}
-        for row in read_labels(self.inputs["distill"] / "labels.csv"):
-            if row.label and row.confidence >= self.min_confidence:
-                labels.setdefault(row.image_id, []).append(row.label)
+        self.labels = labels_by_photo(self.inputs["distill"] / "labels.csv", self.min_confidence)
         names = set(self.scene.names)
         frequent = frequent_labels(self.inputs["distill"] / "labels.csv", names, self.min_photos)
         self.asked = list(self.words or frequent)[: self.others]
-        self.labels = {name: list(dict.fromkeys(given)) for name, given in labels.items()}
         table = pd.read_parquet(self.inputs["mine"] / "pairs.parquet")
-        known = table["photo0"].isin(labels) | (self.unlabelled and bool(self.asked))
+        known = table["photo0"].isin(self.labels) | (self.unlabelled and bool(self.asked))
         self.pairs = table[known & (table["quality"] >= self.min_quality)]
         self.close_ups = sorted(set(self.pairs["photo0"]))
         with np.load(self.inputs["mine"] / "matches.npz", allow_pickle=False) as arrays:
