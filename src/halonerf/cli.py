@@ -99,15 +99,21 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
             f"expected stage=NAME, got {got}.\nStages: {', '.join(config.road)}\n"
             "See what a stage would do with: halonerf stage=report plan=true"
         )
+    from halonerf.stages.changes import changed, merged
+
     stages: dict[str, dict[str, Any]] = {}
-    waiting = [goal]
+    seen: set[tuple[str, str]] = set()
+    waiting: list[tuple[str, dict[str, Any]]] = [(goal, {})]
     while waiting:
-        name = waiting.pop()
-        if name not in stages:
-            stages[name] = _resolved(config, name)
-            kind = locate(stages[name]["_target_"])
-            waiting += kind.requires(stages[name])
-            waiting += [need for _, needs in kind.sources(stages[name]).values() for need in needs]
+        name, changes = waiting.pop()
+        if (name, repr(changes)) not in seen:
+            seen.add((name, repr(changes)))
+            stages[name] = stages.get(name) or _resolved(config, name)
+            kind, options = locate(stages[name]["_target_"]), changed(stages[name], name, changes)
+            waiting += [(need, changes) for need in kind.requires(options)]
+            waiting += [
+                (need, merged(changes, read.changes)) for read in kind.sources(options).values() for need in read.stages
+            ]
     return stages, build(stages["collect"]["scene"]).name if "collect" in stages else goal
 
 

@@ -34,6 +34,7 @@ from halonerf.stages.adaptation import (
     set_trainable,
     target_loss,
 )
+from halonerf.stages.base import Source
 from halonerf.stages.distill import write_labels
 from halonerf.stages.landmark_scores import concept_means, mean_ap
 from halonerf.types import ImageRecord, PseudoLabel
@@ -268,7 +269,7 @@ def test_which_stages_are_read():
     config = {"losses": {"warped": 1}, "landmarks": {"a": {"x": 1}}, "test": {"t": {"y": 2}}}
     assert AdaptSegmenter.requires(config) == ()
     assert AdaptSegmenter.sources(config) == {
-        "a": ({"x": 1}, ("collect", "distill", "targets")), "test:t": ({"y": 2}, ("collect",))
+        "a": Source({"x": 1}, ("collect", "distill", "targets")), "test:t": Source({"y": 2}, ("collect",))
     }  # fmt: skip
     assert AdaptSegmenter.requires({"losses": {"warped": 0, "crop": 1}}) == ("collect", "distill")
     assert AdaptSegmenter.requires({}) == ("collect", "distill", "targets")

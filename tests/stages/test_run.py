@@ -16,8 +16,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from halonerf.artifacts import ArtifactStore, write_atomic, write_json
 from halonerf.data.datamodule import EpochSampler, WorkData
 from halonerf.errors import BadInput
-from halonerf.stages.base import Stage
+from halonerf.stages.base import Source, Stage
 from halonerf.stages.build import build
+from halonerf.stages.changes import changed, merged
 from halonerf.stages.plan import describe, identity_of, make_plan
 from halonerf.stages.run import run_step, torch_threads
 
@@ -122,8 +123,8 @@ class Plumb(Stage):
         self.landmarks = landmarks
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
-        return {name: (scene, ("gather",)) for name, scene in config["landmarks"].items()}
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        return {name: Source(scene, ("gather",)) for name, scene in config["landmarks"].items()}
 
     def items(self) -> Sequence[int]:
         return []
@@ -195,6 +196,61 @@ def test_a_stage_may_read_other_scenes_and_then_belongs_to_none(tmp_path: Path):
     assert all(step.cached for step in make_plan("plumb", stages, "elsewhere", 0, store))
     other = {**stages, "plumb": {**stages["plumb"], "landmarks": {"a": place("there")}}}
     assert make_plan("plumb", other, "here", 0, store)[-1].key != plan[-1].key
+
+
+class Contest(Stage):
+    """Gathers slopes that were fitted in other ways."""
+
+    name = "contest"
+
+    def __init__(self, ways: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.ways = ways
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        return {name: Source(None, ("slope",), changes) for name, changes in config["ways"].items()}
+
+    def items(self) -> Sequence[int]:
+        return []
+
+    def finish(self) -> None:
+        slopes = {name: json.loads((self.inputs[f"{name}/slope"] / "slope.json").read_text()) for name in self.ways}
+        write_json(self.folder / "slopes.json", slopes)
+
+
+def test_a_stage_may_read_its_scene_made_in_other_ways(tmp_path: Path):
+    """As it is, slower, and on more squares: what the ways share is made once."""
+    store = ArtifactStore(tmp_path)
+    ways = {"as it is": {}, "slower": {"slope": {"rate": 0.01}}, "longer": {"squares": {"count": 5}}}
+    stages = {**STAGES, "contest": {"_target_": f"{__name__}.Contest", "ways": ways}}
+    plan = make_plan("contest", stages, "s", 0, store)
+    assert [step.stage for step in plan] == ["squares", "slope", "slope", "squares", "slope", "contest"]
+    for step in plan:
+        folder = run_step(step, 0, store, TRAINER, lambda f: [])
+    slopes = json.loads((folder / "slopes.json").read_text())
+    assert len(set(slopes.values())) == 3
+    assert slopes["as it is"] == json.loads((run(store) / "slope.json").read_text())
+
+
+def test_changes_reach_components_everywhere_and_options_of_one_stage():
+    config = {"_target_": "x", "head": {"_target_": "a", "k": 1}, "views": "all", "masks": None}
+    changes = {"head": {"_target_": "b"}, "localize": {"views": "train"}}
+    assert changed(config, "localize", changes) == {**config, "head": {"_target_": "b"}, "views": "train"}
+    assert changed(config, "render", changes) == {**config, "head": {"_target_": "b"}}
+    assert changed({"views": "all"}, "evaluate", changes) == {"views": "all"}
+    with pytest.raises(BadInput, match=r"options of stage 'localize' among .*got view"):
+        changed(config, "localize", {"localize": {"view": "train"}})
+
+
+def test_later_changes_count_and_options_of_a_stage_are_put_together():
+    first = {"head": {"_target_": "a", "k": 1}, "localize": {"views": "train"}}
+    second = {"head": {"_target_": "b"}, "localize": {"weights": "score"}, "evaluate": {"protocol": "heldout"}}
+    assert merged(first, second) == {
+        "head": {"_target_": "b"},
+        "localize": {"views": "train", "weights": "score"},
+        "evaluate": {"protocol": "heldout"},
+    }
 
 
 def test_a_goal_brings_what_it_needs_and_a_second_run_nothing(tmp_path: Path):

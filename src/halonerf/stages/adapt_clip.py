@@ -27,7 +27,7 @@ from halonerf.errors import BadInput
 from halonerf.losses import contrastive
 from halonerf.pictures import save_picture
 from halonerf.protocols import TrainableRetriever
-from halonerf.stages.base import Stage
+from halonerf.stages.base import Source, Stage
 from halonerf.stages.build import build
 from halonerf.stages.distill import read_labels
 from halonerf.stages.label_scores import LabelScores
@@ -129,8 +129,9 @@ class AdaptClip(Stage):
         return () if config["landmarks"] else cls.needs
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
-        return {name: (scene, cls.needs) for name, scene in {**config["landmarks"], **config["validation"]}.items()}
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        read = {**config["landmarks"], **config["validation"]}
+        return {name: Source(scene, cls.needs) for name, scene in read.items()}
 
     def prepare(self) -> None:
         rows = [row for name in self.landmarks or [""] for row in self._rows(name)]

@@ -24,7 +24,7 @@ from halonerf.errors import BadInput
 from halonerf.pictures import grid, save_picture
 from halonerf.stages.adaptation import LOSSES, Weights, by_size, set_trainable
 from halonerf.stages.adaptation_material import close_up_targets, original_targets, plain_studies
-from halonerf.stages.base import Stage
+from halonerf.stages.base import Source, Stage
 from halonerf.stages.build import build
 from halonerf.stages.landmark_scores import Exam, concept_means, examples, mean_ap, scored
 from halonerf.stages.rates import SCHEDULES, adamw
@@ -123,10 +123,10 @@ class AdaptSegmenter(Stage):
         return () if config.get("landmarks") else cls._read(config)
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
-        taught = {name: (scene, cls._read(config)) for name, scene in (config.get("landmarks") or {}).items()}
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        taught = {name: Source(scene, cls._read(config)) for name, scene in (config.get("landmarks") or {}).items()}
         exams = {
-            f"{part}:{name}": (scene, ("collect",))
+            f"{part}:{name}": Source(scene, ("collect",))
             for part in ("validation", "test")
             for name, scene in (config.get(part) or {}).items()
         }

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from lightning import LightningDataModule, LightningModule
 
 from halonerf.data.datamodule import WorkData
+
+
+class Source(NamedTuple):
+    """What a stage reads of another scene, or of its own made another way."""
+
+    scene: Mapping[str, Any] | None  # the scene's config; None: its own
+    stages: tuple[str, ...]
+    changes: Mapping[str, Any] = MappingProxyType({})  # other options, see `halonerf.stages.changes`
 
 
 class Stage(LightningModule):
@@ -45,8 +54,8 @@ class Stage(LightningModule):
         return cls.needs
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, Any], tuple[str, ...]]]:
-        """Other scenes that it reads: for each name, the scene's config and the stages of that scene.
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        """What it reads of other scenes, or of roads with other options, by name.
 
         Their folders are `inputs["<name>/<stage>"]`. A stage that reads nothing of its own scene is kept under its
         own name, whatever the scene: it belongs to none.

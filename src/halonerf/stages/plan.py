@@ -12,6 +12,7 @@ from halonerf.artifacts import ArtifactStore, files_digest, fingerprint
 from halonerf.errors import BadInput
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build, locate
+from halonerf.stages.changes import changed, merged
 
 # Options that change where or how fast the work is done, never what comes out.
 RUNTIME_OPTIONS = frozenset({"workers", "threads", "device", "memory_mb"})
@@ -59,23 +60,30 @@ def make_plan(
     Raises: BadInput for an unknown stage.
     """
     steps: dict[Artefact, Step] = {}
-    visited: dict[tuple[str, str], Artefact] = {}
+    visited: dict[tuple[str, str, str], Artefact] = {}
 
-    def visit(name: str, scene: str, source: Mapping[str, Any] | None, trail: tuple[str, ...]) -> Artefact:
-        place = (name, repr(source))
+    def visit(
+        name: str, scene: str, source: Mapping[str, Any] | None, changes: Mapping[str, Any], trail: tuple[str, ...]
+    ) -> Artefact:
+        place = (name, repr(source), repr(changes))
         if place in visited:
             return visited[place]
         if name not in stages:
             raise BadInput(f"expected a stage, got '{name}'.\nStages: {', '.join(sorted(stages))}")
-        config = stages[name] if source is None or "scene" not in stages[name] else {**stages[name], "scene": source}
+        config = changed(stages[name], name, changes)
+        if source is not None and "scene" in config:
+            config["scene"] = source
         kind: type[Stage] = locate(config["_target_"])
         needs = kind.requires(config)
         if name in trail:
             raise BadInput(f"stages read each other in a circle: {' -> '.join((*trail, name))}")
-        inputs = {need: visit(need, scene, source, (*trail, name)) for need in needs}
-        for other, (options, theirs) in kind.sources(config).items():
-            for need in theirs:
-                inputs[f"{other}/{need}"] = visit(need, build(options).name, options, (*trail, name))
+        inputs = {need: visit(need, scene, source, changes, (*trail, name)) for need in needs}
+        for other, read in kind.sources(config).items():
+            where = scene if read.scene is None else build(read.scene).name
+            theirs = source if read.scene is None else read.scene
+            for need in read.stages:
+                ways = merged(changes, read.changes)
+                inputs[f"{other}/{need}"] = visit(need, where, theirs, ways, (*trail, name))
         key = fingerprint(
             {
                 "stage": name,
@@ -90,7 +98,7 @@ def make_plan(
         visited[place] = made
         return made
 
-    visit(goal, scene, None, ())
+    visit(goal, scene, None, {}, ())
     return list(steps.values())
 
 
