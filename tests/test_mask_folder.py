@@ -115,3 +115,31 @@ def test_the_real_masks(shared):
             with Image.open(shared("sacre_coeur") / "photos" / photo) as picture:
                 size = picture.size
             assert 0.0 < masks.read(concept, photo, size).mean() < 0.9
+
+
+def test_numbered_masks_are_dark_on_white_and_nobodys_until_they_are_paired(tmp_path: Path):
+    for number, shift in ((7, 0), (12, 3)):
+        grey = np.where(np.roll(DISC, shift, axis=1), 20, 235).astype(np.uint8)
+        path = tmp_path / "rose_window" / f"{number:04d}-gt.jpg"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(grey).save(path, quality=95)
+        Image.fromarray(grey).save(path.with_name(f"{number:04d}-img.jpg"))
+    draw(tmp_path / "rose_window" / "0009.jpg")  # somebody's holiday photo
+    masks = MaskFolder.open(tmp_path)
+    assert (masks.numbered, masks.concepts, masks.numbers()) == (True, ["rose_window"], ["0007", "0012"])
+    assert masks.photos("rose_window", ["0007.jpg", "0012.jpg", "0009.jpg"]) == []
+    paired = masks.paired({"0012": "sub/0007.jpg"})
+    assert paired.photos("rose_window", ["0007.jpg", "0012.jpg", "sub/0007.jpg"]) == ["sub/0007.jpg"]
+    np.testing.assert_array_equal(paired.read("rose_window", "sub/0007.jpg"), np.roll(DISC, 3, axis=1))
+    assert paired.strays(["sub/0007.jpg"]) == ["rose_window/0007-gt.jpg"]
+    assert MaskFolder.open(draw(tmp_path / "b" / "window" / "a.png").parents[1]).numbers() == []
+
+
+def test_dark_is_less_than_half(tmp_path: Path):
+    """1 - L / 255 > 0.5, and what is transparent is white."""
+    levels = np.array([[0, 127, 128, 255]], np.uint8)
+    Image.fromarray(levels).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", dark=True), 1 - levels / 255 > 0.5)
+    black, alpha = Image.new("L", (4, 1)), Image.fromarray(np.array([[0, 100, 200, 255]], np.uint8))
+    Image.merge("LA", [black, alpha]).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", dark=True), [[False, False, True, True]])

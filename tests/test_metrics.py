@@ -55,6 +55,16 @@ def test_average_precision_of_known_pixels_with_ties(score: np.ndarray, truth: n
     assert metrics.average_precision(score.astype(float), truth, known) == pytest.approx(wanted, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_average_precision_of_bytes_is_sklearns_to_the_last_bit(seed: int):
+    """Sums in the same order: no rounding apart, so that the paper's figures are the paper's."""
+    random = np.random.default_rng(seed)
+    score = (random.random((57, 43)) * random.choice([2, 16, 256])).astype(np.uint8)
+    truth = random.random((57, 43)) < random.random() * score / 255 + 0.02
+    assert metrics.average_precision(score, truth) == average_precision_score(truth.ravel(), score.ravel())
+    assert metrics.average_precision(score / 255, truth) == average_precision_score(truth.ravel(), score.ravel() / 255)
+
+
 def test_average_precision_by_hand():
     # Thresholds 0.9 (1 of 1), 0.5 (2 of 3 with the tie), 0.1 (3 of 4): 1/3 * 1 + 1/3 * 2/3 + 1/3 * 3/4.
     score, truth = np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, True])
@@ -84,6 +94,15 @@ def test_soft_balanced_accuracy():
     assert math.isnan(metrics.soft_balanced_accuracy(np.full(4, 0.5), np.zeros(4, bool)))
     known = np.array([True, True, False, False])
     assert metrics.soft_balanced_accuracy(np.array([0.8, 0.1, 9, 9]), truth, known) == pytest.approx((0.8 + 0.9) / 2)
+
+
+def test_soft_balanced_accuracy_weighs_both_sides_alike():
+    """Half a per cent of the pixels is as much as the rest: (0.6 + (1 - 0.1)) / 2."""
+    truth = np.zeros(1000, bool)
+    truth[:5] = True
+    assert metrics.soft_balanced_accuracy(np.where(truth, 0.6, 0.1), truth) == pytest.approx(0.75)
+    assert metrics.soft_balanced_accuracy(truth.astype(float), truth) == 1.0
+    assert metrics.soft_balanced_accuracy(1.0 - truth, truth) == 0.0
 
 
 def test_iou_and_dice():

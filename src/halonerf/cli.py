@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,12 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_freed_memory()
     _task()
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The config that the command line has for these arguments, for callers in Python."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
+        return hydra.compose("config", overrides=list(overrides))
 
 
 def run(config: DictConfig) -> Path | str:

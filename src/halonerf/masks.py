@@ -3,13 +3,17 @@
 Read here: a folder of concepts, each a folder of pictures (nested as the photos are; the photo's own ending may be
 kept, `front.jpg.png`). White, or opaque where the picture has an alpha channel, is the concept. Other files between
 them (a README, a `.DS_Store`) are no masks and do no harm.
+
+HolyScenes (HaLo-NeRF, 2024) has another layout, known by its names: `<root>/<concept>/0012-gt.jpg`, dark on white is
+the concept, beside the photo `0012-img.jpg`; the number is the photo's id in a COLMAP model. Which photo that is has to
+be said (`MaskFolder.paired`); until then none of its masks is found.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,6 +24,7 @@ from halonerf.errors import BadInput
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ASPECT_TOLERANCE = 0.02  # relative; a mask scaled to whole pixels from a photo of 100 px is off by at most 1 %
+NUMBERED = re.compile(r"(\d+)-gt")  # the stem of a mask of HolyScenes
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class MaskFolder:
 
     root: Path
     files: dict[str, dict[str, Path]] = field(repr=False)  # concept -> key of the photo -> file
+    numbered: bool = False  # of HolyScenes' layout: dark is the concept, and keys are `<number>-gt` until `paired`
 
     @classmethod
     def open(cls, root: str | Path) -> MaskFolder:
@@ -51,6 +57,14 @@ class MaskFolder:
             }
             if found:
                 files[folder.name] = found
+        pictures = [Path(key).name for found in files.values() for key in found]
+        drawn = sum(NUMBERED.fullmatch(key) is not None for key in pictures)
+        if drawn and 2 * drawn >= sum(not key.endswith("-img") for key in pictures):
+            files = {
+                concept: {key: path for key, path in found.items() if NUMBERED.fullmatch(Path(key).name)}
+                for concept, found in files.items()
+            }
+            return cls(root, {concept: found for concept, found in files.items() if found}, numbered=True)
         if not files:
             loose = sum(path.suffix.lower() in ENDINGS for path in root.iterdir())
             came = f"{loose} pictures directly in it" if loose else "no picture one level down"
@@ -59,6 +73,24 @@ class MaskFolder:
                 "Move each concept's masks into a folder of the concept's name."
             )
         return cls(root, files)
+
+    def numbers(self) -> list[str]:
+        """The numbers of a numbered folder as they are written, "0012", each once, sorted; else none."""
+        keys = {Path(key).name for found in self.files.values() for key in found} if self.numbered else set()
+        return sorted({match[1] for key in keys if (match := NUMBERED.fullmatch(key))})
+
+    def paired(self, photos: Mapping[str, str]) -> MaskFolder:
+        """A numbered folder under the photos' names.
+
+        Args:
+            photos: number as it is written -> image id; masks of other numbers keep their keys and are strays.
+        """
+        names = {f"{number}-gt": _keys(image_id)[1] for number, image_id in photos.items()}
+        files = {
+            concept: {names.get(Path(key).name, key): path for key, path in found.items()}
+            for concept, found in self.files.items()
+        }
+        return replace(self, files=files)
 
     @property
     def concepts(self) -> list[str]:
@@ -95,17 +127,24 @@ class MaskFolder:
         path = self.find(concept, image_id)
         if path is None:
             raise BadInput(f"expected a mask of '{concept}' for photo '{image_id}' in {self.root}, found none.")
-        return read_mask(path, photo_size)
+        return read_mask(path, photo_size, dark=self.numbered)
 
 
-def read_mask(path: Path, photo_size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
+def read_mask(path: Path, photo_size: tuple[int, int] | None = None, dark: bool = False) -> NDArray[np.bool_]:
     """The mask in a picture file, [h, w]: grey value, or opacity where there is any transparency, of at least half.
+
+    Args:
+        dark: whether dark on white is the concept, instead: 1 - L / 255 > 0.5, as in HaLo-NeRF's evaluation; what is
+            transparent is white.
 
     Raises: BadInput where the file is no picture, or its aspect is not that of `photo_size`, (width, height).
     """
     try:
         with Image.open(path) as picture:
-            if "A" in picture.getbands() or "transparency" in picture.info:
+            if dark:
+                paper = Image.new("RGBA", picture.size, "white")
+                grey = 255 - np.asarray(Image.alpha_composite(paper, picture.convert("RGBA")).convert("L"))
+            elif "A" in picture.getbands() or "transparency" in picture.info:
                 rgba = np.asarray(picture.convert("RGBA"))
                 alpha = rgba[..., 3]
                 grey = np.asarray(picture.convert("RGBA").convert("L"))

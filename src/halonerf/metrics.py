@@ -22,8 +22,9 @@ Array = NDArray[Any]
 def average_precision(score: Array, truth: Array, known: Array | None = None) -> float:
     """Area under the precision-recall steps, sum over thresholds n of (R_n - R_(n-1)) P_n.
 
-    Equal to scikit-learn's `average_precision_score`, pixels of equal score counted at one threshold. Unsigned
-    integers of 8 or 16 bits are counted into bins, which at 4 million pixels took 0.04 s, scikit-learn 0.85 s.
+    Equal to scikit-learn's `average_precision_score` to the last bit (its order of summation, too), pixels of equal
+    score counted at one threshold. Unsigned integers of 8 or 16 bits are counted into bins, which at 4 million pixels
+    took 0.04 s, scikit-learn 0.85 s.
 
     Args:
         score: any shape, higher means more likely; a real or unsigned integer type.
@@ -34,7 +35,7 @@ def average_precision(score: Array, truth: Array, known: Array | None = None) ->
     precision, recall = precision_recall(positives, total)
     if not len(recall) or np.isnan(recall[-1]):
         return float("nan")
-    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+    return max(0.0, float(-np.sum(np.diff(np.append(recall[::-1], 0.0)) * precision[::-1])))
 
 
 def ranked_counts(score: Array, truth: Array, known: Array | None = None) -> tuple[Array, Array]:

@@ -204,6 +204,14 @@ class FeatureField(RadianceField, Protocol):
 
 
 @runtime_checkable
+class PlacedField(RadianceField, Protocol):
+    """A field that can say where its elements are."""
+
+    def element_centres(self) -> Tensor:
+        """World units, [E, 3]; NaN for an element that is in no one place."""
+
+
+@runtime_checkable
 class TransientMask(Protocol):
     """Says which pixels of a photo show what passed by. A torch module, so that a resumed fit keeps its state."""
 
@@ -255,6 +263,54 @@ class SemanticHead(Protocol):
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""
+
+
+@runtime_checkable
+class LearntHead(SemanticHead, Protocol):
+    """A head that is fitted in rounds, so that a long fit can be watched, and taken up again where it was killed.
+
+    `fit` is `begin` and then `learn` for each of `rounds`; chance in a round depends on seed and number alone.
+    """
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds a fit has, at least one."""
+
+    def begin(
+        self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
+    ) -> None:
+        """Take the same as `fit`, and learn nothing yet."""
+
+    def learn(self, number: int) -> float:
+        """Round `number`, counted from 0, after the one before it: its mean loss. After the last, `fit` is done."""
+
+    def save_state(self, path: Path) -> None:
+        """Between rounds: write what going on needs, as safetensors."""
+
+    def load_state(self, path: Path) -> None:
+        """After `begin`: read what `save_state` wrote; raises BadInput where it does not fit."""
+
+
+@runtime_checkable
+class FeatureHead(SemanticHead, Protocol):
+    """A head that is fitted to what an encoder says of photos, and told the words afterwards; any others later."""
+
+    takes_features: ClassVar[bool]  # True: `localize` gives it maps of the stage `features`
+
+    def fit(  # type: ignore[override]
+        self,
+        field: RadianceField,
+        views: Sequence[View],
+        maps: Sequence[Sequence[Tensor]],
+        weights: Sequence[Tensor],
+    ) -> None:
+        """maps: a view's embeddings at each scale, [D, h, w] over the whole of it; weights: [H, W] a view."""
+
+    def tell(self, texts: Tensor, phrases: Tensor, scale: float) -> None:
+        """After `fit`: unit embeddings of the concepts [P, D] and of phrases that mean nothing in particular [C, D].
+
+        scale: what cosines are multiplied by before a softmax. What `save` writes holds the words, too.
+        """
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from halonerf.errors import BadInput
-from halonerf.protocols import TrainableField
+from halonerf.protocols import FeatureField, PlacedField, TrainableField
 from halonerf.stages.build import build
 from halonerf.types import View
 
@@ -92,6 +92,82 @@ def test_lift_is_the_adjoint_of_channels(field: TrainableField):
     assert (shown * maps * weight[..., None]).sum().item() == pytest.approx((channels * sums).sum().item(), rel=1e-4)
     ones = field.render(view(), field.mean_appearance(), torch.ones(field.elements, 1)).channels[..., 0]
     assert (ones * weight).sum().item() == pytest.approx(weights.sum().item(), rel=1e-4)
+
+
+@torch.no_grad()
+def test_shares_of_light_sum_to_the_opacity(field: TrainableField):
+    """What all elements together were told is what the view's pixels have to tell: neither lost nor told twice."""
+    ones = torch.ones(26, 37)
+    said, support = field.lift(view(), torch.full((26, 37, 2), 0.25), ones)
+    opacity = field.render(view(), field.mean_appearance()).opacity
+    assert support.sum().item() == pytest.approx(opacity.sum().item(), rel=1e-5)  # sums of float32
+    torch.testing.assert_close(said, 0.25 * support[:, None].expand(-1, 2), atol=1e-6, rtol=1e-5)
+    assert support.min() >= 0
+
+
+@torch.no_grad()
+def test_lift_is_linear_and_blind_to_pixels_without_weight(field: TrainableField):
+    random = torch.Generator().manual_seed(7)
+    one, other = torch.rand(2, 26, 37, 1, generator=random)
+    weight = torch.rand(26, 37, generator=random)
+    weight[:, 20:] = 0
+    spoilt = one.clone()
+    spoilt[:, 20:] = 0.77
+    sums = [field.lift(view(), maps, weight)[0] for maps in (one, other, one + 2 * other, spoilt)]
+    torch.testing.assert_close(sums[0] + 2 * sums[1], sums[2], atol=1e-5, rtol=1e-4)
+    assert torch.equal(sums[0], sums[3])
+
+
+def test_it_says_where_its_elements_are(field: TrainableField):
+    assert isinstance(field, PlacedField)
+    centres = field.element_centres()
+    assert centres.shape == (field.elements, 3)
+    assert centres.isfinite().all(dim=1).sum() >= field.elements - 1  # all other space is in no one place
+
+
+@torch.no_grad()
+def test_features_are_numbers_of_elements(field: TrainableField):
+    assert isinstance(field, FeatureField)
+    features = field.element_features()
+    assert features.shape == (field.elements, field.feature_width)
+    assert features.isfinite().all()
+    assert torch.equal(features, field.element_features())
+    assert features[:-1].std(dim=0).max() > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("part", [None, (0, 0, 13, 11), (20, 9, 17, 17)])
+def test_a_constant_function_shades_to_the_opacity(field: TrainableField, part: tuple[int, int, int, int] | None):
+    seen = view().cropped(*part) if part else view()
+    shown, opacity = field.shade(seen, lambda features: torch.full((len(features), 2), 0.5))
+    assert shown.shape == (seen.height, seen.width, 2)
+    torch.testing.assert_close(shown, 0.5 * opacity[..., None].expand(-1, -1, 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(opacity, field.render(seen, field.mean_appearance()).opacity, atol=1e-5, rtol=0)
+
+
+def test_shading_gives_gradients_to_the_function_and_to_nothing_else(field: TrainableField):
+    random = torch.Generator().manual_seed(8)
+    weight = torch.randn(field.feature_width, 2, generator=random).div(field.feature_width).requires_grad_()
+    asked = []
+
+    def function(features: torch.Tensor) -> torch.Tensor:
+        asked.append(features)
+        return torch.sigmoid(features @ weight)
+
+    shown, opacity = field.shade(view(), function)
+    assert not opacity.requires_grad
+    assert all(features.shape[1] == field.feature_width and not features.requires_grad for features in asked)
+    target = torch.rand(26, 37, 2, generator=random)
+    loss = ((shown - target) ** 2).sum()
+    loss.backward()
+    assert all(parameter.grad is None for parameter in field.parameters())
+    step = 1e-3 * torch.randn(weight.shape, generator=random)
+    with torch.enable_grad():  # the same samples as before
+        moved = [((field.shade(view(), lambda f, w=w: torch.sigmoid(f @ w))[0] - target) ** 2).sum().item()
+                 for w in (weight + step, weight - step)]  # fmt: skip
+    slope = (weight.grad * step).sum().item()
+    assert abs(slope) > 1e-4
+    assert (moved[0] - moved[1]) / 2 == pytest.approx(slope, rel=0.05, abs=5e-4)  # float32 sums of 2,000 squares
 
 
 @torch.no_grad()

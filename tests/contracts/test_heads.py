@@ -11,13 +11,24 @@ from omegaconf import OmegaConf
 
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians import Gaussians
+from halonerf.heads.elements import ElementHead
 from halonerf.protocols import SemanticHead
 from halonerf.stages.build import build
+from halonerf.stages.features import takes_features
 from halonerf.types import View
 
 CONF = Path(__file__).parents[2] / "conf" / "head"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
-TINY: dict[str, dict[str, object]] = {"lifted": {}}
+OPTIONS = sorted(  # those on dense features are held by test_feature_heads.py
+    path.stem for path in CONF.glob("*.yaml") if not takes_features({"_target_": OmegaConf.load(path)._target_})
+)
+LEARNT = {"steps": 120, "rays": 4096, "learning_rate": 0.03, "seed": 0}  # whole photos: they are tiny
+TINY: dict[str, dict[str, object]] = {
+    "lifted": {},
+    "mlp": {**LEARNT, "widths": [16]},
+    "linear": {**LEARNT, "steps": 400},
+}
+# How near elements come to what all photos say: rounding of a mean; or a fit of a few steps (measured: 0.005 and 0.014)
+NEAR = {"lifted": 1e-5, "mlp": 0.03, "linear": 0.03}
 
 
 def make(option: str) -> SemanticHead:
@@ -26,8 +37,13 @@ def make(option: str) -> SemanticHead:
 
 
 @pytest.fixture(params=OPTIONS)
-def head(request: pytest.FixtureRequest) -> SemanticHead:
-    return make(request.param)
+def option(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def head(option: str) -> SemanticHead:
+    return make(option)
 
 
 @pytest.fixture
@@ -73,11 +89,14 @@ def test_the_field_is_only_read(head: SemanticHead, field: Gaussians):
     assert all(torch.equal(before[name], value) for name, value in field.state_dict().items())
 
 
-def test_what_all_photos_agree_on_is_what_elements_get(head: SemanticHead, field: Gaussians):
+def test_what_all_photos_agree_on_is_what_elements_get(head: SemanticHead, field: Gaussians, option: str):
     fit(head, field, 0.7)
     known = head.confidence()[:, 0] > 0
     assert known.sum() > 40
-    torch.testing.assert_close(head.channels()[known], torch.tensor([0.7, 0.3]).expand(int(known.sum()), 2))
+    expected = torch.tensor([0.7, 0.3]).expand(int(known.sum()), 2)
+    error = (head.channels()[known] - expected).abs()
+    seen = head.confidence()[known]  # what hides behind others is learnt last
+    assert (error * seen).sum() < NEAR[option] * seen.sum()
 
 
 def test_concepts_are_told_apart(head: SemanticHead, field: Gaussians):
@@ -102,13 +121,13 @@ def test_what_nobody_spoke_of_is_unknown(head: SemanticHead, field: Gaussians):
     assert not confidence[:, 24:].any()
 
 
-def test_unknown_elements_do_not_read_as_no(head: SemanticHead, field: Gaussians):
+def test_unknown_elements_do_not_read_as_no(head: ElementHead, field: Gaussians):
     """Behind a veil that no photo spoke of, a known "yes" stays a yes."""
     fit(head, field, 1.0)
     channels, confidence = head.channels().clone(), head.confidence().clone()
     veil = torch.arange(field.elements) % 2 == 0
     probability, known = head.render(field, view(), field.mean_appearance())
-    head.load_state_dict({"probability": channels * ~veil[:, None], "support": confidence * ~veil[:, None]})
+    head.hold(channels * ~veil[:, None], confidence * ~veil[:, None])
     veiled, less = head.render(field, view(), field.mean_appearance())
     solid = probability[..., 0] > 0.98
     assert solid.any()
@@ -126,10 +145,10 @@ def test_the_empty_background_is_no_concept(head: SemanticHead, field: Gaussians
     torch.testing.assert_close(confidence[..., 0], opacity, atol=2e-2, rtol=0)
 
 
-def test_what_was_saved_is_loaded(head: SemanticHead, field: Gaussians, tmp_path: Path):
+def test_what_was_saved_is_loaded(head: SemanticHead, field: Gaussians, option: str, tmp_path: Path):
     fit(head, field, 0.7, columns=slice(0, 30))
     head.save(tmp_path / "head.safetensors")
-    twin = make("lifted") if "lifted" in TINY else head
+    twin = make(option)
     twin.load(tmp_path / "head.safetensors")
     assert torch.equal(twin.channels(), head.channels())
     assert torch.equal(twin.confidence(), head.confidence())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from halonerf.protocols import Retriever, TrainableRetriever
+from halonerf.protocols import DenseRetriever, Retriever, TrainableRetriever
 from halonerf.stages.build import build
 from tiny_clip import write_tiny
 
@@ -23,6 +24,17 @@ def tiny_options(option: str, folder: Path) -> dict[str, Any]:
     """Arguments that make an option small, and free of the network."""
     if option == "clip":
         return {"weights": str(write_tiny("clip", folder / "weights"))}
+    if option == "projected":
+        torch.manual_seed(0)
+        tower = {"_target_": "halonerf.segmenters.timm_text.TimmText", "backbone": "lcnet_050", "channels": 8}
+        build(tower, weights=None).save(folder / "tower.safetensors")
+        tower["weights"] = str(folder / "tower.safetensors")
+        return {
+            "segmenter": {**tower, "image_size": 96},
+            "crops": {**tower, "image_size": 64},
+            "weights": None,
+            "width": 16,
+        }
     raise AssertionError(f"name a tiny offline instance of retriever '{option}' here")
 
 
@@ -71,12 +83,30 @@ def test_photos_and_texts_do_not_see_each_other(retriever: TrainableRetriever, p
         torch.testing.assert_close(retriever.embed_texts(WORDS), apart, atol=1e-5, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_pixels_are_unit_vectors_beside_texts(retriever: TrainableRetriever, photos: list[torch.Tensor]):
+    assert isinstance(retriever, DenseRetriever)
+    told = retriever.embed_texts(WORDS)
+    for photo in photos:
+        pair = torch.stack([photo, photo.flip(-1)])
+        seen = retriever.embed_dense(pair)
+        assert seen.dtype == torch.float32
+        assert seen.shape[:2] == (2, told.shape[1])
+        rows, columns = seen.shape[2:]
+        height, width = photo.shape[1:]
+        assert abs(math.log(columns / rows * height / width)) < 0.7  # whole patches, of which some photos have one
+        torch.testing.assert_close(seen.norm(dim=1), torch.ones(2, rows, columns))
+        torch.testing.assert_close(retriever.embed_dense(pair[:1]), seen[:1], atol=1e-4, rtol=0)
+
+
 def test_what_may_be_learnt_gets_a_gradient(retriever: TrainableRetriever, photos: list[torch.Tensor]):
     assert isinstance(retriever, torch.nn.Module)
     for parameter in retriever.parameters():  # at a fresh correction the lower half has none yet
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)
     loss = (retriever.embed_images(photos)[:3] * retriever.embed_texts(WORDS)).sum()
+    if isinstance(retriever, DenseRetriever):
+        loss = loss + retriever.embed_dense(photos[0][None])[0, 0].sum()
     loss.backward()
     learnt = [parameter for parameter in retriever.parameters() if parameter.requires_grad]
     assert learnt

@@ -14,6 +14,7 @@ from PIL import Image
 from halonerf.data.collection import Collection
 from halonerf.protocols import SceneSource
 from halonerf.stages.build import build
+from made_holyscenes import write_holyscenes
 
 CONF = Path(__file__).parents[2] / "conf" / "scene"
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -21,6 +22,9 @@ OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 
 def tiny_options(option: str, folder: Path) -> dict[str, Any]:
     """Arguments that make a source small, and independent of what is on this machine."""
+    if option == "holyscenes":
+        write_holyscenes(folder, 4)
+        return {"path": str(folder / "scene"), "masks": str(folder / "masks"), "landmark": "hurba"}
     if option in ("cathedral", "mosque", "synagogue"):
         return {"photos": 2, "width": 64, "samples": 1, "workers": 1}
     names = ["one.jpg", "two.jpg", "three.jpg"]

@@ -14,7 +14,8 @@ from PIL import Image
 from halonerf.data.collection import write_collection
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
-from halonerf.stages.evaluate import Evaluate, at_size
+from halonerf.stages.evaluate import Evaluate
+from halonerf.stages.evaluate_protocol import at_size
 from halonerf.stages.pages import Page, duration, figure, labelled_strip, mosaic
 from halonerf.stages.report import Report
 from halonerf.stages.scores import curve, histogram, score_map, summarise

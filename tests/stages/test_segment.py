@@ -18,10 +18,12 @@ from PIL import Image
 from halonerf.data.collection import write_collection, write_csv
 from halonerf.data.scene_files import Filters, write_at, write_tables
 from halonerf.errors import BadInput
+from halonerf.stages.agreeing import Work
+from halonerf.stages.asking import at_size
 from halonerf.stages.build import build
 from halonerf.stages.building import building_box, without_sky
-from halonerf.stages.choice import choose, photo_measures, scores
-from halonerf.stages.segment import Segment, at_size, frequent_labels
+from halonerf.stages.concepts import frequent_labels
+from halonerf.stages.segment import Segment
 from halonerf.types import ImageRecord
 
 LABELS = ("image_id", "label", "confidence", "evidence")
@@ -120,7 +122,7 @@ def test_a_killed_run_goes_on_with_the_photos_that_are_missing(tmp_path: Path, i
     again = Segment(config)
     again.bind(tmp_path / "killed", folders, 0)
     again.prepare()
-    assert list(again.datamodule().items) == [(2,), (3,)]
+    assert list(again.datamodule().items) == [Work("photos", (2,)), Work("photos", (3,))]
     run(again, tmp_path / "killed", folders)
     assert (tmp_path / "killed" / "maps" / "00000.npz").stat().st_mtime_ns == before
     for path in (tmp_path / "whole").rglob("*.*"):
@@ -234,7 +236,7 @@ def test_photos_segmented_together_get_the_maps_they_get_alone(tmp_path: Path, i
         stage = Segment({**tiny, "weights": str(tmp_path / "model.safetensors")}, ["window", "dome"], batch=batch)
         run(stage, tmp_path / str(batch), folders)
         maps.append(maps_of(tmp_path / str(batch)).astype(int))
-    assert list(stage.items()) == [(0, 1, 2), (3,)]
+    assert list(stage.items()) == [Work("photos", (0, 1, 2)), Work("photos", (3,))]
     assert maps[0].std() > 1
     assert np.abs(maps[0] - maps[1]).max() <= 1  # other batch, other order of sums, then eight bits
 
@@ -328,29 +330,3 @@ def test_labels_count_photos_not_rows(tmp_path: Path):
     table = [{"image_id": i, "label": label, "confidence": 1, "evidence": ""} for i, label in rows]
     write_csv(tmp_path / "labels.csv", LABELS, table)
     assert frequent_labels(tmp_path / "labels.csv", {"a", "b", "c"}, 2) == ["apse", "tower"]
-
-
-def test_measures_of_known_photos():
-    checker = np.indices((48, 64)).sum(axis=0) % 2 * 200 + 20
-    sharp = np.repeat(checker[..., None], 3, axis=2).astype(np.uint8)
-    every = np.ones((48, 64), dtype=bool)
-    ramp = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 48, axis=0).repeat(3, axis=2)
-    corner = np.array([[1.0, 1.0], [2.0, 3.0]])
-    assert photo_measures(sharp, every, corner)["cover"] == pytest.approx(1 / 144)
-    assert photo_measures(sharp, every, corner)["points"] == 2
-    assert photo_measures(sharp, every, corner)["exposure"] == 1
-    assert photo_measures(ramp, every, corner)["exposure"] < 1
-    assert photo_measures(ramp, every, corner)["sharpness"] < photo_measures(sharp, every, corner)["sharpness"]
-    assert photo_measures(np.zeros_like(sharp), every, np.zeros((0, 2)))["exposure"] == 0
-
-
-def test_no_virtue_makes_up_for_a_vice_and_the_best_are_chosen():
-    good = {"sharpness": 0.5, "exposure": 0.9, "points": 100.0, "cover": 0.5}
-    score = scores([good, {**good, "points": 0.0}, {**good, "exposure": 0.4}, {**good, "cover": 0.9}])
-    assert score[0] == score[3] == 1
-    assert score[1] == 0
-    assert score[2] == pytest.approx(0.5**0.25)
-    verdicts = choose(score, [True, True, True, False], photos=1)
-    assert [chosen for chosen, _ in verdicts] == [True, False, False, False]
-    assert verdicts[2][1] == "rank 2, beyond the best 1"
-    assert verdicts[3][1] == "nothing known in it"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from halonerf.data.scene_files import write_npz
 from halonerf.data.studies import Study, StudyBatches, group_targets
-from halonerf.data.targets import Target, read_original, photo_tensor, read_targets, write_map, write_photo, write_table
+from halonerf.data.targets import Target, photo_tensor, read_original, read_targets, write_map, write_photo, write_table
 from halonerf.errors import BadInput
 from halonerf.stages import targets as stage_module
 from halonerf.stages.distill import write_labels

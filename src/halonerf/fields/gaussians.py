@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians_codes import Codes
+from halonerf.fields.gaussians_features import feature_width, features_of, in_picture
 from halonerf.fields.gaussians_growth import Growth, Limits, Rows
 from halonerf.fields.gaussians_growth_mcmc import Relocation
 from halonerf.fields.gaussians_growth_pull import Pull
@@ -222,6 +223,29 @@ class Gaussians(GaussianTable):
         given = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1)
         sums = lift(*self.shapes(), given, view)
         return sums[:, :-1], sums[:, -1]
+
+    def element_centres(self) -> Tensor:
+        """See `halonerf.protocols.PlacedField`."""
+        return self.means.detach()
+
+    @property
+    def feature_width(self) -> int:
+        """See `halonerf.protocols.FeatureField`."""
+        return feature_width(self.feature_size)
+
+    @torch.no_grad()
+    def element_features(self) -> Tensor:
+        """See `halonerf.protocols.FeatureField` and `halonerf.fields.gaussians_features`."""
+        return features_of(self.means, self.features, self.colour_logits)
+
+    def shade(self, view: View, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """See `halonerf.protocols.FeatureField`: `function` is asked once a Gaussian that the view may show."""
+        means, scales, rotations, opacities = (tensor.detach() for tensor in self.shapes())
+        shown = in_picture(means, scales, view)
+        with torch.no_grad():
+            features = features_of(means[shown], self.features[shown], self.colour_logits[shown])
+        raster = rasterise(means[shown], scales[shown], rotations[shown], opacities[shown], function(features), view)
+        return raster.features, raster.opacity.detach()
 
     def optimiser(self) -> Optimizer:
         """Adam with a learning rate for each kind of parameter; `adapt` lets it follow the changing field."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
 from halonerf.fields.encoder import initialise_layers
+from halonerf.fields.ha_nerf_features import LAYERS, features_at, shaded
 from halonerf.fields.ha_nerf_lights import Lesson, Lights
 from halonerf.fields.ha_nerf_rays import Pair, Rays, rays_of, with_normals
 from halonerf.fields.ha_nerf_support import Support
@@ -172,6 +173,31 @@ class HaNerf(nn.Module):
             shares = found.weights[..., None] * given[rows][:, None]
             sums.index_add_(0, self.support.elements_at(found.points).flatten(), shares.flatten(0, 1))
         return sums[:, :-1], sums[:, -1]
+
+    def element_centres(self) -> Tensor:
+        """See `halonerf.protocols.PlacedField`: the middle of each voxel, NaN for all other space."""
+        return self.support.centres()
+
+    @property
+    def feature_width(self) -> int:
+        """See `halonerf.protocols.FeatureField`."""
+        return self.width
+
+    def element_features(self) -> Tensor:
+        """The last layer of the fine network in the middle of each voxel, [E, width]; zero for all other space."""
+        return features_at(self.networks, self.element_centres(), self._chunk(0) * self.samples)
+
+    def shade(self, view: View, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """See `halonerf.protocols.FeatureField`: `function` is asked at each sample of the fine network (paper).
+
+        The samples of a ray are as many as in a fit while `function` learns, and as in a picture otherwise.
+        """
+        samples = self.samples if torch.is_grad_enabled() else self.render_samples
+        number = max(1, int(self.memory_mb * 2**20 / (4 * 2 * samples * LAYERS * self.width)))
+        chunks = (rays for _, rays in rays_of(view, self.points, number))
+        shown, opacity = shaded(self.networks, chunks, samples, function)
+        size = (view.height, view.width)
+        return shown.unflatten(0, size), opacity.unflatten(0, size)
 
     def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
         """Half the mean squared error of both networks' pictures; the coarse one does not move the weight (paper)."""

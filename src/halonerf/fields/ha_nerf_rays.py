@@ -36,6 +36,7 @@ class Samples(NamedTuple):
     weights: Tensor  # [R, S]
     seen: Tensor | None  # [R, S, width / 2], what the fine network's colour is made of, where colour is asked for
     coarse: Tensor | None  # [R, 3], the coarse network's colour, while learning
+    feature: Tensor  # [R S, width], what the fine network's last layer says
 
 
 class Pair(nn.Module):
@@ -77,7 +78,7 @@ class Pair(nn.Module):
         points = _points(rays, t)
         density, feature = self.fine((self.scale * points).flatten(0, 1))
         seen = self.fine_colour.seen(feature, F.normalize(rays.directions, dim=1)) if colour else None
-        return Samples(t, points, self._weights(density, t, rays), seen, coarse)
+        return Samples(t, points, self._weights(density, t, rays), seen, coarse, feature)
 
     def _weights(self, density: Tensor, t: Tensor, rays: Rays) -> Tensor:
         """[R, S], from density [R S] per unit of the networks."""

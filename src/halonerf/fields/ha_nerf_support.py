@@ -60,6 +60,13 @@ class Support(nn.Module):
         place = torch.searchsorted(self.kept, cell.to(self.kept)).clamp(max=len(self.kept) - 1)
         return torch.where(self.kept[place] == cell, place, len(self.kept))
 
+    def centres(self) -> Tensor:
+        """The middle of each element, [E, 3], world units; NaN for the last one."""
+        cell = self.kept.long()
+        place = torch.stack([cell // self.side**2, cell // self.side % self.side, cell % self.side], dim=1)
+        middle = expand((place + 0.5) / self.side * 2 - 1, self.box)
+        return torch.cat([middle, self.box[:1] * torch.nan])
+
     def _cells(self, points: Tensor) -> Tensor:
         place = ((contract(points, self.box) + 1) / 2 * self.side).long().clamp(0, self.side - 1)
         return (place[..., 0] * self.side + place[..., 1]) * self.side + place[..., 2]
@@ -81,3 +88,10 @@ def contract(points: Tensor, box: Tensor) -> Tensor:
     inside = (points - box[0]) / box[1]
     beyond = inside.sign() * (1 - (1 - INNER) / inside.abs().clamp(min=1))
     return torch.where(inside.abs() <= 1, INNER * inside, beyond)
+
+
+def expand(points: Tensor, box: Tensor) -> Tensor:
+    """The inverse of `contract`: points [..., 3] strictly within [-1, 1] -> world units."""
+    away = points.abs()
+    inside = torch.where(away <= INNER, points / INNER, points.sign() * (1 - INNER) / (1 - away).clamp(min=1e-9))
+    return box[0] + box[1] * inside

@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.protocols import RadianceField
+from halonerf.heads.elements import ElementHead, check_supervision
+from halonerf.heads.robust import agreed, agreeing
+from halonerf.heads.smoothing import smoothed
+from halonerf.heads.votes import mean_vote, robust_vote
+from halonerf.protocols import PlacedField, RadianceField
 from halonerf.types import View
 
+ROBUST = ("none", "trimmed", "median", "agreeing")
 
-class Lifted(nn.Module):
+
+class Lifted(ElementHead):
     """v = (A^T w p) / (A^T w), where row by row A holds the elements' shares of a pixel's light.
 
     A is the field's rasteriser with frozen geometry, so p = A v; the mean is the first step of solving that by
-    simultaneous iterative reconstruction (SIRT), and `refinements` more steps give back what averaging blurs.
+    simultaneous iterative reconstruction (SIRT), and `refinements` more steps give back what averaging blurs. Where
+    some photos are wrong, what each says alone, v_i = (A_i^T w_i p_i) / (A_i^T w_i) with support A_i^T w_i, is put
+    together as `halonerf.heads.robust` has it instead of being added up.
 
     Args:
         min_confidence: fully opaque pixels that must have said something about an element; below, it is unknown.
-        refinements: further steps v += (A^T w (p - A v)) / (A^T w), held in [0, 1]; each costs one more lift.
+        refinements: further steps of v += what photos say of p - A v, held in [0, 1]; each costs one more lift.
+        robust: how photos are put together: "none" (the mean), element by element "trimmed" or "median", or concept by
+            concept "agreeing" (the mean of the photos that agree with the others).
+        trim: of trimmed: share of the support of an element that is left out at either end, in (0, 0.5).
+        tolerance: of agreeing: distance from the answer at which a photo counts half, in the photos' median distance.
+        smoothing: how much a pixel of a near element of the same colour counts beside an element's own; 0: nothing.
+        neighbours: of smoothing: elements near enough.
+        memory_mb: of robust: MB that photos' votes may take together; beyond, concepts are lifted in groups.
     """
 
-    probability: Tensor
-    support: Tensor
-
-    def __init__(self, min_confidence: float = 0.05, refinements: int = 0) -> None:
-        super().__init__()
-        if min_confidence < 0 or refinements < 0:
-            raise BadInput(
-                f"expected head.min_confidence >= 0 and head.refinements >= 0, got {min_confidence} and {refinements}"
-            )
-        self.min_confidence, self.refinements = min_confidence, refinements
-        self._hold(torch.zeros(0, 0), torch.zeros(0, 0))
+    def __init__(
+        self,
+        min_confidence: float = 0.05,
+        refinements: int = 0,
+        robust: str = "none",
+        trim: float = 0.3,
+        tolerance: float = 1.5,
+        smoothing: float = 0.0,
+        neighbours: int = 8,
+        memory_mb: float = 2000.0,
+    ) -> None:
+        super().__init__(min_confidence)
+        if refinements < 0:
+            raise BadInput(f"expected head.refinements >= 0, got {refinements}")
+        if robust not in ROBUST:
+            raise BadInput(f"expected head.robust among {', '.join(ROBUST)}, got '{robust}'")
+        if not 0 < trim < 0.5:
+            raise BadInput(f"expected head.trim between 0 and 0.5, got {trim}.\nFor half of all: head.robust=median")
+        if tolerance <= 0:
+            raise BadInput(f"expected head.tolerance > 0, got {tolerance}")
+        if smoothing < 0 or neighbours < 1:
+            raise BadInput(f"expected head.smoothing >= 0 and head.neighbours >= 1, got {smoothing} and {neighbours}")
+        self.refinements, self.robust, self.smoothing, self.neighbours = refinements, robust, smoothing, neighbours
+        self.trim, self.tolerance, self.memory_mb = trim if robust == "trimmed" else 0.5, tolerance, memory_mb
 
     @torch.no_grad()
     def fit(
@@ -43,68 +69,55 @@ class Lifted(nn.Module):
     ) -> None:
         """See `halonerf.protocols.SemanticHead`. The field is only read.
 
-        Raises: BadInput where there is no view, or views, maps and weights are not as many.
+        Raises: BadInput where there is no view, or views, maps and weights are not as many; where elements are to be
+            smoothed that have no place.
         """
-        if not views or not len(views) == len(maps) == len(weights):
+        check_supervision(views, maps, weights)
+        if self.smoothing and not isinstance(field, PlacedField):
             raise BadInput(
-                f"expected one map and one weight for each of at least one view, got {len(views)} views, "
-                f"{len(maps)} maps and {len(weights)} weights"
+                f"expected a field that can say where its elements are (element_centres), got {type(field).__name__}.\n"
+                "Leave them as they are: head.smoothing=0"
             )
-        count = maps[0].shape[-1]
-        said, support = torch.zeros(field.elements, count), torch.zeros(field.elements, count)
-        for view, given, weight in zip(views, maps, weights, strict=True):
-            sums, _ = field.lift(view, torch.cat([weight * given, weight], dim=-1), torch.ones_like(weight[..., 0]))
-            said += sums[:, :count].cpu()
-            support += sums[:, count:].cpu()
-        value = _ratio(said, support).clamp(0, 1)
+        value, support = self._vote(field, views, lambda i: maps[i], weights)
+        value = value.clamp(0, 1)
         for _ in range(self.refinements):
-            change = torch.zeros_like(said)
-            for view, given, weight in zip(views, maps, weights, strict=True):
-                shown = field.render(view, field.mean_appearance(), value).channels
-                assert shown is not None
-                sums, _ = field.lift(view, weight * (given - shown), torch.ones_like(weight[..., 0]))
-                change += sums.cpu()
-            value = (value + _ratio(change, support)).clamp(0, 1)
-        self._hold(value, support)
+            change, _ = self._vote(field, views, _missed(field, views, maps, value), weights)
+            value = (value + change).clamp(0, 1)
+        if self.smoothing:
+            assert isinstance(field, PlacedField)
+            colours = _colours(field, views)
+            centres = field.element_centres().cpu()
+            value = smoothed(value, support, centres, colours, self.smoothing, self.neighbours)
+        self.hold(value, support)
 
-    def channels(self) -> Tensor:
-        """See `halonerf.protocols.SemanticHead`."""
-        return self.probability * self._known()
+    def _vote(
+        self, field: RadianceField, views: Sequence[View], say: Callable[[int], Tensor], weights: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        if self.robust == "none":
+            return mean_vote(field, views, say, weights)
+        return robust_vote(field, views, say, weights, self._agree, self.memory_mb)
 
-    def confidence(self) -> Tensor:
-        """See `halonerf.protocols.SemanticHead`."""
-        return self.support * self._known()
-
-    @torch.no_grad()
-    def render(self, field: RadianceField, view: View, appearance: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability and confidence, [H, W, P] each.
-
-        Unknown elements are taken out of a pixel; what passes all elements shows the background, which is no
-        concept:  probability = sum_known w v / (1 - sum_unknown w),  confidence = sum_known w.
-        """
-        known = self._known().to(self.probability)
-        shown = field.render(view, appearance, torch.cat([self.channels(), known], dim=1))
-        assert shown.channels is not None
-        said, confidence = shown.channels.chunk(2, dim=-1)
-        rest = (1 - shown.opacity[..., None]).clamp(min=0) + confidence
-        return torch.where(confidence > 1e-4, said / rest.clamp(min=1e-4), 0.0).clamp(0, 1), confidence
-
-    def save(self, path: Path) -> None:
-        """Write the fitted probabilities and their support."""
-        save_file({"probability": self.probability, "support": self.support}, path)
-
-    def load(self, path: Path) -> None:
-        """Read what `save` wrote."""
-        tensors = load_file(path)
-        self._hold(tensors["probability"], tensors["support"])
-
-    def _known(self) -> Tensor:
-        return (self.support > 0) & (self.support >= self.min_confidence)
-
-    def _hold(self, probability: Tensor, support: Tensor) -> None:
-        self.register_buffer("probability", probability.contiguous())
-        self.register_buffer("support", support.contiguous())
+    def _agree(self, votes: Tensor, weights: Tensor) -> Tensor:
+        if self.robust == "agreeing":
+            return agreeing(votes, weights, self.tolerance)
+        return agreed(votes, weights, self.trim)
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    return torch.where(whole > 0, part / whole.clamp(min=1e-12), 0.0)
+def _missed(
+    field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], value: Tensor
+) -> Callable[[int], Tensor]:
+    """p - A v of the i-th photo, [H, W, P]."""
+
+    def difference(i: int) -> Tensor:
+        shown = field.render(views[i], field.mean_appearance(), value).channels
+        assert shown is not None
+        return maps[i] - shown.to(maps[i])
+
+    return difference
+
+
+def _colours(field: RadianceField, views: Sequence[View]) -> Tensor:
+    """The mean colour in which each element is seen in neutral light, [E, 3]; of any field, by lifting its pictures."""
+    light = field.mean_appearance()
+    ones = [torch.ones(view.height, view.width, 3) for view in views]
+    return mean_vote(field, views, lambda i: field.render(views[i], light).colour.cpu(), ones)[0]

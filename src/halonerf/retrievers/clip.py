@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.retrievers.lora import add_lora, merged_state
+from halonerf.retrievers.maskclip import dense_embeddings
 
 TRAINABLE = ("none", "lora", "full")
 PARTS = ("get_image_features", "get_text_features", "logit_scale")
@@ -75,6 +76,10 @@ class Clip(nn.Module):
             return_tensors="pt",
         ).to(self.model.device)
         return normalize(self.model.get_image_features(**pixels).pooler_output.float(), dim=-1)
+
+    def embed_dense(self, images: Tensor) -> Tensor:
+        """Unit vectors [B, D, h, w] of the patches of images [B, 3, H, W] in [0, 1]; larger images have more."""
+        return normalize(dense_embeddings(self.model, self.processor, images), dim=1)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors [P, D] of P texts; what is longer than the model reads is cut off."""

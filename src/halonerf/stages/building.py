@@ -15,21 +15,25 @@ SMALLEST = 0.01  # share of the photo; a smaller spot is no building that somebo
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; the last two are the first beyond
 
 
+def building_part(probability: np.ndarray) -> np.ndarray:
+    """The largest connected part of a map [H, W] that is building, bool [H, W]; the first of equal ones."""
+    parts, count = label(probability > CERTAIN)
+    if not count:
+        return np.zeros(probability.shape, dtype=bool)
+    return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
+
+
 def building_box(probability: np.ndarray) -> Box | None:
     """The box around the largest connected part of a map [H, W] that is building, with its margin, inside the photo.
 
     None where there is none worth cropping to. (HaLo-NeRF, "2D inference".)
     """
     height, width = probability.shape
-    parts, count = label(probability > CERTAIN)
-    if not count:
+    part = building_part(probability)
+    if part.sum() < max(1, SMALLEST * height * width):
         return None
-    areas = np.bincount(parts.ravel())[1:]
-    largest = int(areas.argmax())
-    if areas[largest] < SMALLEST * height * width:
-        return None
-    rows, columns = find_objects(parts)[largest]
-    tall, wide = (math.ceil(MARGIN * (part.stop - part.start)) for part in (rows, columns))
+    rows, columns = find_objects(part.astype(np.int8))[0]
+    tall, wide = (math.ceil(MARGIN * (side.stop - side.start)) for side in (rows, columns))
     return (
         max(0, rows.start - tall),
         max(0, columns.start - wide),

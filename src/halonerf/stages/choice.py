@@ -1,11 +1,16 @@
-"""Which photos to trust: a score in [0, 1] from what the photo and the reconstruction say, before any text."""
+"""Which photos to trust: the terms of a photo's score, how they are put together, and who is chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from halonerf.stages.choice_concepts import relative
+
+PHOTO_TERMS = ("quality", "geometry", "occlusion")  # of a photo, before any text
+CONCEPT_TERMS = ("certainty", "agreement")  # of a photo and a concept
 GRID = 12  # cells along each side of a photo when its registered points are spread over it
 CLIPPED = (8, 247)  # grey values at or beyond which a pixel is taken as black or burnt out
 
@@ -40,8 +45,8 @@ def photo_measures(photo: np.ndarray, valid: np.ndarray, points: np.ndarray) -> 
     }
 
 
-def scores(measures: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """One score a photo, [V] in [0, 1]: the geometric mean of four terms, so that no virtue makes up for a vice.
+def quality(measures: Sequence[Mapping[str, float]]) -> np.ndarray:
+    """One value a photo, [V] in [0, 1]: the geometric mean of four terms, so that no virtue makes up for a vice.
 
     Sharpness and points count against the collection's median and saturate there: a photo twice as sharp as most is
     not twice as true. Exposure and cover saturate at 0.8 and 0.4: half a frame of sky is what a good photo has.
@@ -58,22 +63,81 @@ def scores(measures: Sequence[Mapping[str, float]]) -> np.ndarray:
     return np.prod([np.clip(term, 0.0, 1.0) for term in terms], axis=0) ** (1 / len(terms))
 
 
-def choose(score: np.ndarray, mapped: Sequence[bool], photos: int) -> list[tuple[bool, str]]:
-    """Whether each photo is chosen, and why: the best `photos` of those that can say something.
+def term_values(
+    terms: Sequence[str],
+    photos: Sequence[Mapping[str, Any]],
+    agreements: Sequence[Sequence[float | None]],
+    concepts: int,
+) -> dict[str, np.ndarray]:
+    """Every term's value, by name: [V] of photos, [V, P] of photos and concepts (NaN where nothing is known).
 
     Args:
-        score: [V]. mapped: whether the segmenter knows anything in the photo.
+        photos: what `Segment` wrote of each. agreements: of each, one value a concept; empty where not asked for.
+
+    Certainty and agreement count against the concept's median (`relative`). Where the others saw too little of a
+    photo to say whether it agrees, nothing speaks against it: 1.
     """
-    order = sorted((i for i, known in enumerate(mapped) if known and score[i] > 0), key=lambda i: (-score[i], i))
-    rank = {index: place + 1 for place, index in enumerate(order)}
-    verdicts = []
+    values: dict[str, np.ndarray] = {}
+    for term in terms:
+        if term == "quality":
+            values[term] = quality(photos)
+        elif term in PHOTO_TERMS:
+            values[term] = np.array([photo[term] for photo in photos], np.float64)
+        else:
+            rows = [photo["certainty"] for photo in photos] if term == "certainty" else list(agreements)
+            values[term] = relative(np.array(rows, np.float64).reshape(len(photos), concepts))
+    if "agreement" in values:
+        known = np.array([photo["known"] for photo in photos], bool).reshape(len(photos), concepts)
+        values["agreement"] = np.where(known, np.nan_to_num(values["agreement"], nan=1.0), np.nan)
+    return values
+
+
+def combined(values: Mapping[str, np.ndarray], combine: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """The score of each photo [V], and the weight of each photo and concept [V, P] (None without a term of concepts).
+
+    combine: "product" or "sum" of the terms; of a photo's score, terms of concepts give their mean over the concepts
+    of which it knows something (0 where it knows nothing). The weight of a concept is what the score would be if it
+    were the only one; 0 where the photo knows nothing of it.
+    """
+    put = np.multiply.reduce if combine == "product" else np.add.reduce
+    score = put(np.stack([value if value.ndim == 1 else row_means(value) for value in values.values()]))
+    if not any(value.ndim == 2 for value in values.values()):
+        return score, None
+    columns = [value[:, None] if value.ndim == 1 else value for value in values.values()]
+    return score, np.nan_to_num(put(np.stack(np.broadcast_arrays(*columns))), nan=0.0)
+
+
+def row_means(values: np.ndarray) -> np.ndarray:
+    """Mean of the numbers of each row, [V]; 0 where there is none."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0.0).sum(axis=1) / np.maximum(1, known.sum(axis=1))
+
+
+def best(score: np.ndarray, photos: int) -> list[int]:
+    """At most `photos` photos of the highest score [V], ties in their order; 0 is never chosen."""
+    order = np.argsort(-score, kind="stable")
+    return [int(index) for index in order[:photos] if score[index] > 0]
+
+
+def reasons(
+    order: Sequence[int], score: np.ndarray, mapped: Sequence[bool], values: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Why each photo is chosen or not, for people.
+
+    Args:
+        order: the chosen ones, in the order in which they were. score: [V]. mapped: whether the segmenter knows
+            anything in the photo. values: see `term_values`.
+    """
+    place = {index: rank + 1 for rank, index in enumerate(order)}
+    told = []
     for index, known in enumerate(mapped):
         if not known:
-            verdicts.append((False, "nothing known in it"))
-        elif index not in rank:
-            verdicts.append((False, "no registered point, or no usable pixel"))
-        elif rank[index] > photos:
-            verdicts.append((False, f"rank {rank[index]}, beyond the best {photos}"))
+            told.append("nothing known in it")
+        elif index in place:
+            told.append(f"rank {place[index]}")
+        elif score[index] <= 0:
+            zero = [name for name, value in values.items() if not np.nansum(value[index]) > 0]
+            told.append(f"no {' and no '.join(zero)}")
         else:
-            verdicts.append((True, f"rank {rank[index]}"))
-    return verdicts
+            told.append(f"behind the {len(order)} chosen")
+    return told

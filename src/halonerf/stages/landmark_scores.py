@@ -16,7 +16,7 @@ from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.pictures import outline, overlay
-from halonerf.stages.segment import at_size
+from halonerf.stages.asking import at_size
 
 SMALL = 0.02  # of a photo's pixels: a concept that covers fewer is seen from afar
 

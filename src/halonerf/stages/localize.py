@@ -2,6 +2,7 @@
 
 Output:
     head.safetensors              the fitted head
+    rounds/<round>.safetensors    while a head is fitted in rounds: what going on from the last one needs
     concepts.json                 the concepts, in the order of all arrays
     renders/<view>.npz            probability uint8 [P, H, W] (p * 255), confidence float16 [P, H, W]
     renders/<view>.png            the field's colours in that view's own light
@@ -25,50 +26,72 @@ from torch import Tensor
 from halonerf.artifacts import write_atomic
 from halonerf.errors import BadInput
 from halonerf.pictures import save_picture
-from halonerf.protocols import SemanticHead, TrainableField
+from halonerf.protocols import FeatureHead, LearntHead, SemanticHead, TrainableField
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.cameras import fitted_scene
+from halonerf.stages.features import FeatureMaps, read_words, takes_features
+from halonerf.types import View
+
+WEIGHTS = (None, "score", "concepts")
 
 
 class Localize(Stage):
-    """Lift 2D probabilities into the field and render them.
+    """Lift 2D probabilities into the field and render them. Each round of a head that learns in rounds is an item.
 
     Args:
         head: config of the semantic head.
         field: config of the field that `reconstruct` fitted.
         views: whose maps are lifted: "all" photos, or only those of the "train" split.
+        weights: what the chosen photos count: None (all the same), "score" (that of their choice) or "concepts" (one
+            number a photo and concept, of segment/weights.csv; photos and concepts that are not in it count 0).
     """
 
     name = "localize"
     needs = ("ingest", "reconstruct", "segment")
     seeded = True
 
-    def __init__(self, head: Mapping[str, Any], field: Mapping[str, Any], views: str = "all") -> None:
+    def __init__(
+        self, head: Mapping[str, Any], field: Mapping[str, Any], views: str = "all", weights: str | None = None
+    ) -> None:
         super().__init__()
         if views not in ("all", "train"):
             raise BadInput(f"expected localize.views=all or train, got '{views}'")
-        self.head_config, self.field_config, self.views = head, field, views
+        if weights not in WEIGHTS:
+            raise BadInput(f"expected localize.weights=null, score or concepts, got '{weights}'")
+        self.head_config, self.field_config, self.views, self.weights = head, field, views, weights
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*cls.needs, "features") if takes_features(config["head"]) else cls.needs
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)
         self.concepts: list[str] = json.loads((self.inputs["segment"] / "concepts.json").read_text())
         self.field: TrainableField = build(self.field_config)
         self.field.load(self.inputs["reconstruct"] / "field.safetensors")
-        (self.folder / "renders").mkdir(exist_ok=True)
+        self.head: SemanticHead = build(self.head_config)
+        self.rounds = self.head.rounds if isinstance(self.head, LearntHead) else 0
+        self.counts = self._counts()
+        for part in ("renders", "rounds") if self.rounds else ("renders",):
+            (self.folder / part).mkdir(exist_ok=True)
         shutil.copyfile(self.inputs["segment"] / "concepts.json", self.folder / "concepts.json")
 
     def items(self) -> list[int | str]:
-        return ["head", *range(len(self.scene))]
+        return [*(f"round {k}" for k in range(self.rounds)), "head", *range(len(self.scene))]
 
     def done(self, item: int | str) -> bool:
-        return self._path(item).is_file()
+        if not isinstance(item, str) or item == "head":
+            return self._path(item).is_file()
+        return self._path("head").is_file() or _number(item) < self._learnt()
 
     def predict_step(self, item: int | str, index: int) -> None:
-        if isinstance(item, str):
+        if not isinstance(item, str):
+            self._render(item)
+        elif item == "head":
             self._fit()
         else:
-            self._render(item)
+            self._learn(_number(item))
 
     def summary(self) -> dict[str, Any]:
         return {"concepts": len(self.concepts), "photos_lifted": len(self._sources()), "views": len(self.scene)}
@@ -90,7 +113,58 @@ class Localize(Stage):
     def _map_file(self, view: int) -> Path:
         return self.inputs["segment"] / "maps" / f"{view:05d}.npz"
 
+    def _learn(self, number: int) -> None:
+        """One round of the fit; its state replaces that of the round before."""
+        self._begun.learn(number)
+        path = self._round(number)
+        self._begun.save_state(path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+        self._round(number - 1).unlink(missing_ok=True)
+
+    @cached_property
+    def _begun(self) -> LearntHead:
+        """The head as its last finished round left it."""
+        assert isinstance(self.head, LearntHead)
+        self.head.begin(self.field, *self.supervisions())
+        if self._learnt():
+            self.head.load_state(self._round(self._learnt() - 1))
+        return self.head
+
+    def _learnt(self) -> int:
+        """How many rounds are done."""
+        return 1 + max((int(path.stem) for path in (self.folder / "rounds").glob("*.safetensors")), default=-1)
+
+    def _round(self, number: int) -> Path:
+        return self.folder / "rounds" / f"{number:05d}.safetensors"
+
     def _fit(self) -> None:
+        """Write the head; one that learns in rounds has done so by now."""
+        if self.rounds:
+            head: SemanticHead = self._begun
+        else:
+            head = self.head
+            if takes_features(self.head_config):
+                self._fit_features()
+            else:
+                head.fit(self.field, *self.supervisions())
+        partial = self._path("head").with_suffix(".new")
+        head.save(partial)
+        partial.replace(self._path("head"))
+        shutil.rmtree(self.folder / "rounds", ignore_errors=True)
+
+    def _fit_features(self) -> None:
+        """Fit a head that compares what an encoder says of the photos with words; no 2D map is read.
+
+        What a photo counts is the mean of what it counts for the concepts.
+        """
+        assert isinstance(self.head, FeatureHead)
+        sources, folder = self._sources(), self.inputs["features"]
+        weights = [self.scene.valid(i) * self.counts[self.scene.names[i]].mean() for i in sources]
+        self.head.fit(self.field, [self.scene.views[i] for i in sources], FeatureMaps(folder, sources), weights)
+        self.head.tell(*read_words(folder))
+
+    def supervisions(self) -> tuple[list[View], list[Tensor], list[Tensor]]:
+        """Views, maps and weights of the photos that are lifted."""
         sources = self._sources()
         if not sources:
             raise BadInput(
@@ -98,12 +172,31 @@ class Localize(Stage):
                 f"(localize.views={self.views}).\nWith segmenter=masks the masks' names must be those of the photos: "
                 f"<concept>/{Path(self.scene.names[0]).with_suffix('.png')}"
             )
-        head: SemanticHead = build(self.head_config)
         maps, weights = zip(*(self._supervision(i) for i in sources), strict=True)
-        head.fit(self.field, [self.scene.views[i] for i in sources], maps, weights)
-        partial = self._path("head").with_suffix(".new")
-        head.save(partial)
-        partial.replace(self._path("head"))
+        return [self.scene.views[i] for i in sources], list(maps), list(weights)
+
+    def _counts(self) -> Mapping[str, Tensor]:
+        """What photos count, by name: [P] each."""
+        concepts = len(self.concepts)
+        if self.weights is None:
+            return {name: torch.ones(concepts) for name in self.scene.names}
+        table = "choice" if self.weights == "score" else "weights"
+        path = self.inputs["segment"] / f"{table}.csv"
+        if not path.is_file():
+            raise BadInput(
+                f"expected {path.name} in {path.parent} for localize.weights={self.weights}, found none.\n"
+                "Segment with an option that weighs photos by concept, or use: localize.weights=score"
+            )
+        counts = {name: torch.zeros(concepts) for name in self.scene.names}
+        with open(path, newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                if row["photo"] not in counts:
+                    continue
+                if self.weights == "score":
+                    counts[row["photo"]][:] = float(row["score"])
+                elif row["concept"] in self.concepts:
+                    counts[row["photo"]][self.concepts.index(row["concept"])] = float(row["weight"])
+        return counts
 
     def _supervision(self, view: int) -> tuple[Tensor, Tensor]:
         """Probabilities and weights of one photo, [H, W, P] each, at the view's size."""
@@ -116,7 +209,7 @@ class Localize(Stage):
             probability[None], size, mode="bilinear", align_corners=False, antialias=True
         )[0]
         known = torch.nn.functional.interpolate(known[None].float(), size, mode="nearest")[0]
-        weight = known * self.scene.valid(view)
+        weight = known * self.scene.valid(view) * self.counts[self.scene.names[view]][:, None, None]
         return probability.permute(1, 2, 0), weight.permute(1, 2, 0)
 
     @cached_property
@@ -137,3 +230,8 @@ class Localize(Stage):
             confidence=confidence.permute(2, 0, 1).half().cpu().numpy(),
         )
         write_atomic(self._path(view), arrays.getvalue())
+
+
+def _number(item: str) -> int:
+    """Of "round 7": 7."""
+    return int(item.rpartition(" ")[2])

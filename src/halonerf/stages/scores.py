@@ -17,12 +17,16 @@ BINS = 256  # of the pooled precision-recall curves
 Scores = dict[str, float | None]
 
 
-def score_map(probability: NDArray[np.floating], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Scores:
-    """All `FIGURES` of one map, [H, W] in [0, 1]; None where a figure is not defined.
+def score_map(drawn: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Scores:
+    """All `FIGURES` of one map [H, W], in [0, 1] or in bytes of p * 255; None where a figure is not defined.
 
-    Average precision is taken at 65,536 levels; the paper has 256.
+    Average precision is taken at 65,536 levels, of bytes at their 256; the other figures from the values themselves.
     """
-    levels = np.round(np.clip(probability, 0.0, 1.0) * 65535).astype(np.uint16)
+    levels, probability = drawn, drawn
+    if drawn.dtype == np.uint8:
+        probability = drawn / 255.0
+    else:
+        levels = np.round(np.clip(drawn, 0.0, 1.0) * 65535).astype(np.uint16)
     return {
         "ap": finite(average_precision(levels, truth, known)),
         "soft_balanced_accuracy": finite(soft_balanced_accuracy(probability, truth, known)),
@@ -36,11 +40,9 @@ def no_map() -> Scores:
     return dict.fromkeys(FIGURES, 0.0)
 
 
-def histogram(
-    probability: NDArray[np.floating], truth: NDArray[np.bool_], known: NDArray[np.bool_]
-) -> dict[str, list[int]]:
-    """Positive and all known pixels in `BINS` bins of probability, lowest first."""
-    bins = np.round(np.clip(probability, 0.0, 1.0) * (BINS - 1)).astype(np.int64)
+def histogram(drawn: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> dict[str, list[int]]:
+    """Positive and all known pixels in `BINS` bins of probability, lowest first, of a map as `score_map` takes it."""
+    bins = drawn if drawn.dtype == np.uint8 else np.round(np.clip(drawn, 0.0, 1.0) * (BINS - 1)).astype(np.uint8)
     return {
         "positive": np.bincount(bins[known & truth], minlength=BINS).tolist(),
         "all": np.bincount(bins[known], minlength=BINS).tolist(),
@@ -94,16 +96,22 @@ def summarise(photos: Sequence[Mapping[str, Any]], concepts: Sequence[str], miss
     }
 
 
-def per_image(photos: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
-    """Rows for a table: a photo, a concept, a method."""
+def figure_rows(scene: str, photos: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What `Evaluate` wrote for each photo as rows: scene, photo, split, concept, method, and the figures."""
     return [
-        {"photo": photo["photo"], "split": photo["split"], "concept": concept, "method": method,
-         **{figure: "" if value is None else f"{value:.6f}" for figure, value in scores[method].items()}}
+        {"scene": scene, "photo": photo["photo"], "split": photo["split"], "concept": concept, "method": method,
+         **scores[method]}
         for photo in photos
         for concept, scores in photo["concepts"].items()
         for method in METHODS
         if scores[method] is not None
     ]  # fmt: skip
+
+
+def as_text(row: Mapping[str, Any]) -> dict[str, object]:
+    """A row for a CSV file: figures of six digits, nothing where one is not defined."""
+    figures = {figure: "" if row[figure] is None else f"{row[figure]:.6f}" for figure in FIGURES}
+    return {**row, **figures}
 
 
 def finite(value: float) -> float | None:

@@ -23,10 +23,11 @@ from halonerf.data.targets import NEGATIVE, OPEN, POSITIVE, TABLE, read_targets,
 from halonerf.data.warp import fit_warp
 from halonerf.errors import BadInput
 from halonerf.pictures import grid, overlay, save_picture
+from halonerf.stages.asking import at_size
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
+from halonerf.stages.concepts import frequent_labels
 from halonerf.stages.distill import labels_by_photo
-from halonerf.stages.segment import at_size, frequent_labels
 
 OVERVIEW = 6  # pairs
 SMALLEST = 0.002  # of a photo, a region worth a target

@@ -24,9 +24,9 @@ from halonerf.data.lessons import WHOLE, Lesson, Lessons
 from halonerf.errors import BadInput
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.pictures import grid, outline, overlay, save_picture
+from halonerf.stages.asking import at_size
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
-from halonerf.stages.segment import at_size
 
 EPOCH_STEPS = 100  # between two checkpoints
 EXAMPLES = 5  # photos of each kind in the picture

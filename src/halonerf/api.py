@@ -1,0 +1,46 @@
+"""The scene for callers in Python: open it with the command line's options, then ask word after word.
+
+>>> from halonerf import Scene
+>>> scene = Scene.open("scene=photos", "scene.path=photos/milan")
+>>> answer = scene.query("rose window")
+>>> answer.maps[0].photo, answer.maps[0].probability   # the photo that shows it best; [H, W, 1]
+>>> answer.parts[0]                                    # its parts in 3D, the largest first
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from halonerf.artifacts import ArtifactStore
+from halonerf.cli import composed, resolve_stages, run
+from halonerf.stages.plan import make_plan
+from halonerf.stages.query_scene import QueryScene
+
+ANY = "building"  # a word for the plan, which asks for one
+
+
+class Scene(QueryScene):
+    """A scene whose photos, field and index are in memory; see `QueryScene.query`."""
+
+    @classmethod
+    def open(cls, *overrides: str, device: torch.device | str = "cpu") -> Scene:
+        """Make what is not there yet (down to the stage `index`) and open it.
+
+        Args:
+            overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.photos=32", …; not "stage=…".
+            device: of segmenter and field.
+
+        Raises: UserError, as the command line would print it.
+        """
+        config = composed([*overrides, "stage=query", f"text={ANY}", "plan=false", "publish=null"])
+        stages, name = resolve_stages(config)
+        store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
+        needed = make_plan("query", stages, name, config.seed, store)[-1].inputs
+        if not all(store.has(*artefact) for artefact in needed.values()):
+            config.stage = "index"  # all that a query reads is on the way to it
+            run(config)
+        folders = {need: store.folder(*artefact) for need, artefact in needed.items()}
+        query = stages["query"]
+        return cls(folders, query["segmenter"], query["field"], query["head"], query["sky"], query["batch"], device)

@@ -1,0 +1,37 @@
+"""Logistic regression on a field's features: the least that a head can learn, and how much of meaning is in them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from halonerf.heads.learning import LearntElements
+
+
+class Linear(LearntElements):
+    """One linear layer a concept, a sigmoid after it.
+
+    Args:
+        min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed (here of windows alone): see
+            `halonerf.heads.learning.LearntElements`.
+    """
+
+    def __init__(
+        self,
+        min_confidence: float = 0.05,
+        steps: int = 500,
+        rays: int = 7225,
+        learning_rate: float = 1e-2,
+        settle: float = 0.05,
+        targets: str = "soft",
+        normalise: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed)
+
+    def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
+        """See `halonerf.heads.learning.LearntElements`: the problem is nearly convex, so it starts undecided."""
+        layer = nn.Linear(features, concepts)
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        return layer

@@ -1,0 +1,96 @@
+"""The paper's head: a small network from a field's feature to what is there, learnt through the frozen field."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from halonerf.errors import BadInput
+from halonerf.heads.learning import LearntElements
+
+
+class Mlp(LearntElements):
+    """Layers of `widths` units and, for each concept, a softmax over "no" and "yes".
+
+    One network a concept is how the paper has it; together, concepts share all layers but the last. The paper's factor
+    of 0.1 before the loss is left out, for Adam does not see it, and so is the head of the coarse network: it is
+    learnt beside the fine one, shares nothing with it, and is never shown.
+
+    Args:
+        widths: units of the hidden layers.
+        together: one network for all concepts; otherwise one a concept, learnt side by side from the same windows.
+        min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed: see
+            `halonerf.heads.learning.LearntElements`.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (128, 128),
+        together: bool = True,
+        min_confidence: float = 0.05,
+        steps: int = 1000,
+        rays: int = 7225,
+        learning_rate: float = 6e-3,
+        settle: float = 0.05,
+        targets: str = "soft",
+        normalise: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed)
+        if not widths or min(widths) < 1:
+            raise BadInput(f"expected head.widths of one hidden layer or more, got {list(widths)}.\nOr: head=linear")
+        self.widths, self.together = tuple(widths), together
+
+    def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
+        """See `halonerf.heads.learning.LearntElements`."""
+        if self.together:
+            made: nn.Module = Perceptron(features, self.widths, concepts)
+        else:
+            made = SideBySide([Perceptron(features, self.widths, 1) for _ in range(concepts)])
+        initialise(made, chance)
+        return made
+
+
+class Perceptron(nn.Module):
+    """Features [N, F] to the logits [N, P] of "yes" against "no": a softmax over two is a sigmoid of their difference.
+
+    Args:
+        features: F. widths: units of the hidden layers. concepts: P.
+    """
+
+    def __init__(self, features: int, widths: Sequence[int], concepts: int) -> None:
+        super().__init__()
+        sizes = [features, *widths]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.to_answers = nn.Linear(sizes[-1], 2 * concepts)
+
+    def forward(self, features: Tensor) -> Tensor:
+        for layer in self.layers:
+            features = torch.relu(layer(features))
+        no, yes = self.to_answers(features).chunk(2, dim=1)
+        return yes - no
+
+
+class SideBySide(nn.Module):
+    """One network a concept: features [N, F] to logits [N, P]."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.cat([network(features) for network in self.networks], dim=1)
+
+
+def initialise(network: nn.Module, chance: torch.Generator) -> None:
+    """Weights and biases uniform within 1 / sqrt(inputs), as PyTorch has them, but by a chance of their own."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.in_features)
+            with torch.no_grad():
+                for parameter in layer.parameters():
+                    parameter.copy_((2 * torch.rand(parameter.shape, generator=chance) - 1) * bound)

@@ -1,0 +1,104 @@
+"""What all photos but one say of its view: sums over photos, minus its own, rendered there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from halonerf.protocols import RadianceField
+from halonerf.types import View
+
+LEAST = 0.05  # fully opaque pixels that the others must have said about an element; below, they are silent
+ROUNDING = 1e-4  # of an element's sum, what remains after a subtraction in single precision
+
+
+class Consensus:
+    """Sums over photos of what their maps say of each element: support A'w and what was said A'(w p), [E, P] each.
+
+    Whatever the number of photos, it is these two arrays. What the others say of a view is (sum minus the photo's
+    own lift) / (support minus its own), rendered: leave-one-out for the price of one lift and one render a photo.
+
+    Attributes:
+        photos: how many were added or left out.
+    """
+
+    def __init__(self, elements: int, concepts: int) -> None:
+        self.said, self.support = torch.zeros(elements, concepts), torch.zeros(elements, concepts)
+        self.photos = 0
+
+    def add(self, field: RadianceField, view: View, maps: Tensor, known: Tensor) -> None:
+        """A photo's maps [H, W, P], and how far each pixel of them is known, [H, W, P]."""
+        said, support = lifted(field, view, maps, known)
+        self.said += said
+        self.support += support
+        self.photos += 1
+
+    def skip(self) -> None:
+        """Count a photo that says nothing."""
+        self.photos += 1
+
+    @torch.no_grad()
+    def others(self, field: RadianceField, view: View, maps: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        """What the others say of the view of a photo that was added, [H, W, P], and how far they know, [H, W, P].
+
+        As in `halonerf.heads.lifted`: elements of which they say nothing are left out of a pixel; what passes all
+        elements is the background, which is known to show no concept.
+        """
+        own_said, own_support = lifted(field, view, maps, known)
+        support = self.support - own_support
+        heard = support > torch.clamp(ROUNDING * self.support, min=LEAST)
+        value = torch.where(heard, (self.said - own_said) / support.clamp(min=1e-12), 0.0).clamp(0, 1)
+        code = field.mean_appearance()
+        shown = field.render(view.to(code.device), code, torch.cat([value, heard.to(value)], dim=1).to(code.device))
+        assert shown.channels is not None
+        said, confidence = shown.channels.cpu().chunk(2, dim=-1)
+        rest = (1 - shown.opacity.cpu()[..., None]).clamp(min=0) + confidence
+        return (said / rest.clamp(min=1e-4)).clamp(0, 1), rest.clamp(0, 1)
+
+    def save(self, path: Path) -> None:
+        """Write all of it, whole or not at all."""
+        partial = path.with_suffix(".new")
+        save_file({"said": self.said, "support": self.support}, partial, metadata={"photos": str(self.photos)})
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote."""
+        with safe_open(path, "pt") as file:
+            self.said, self.support = file.get_tensor("said"), file.get_tensor("support")
+        self.photos = photos_in(path)
+
+
+def photos_in(path: Path) -> int:
+    """How many photos a written consensus holds; 0 where there is none."""
+    if not path.is_file():
+        return 0
+    with safe_open(path, "pt") as file:
+        return int(file.metadata()["photos"])
+
+
+@torch.no_grad()
+def lifted(field: RadianceField, view: View, maps: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """A'(w p) and A'w, [E, P] each."""
+    device = field.mean_appearance().device
+    given = torch.cat([known * maps, known], dim=-1).to(device)
+    sums, _ = field.lift(view.to(device), given, torch.ones_like(given[..., 0]))
+    said, support = sums.cpu().chunk(2, dim=-1)
+    return said, support
+
+
+def shrunken(view: View, probability: Tensor, known: Tensor, size: int) -> tuple[View, Tensor, Tensor]:
+    """A view with its maps at a long side of at most `size` px: view, maps [h, w, P], known [h, w, P] in [0, 1].
+
+    probability, known: [P, H, W], the latter 0 or 1. Averages over the area, of known pixels alone.
+    """
+    scale = min(1.0, size / max(view.width, view.height))
+    small = view.resized(max(1, round(view.width * scale)), max(1, round(view.height * scale)))
+    both = torch.stack([probability * known, known])
+    both = interpolate(both, (small.height, small.width), mode="area")
+    maps, share = both.permute(0, 2, 3, 1)
+    return small, maps / share.clamp(min=1e-6), share

@@ -1,0 +1,95 @@
+"""Neighbours lend each other evidence, over short ways and between like colours only."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from halonerf.errors import BadInput
+from halonerf.fields.gaussians import Gaussians
+from halonerf.heads.lifted import Lifted
+from halonerf.heads.smoothing import smoothed
+from halonerf.types import Rendering, View
+
+LINE = torch.stack([torch.arange(20.0) * 0.1, torch.zeros(20), torch.zeros(20)], dim=1)
+
+
+def test_noise_falls_and_the_mean_stays():
+    random = torch.Generator().manual_seed(0)
+    value = 0.5 + 0.2 * torch.randn(20, 1, generator=random)
+    found = smoothed(value, torch.ones(20, 1), LINE, torch.zeros(20, 3), strength=1.0, neighbours=4)
+    assert found.std() < 0.6 * value.std()
+    assert found.mean() == pytest.approx(value.mean().item(), abs=0.03)
+
+
+def test_constants_stay():
+    value = torch.full((20, 2), 0.3)
+    found = smoothed(value, torch.rand(20, 2) + 0.1, LINE, torch.rand(20, 3), strength=2.0, neighbours=3)
+    torch.testing.assert_close(found, value)
+
+
+def test_other_colours_keep_to_themselves():
+    colours = torch.zeros(20, 3)
+    colours[10:] = 1.0
+    value = (torch.arange(20) >= 10).float()[:, None]
+    found = smoothed(value, torch.ones(20, 1), LINE, colours, strength=1.0, neighbours=4)
+    torch.testing.assert_close(found, value, atol=1e-6, rtol=0)
+    blurred = smoothed(value, torch.ones(20, 1), LINE, torch.zeros(20, 3), strength=1.0, neighbours=4)
+    assert blurred[9, 0] > 0.1
+
+
+def test_weak_evidence_leans_on_strong():
+    value, support = torch.zeros(20, 1), torch.full((20, 1), 100.0)
+    value[10], support[10] = 1.0, 0.1
+    found = smoothed(value, support, LINE, torch.zeros(20, 3), strength=1.0, neighbours=4)
+    assert found[10, 0] < 0.01
+    assert found[9, 0] < 0.01
+
+
+def test_what_is_nowhere_or_unknown_neither_gives_nor_takes():
+    centres = LINE.clone()
+    centres[19] = torch.nan
+    value, support = torch.zeros(20, 1), torch.ones(20, 1)
+    value[19], value[5], support[5] = 1.0, 1.0, 0.0
+    found = smoothed(value, support, centres, torch.zeros(20, 3), strength=1.0, neighbours=19)
+    torch.testing.assert_close(found, value, atol=0, rtol=0)
+
+
+class Nowhere:
+    """A field that says nothing of places."""
+
+    elements = 3
+
+    def mean_appearance(self):
+        return torch.zeros(1)
+
+    def render(self, view, appearance, channels=None, normals=False):
+        zeros = torch.zeros(view.height, view.width)
+        return Rendering(zeros[..., None].expand(-1, -1, 3), zeros, zeros)
+
+    def lift(self, view, maps, weight):
+        return torch.zeros(3, maps.shape[2]), torch.zeros(3)
+
+
+def test_a_field_without_places_is_told_what_is_needed():
+    view = View(4, 4, 4.0, 4.0, 2.0, 2.0, torch.eye(3, 4))
+    with pytest.raises(BadInput, match=r"element_centres.*Nowhere.*\n.*head\.smoothing=0"):
+        Lifted(smoothing=0.5).fit(Nowhere(), [view], [torch.ones(4, 4, 1)], [torch.ones(4, 4, 1)])
+
+
+def test_a_head_smooths_what_it_lifted():
+    random = torch.Generator().manual_seed(2)
+    field = Gaussians()
+    points = torch.rand(60, 3, generator=random) * torch.tensor([1.0, 0.8, 0.02]) - torch.tensor([0.5, 0.4, 0.0])
+    field.initialise(points, torch.full((60, 3), 0.5), ["a"], seed=0)
+    field.eval().requires_grad_(False)
+    pose = torch.eye(3, 4)
+    pose[2, 3] = -2.0
+    view = View(48, 40, 50.0, 50.0, 24.0, 20.0, pose)
+    maps = [torch.rand(40, 48, 1, generator=random)]
+    plain, smooth = Lifted(), Lifted(smoothing=1.0)
+    for head in (plain, smooth):
+        head.fit(field, [view], maps, [torch.ones(40, 48, 1)])
+    known = plain.confidence()[:, 0] > 0
+    assert smooth.channels()[known].std() < 0.8 * plain.channels()[known].std()
+    assert torch.equal(smooth.confidence(), plain.confidence())

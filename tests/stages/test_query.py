@@ -1,0 +1,274 @@
+"""Any word: what lifting by the field gives, at once; words change nothing that is kept, and unknown is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from made_query import CHANNELS, FIELD, HEAD, SEGMENTER, Colours, bilinear, noise, write_query_road
+from made_road import run_stage, write_masks
+from safetensors.torch import load_file
+
+import halonerf
+from halonerf.artifacts import ArtifactStore, write_json
+from halonerf.cli import composed, resolve_stages
+from halonerf.data.scenes import Scene
+from halonerf.errors import BadInput
+from halonerf.fields.gaussians import Gaussians
+from halonerf.heads.lifted import Lifted
+from halonerf.stages.base import Stage
+from halonerf.stages.build import build
+from halonerf.stages.index import Index
+from halonerf.stages.plan import make_plan
+from halonerf.stages.query import Query
+from halonerf.stages.query_scene import QueryScene, show_elements
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Path]:
+    """Finished folders up to `index`, whose maps are as fine as the segmenter's."""
+    folders = write_query_road(tmp_path)
+    run_stage(Index(SEGMENTER, FIELD, photos=3, maps=32), tmp_path / "index", folders)
+    return {**folders, "index": tmp_path / "index"}
+
+
+def opened(inputs: dict[str, Path], **options: Any) -> QueryScene:
+    return QueryScene(inputs, SEGMENTER, FIELD, HEAD, **options)
+
+
+def ask(folder: Path, inputs: dict[str, Path], words: Any, **options: Any) -> Stage:
+    return run_stage(Query(SEGMENTER, FIELD, HEAD, words, **options), folder, inputs)
+
+
+def lifted_directly(inputs: dict[str, Path], words: list[str]) -> Lifted:
+    """What a head makes of the segmenter's maps at the photos' own size, without any index."""
+    scene, field = Scene(inputs["ingest"]), Gaussians()
+    field.load(inputs["reconstruct"] / "field.safetensors")
+    views = sorted(int(path.stem) for path in (inputs["index"] / "photos").iterdir())
+    maps = [torch.stack([bilinear(scene, view, CHANNELS[word]) for word in words], dim=-1) for view in views]
+    head = Lifted()
+    head.fit(field.eval(), [scene.views[view] for view in views], maps, [torch.ones_like(m) for m in maps])
+    return head
+
+
+def test_it_is_what_lifting_without_an_index_gives(inputs: dict[str, Path]):
+    scene, head = opened(inputs), lifted_directly(inputs, ["red", "blue"])
+    answer = scene.query(["red", "blue"], view=scene.scene.names[2], size=None)
+    assert (answer.confidence > 0).any()
+    # half precision of the encodings and tables: 5e-4 each
+    torch.testing.assert_close(answer.probability, head.channels(), atol=2e-3, rtol=0)
+    torch.testing.assert_close(answer.confidence, head.confidence(), atol=1e-2, rtol=2e-3)
+    shown = head.render(scene.field, scene.scene.views[2], scene.field.appearance(scene.scene.names[2]))
+    torch.testing.assert_close(answer.maps[0].probability, shown[0], atol=2e-3, rtol=0)
+    torch.testing.assert_close(answer.maps[0].confidence, shown[1], atol=1e-5, rtol=0)
+
+
+def test_elements_are_shown_as_a_head_shows_them(inputs: dict[str, Path]):
+    scene, head = opened(inputs), lifted_directly(inputs, ["red"])
+    head.support[::3] = 0  # unknown
+    view, light = scene.scene.views[1], scene.field.mean_appearance()
+    expected = head.render(scene.field, view, light)
+    found = show_elements(scene.field, view, light, head.channels(), head.confidence())
+    torch.testing.assert_close(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+
+
+def test_the_stage_writes_what_python_answers(tmp_path: Path, inputs: dict[str, Path]):
+    texts = ["red", "red AND NOT (green OR blue)"]
+    stage = ask(tmp_path / "out", inputs, texts, views=2, threshold=0.4, smallest=2, size=48)
+    answer = opened(inputs).query(texts, views=2, threshold=0.4, smallest=2, size=48)
+    written = json.loads((tmp_path / "out" / "query.json").read_text())
+    assert written["texts"] == texts
+    assert {"encode", "decode", "lift", "render", "total"} <= set(written["seconds"])
+    parts = sum(written["seconds"][name] for name in ("decode", "lift", "render"))
+    assert written["seconds"]["total"] == pytest.approx(parts, abs=1e-3)
+    assert [view["photo"] for view in written["views"]] == [shown.photo for shown in answer.maps]
+    assert [part["elements"] for part in written["parts"]] == [len(p.elements) for text in answer.parts for p in text]
+    elements = load_file(tmp_path / "out" / "elements.safetensors")
+    assert torch.equal(elements["probability"], answer.probability)
+    p = [opened(inputs).query(word).probability[:, 0] for word in ("red", "green", "blue")]
+    known = answer.confidence[:, 1] > 0
+    expected = torch.minimum(p[0], 1 - torch.maximum(p[1], p[2]))
+    assert torch.equal(elements["probability"][known, 1], expected[known])
+    for shown, view in zip(answer.maps, written["views"], strict=True):
+        with np.load(tmp_path / "out" / view["map"]) as arrays:
+            assert arrays["probability"].shape == arrays["confidence"].shape == (2, 36, 48)
+            assert arrays["probability"].dtype == np.uint8
+            assert np.array_equal(arrays["probability"][1], np.round(shown.probability[..., 1].numpy() * 255))
+        assert (tmp_path / "out" / view["picture"]).is_file()
+    assert (tmp_path / "out" / "sheet.jpg").is_file()
+    assert stage.summary()["parts"] == len(written["parts"])
+    assert all(stage.done(item) for item in stage.items())
+
+
+def test_a_word_encodes_nothing_and_leaves_the_index_alone(inputs: dict[str, Path]):
+    before, stamps = Colours.encoded, {p: p.stat().st_mtime_ns for p in inputs["index"].rglob("*")}
+    scene = opened(inputs)
+    first = scene.query("red")
+    scene.query(["green", "blue"])
+    again = scene.query("red")
+    assert torch.equal(first.probability, again.probability)
+    assert Colours.encoded == before
+    assert stamps == {p: p.stat().st_mtime_ns for p in inputs["index"].rglob("*")}
+
+
+def test_negatives_lower_and_never_raise(inputs: dict[str, Path]):
+    scene = opened(inputs)
+    plain = scene.query("red").probability
+    beaten = scene.query("red", negatives=["blue"]).probability
+    assert (beaten <= plain + 1e-6).all()
+    assert (plain - beaten).max() > 0.05
+    assert torch.equal(scene.query("red", negatives=["red"]).probability, plain)
+    assert torch.equal(scene.query("red", relevancy=True).probability, plain)  # unknown phrases say nothing
+
+
+def test_where_the_sky_is_nothing_else_is(inputs: dict[str, Path]):
+    plain, under = opened(inputs).query(["red", "blue"]), opened(inputs, sky="blue").query(["red", "blue"])
+    assert (under.probability[:, 0] < plain.probability[:, 0] - 0.05).any()
+    assert torch.equal(under.probability[:, 1], plain.probability[:, 1])  # asked by its own name, it is there
+
+
+def test_what_the_segmenter_does_not_know_is_unknown(tmp_path: Path, inputs: dict[str, Path]):
+    answer = opened(inputs).query(["portal", "red AND NOT portal", "red"])
+    assert not answer.confidence[:, :2].any()
+    assert not answer.probability[:, :2].any()
+    assert answer.known[2] > 0
+    assert [note.split(":")[0] for note in answer.notes] == ["'portal'", "'red AND NOT portal'"]
+    assert answer.parts[:2] == [[], []]
+
+
+def test_masks_know_their_folders_words_alone(tmp_path: Path):
+    folders = write_query_road(tmp_path)
+    write_masks(tmp_path / "masks", "domes", Scene(folders["ingest"]).names[:3])
+    masks = {"_target_": "halonerf.segmenters.masks.Masks", "path": str(tmp_path / "masks")}
+    run_stage(Index(masks, FIELD, photos=4, maps=32), tmp_path / "index", folders)
+    inputs = {**folders, "index": tmp_path / "index"}
+    run_stage(Query(masks, FIELD, HEAD, ["dome", "rose window"]), tmp_path / "out", inputs)
+    written = json.loads((tmp_path / "out" / "query.json").read_text())
+    assert written["known"][0] > 0
+    assert written["known"][1] == 0
+    assert written["notes"] == [
+        "'rose window': nothing is known of it anywhere, which is not a 'no'. The segmenter knows: domes."
+    ]
+    with np.load(tmp_path / "out" / written["views"][0]["map"]) as arrays:
+        assert arrays["confidence"][0].any()
+        assert not arrays["confidence"][1].any()
+
+
+def test_hostile_texts_stay_texts(tmp_path: Path, inputs: dict[str, Path]):
+    texts = ["../../etc/passwd", "<b onload=alert>&amp;</b>", "red\x00\x1b[2J", "é" * 400]
+    ask(tmp_path / "out", inputs, texts)
+    written = json.loads((tmp_path / "out" / "query.json").read_text())
+    assert written["texts"] == [texts[0], texts[1], "red [2J", texts[3]]
+    names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    view = written["views"][0]["view"]
+    expected = {"query.json", "elements.safetensors", "sheet.jpg", f"maps/{view:05d}.npz", f"maps/{view:05d}.png"}
+    assert names == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(None, "stage=query text="), ("", "something to look for"), ([], "empty list"), ("a AND", "got the end")],
+)
+def test_a_slip_is_told_before_any_work(words: Any, said: str):
+    with pytest.raises(BadInput, match=said):
+        Query.requires({"words": words})
+
+
+def test_the_command_line_asks_for_a_text_first():
+    with pytest.raises(BadInput, match="stage=query text="):
+        resolve_stages(composed(["stage=query"]))
+    with pytest.raises(BadInput, match="closing parenthesis"):
+        resolve_stages(composed(["stage=query", 'text="(a OR b"']))
+
+
+def test_numbers_are_words_too():
+    assert Query(SEGMENTER, FIELD, HEAD, 1889).words == ["1889"]  # as the command line reads text=1889
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"threshold": 0.0}, r"query\.threshold"),
+        ({"views": 0}, r"query\.views"),
+        ({"size": 8}, r"query\.size"),
+        ({"join": 0.0}, r"query\.join"),
+        ({"negatives": "sky"}, r"query\.negatives=\[sky,tree\]"),
+    ],
+)
+def test_options_are_checked(options: dict[str, Any], said: str):
+    with pytest.raises(BadInput, match=said):
+        Query(SEGMENTER, FIELD, HEAD, "red", **options)
+
+
+def test_an_unknown_photo_and_a_head_that_learns_are_refused(inputs: dict[str, Path]):
+    with pytest.raises(BadInput, match=r"query\.view to be a photo's name"):
+        opened(inputs).query("red", view="gone.jpg")
+    with pytest.raises(BadInput, match=r"a head that lifts(.|\n)*head=lifted"):
+        QueryScene(inputs, SEGMENTER, FIELD, {"_target_": f"{__name__}.Learner"})
+
+
+class Learner(Lifted):
+    """Has what makes a head one that learns."""
+
+    rounds = 1
+
+    def begin(self, *given: Any) -> None: ...
+
+    def learn(self, number: int) -> float: ...
+
+    def save_state(self, path: Path) -> None: ...
+
+    def load_state(self, path: Path) -> None: ...
+
+
+def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[str, Path]):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"never read")
+    overrides = ["scene=photos", f"scene.path={tmp_path / 'photos'}", f"artifacts={tmp_path / 'artifacts'}"]
+    stages, name = resolve_stages(composed([*overrides, "stage=query", "text=any"]))
+    store = ArtifactStore(tmp_path / "artifacts")
+    needed = make_plan("query", stages, name, 0, store)[-1].inputs
+    folders = {need: store.folder(*artefact) for need, artefact in needed.items()}
+    for need, folder in folders.items():
+        folder.parent.mkdir(parents=True)
+        if need == "index":
+            config = {key: value for key, value in stages["index"].items() if key != "_target_"}
+            run_stage(Index(**config), folder, {**folders, "segment": inputs["segment"]})
+        else:
+            inputs[need].rename(folder)
+        write_json(folder / "manifest.json", {})
+    answer = halonerf.Scene.open(*overrides).query("window", size=64)
+    assert answer.maps[0].probability.shape == (48, 64, 1)
+    assert answer.known[0] > 0
+
+
+def test_the_papers_field_answers_too(tmp_path: Path):
+    sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "support_side": 6}
+    nerf = {"_target_": "halonerf.fields.ha_nerf.HaNerf", **sizes}
+    folders = write_query_road(tmp_path, photos=3)
+    field = build(nerf)
+    field.initialise(noise((60, 3)) - 0.5, noise((60, 3)), ["a.jpg"], seed=0)
+    field.save(folders["reconstruct"] / "field.safetensors")
+    run_stage(Index(SEGMENTER, nerf, photos=2, maps=16, size=32), tmp_path / "index", folders)
+    scene = QueryScene({**folders, "index": tmp_path / "index"}, SEGMENTER, nerf, HEAD)
+    answer = scene.query("red", size=32, threshold=0.3, smallest=1)
+    assert answer.maps[0].probability.shape == (24, 32, 1)
+    assert 0.3 < float(answer.probability[answer.confidence > 0].mean()) < 0.7  # of noise
+    placed = [int(e) for part in answer.parts[0] for e in part.elements]
+    assert placed
+    assert scene.field.elements - 1 not in placed  # all other space is in no one place
+
+
+@pytest.mark.parametrize("option", [{"robust": "median"}, {"refinements": 2}, {"smoothing": 1.0}])
+def test_the_heads_options_hold(inputs: dict[str, Path], option: dict[str, Any]):
+    plain = opened(inputs).query("red")
+    other = QueryScene(inputs, SEGMENTER, FIELD, {**HEAD, **option}).query("red")
+    known = plain.confidence > 0
+    assert torch.equal(other.confidence > 0, known)
+    assert not torch.allclose(other.probability[known], plain.probability[known], atol=1e-3)
+    assert torch.allclose(other.probability[known], plain.probability[known], atol=0.4)  # of the same noise
