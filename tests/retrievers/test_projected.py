@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.metrics import average_precision
-from halonerf.retrievers.projected import Projected, pixel_features, pooled_features
+from halonerf.retrievers.projected import PACKAGED, Projected, pixel_features, pooled_features
 from halonerf.stages.build import build
 
 CONF = Path(__file__).parents[2] / "conf" / "retriever" / "projected.yaml"
@@ -88,7 +88,8 @@ def test_other_weights_are_refused(tmp_path: Path):
 
 def test_the_packages_weights_are_small_and_know_parts_of_a_building():
     """Of a building that they never saw; `benchmarks/dense_retriever.py` has the figures."""
-    assert len(files("halonerf.retrievers").joinpath("weights", "offline.safetensors").read_bytes()) < 500_000
+    for name in PACKAGED:
+        assert len(files("halonerf.retrievers").joinpath("weights", f"{name}.safetensors").read_bytes()) < 500_000
     retriever = build(OmegaConf.to_container(OmegaConf.load(CONF)))
     (shot,) = close_ups("synagogue", 7, 1, width=160, samples=4, overviews=1.0)
     image = torch.from_numpy(shot.picture.copy()).permute(2, 0, 1).float() / 255

@@ -26,6 +26,7 @@ TEMPERATURE = 0.07  # of the cosines, as in LSeg and as CLIP starts with
 HIDDEN = 128  # width of a projection's hidden layer
 WEIGHTS = "model.safetensors"
 PROBE = 32  # px; the smallest photo that a segmenter's pyramid takes without padding
+PACKAGED = ("offline", "closeups")  # learnt from whole buildings too, or from close-ups alone as the segmenter was
 
 
 class Projected(nn.Module):
@@ -35,7 +36,7 @@ class Projected(nn.Module):
         segmenter: sees photos for `embed_dense` and reads texts: `encode` gives `level0`, `level1`, …, each of half the
             resolution before it, and `size`; `text` embeds words. It stays frozen.
         crops: the same segmenter at the scale that suits crops, for `embed_images`; only its `encode` is used.
-        weights: a folder written by `save`, or the file in it; "offline" are those that come with the package, for the
+        weights: a folder written by `save`, or the file in it; "offline" and "closeups" come with the package, for the
             segmenter's own offline weights; None starts from nothing, for training.
         width: numbers in an embedding; must be that of the weights.
 
@@ -127,9 +128,9 @@ class Projected(nn.Module):
         return {n: v for n, v in self.state_dict().items() if n.split(".")[0] in ("pixel", "whole", "words")}
 
     def _load(self, weights: str) -> None:
-        packaged = files("halonerf.retrievers").joinpath("weights", "offline.safetensors")
-        with as_file(packaged) as offline:
-            given = offline if weights == "offline" else Path(weights).expanduser()
+        packaged = files("halonerf.retrievers").joinpath("weights", f"{Path(weights).name}.safetensors")
+        with as_file(packaged) as own:
+            given = own if weights in PACKAGED else Path(weights).expanduser()
             path = given / WEIGHTS if given.is_dir() else given
             if not path.is_file():
                 raise MissingArtifact(
