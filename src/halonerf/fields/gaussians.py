@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
+from halonerf.fields.field_file import read_field, write_field
 from halonerf.fields.gaussians_codes import Codes
 from halonerf.fields.gaussians_features import feature_width, features_of, in_picture
 from halonerf.fields.gaussians_growth import Growth, Limits, Rows
@@ -302,22 +300,15 @@ class Gaussians(GaussianTable):
 
     def save(self, path: Path) -> None:
         """Write everything that rendering needs, as safetensors; photos' names and sizes go in its header."""
-        header = {"field": "gaussians", "names": json.dumps(self.codes.names)}
-        kept = {k: v.detach().contiguous() for k, v in self.state_dict().items() if k not in STATISTICS}
-        save_file(kept, path, metadata=header)
+        kept = {name: value for name, value in self.state_dict().items() if name not in STATISTICS}
+        write_field(path, "gaussians", kept, self.codes.names)
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote.
 
         Raises: BadInput where the file is of another kind of field, or of other sizes.
         """
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
-        if header.get("field") != "gaussians":
-            raise BadInput(
-                f"expected a field of Gaussians in {path}, got '{header.get('field')}'.\nPass its own field=…"
-            )
+        tensors, names = read_field(path, "gaussians")
         tensors |= {name: torch.zeros(len(tensors["means"])) for name in STATISTICS}
         try:
             self.load_state_dict(tensors)
@@ -327,4 +318,4 @@ class Gaussians(GaussianTable):
                 f"others ({error}).\nPass the options it was fitted with: field.code_size=… field.feature_size=… "
                 "field.codes=… field.tint=… field.sh_degree=…"
             ) from error
-        self.codes.names = json.loads(header["names"])
+        self.codes.names = names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
 from halonerf.fields.encoder import initialise_layers
+from halonerf.fields.field_file import read_field, write_field
 from halonerf.fields.ha_nerf_features import LAYERS, features_at, shaded
 from halonerf.fields.ha_nerf_lights import Lesson, Lights
 from halonerf.fields.ha_nerf_rays import Pair, Rays, rays_of, with_normals
@@ -228,19 +226,15 @@ class HaNerf(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write everything that rendering needs, as safetensors; photos' names go in its header."""
-        header = {"field": "ha_nerf", "names": json.dumps(self.lights.names)}
-        save_file({k: v.contiguous() for k, v in self.state_dict().items() if k not in UNSAVED}, path, metadata=header)
+        kept = {name: value for name, value in self.state_dict().items() if name not in UNSAVED}
+        write_field(path, "ha_nerf", kept, self.lights.names)
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote.
 
         Raises: BadInput where the file is of another kind of field, or of other sizes.
         """
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
-        if header.get("field") != "ha_nerf":
-            raise BadInput(f"expected a field of ha_nerf in {path}, got '{header.get('field')}'.\nPass its own field=…")
+        tensors, names = read_field(path, "ha_nerf")
         try:
             self.load_state_dict({**{name: self.state_dict()[name] for name in UNSAVED}, **tensors})
         except RuntimeError as error:
@@ -249,7 +243,7 @@ class HaNerf(nn.Module):
                 f"{str(error).splitlines()[1].strip()}\n"
                 "Pass the options it was fitted with: field.width=… field.code_size=… (they are in manifest.json)"
             ) from error
-        self.lights.names = json.loads(header["names"])
+        self.lights.names = names
 
     def _shown(
         self,
