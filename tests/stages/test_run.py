@@ -233,6 +233,37 @@ def test_a_stage_may_read_its_scene_made_in_other_ways(tmp_path: Path):
     assert slopes["as it is"] == json.loads((run(store) / "slope.json").read_text())
 
 
+class Exact(Stage):
+    """Notes the precision of a product."""
+
+    name = "exact"
+
+    def items(self) -> Sequence[int]:
+        return [0]
+
+    def predict_step(self, item: int, index: int) -> None:
+        self.kind = str((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+
+    def finish(self) -> None:
+        write_json(self.folder / "kind.json", self.kind)
+
+
+class Rough(Exact):
+    """The same where the trainer's precision counts."""
+
+    name = "rough"
+    mixed = True
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("exact", "float32"), ("rough", "bfloat16")])
+def test_only_stages_that_bear_it_work_in_mixed_precision(tmp_path: Path, kind: str, precision: str):
+    store = ArtifactStore(tmp_path)
+    stages = {kind: {"_target_": f"{__name__}.{kind.title()}"}}
+    (step,) = make_plan(kind, stages, "s", 0, store)
+    folder = run_step(step, 0, store, {**TRAINER, "precision": "bf16-mixed"}, lambda f: [])
+    assert json.loads((folder / "kind.json").read_text()) == f"torch.{precision}"
+
+
 def test_changes_reach_components_everywhere_and_options_of_one_stage():
     config = {"_target_": "x", "head": {"_target_": "a", "k": 1}, "views": "all", "masks": None}
     changes = {"head": {"_target_": "b"}, "localize": {"views": "train"}}

@@ -70,6 +70,7 @@ class AdaptClip(Stage):
     name = "adapt_clip"
     needs = ("collect", "distill")
     learns = True
+    mixed = True
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class AdaptSegmenter(Stage):
     name = "adapt_segmenter"
     needs = ("collect", "distill")
     learns = True
+    mixed = True
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class Stage(LightningModule):
     version: ClassVar[int] = 1  # raise it when the same options give another output
     needs: ClassVar[tuple[str, ...]] = ()  # the stages whose folders it reads
     learns: ClassVar[bool] = False
+    mixed: ClassVar[bool] = False  # whether it may work in the trainer's `precision`; others work in single precision
     seeded: ClassVar[bool] = False  # whether `seed` changes its output; a stage that learns is seeded
 
     folder: Path

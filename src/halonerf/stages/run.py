@@ -106,6 +106,8 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
         "enable_model_summary": False,
         "inference_mode": False,  # a stage may optimise something small while it predicts
     }
+    if not stage.mixed:
+        common.pop("precision", None)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # its lines on hardware and seeds are in the manifest
     data = stage.datamodule()

@@ -48,6 +48,7 @@ class Targets(Stage):
     """
 
     name = "targets"
+    mixed = True
     needs = ("ingest", "distill", "mine")
 
     def __init__(

@@ -55,6 +55,7 @@ class TrainSegmenter(Stage):
 
     name = "train_segmenter"
     learns = True
+    mixed = True
 
     def __init__(
         self,
