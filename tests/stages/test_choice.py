@@ -142,23 +142,22 @@ def entries(**columns: list[float]) -> list[dict[str, object]]:
 def test_terms_are_put_together_by_product_or_sum():
     photos = entries(geometry=[1.2, 0.4], occlusion=[0.5, 1.0])
     values = term_values(["geometry", "occlusion"], photos, [], 2)
-    assert combined(values, "sum")[0].tolist() == pytest.approx([1.7, 1.4])
-    assert combined(values, "product")[0].tolist() == pytest.approx([0.6, 0.4])
-    assert combined(values, "sum")[1] is None
+    assert combined(values, "sum", 2)[0].tolist() == pytest.approx([1.7, 1.4])
+    assert combined(values, "product", 2)[0].tolist() == pytest.approx([0.6, 0.4])
+    np.testing.assert_allclose(combined(values, "sum", 2)[1], [[1.7, 1.7], [1.4, 1.4]])
     values = term_values(["geometry", "agreement"], photos, [[0.3, None], [0.6, None]], 2)
-    score, weights = combined(values, "product")
+    score, weights = combined(values, "product", 2)
     middle = 0.45
     assert score.tolist() == pytest.approx([1.2 * 0.3 / middle, 0.4])
-    assert weights is not None
     np.testing.assert_allclose(weights, [[1.2 * 0.3 / middle, 0], [0.4, 0]])  # nothing known of the second concept
-    np.testing.assert_allclose(combined(values, "sum")[1], [[1.2 + 0.3 / middle, 0], [1.4, 0]])
+    np.testing.assert_allclose(combined(values, "sum", 2)[1], [[1.2 + 0.3 / middle, 0], [1.4, 0]])
 
 
 def test_who_cannot_be_compared_has_nothing_against_them():
     photos = [{"known": [True]}, {"known": [True]}, {"known": [False]}]
     values = term_values(["agreement"], photos, [[0.5], [None], [None]], 1)
     np.testing.assert_array_equal(values["agreement"], [[1], [1], [np.nan]])
-    assert combined(values, "product")[0].tolist() == [1, 1, 0]
+    assert combined(values, "product", 1)[0].tolist() == [1, 1, 0]
 
 
 def test_every_photo_is_told_why(tmp_path: Path):

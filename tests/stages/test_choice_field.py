@@ -134,7 +134,8 @@ def test_the_papers_choice(tmp_path: Path, inputs):
     assert float(rows[3]["score"]) == pytest.approx(1.5 + 8 / 48, abs=1e-4)
     assert [row["chosen"] for row in rows] == ["true"] * 3 + ["false"] + ["true"] * 16
     assert rows[3]["reason"] == "behind the 19 chosen"
-    assert not (tmp_path / "out" / "weights.csv").exists()
+    weights = table(tmp_path / "out" / "weights.csv")
+    assert [row["weight"] for row in weights] == [row["score"] for row in rows], "no term tells concepts apart"
     assert Segment.requires({"terms": ["geometry", "occlusion"]}) == (*Segment.needs, "reconstruct")
     assert Segment.requires({"terms": ["geometry"], "adapted": True}) == (*Segment.needs, "adapt_segmenter")
 

@@ -54,8 +54,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-def localize(head: dict, **options) -> Localize:
-    return Localize(head, FIELD, **options)
+def localize(head: dict, weights: str | None = None) -> Localize:
+    return Localize(head, FIELD, weights=weights)
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3])

@@ -92,8 +92,8 @@ def term_values(
     return values
 
 
-def combined(values: Mapping[str, np.ndarray], combine: str) -> tuple[np.ndarray, np.ndarray | None]:
-    """The score of each photo [V], and the weight of each photo and concept [V, P] (None without a term of concepts).
+def combined(values: Mapping[str, np.ndarray], combine: str, concepts: int) -> tuple[np.ndarray, np.ndarray]:
+    """The score of each photo [V], and the weight of each photo and concept [V, P].
 
     combine: "product" or "sum" of the terms; of a photo's score, terms of concepts give their mean over the concepts
     of which it knows something (0 where it knows nothing). The weight of a concept is what the score would be if it
@@ -101,10 +101,9 @@ def combined(values: Mapping[str, np.ndarray], combine: str) -> tuple[np.ndarray
     """
     put = np.multiply.reduce if combine == "product" else np.add.reduce
     score = put(np.stack([value if value.ndim == 1 else row_means(value) for value in values.values()]))
-    if not any(value.ndim == 2 for value in values.values()):
-        return score, None
     columns = [value[:, None] if value.ndim == 1 else value for value in values.values()]
-    return score, np.nan_to_num(put(np.stack(np.broadcast_arrays(*columns))), nan=0.0)
+    shape = (len(score), concepts)
+    return score, np.nan_to_num(put(np.stack([np.broadcast_to(column, shape) for column in columns])), nan=0.0)
 
 
 def row_means(values: np.ndarray) -> np.ndarray:

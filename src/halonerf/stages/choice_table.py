@@ -46,9 +46,9 @@ def write_choice(
     chosen: Sequence[int],
     reasons: Sequence[str],
     values: Mapping[str, np.ndarray],
-    weights: np.ndarray | None,
+    weights: np.ndarray,
 ) -> None:
-    """`choice.csv`, and `weights.csv` where there are weights.
+    """`choice.csv` and `weights.csv`.
 
     Args:
         score: [V]. values: of each term, [V], or [V, P] of which the mean over concepts is written. weights: [V, P].
@@ -60,10 +60,9 @@ def write_choice(
         for i, name in enumerate(names)
     ]
     write_csv(folder / "choice.csv", ("photo", "score", "chosen", "reason", *columns), rows)
-    if weights is not None:
-        said = [
-            {"photo": name, "concept": concept, "weight": f"{weights[i, j]:.4f}"}
-            for i, name in enumerate(names)
-            for j, concept in enumerate(concepts)
-        ]
-        write_csv(folder / "weights.csv", ("photo", "concept", "weight"), said)
+    said = [
+        {"photo": name, "concept": concept, "weight": f"{weights[i, j]:.4f}"}
+        for i, name in enumerate(names)
+        for j, concept in enumerate(concepts)
+    ]
+    write_csv(folder / "weights.csv", ("photo", "concept", "weight"), said)

@@ -43,8 +43,8 @@ class Localize(Stage):
         head: config of the semantic head.
         field: config of the field that `reconstruct` fitted.
         views: whose maps are lifted: "all" photos, or only those of the "train" split.
-        weights: what the chosen photos count: None (all the same), "score" (that of their choice) or "concepts" (one
-            number a photo and concept, of segment/weights.csv; photos and concepts that are not in it count 0).
+        weights: what the chosen photos count: "concepts" (one number a photo and concept, of segment/weights.csv;
+            photos and concepts that are not in it count 0), "score" (that of their choice) or None (all the same).
     """
 
     name = "localize"
@@ -52,7 +52,7 @@ class Localize(Stage):
     seeded = True
 
     def __init__(
-        self, head: Mapping[str, Any], field: Mapping[str, Any], views: str = "all", weights: str | None = None
+        self, head: Mapping[str, Any], field: Mapping[str, Any], views: str = "all", weights: str | None = "concepts"
     ) -> None:
         super().__init__()
         if views not in ("all", "train"):

@@ -6,7 +6,7 @@ maps/<view>.npz          `probability` uint8 [P, H, W] (255 = certain) at the vi
 photos/<view>.json       what the choice of photos is made from
 agreement/<view>.json    how far each concept's map agrees with the other photos', where that is a term
 choice.csv               photo, score, chosen, reason, and a column a term
-weights.csv              photo, concept, weight, where a term is of concepts
+weights.csv              photo, concept, weight
 overview.png             some photos with their maps
 """
 
@@ -76,7 +76,7 @@ class Segment(Stage):
         min_photos: int = 3,
         max_concepts: int = 12,
         photos: int = 150,
-        terms: Sequence[str] = ("quality",),
+        terms: Sequence[str] = ("quality", "certainty"),
         combine: str = "product",
         select: str = "best",
         agreement_size: int = 96,
@@ -169,7 +169,7 @@ class Segment(Stage):
             )
         agreements = self.agreeing.values() if self.agreeing else []
         values = term_values(self.terms, entries, agreements, len(self.concepts))
-        score, weights = combined(values, self.combine)
+        score, weights = combined(values, self.combine, len(self.concepts))
         self.chosen = self._chosen(score * np.array(mapped))
         told = reasons(self.chosen, score, mapped, values)
         write_choice(self.folder, self.scene.names, self.concepts, score, self.chosen, told, values, weights)
