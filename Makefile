@@ -19,8 +19,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,sweep]'
 	@touch $@
 
-demo: setup ## the whole road on a procedural landmark: artifacts/demo/report.html
+demo: setup ## the whole road on a procedural landmark, then a word: artifacts/demo/report.html, artifacts/demo/query
 	$(BIN)/halonerf +experiments=demo
+	$(BIN)/halonerf +experiments=demo stage=query text="window AND NOT rose window" query.views=4 publish=artifacts/demo/query
 
 test: setup ## the tests that a CPU can run in a few minutes
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network and not vllm and not browser"

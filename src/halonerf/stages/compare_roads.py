@@ -41,15 +41,13 @@ class Roads:
     def of(
         cls, scenes: Mapping[str, Any] | None, methods: Mapping[str, Any] | None, protocols: Mapping[str, Any] | None
     ) -> Roads:
-        """What is not named is the road as it is: its own scene, its 2D and 3D maps, its own protocol.
+        """What is not named is the road as it is: its own scene, its 2D and 3D maps, its own protocol. 2D comes first.
 
         Raises: BadInput for a method whose maps are neither "2d" nor "3d", or with another option.
         """
-        columns = tuple(
-            _method(name, options)
-            for name, options in (methods or {"2d": {"maps": "2d"}, "3d": {"maps": "3d"}}).items()
-        )
-        return cls(scenes or {"": None}, columns, protocols or {STRICT: {}})
+        named = methods or {"2d": {"maps": "2d"}, "3d": {"maps": "3d"}}
+        columns = sorted((_method(name, options) for name, options in named.items()), key=lambda method: method.maps)
+        return cls(scenes or {"": None}, tuple(columns), protocols or {STRICT: {}})
 
     def sources(self) -> dict[str, Source]:
         """What `halonerf.stages.base.Stage.sources` is asked for."""
