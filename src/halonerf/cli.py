@@ -107,6 +107,10 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
         )
     from halonerf.stages.changes import changed, merged
 
+    corpus = config.get("corpus")
+    if corpus and hasattr(locate(corpus._target_), "collect"):  # it fetches photos: a scene like any other
+        config = config.copy()
+        config.scene, config.corpus = corpus, None
     stages: dict[str, dict[str, Any]] = {}
     seen: set[tuple[str, str]] = set()
     waiting: list[tuple[str, dict[str, Any]]] = [(goal, {})]

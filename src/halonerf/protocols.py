@@ -23,7 +23,35 @@ class SceneSource(Protocol):
         """Digest of the data behind the source: changes when, and only when, the data do."""
 
     def collect(self, folder: Path) -> None:
-        """Write the collection into an empty `folder` (`halonerf.data.collection` names the files)."""
+        """Write the collection into an empty `folder` (`halonerf.data.collection` names the files).
+
+        A source with a true attribute `resumes` finds in `folder` what its own killed run left, and goes on with it.
+        """
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """Metadata of photos, of any number of places: a published dataset, a table, a category of Wikimedia Commons.
+
+    One that can fetch its photos is a `SceneSource` besides: `corpus=...` then takes the scene's place on the road, and
+    the labels are read from what it collected.
+    """
+
+    name: str  # the folder of its artefacts
+
+    def identity(self) -> str:
+        """Digest of the data behind the corpus: changes when, and only when, the data do."""
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Every record, one at a time and always in the same order; memory does not grow with their number."""
+
+
+@runtime_checkable
+class LabelledCorpus(Corpus, Protocol):
+    """A corpus in which somebody, or some earlier program, said what the photos show."""
+
+    def weak_labels(self) -> Iterator[tuple[str, ...]]:
+        """The labels of each record, in the order of `records`; none where nobody said. They are for scoring alone."""
 
 
 @runtime_checkable

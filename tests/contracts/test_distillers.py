@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
+from halonerf.distillers.prompts import Prompt, as_text
 from halonerf.protocols import LabelDistiller
 from halonerf.stages.build import build
 from halonerf.types import ImageRecord, PseudoLabel
+from made_server import MadeServer, obedient
+from tiny_language import write_llama, write_t5
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "distiller").glob("*.yaml"))
-# A tiny offline instance of each option: what to change in its YAML.
-TINY: dict[str, dict[str, object]] = {"rules": {}}
 
 RECORDS = [
     ImageRecord("a/1.jpg", "A minster", "West_portal.jpg", "The west portal", ("Exterior of A minster",)),
@@ -33,10 +37,45 @@ HOSTILE = [
 ]
 
 
+def taught(folder: Path, prompt: str, records: Sequence[ImageRecord]) -> str:
+    """Weights of a tiny T5 that knows by heart that the first of `records` shows a portal, and no other anything."""
+    asking = Prompt(prompt, 1000)
+    asked = [as_text(asking.render(asking.fields(record))) for record in records]
+    pairs = [(question, "unknown" if place else "portal") for place, question in enumerate(asked)]
+    return str(write_t5(folder, pairs, steps=60))
+
+
+def tiny_options(option: str, folder: Path, url: str) -> dict[str, Any]:
+    """What to change in an option's YAML to make it a tiny offline instance."""
+    known = [*RECORDS, HOSTILE[0]]
+    if option == "rules":
+        return {}
+    if option == "openai_server":
+        return {"model": "tiny", "url": url}
+    if option == "hf_generate":
+        return {"weights": taught(folder, "short", known), "prompt": "short", "answers": "plain", "tokens": 8}
+    if option == "flan_t5_paper":
+        return {"weights": taught(folder, "paper", known)}
+    if option == "vllm_engine":
+        if importlib.util.find_spec("vllm") is None:
+            pytest.skip("needs vLLM: make test-vllm")
+        small = {"context": 3072, "tokens": 700, "dtype": "float32", "eager": True, "memory": 0.3}
+        return {"weights": str(write_llama(folder)), **small}
+    raise AssertionError(f"name a tiny offline instance of distiller '{option}' here")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server whose model says the first part that it sees, and does what captions tell it to."""
+    with MadeServer(obedient).running() as address:
+        yield address
+
+
 @pytest.fixture(scope="module", params=OPTIONS, ids=lambda path: path.stem)
-def distiller(request: pytest.FixtureRequest) -> LabelDistiller:
+def distiller(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, url: str) -> LabelDistiller:
     config = OmegaConf.to_container(OmegaConf.load(request.param))
-    return build({**config, **TINY[request.param.stem]})  # type: ignore[dict-item]
+    assert isinstance(config, dict)
+    return build({**config, **tiny_options(request.param.stem, tmp_path_factory.mktemp("tiny"), url)})
 
 
 def test_follows_the_protocol(distiller: LabelDistiller):
@@ -54,6 +93,8 @@ def test_no_records_no_labels(distiller: LabelDistiller):
 
 
 def test_reads_what_is_plainly_said_and_admits_what_is_not(distiller: LabelDistiller):
+    if type(distiller).__name__ == "VllmEngine":
+        pytest.skip("its tiny model is a random one; it reads nothing")
     labels = {label.image_id: label for label in distiller.distill(RECORDS)}
     assert labels["a/1.jpg"].label == "portal"
     assert labels["a/1.jpg"].confidence > 0.5

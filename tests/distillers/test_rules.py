@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from halonerf.distillers.rules import Rules
 from halonerf.errors import BadInput
-from halonerf.types import ImageRecord
+from halonerf.types import ImageRecord, PseudoLabel
 
 RULES = Rules()
 
@@ -197,6 +197,13 @@ def test_agreement_raises_confidence_and_rivals_lower_it():
 
     alone = confidence("The organ", "x.jpg")
     assert confidence("The organ", "organ.jpg") > alone > confidence("The organ", "pulpit.jpg") > 0.2
+
+
+def test_a_field_of_no_weight_says_nothing():
+    record = ImageRecord("a", filename="portal.jpg", caption="Organ", categories=("Naves",))
+    rules = Rules(caption_weight=0.0, category_weight=0.0, labels=3)
+    assert [label.label for label in rules.distill([record])] == ["portal"]
+    assert Rules(filename_weight=0.0).distill([ImageRecord("a", filename="portal.jpg")]) == [PseudoLabel("a", "")]
 
 
 def test_evidence_is_in_the_record():

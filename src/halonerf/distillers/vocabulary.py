@@ -19,6 +19,7 @@ HEAD_LAST = frozenset({"en", "de", "nl", "tr"})  # languages that put the noun b
 SECTIONS = ("concepts", "ambiguous", "cues", "after", "before", "names", "instructions", "bound", "modifiers",
             "generic", "not_compounds")  # fmt: skip
 STREET_REACH = 3  # words between "Rue de" and the part it is named after
+SMALL, PART = 1, 2  # what a word may begin, see `Vocabulary.starts`
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,24 @@ class Entry:
     value: the concept, or the cue's kind. reach: words a cue rules over. head_last: see `HEAD_LAST`.
     """
 
-    rest: tuple[str, ...]  # the words after the first
     kind: str
     value: str = ""
     reach: int = 0
     head_last: bool = False
 
 
+class Node:
+    """A step of the tree of phrases: what the words so far mean, if anything, and the words that may follow."""
+
+    __slots__ = ("entry", "next")
+
+    def __init__(self) -> None:
+        self.entry: Entry | None = None
+        self.next: dict[str, Node] = {}
+
+
 class Vocabulary:
-    """A vocabulary file, indexed by first word."""
+    """A vocabulary file as a tree of its phrases, word by word."""
 
     def __init__(self, path: str | Path | None = None) -> None:
         """path: a YAML file laid out as this package's own; None takes that one.
@@ -65,8 +75,9 @@ class Vocabulary:
         self._bound, self._modifiers = _folded(data["bound"]), _folded(data["modifiers"])
         self._generic, self._not_compounds = _folded(data["generic"]), tuple(_folded(data["not_compounds"]))
         self.compound = lru_cache(maxsize=1 << 16)(self._compound)
+        self.starts = lru_cache(maxsize=1 << 16)(self._starts)
 
-    def _index(self, data: Mapping[str, Any]) -> dict[str, tuple[Entry, ...]]:
+    def _index(self, data: Mapping[str, Any]) -> dict[str, Node]:
         found: dict[tuple[str, ...], Entry] = {}
 
         def add(phrase: tuple[str, ...], entry: Entry) -> None:
@@ -74,9 +85,9 @@ class Vocabulary:
                 found[phrase] = entry
 
         for phrase in data["names"]:
-            add(words(phrase), Entry(words(phrase)[1:], "name"))
+            add(words(phrase), Entry("name"))
         for phrase in data["instructions"]:
-            add(words(phrase), Entry(words(phrase)[1:], "instruction"))
+            add(words(phrase), Entry("instruction"))
         listed: dict[tuple[str, ...], tuple[str, bool]] = {}  # as written in the file, before any ending
         made: dict[tuple[str, ...], tuple[str, bool]] = {}
         for name, entry in data["concepts"].items():
@@ -91,18 +102,38 @@ class Vocabulary:
                             self._heads.setdefault(form[0], name)
                     if language == "tr":
                         for form in turkish_from(phrase):
-                            add(form, Entry(form[1:], "from", name))
+                            add(form, Entry("from", name))
         for phrase, (name, last) in {**made, **listed}.items():
-            add(phrase, Entry(phrase[1:], "concept", name, head_last=last))
+            add(phrase, Entry("concept", name, head_last=last))
         for kind, rule in data["cues"].items():
             for phrase in rule["words"]:
-                add(words(phrase), Entry(words(phrase)[1:], "cue", kind, rule["reach"]))
+                add(words(phrase), Entry("cue", kind, rule["reach"]))
         for phrase in data["before"]["street"]:
-            add(words(phrase), Entry(words(phrase)[1:], "cue", "street", STREET_REACH))
-        index: dict[str, list[Entry]] = defaultdict(list)
+            add(words(phrase), Entry("cue", "street", STREET_REACH))
+        root = Node()
         for phrase, entry in found.items():
-            index[phrase[0]].append(entry)
-        return {first: tuple(sorted(rows, key=lambda row: -len(row.rest))) for first, rows in index.items()}
+            node = root
+            for word in phrase:
+                node = node.next.setdefault(word, Node())
+            node.entry = entry
+        return root.next
+
+    def entry(self, phrase: tuple[str, ...]) -> Entry | None:
+        """What the folded words of `phrase`, all of them together, mean."""
+        level, node = self.index, None
+        for word in phrase:
+            node = level.get(word)
+            if node is None:
+                return None
+            level = node.next
+        return node.entry if node else None
+
+    def _starts(self, word: str) -> int:
+        """PART if a part's name may begin with this folded word, SMALL if only small words do, 0 if nothing does."""
+        if self.compound(word):
+            return PART
+        node = self.index.get(word)
+        return 0 if node is None else PART if _names_part(node) else SMALL
 
     def _compound(self, word: str) -> str:
         """The concept of a German or Dutch compound, from its longest last part; "" where it is none."""
@@ -138,6 +169,12 @@ class Vocabulary:
                     reached.add(parent)
                     pending.append(parent)
         return frozenset(reached - {name})
+
+
+def _names_part(node: Node) -> bool:
+    """Whether a phrase that goes through here names a part, or is an instruction, which ends the reading."""
+    own = node.entry is not None and node.entry.kind in ("concept", "from", "instruction")
+    return own or any(map(_names_part, node.next.values()))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class Stage(LightningModule):
         """
         return {}
 
+    @classmethod
+    def kept_under(cls, config: Mapping[str, Any]) -> str | None:
+        """Name of what its output belongs to, where that is not the scene; None: the scene, or the stage itself."""
+        return None
+
     def bind(self, folder: Path, inputs: dict[str, Path], seed: int) -> None:
         """folder: where to write. inputs: the finished folder of every stage that it reads."""
         self.folder, self.inputs, self.seed = folder, inputs, seed

@@ -14,7 +14,7 @@ class Collect(Stage):
     """Lets the scene's source write its collection.
 
     Args:
-        scene: config of a scene source (`halonerf.protocols.SceneSource`).
+        scene: config of a scene source (`halonerf.protocols.SceneSource`), or of a corpus that fetches photos.
     """
 
     name = "collect"
@@ -30,10 +30,12 @@ class Collect(Stage):
         return (self.folder / "collection.json").is_file()
 
     def predict_step(self, item: str, index: int) -> None:
-        for left in self.folder.iterdir():
-            if left.is_file():
-                left.unlink()  # of a killed run: sources write into an empty folder
-        build(self.scene).collect(self.folder)
+        source = build(self.scene)
+        if not getattr(source, "resumes", False):
+            for left in self.folder.iterdir():
+                if left.is_file():
+                    left.unlink()  # of a killed run: most sources write into an empty folder
+        source.collect(self.folder)
 
     def summary(self) -> dict[str, Any]:
         collection = Collection.read(self.folder)

@@ -15,11 +15,14 @@ from halonerf.stages.build import build, locate
 from halonerf.stages.changes import changed, merged
 
 # Options that change where or how fast the work is done, never what comes out.
-RUNTIME_OPTIONS = frozenset({"workers", "threads", "device", "memory_mb"})
+RUNTIME_OPTIONS = frozenset(
+    {"workers", "threads", "device", "memory_mb"}
+    | {"cache", "timeout_s", "retries", "backoff_s", "patience_s", "per_minute", "key_variable"}  # of a server
+)
 # Options that may name a file or a folder: its contents count, not its place.
 DATA_OPTIONS = frozenset(
     {"path", "masks", "metadata", "weights", "matcher", "vocabulary", "light", "video", "text"}
-    | {"original", "original_table"}
+    | {"original", "original_table", "prompt", "same_as"}
 )
 
 
@@ -71,8 +74,8 @@ def make_plan(
         if name not in stages:
             raise BadInput(f"expected a stage, got '{name}'.\nStages: {', '.join(sorted(stages))}")
         config = changed(stages[name], name, changes)
-        if source is not None and "scene" in config:
-            config["scene"] = source
+        if source is not None:  # another scene: its own photos, and its own records
+            config |= {key: value for key, value in (("scene", source), ("corpus", None)) if key in config}
         kind: type[Stage] = locate(config["_target_"])
         needs = kind.requires(config)
         if name in trail:
@@ -93,7 +96,7 @@ def make_plan(
                 "inputs": {need: artefact.key for need, artefact in inputs.items()},
             }
         )
-        made = Artefact(scene if needs or "scene" in config else name, name, key)
+        made = Artefact(kind.kept_under(config) or (scene if needs or "scene" in config else name), name, key)
         steps.setdefault(made, Step(*made[:2], config, key, inputs, store.has(*made)))
         visited[place] = made
         return made

@@ -1,0 +1,224 @@
+"""What all language models share as distillers: prompt, cache, reading of answers, evidence, trace and figures."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from halonerf.distillers.answer_cache import AnswerCache, Reply, key_of
+from halonerf.distillers.answers import Answer, Claim, parse_json, parse_paper, parse_plain, schema
+from halonerf.distillers.grounding import ground
+from halonerf.distillers.merging import Merging
+from halonerf.distillers.prompts import Fields, Messages, Prompt
+from halonerf.distillers.trace import Trace
+from halonerf.distillers.vocabulary import Vocabulary
+from halonerf.errors import BadInput
+from halonerf.types import ImageRecord, PseudoLabel
+
+FORMS = ("json", "plain", "paper")
+
+
+class LanguageDistiller(ABC):
+    """A `LabelDistiller` that asks a language model; a child says how (`ask`).
+
+    Args:
+        model: what the model is called; with the sampling and the prompt it names an answer in the cache.
+        sampling: all that changes what the model says.
+        prompt: see `halonerf.distillers.prompts.Prompt`.
+        answers: "json": by the schema of `halonerf.distillers.answers.schema`; "plain": words; "paper": words, cleaned
+            as the paper cleans them and not merged into the vocabulary.
+        labels: at most so many a record. closed: only the vocabulary's labels are offered and kept.
+        vocabulary: a YAML file laid out as this package's own; None takes that one. same_as: see `Merging`.
+        ungrounded: in [0, 1], what the confidence of an answer is multiplied by that the record does not support. Such
+            an answer from a record that gives orders is dropped, unless this is 1.
+        least: a label of less confidence is not given.
+        characters: of each field that the model is shown.
+        cache: folder of answers that runs share; None: each run keeps its own.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        sampling: Mapping[str, Any],
+        prompt: str,
+        answers: str,
+        labels: int,
+        closed: bool,
+        vocabulary: str | None,
+        same_as: str | None,
+        ungrounded: float,
+        least: float,
+        characters: int,
+        cache: str | None,
+    ) -> None:
+        if answers not in FORMS:
+            raise BadInput(f"expected answers to be one of {', '.join(FORMS)}, got '{answers}'.")
+        if not (0.0 <= ungrounded <= 1.0 and 0.0 <= least <= 1.0):
+            raise BadInput(f"expected ungrounded and least in [0, 1], got {ungrounded} and {least}.")
+        if labels < 1:
+            raise BadInput(f"expected labels of at least 1 a record, got {labels}.")
+        if answers == "paper" and (closed or labels > 1):
+            raise BadInput("answers=paper has one label a record in the model's own words: set labels=1 closed=false.")
+        self.model, self.answers, self.labels, self.closed = model, answers, labels, closed
+        self.ungrounded, self.least = ungrounded, least
+        self.vocabulary = _vocabulary(vocabulary)
+        self.merging = Merging(self.vocabulary, same_as)
+        concepts = self.vocabulary.concepts if closed else ()
+        self.prompt = Prompt(prompt, characters, labels, concepts)
+        self.schema = schema(labels, concepts) if answers == "json" else None
+        self.sampling = {**sampling, "schema": self.schema}
+        self.cache = AnswerCache(Path(cache).expanduser() if cache else None)
+        self._shared = cache is not None
+        self._trace: Trace | None = None
+        self._counts: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._seconds = 0.0
+
+    @abstractmethod
+    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+        """A reply to each prompt with its place in `prompts`, in any order, as they come."""
+
+    def open(self, folder: Path) -> None:
+        """Keep the trace, and the cache unless runs share one, in `folder`; what is there is not asked again."""
+        self._trace = Trace(folder)
+        if not self._shared:
+            self.cache.close()
+            self.cache = AnswerCache(folder)
+
+    def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
+        """The labels of each record, best first; one empty label where the model does not know, or failed."""
+        fields = [self.prompt.fields(record) for record in records]
+        prompts = [self.prompt.render(shown) for shown in fields]
+        keys = [key_of(prompt, self.model, self.sampling) for prompt in prompts]
+        known = self.cache.get(dict.fromkeys(keys))
+        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
+        self._counts["records_read"] += len(records)
+        self._counts["cache_hits"] += sum(key in known for key in keys)
+        places: dict[str, list[int]] = {}
+        for place, key in enumerate(keys):
+            places.setdefault(key, []).append(place)
+        given: list[list[PseudoLabel]] = [[] for _ in records]
+        lines: list[dict[str, Any]] = [{} for _ in records]
+        for key, reply in chain(known.items(), self._asked(missing)):  # read while the next ones are on their way
+            for place in places[key]:
+                given[place], line = self._read(records[place], fields[place], reply)
+                lines[place] = {**line, "prompt": key, "cached": key in known}
+        if self._trace:
+            self._trace.add(lines)
+        return [label for labels in given for label in labels]
+
+    def broader(self, label: str) -> frozenset[str]:
+        """All that `label` is a kind of."""
+        return self.merging.wider(label)
+
+    def wholes(self, label: str) -> frozenset[str]:
+        """All that `label` is a part or a kind of."""
+        return self.merging.wholes(label)
+
+    def settle(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
+        """What each label becomes when those with fewer than `least` photos go; see `Merging.settle`."""
+        return self.merging.settle(counts, least)
+
+    def figures(self) -> dict[str, Any]:
+        """Counts and rates since this object was made. Seconds are those spent waiting for the model."""
+        seconds = max(self._seconds, 1e-9)
+        names = (
+            "records_read",
+            "asked",
+            "cache_hits",
+            "tokens_in",
+            "tokens_out",
+            "unknown",
+            "ungrounded",
+            "dropped_orders",
+        )
+        return {
+            "model": self.model,
+            **{name: self._counts[name] for name in names},
+            "ask_seconds": round(self._seconds, 3),
+            "answers_per_s": round(self._counts["asked"] / seconds, 2) if self._counts["asked"] else None,
+            "tokens_per_s": round(self._counts["tokens_out"] / seconds, 1) if self._counts["asked"] else None,
+            "failures": dict(self._failures.most_common()),
+        }
+
+    def _asked(self, prompts: Mapping[str, Messages]) -> Iterator[tuple[str, Reply]]:
+        """Replies of the model by key; each is in the cache as soon as it comes, also when the next one raises."""
+        keys = list(prompts)
+        started = time.perf_counter()
+        try:
+            for place, reply in self.ask(list(prompts.values())) if keys else ():
+                self.cache.put(keys[place], reply)
+                self._counts["asked"] += 1
+                self._counts["tokens_in"] += reply.tokens_in
+                self._counts["tokens_out"] += reply.tokens_out
+                yield keys[place], reply
+        finally:
+            self.cache.commit()
+            self._seconds += time.perf_counter() - started
+
+    def _read(self, record: ImageRecord, fields: Fields, reply: Reply) -> tuple[list[PseudoLabel], dict[str, Any]]:
+        """The labels of a reply, and its line of the trace."""
+        answer = self._parsed(reply)
+        failure = reply.failure or answer.failure
+        chosen: dict[str, PseudoLabel] = {}
+        decisions = []
+        for claim in answer.claims:
+            label, decision = self._judged(record, claim, fields)
+            decisions.append({"said": claim.label, "quoted": claim.evidence, "label": label.label, **decision})
+            if label.label and label.label not in chosen:
+                chosen[label.label] = label
+        ranked = sorted(chosen.values(), key=lambda label: -label.confidence)
+        kept = [a for a in ranked if not any(a.label in self.merging.wholes(b.label) for b in ranked)] or ranked
+        labels = kept[: self.labels] or [PseudoLabel(record.image_id, "")]
+        self._failures.update([failure] if failure else [])
+        self._counts["unknown"] += not labels[0].label
+        line = {
+            "image_id": record.image_id,
+            "model": self.model,
+            "answer": reply.text,
+            "labels": [label.label for label in labels if label.label],
+            "language": answer.language,
+            "claims": decisions,
+            "failure": failure,
+        }
+        return labels, line
+
+    def _parsed(self, reply: Reply) -> Answer:
+        if reply.failure and not reply.text:
+            return Answer(failure=reply.failure)
+        if self.answers == "json":
+            return parse_json(reply.text, self.labels)
+        if self.answers == "paper":
+            return parse_paper(reply.text, reply.confidence)
+        return parse_plain(reply.text, self.labels, reply.confidence)
+
+    def _judged(self, record: ImageRecord, claim: Claim, fields: Fields) -> tuple[PseudoLabel, dict[str, Any]]:
+        """A claim as a label, empty if it is not to be believed, and why."""
+        concept = self.merging.canonical(claim.label)
+        name = claim.label if self.answers == "paper" else concept
+        found = ground(claim, concept, fields, self.vocabulary)
+        confidence = claim.confidence * (1.0 if found.grounded else self.ungrounded)
+        dropped = ""
+        if not name or (self.closed and name not in self.vocabulary.wider):
+            dropped = "not in the vocabulary" if name else "a direction only"
+        elif found.ordered and not found.grounded and self.ungrounded < 1.0:
+            dropped = "the record gives orders"
+            self._counts["dropped_orders"] += 1
+        elif confidence < self.least or round(confidence, 4) <= 0.0:
+            dropped = "too uncertain"
+        self._counts["ungrounded"] += not found.grounded
+        label = PseudoLabel(record.image_id, name, round(confidence, 4), found.evidence)
+        decision = {"grounded": found.grounded, "evidence": found.evidence, "dropped": dropped}
+        return (PseudoLabel(record.image_id, "") if dropped else label), decision
+
+
+@lru_cache(maxsize=4)
+def _vocabulary(path: str | None) -> Vocabulary:
+    """Read once a process: it takes a quarter of a second, and nothing changes it."""
+    return Vocabulary(None if path is None else Path(path).expanduser())

@@ -1,0 +1,180 @@
+"""Labels from any server that speaks OpenAI's chat completions: `vllm serve`, llama.cpp, Ollama, hosted ones."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import weakref
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from halonerf.distillers.answer_cache import Reply
+from halonerf.distillers.language import LanguageDistiller
+from halonerf.distillers.prompts import Messages
+from halonerf.distillers.server_client import Refused, ServerClient
+from halonerf.errors import BadInput
+
+FORMATS = ("json_schema", "json_object", "none")  # from the strictest; "auto" goes down as far as the server makes it
+
+
+class OpenaiServer(LanguageDistiller):
+    """A `LabelDistiller` that asks a server, many requests at a time.
+
+    The key is read from the environment and appears nowhere else. A server that is away makes the run pause; see
+    `ServerClient`. A request that fails while the server answers others gives an empty label and is counted by kind.
+    The other options are those of `LanguageDistiller`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        url: str = "http://localhost:8000/v1",
+        key_variable: str = "OPENAI_API_KEY",
+        prompt: str = "structured",
+        answers: str = "json",
+        structured: str = "auto",
+        labels: int = 3,
+        closed: bool = False,
+        vocabulary: str | None = None,
+        same_as: str | None = None,
+        ungrounded: float = 0.5,
+        least: float = 0.2,
+        characters: int = 1000,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = 0,
+        tokens: int = 1024,
+        tokens_name: str = "max_tokens",
+        chat_options: Mapping[str, Any] | None = None,
+        workers: int = 32,
+        per_minute: float | None = None,
+        timeout_s: float = 120.0,
+        retries: int = 4,
+        backoff_s: float = 0.5,
+        patience_s: float = 600.0,
+        cache: str | None = None,
+    ) -> None:
+        """Raises: BadInput for options out of their range."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+            raise BadInput(
+                f"expected url to be like http://localhost:8000/v1, without a name or password, got one that begins "
+                f"'{parts.scheme}' and names the host '{parts.hostname}'.\n"
+                f"A key belongs into the environment variable {key_variable}."
+            )
+        if structured not in ("auto", *FORMATS):
+            raise BadInput(f"expected structured to be auto, {', '.join(FORMATS)}, got '{structured}'.")
+        if workers < 1 or tokens < 1 or retries < 0 or min(timeout_s, backoff_s, patience_s) <= 0:
+            raise BadInput(
+                f"expected workers and tokens of at least 1, retries of at least 0 and times above 0 s, got workers="
+                f"{workers}, tokens={tokens}, retries={retries}, timeout_s={timeout_s}, backoff_s={backoff_s}, "
+                f"patience_s={patience_s}."
+            )
+        if per_minute is not None and per_minute <= 0:
+            raise BadInput(f"expected per_minute above 0 requests, or null for no limit, got {per_minute}.")
+        sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, tokens_name: tokens}
+        sampling |= {"seed": seed} if seed is not None else {}
+        sampling |= {"chat_template_kwargs": dict(chat_options)} if chat_options else {}
+        super().__init__(
+            model, {**sampling, "structured": structured}, prompt, answers, labels, closed, vocabulary, same_as,
+            ungrounded, least, characters, cache,
+        )  # fmt: skip
+        self.body, self.workers = {"model": model, **sampling}, workers
+        self._formats = list(FORMATS if structured == "auto" else (structured,)) if answers == "json" else ["none"]
+        self._accepted = False  # whether the server has answered in the first of them
+        self._connect = partial(
+            ServerClient, url, key_variable, workers, timeout_s, retries, backoff_s, patience_s, per_minute
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clients: list[ServerClient] = []  # one, once the loop runs
+
+    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+        """Replies as they come; `workers` requests are under way at any time."""
+        arrived: queue.SimpleQueue[tuple[int, Reply] | None] = queue.SimpleQueue()
+        running = self._start(self._ask_all(prompts, arrived))
+        running.add_done_callback(lambda _: arrived.put(None))
+        try:
+            while (entry := arrived.get()) is not None:
+                yield entry
+            running.result()  # raises what went wrong
+        finally:
+            running.cancel()
+
+    def figures(self) -> dict[str, Any]:
+        """Those of every language model, and how often the server was asked, retries included."""
+        return {**super().figures(), "requests": sum(client.tries for client in self._clients)}
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> Any:
+        """Begin `work` in this object's own event loop, in a thread: connections last, and notebooks have a loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name="openai_server", daemon=True).start()
+            weakref.finalize(self, _stop, self._loop, self._clients)
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _ask_all(self, prompts: Sequence[Messages], arrived: queue.SimpleQueue[Any]) -> None:
+        if not self._clients:
+            self._clients.append(self._connect())
+        waiting = iter(enumerate(prompts))
+
+        async def work() -> None:
+            for place, messages in waiting:
+                arrived.put((place, await self._answer(messages)))
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.workers, len(prompts))):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:  # the first one tells; the others follow from it
+            raise errors.exceptions[0] from None
+
+    async def _answer(self, messages: Messages) -> Reply:
+        """The server's reply; where it knows no schemas, in the strictest form that it takes."""
+        place = 0
+        while True:
+            form = self._formats[min(place, len(self._formats) - 1)]
+            body = {**self.body, "messages": list(messages), **self._format(form)}
+            try:
+                reply = _reply(await self._clients[0].post("chat/completions", body))
+            except Refused as refusal:
+                if refusal.kind in ("http_400", "http_422") and not self._accepted and place + 1 < len(self._formats):
+                    place += 1
+                    continue
+                return Reply("", failure=refusal.kind)
+            if not self._accepted:
+                self._formats, self._accepted = self._formats[self._formats.index(form) :], True
+            return reply
+
+    def _format(self, form: str) -> dict[str, Any]:
+        if form == "json_schema":
+            named = {"name": "labels", "schema": self.schema, "strict": True}
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+        return {"response_format": {"type": "json_object"}} if form == "json_object" else {}
+
+
+def _stop(loop: asyncio.AbstractEventLoop, clients: list[ServerClient]) -> None:
+    """Close the connections, then end the loop's thread."""
+
+    async def close() -> None:
+        for client in clients:
+            await client.close()
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(close(), loop)
+
+
+def _reply(data: Mapping[str, Any]) -> Reply:
+    """The text and the counts of a chat completion; whatever else came is a reply that failed as "garbage"."""
+    try:
+        choice = data["choices"][0]
+        text, ended = choice["message"]["content"], choice.get("finish_reason")
+        usage = data.get("usage") or {}
+        seen, made = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return Reply("", failure="garbage")
+    if not isinstance(text, str):
+        return Reply("", seen, made, failure="no_text")
+    return Reply(text, seen, made, failure="" if ended in ("stop", None) else f"ended_by_{str(ended)[:20]}")

@@ -1,0 +1,146 @@
+"""Compares what several distillers read from the same records."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import combinations, groupby
+from typing import Any, ClassVar
+
+from halonerf.artifacts import write_json
+from halonerf.data.collection import Collection
+from halonerf.errors import BadInput
+from halonerf.stages.base import Source, Stage
+from halonerf.stages.build import build
+from halonerf.stages.distill_page import Sample, sample
+from halonerf.stages.distill_table import harmless, read_label_rows
+from halonerf.stages.pages import Page
+from halonerf.types import ImageRecord, PseudoLabel
+
+KINDS, MOST_KINDS = 40, 100_000  # of disagreement: on the page, and counted at a time
+
+
+class CompareLabels(Stage):
+    """Writes `disagreements.csv`, a row for each record on which not all agree, `metrics.json` and a page.
+
+    A record's answer is its most confident label; "" is an answer, too. `disagreements.csv` has `image_id`, then the
+    label, confidence and evidence of each distiller; cells are made harmless as in `labels.csv`.
+
+    Args:
+        distillers: configs of label distillers by name; each one's labels are made first where they are not there.
+        corpus: config of a corpus, as of `distill`; None: the records of the scene.
+        samples: disagreements on the page, each as likely as any other.
+    """
+
+    name: ClassVar[str] = "compare_labels"
+    needs: ClassVar[tuple[str, ...]] = ("collect",)
+
+    def __init__(
+        self,
+        distillers: Mapping[str, Mapping[str, Any]],
+        corpus: Mapping[str, Any] | None = None,
+        samples: int = 60,
+    ) -> None:
+        super().__init__()
+        if len(distillers) < 2:
+            raise BadInput(
+                f"expected two or more distillers to compare, got {', '.join(distillers) or 'none'}.\nName them: "
+                "+distiller@compare_labels.distillers.first=rules +distiller@compare_labels.distillers.second=..."
+            )
+        self.names, self.corpus_options, self.samples = tuple(distillers), corpus, samples
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return () if config.get("corpus") else cls.needs
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        return {
+            name: Source(None, ("distill",), {"distill": {"distiller": distiller}})
+            for name, distiller in config["distillers"].items()
+        }
+
+    @classmethod
+    def kept_under(cls, config: Mapping[str, Any]) -> str | None:
+        return str(build(config["corpus"]).name) if config.get("corpus") else None
+
+    def items(self) -> list[str]:
+        return ["disagreements"]
+
+    def done(self, item: str) -> bool:
+        return (self.folder / "metrics.json").is_file()
+
+    def predict_step(self, item: str, index: int) -> None:
+        same = Counter[tuple[str, str]]()
+        answered = Counter[str]()
+        kinds = Counter[tuple[str, ...]]()
+        shown: list[tuple[Sample, list[PseudoLabel]]] = []
+        records, disagreements, chance = 0, 0, random.Random(0)
+        path = self.folder / "disagreements.csv"
+        with open(path, "w", newline="", encoding="utf-8", errors="replace") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(
+                ["image_id", *(f"{n}_{part}" for n in self.names for part in ("label", "confidence", "evidence"))]
+            )
+            for record, answers in self._answers():
+                records += 1
+                labels = [answer.label for answer in answers]
+                answered.update(name for name, label in zip(self.names, labels, strict=True) if label)
+                same.update(
+                    (self.names[i], self.names[j])
+                    for i, j in combinations(range(len(labels)), 2)
+                    if labels[i] == labels[j]
+                )
+                if len(set(labels)) == 1:
+                    continue
+                disagreements += 1
+                kinds[tuple(labels)] += 1
+                if len(kinds) > MOST_KINDS:  # free answers: rare ones are let go
+                    kinds = Counter(dict(kinds.most_common(MOST_KINDS // 2)))
+                cells = [(harmless(a.label), f"{a.confidence:.4f}", harmless(a.evidence)) for a in answers]
+                writer.writerow([harmless(record.image_id), *(cell for three in cells for cell in three)])
+                place = len(shown) if len(shown) < self.samples else chance.randrange(disagreements)
+                if place < self.samples:
+                    shown[place : place + 1] = [(sample(record, answers[0]), answers)]
+        figures = {
+            "records": records,
+            "disagreements": disagreements,
+            "labelled": {name: answered[name] for name in self.names},
+            "same": {
+                f"{one} = {other}": same[one, other] / records if records else None
+                for one, other in combinations(self.names, 2)
+            },
+            "kinds": [{"labels": list(labels), "count": count} for labels, count in kinds.most_common(KINDS)],
+        }
+        Page("Where the labels differ").write(
+            self.folder / "disagreements.html",
+            "compare_labels.html",
+            names=self.names,
+            figures=figures,
+            samples=shown,
+        )
+        write_json(self.folder / "metrics.json", figures)
+
+    def summary(self) -> dict[str, Any]:
+        figures = json.loads((self.folder / "metrics.json").read_text())
+        return {key: figures[key] for key in ("records", "disagreements", "labelled", "same")}
+
+    def _answers(self) -> Iterator[tuple[ImageRecord, list[PseudoLabel]]]:
+        """Every record with each distiller's answer; records of one id that follow each other count as one."""
+        if self.corpus_options:
+            records: Iterator[ImageRecord] = build(self.corpus_options).records()
+        else:
+            records = iter(Collection.read(self.inputs["collect"]).records())
+        tables = [_best(read_label_rows(self.inputs[f"{name}/distill"] / "labels.csv")) for name in self.names]
+        firsts = (next(group) for _, group in groupby(records, lambda record: record.image_id))
+        for record, *answers in zip(firsts, *tables, strict=True):
+            yield record, answers
+
+
+def _best(rows: Iterator[PseudoLabel]) -> Iterator[PseudoLabel]:
+    """The most confident label of each run of rows of one photo."""
+    for _, group in groupby(rows, lambda row: row.image_id):
+        yield max(group, key=lambda row: row.confidence)
