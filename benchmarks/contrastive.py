@@ -30,7 +30,7 @@ from PIL import Image
 
 from halonerf.data.collection import write_collection
 from halonerf.stages.adapt_clip import AdaptClip
-from halonerf.stages.distill import write_labels
+from halonerf.stages.distill_table import write_labels
 from halonerf.types import ImageRecord, PseudoLabel
 
 ROOT = Path(__file__).parents[1]

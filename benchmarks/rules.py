@@ -129,7 +129,7 @@ def kills(folder: Path, count: int, work: Path) -> dict[str, Any]:
     """Kill a run at `count` random moments, let it end, and compare with an unbroken one."""
     import halonerf.stages.run  # noqa: F401 - so that the forked processes need not load it
     from halonerf.cli import composed, run
-    from halonerf.stages.distill import read_labels
+    from halonerf.stages.distill_table import read_labels
 
     lines = repeated(folder, RECORDS, work / "killed.txt")
     whole = Path(str(run(composed(command(lines, work / "whole")))))

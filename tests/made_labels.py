@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from halonerf.data.collection import write_collection
-from halonerf.stages.distill import write_labels
+from halonerf.stages.distill_table import write_labels
 from halonerf.types import ImageRecord, PseudoLabel
 
 COLOURS = {"portal": (200, 60, 60), "dome": (60, 190, 70), "tower": (60, 80, 210), "window": (210, 200, 60)}

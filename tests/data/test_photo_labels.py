@@ -12,7 +12,7 @@ from PIL import Image
 from halonerf.data.collection import Collection
 from halonerf.data.label_batches import Draws, LabelBatches, PhotoBatches, load_image
 from halonerf.data.photo_labels import PhotoLabel, interleave, kin, merge_labels, photo_labels, split_photos, tidy
-from halonerf.stages.distill import read_labels
+from halonerf.stages.distill_table import read_labels
 from halonerf.types import PseudoLabel
 from made_labels import write_landmark
 

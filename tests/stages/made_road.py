@@ -13,7 +13,7 @@ from halonerf.artifacts import write_json
 from halonerf.data.collection import write_collection
 from halonerf.data.scene_files import Filters, write_at, write_tables
 from halonerf.stages.base import Stage
-from halonerf.stages.distill import write_labels
+from halonerf.stages.distill_table import write_labels
 from halonerf.types import ImageRecord, PseudoLabel
 
 WIDTH, HEIGHT = 128, 96  # px, of the photos

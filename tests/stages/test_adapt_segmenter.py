@@ -35,7 +35,7 @@ from halonerf.stages.adaptation import (
     target_loss,
 )
 from halonerf.stages.base import Source
-from halonerf.stages.distill import write_labels
+from halonerf.stages.distill_table import write_labels
 from halonerf.stages.landmark_scores import concept_means, mean_ap
 from halonerf.types import ImageRecord, PseudoLabel
 

@@ -12,7 +12,9 @@ from made_road import run_stage
 
 from halonerf.data.collection import write_collection
 from halonerf.errors import BadInput
-from halonerf.stages.distill import Distill, best_labels, read_labels, score, write_labels
+from halonerf.stages.distill import Distill
+from halonerf.stages.distill_scores import score
+from halonerf.stages.distill_table import best_labels, read_labels, write_labels
 from halonerf.types import ImageRecord, PseudoLabel
 
 RULES = {"_target_": "halonerf.distillers.rules.Rules"}

@@ -19,7 +19,7 @@ from halonerf.data.studies import Study, StudyBatches, group_targets
 from halonerf.data.targets import Target, photo_tensor, read_original, read_targets, write_map, write_photo, write_table
 from halonerf.errors import BadInput
 from halonerf.stages import targets as stage_module
-from halonerf.stages.distill import write_labels
+from halonerf.stages.distill_table import write_labels
 from halonerf.stages.targets import Targets
 from halonerf.types import PseudoLabel
 

@@ -29,7 +29,7 @@ from halonerf.pictures import save_picture
 from halonerf.protocols import TrainableRetriever
 from halonerf.stages.base import Source, Stage
 from halonerf.stages.build import build
-from halonerf.stages.distill import read_labels
+from halonerf.stages.distill_table import read_labels
 from halonerf.stages.label_scores import LabelScores
 from halonerf.stages.progress_curves import draw_curves
 from halonerf.stages.rates import SCHEDULES, adamw

@@ -9,7 +9,7 @@ from halonerf.data.collection import Collection
 from halonerf.data.studies import Study
 from halonerf.data.targets import Target, read_original, read_targets
 from halonerf.errors import BadInput
-from halonerf.stages.distill import labels_by_photo
+from halonerf.stages.distill_table import labels_by_photo
 
 
 def plain_studies(

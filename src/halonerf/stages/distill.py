@@ -18,10 +18,8 @@ from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.distill_page import LabelSamples, write_label_page
 from halonerf.stages.distill_scores import WeakScores, nothing_broader, score
-from halonerf.stages.distill_table import best_labels, labels_by_photo, read_labels, table_path, write_labels
+from halonerf.stages.distill_table import read_labels, table_path, write_labels
 from halonerf.types import ImageRecord, PseudoLabel
-
-__all__ = ("Distill", "best_labels", "labels_by_photo", "read_labels", "score", "write_labels")
 
 MOST_LABELS = 500  # different labels in the manifest; free answers may have very many
 

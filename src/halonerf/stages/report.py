@@ -20,7 +20,7 @@ from halonerf.data.scenes import Scene
 from halonerf.masks import match_concepts
 from halonerf.pictures import overlay
 from halonerf.stages.base import Stage
-from halonerf.stages.distill import read_labels
+from halonerf.stages.distill_table import read_labels
 from halonerf.stages.pages import Page, labelled_strip, mosaic
 from halonerf.types import ImageRecord, PseudoLabel
 

@@ -27,7 +27,7 @@ from halonerf.stages.asking import at_size
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.concepts import frequent_labels
-from halonerf.stages.distill import labels_by_photo
+from halonerf.stages.distill_table import labels_by_photo
 
 OVERVIEW = 6  # pairs
 SMALLEST = 0.002  # of a photo, a region worth a target
