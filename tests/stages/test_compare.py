@@ -52,7 +52,7 @@ def roads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {"good": road(root / "good"), "blank": road(root / "blank", blank=True)}
     chosen = {"flat": "good", "exact": "good", "blank": "blank"}
     return {
-        f"{scene}/strict/{method}/{stage}": made["good" if scene == "two" else chosen[method]][stage]
+        f"{scene}/own/{method}/{stage}": made["good" if scene == "two" else chosen[method]][stage]
         for scene in ("one", "two")
         for method in METHODS
         for stage in READ
@@ -81,7 +81,7 @@ def test_every_scene_is_walked_by_every_method_and_protocol():
         {"a": 2}, READ, {"head": {"_target_": "other"}, "localize": {"views": "train"}}
     )
     assert Roads.of(None, None, None).sources() == {
-        "strict/2d": Source(None, READ, {}), "strict/3d": Source(None, READ, {})
+        "own/2d": Source(None, READ, {}), "own/3d": Source(None, READ, {})
     }  # fmt: skip
 
 
@@ -93,13 +93,13 @@ def test_a_methods_options_are_checked():
 
 
 def test_the_figures_are_those_of_evaluate(compared: Path, roads: dict[str, Path]):
-    ap = json.loads((compared / "metrics.json").read_text())["ap"]["strict"]
+    ap = json.loads((compared / "metrics.json").read_text())["ap"]["own"]
     for method, maps in (("flat", "2d"), ("exact", "3d")):
-        evaluated = json.loads((roads[f"one/strict/{method}/evaluate"] / "metrics.json").read_text())
+        evaluated = json.loads((roads[f"one/own/{method}/evaluate"] / "metrics.json").read_text())
         for concept in ("window", "dome"):
             assert ap[concept][method]["mean"] == pytest.approx(evaluated["concepts"][concept]["ap"][maps], abs=1e-6)
     assert ap[MEAN]["exact"] == {"mean": pytest.approx(1.0), "sd": pytest.approx(0.0), "scenes": 2}
-    blank = json.loads((roads["one/strict/blank/evaluate"] / "metrics.json").read_text())["map"]["halonerf_3d"]
+    blank = json.loads((roads["one/own/blank/evaluate"] / "metrics.json").read_text())["map"]["halonerf_3d"]
     assert ap[MEAN]["blank"]["mean"] == pytest.approx((1 + blank) / 2, abs=1e-6)
     assert ap[MEAN]["blank"]["sd"] == pytest.approx((1 - blank) / 2**0.5, abs=1e-6)
 
@@ -120,11 +120,11 @@ def test_tables_and_pictures_are_there(compared: Path):
         rows = list(csv.DictReader(stream))
     assert {row["method"] for row in rows} == set(METHODS)
     assert sum(row["method"] == "exact" for row in rows) == 2 * 4 * 2  # scenes, photos, concepts
-    assert r"2D \& flat" in (compared / "table_strict.tex").read_text()
-    assert (compared / "table_strict.csv").read_text().count("\n") > 10
+    assert r"2D \& flat" in (compared / "table_own.tex").read_text()
+    assert (compared / "table_own.csv").read_text().count("\n") > 10
     with Image.open(compared / "pictures.png") as picture:
         assert picture.width > 5 * 250  # photo, three methods, truth
-    with Image.open(compared / "curves_strict.png") as picture:
+    with Image.open(compared / "curves_own.png") as picture:
         assert len(picture.convert("L").getcolors()) > 10
     page = (compared / "report.html").read_text()
     assert "&lt;b&gt;blank&lt;/b&gt;" in page

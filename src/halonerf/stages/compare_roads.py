@@ -15,7 +15,7 @@ from halonerf.stages.base import Source
 from halonerf.stages.changes import merged
 from halonerf.stages.scores import FIGURES
 
-STRICT = "strict"  # what the only protocol is called where none is named
+OWN = "own"  # what the only protocol is called where none is named: as `evaluate` is set
 READ = ("collect", "ingest", "segment", "localize", "evaluate")
 
 
@@ -47,7 +47,7 @@ class Roads:
         """
         named = methods or {"2d": {"maps": "2d"}, "3d": {"maps": "3d"}}
         columns = sorted((_method(name, options) for name, options in named.items()), key=lambda method: method.maps)
-        return cls(scenes or {"": None}, tuple(columns), protocols or {STRICT: {}})
+        return cls(scenes or {"": None}, tuple(columns), protocols or {OWN: {}})
 
     def sources(self) -> dict[str, Source]:
         """What `halonerf.stages.base.Stage.sources` is asked for."""
