@@ -153,6 +153,16 @@ def test_terms_are_put_together_by_product_or_sum():
     np.testing.assert_allclose(combined(values, "sum", 2)[1], [[1.2 + 0.3 / middle, 0], [1.4, 0]])
 
 
+def test_certainty_weighs_maps_and_does_not_choose_photos():
+    values = {"quality": np.array([0.5, 0.8]), "certainty": np.array([[1.0, 0.5], [0.5, np.nan]])}
+    score, weights = combined(values, "product", 2)
+    assert score.tolist() == [0.5, 0.8]
+    np.testing.assert_allclose(weights, [[0.5, 0.25], [0.4, 0.0]])
+    assert combined({"certainty": values["certainty"]}, "product", 2)[0].tolist() == [0.75, 0.5], (
+        "where nothing else does"
+    )
+
+
 def test_who_cannot_be_compared_has_nothing_against_them():
     photos = [{"known": [True]}, {"known": [True]}, {"known": [False]}]
     values = term_values(["agreement"], photos, [[0.5], [None], [None]], 1)

@@ -97,10 +97,12 @@ def combined(values: Mapping[str, np.ndarray], combine: str, concepts: int) -> t
 
     combine: "product" or "sum" of the terms; of a photo's score, terms of concepts give their mean over the concepts
     of which it knows something (0 where it knows nothing). The weight of a concept is what the score would be if it
-    were the only one; 0 where the photo knows nothing of it.
+    were the only one; 0 where the photo knows nothing of it. Certainty counts for weights, and for the score only where
+    it is the only term: maps doubt most where there is most to see.
     """
     put = np.multiply.reduce if combine == "product" else np.add.reduce
-    score = put(np.stack([value if value.ndim == 1 else row_means(value) for value in values.values()]))
+    telling = [value for term, value in values.items() if term != "certainty"] or list(values.values())
+    score = put(np.stack([value if value.ndim == 1 else row_means(value) for value in telling]))
     columns = [value[:, None] if value.ndim == 1 else value for value in values.values()]
     shape = (len(score), concepts)
     return score, np.nan_to_num(put(np.stack([np.broadcast_to(column, shape) for column in columns])), nan=0.0)
