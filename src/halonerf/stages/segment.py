@@ -53,7 +53,8 @@ class Segment(Stage):
         photos: how many photos are chosen at most.
         terms: what makes a photo's score: "quality" (sharpness, exposure, registered points), "geometry" and
             "occlusion" (the paper's: how the building sits in the frame, how much of it is hidden), "certainty" (how
-            decided each map is: for weights alone, beside other terms), "agreement" (with what the other photos say of the view).
+            decided each map is: for weights alone, beside other terms), "agreement" (with what the other photos say of
+            the view).
         combine: "product" or "sum" of the terms.
         select: "best" takes the highest scores; "coverage" photos that together show most of the building.
         agreement_size: px, long side at which maps are compared.
