@@ -58,10 +58,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "quality x agreement": {"terms": ["quality", "agreement"]},
     "agreement, coverage": {"terms": ["agreement"], "select": "coverage"},
     "quality x agreement, coverage": {"terms": ["quality", "agreement"], "select": "coverage"},
-    "quality x certainty x agreement, coverage": {
-        "terms": ["quality", "certainty", "agreement"],
-        "select": "coverage",
-    },
 }
 WEIGHTED = ("quality", "quality, coverage")  # with agreement weights, too
 TOGETHER = 8  # ways of choosing that are rendered in one pass
@@ -235,9 +231,7 @@ def measured(landmark: Landmark, options: argparse.Namespace) -> dict[str, Any]:
         return term_values(terms, landmark.entries, agreements, len(landmark.concepts))
 
     def concept_weights(terms: list[str]) -> np.ndarray:
-        weights = combined(values(terms), "product")[1]
-        assert weights is not None
-        return weights
+        return combined(values(terms), "product", len(landmark.concepts))[1]
 
     agreeing = concept_weights(["agreement"])
     found["agreement"] = np.round(agreeing, 3).tolist()
@@ -247,14 +241,14 @@ def measured(landmark: Landmark, options: argparse.Namespace) -> dict[str, Any]:
             pick = np.random.default_rng(seed).permutation(every)[:count].tolist()
             tried.append((str(count), "random", pick, plain))
         for name, way in WAYS.items():
-            worth, _ = combined(values(way["terms"]), way.get("combine", "product"))
+            worth, _ = combined(values(way["terms"]), way.get("combine", "product"), len(landmark.concepts))
             pick = covering(worth, sees, count) if way.get("select") == "coverage" else best(worth, count)
             tried.append((str(count), name, pick, plain))
             if name in WEIGHTED:
                 tried.append((str(count), f"{name} + agreement weights", pick, agreeing))
     weights = {
         "all": plain,
-        "all + quality weights": combined(values(["quality"]), "product")[0][:, None] * plain,
+        "all + quality weights": concept_weights(["quality"]),
         "all + certainty weights": concept_weights(["certainty"]),
         "all + agreement weights": agreeing,
         "all + squared agreement weights": agreeing**2,
