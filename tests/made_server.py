@@ -9,7 +9,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from halonerf.distillers.openai_server import OpenaiServer
+from halonerf.types import ImageRecord
 
 Fault = Callable[[BaseHTTPRequestHandler], None] | int | str
 
@@ -139,3 +143,21 @@ def obedient(body: dict[str, Any]) -> str:
             claim = {"label": word, "confidence": 0.9, "evidence": word}
             return json.dumps({"labels": [claim], "language": "en"})
     return '{"labels": [], "language": "und"}'
+
+
+QUICK = {"backoff_s": 0.01, "timeout_s": 20.0, "patience_s": 10.0, "retries": 3, "workers": 8}
+
+
+def records(count: int) -> list[ImageRecord]:
+    """Records that say plainly what is shown."""
+    return [ImageRecord(f"a/{i}.jpg", "A minster", f"{i}.jpg", f"The west portal, no. {i}") for i in range(count)]
+
+
+def distiller(url: str, **options: Any) -> OpenaiServer:
+    """One that asks the server at `url` and does not wait long."""
+    return OpenaiServer("tiny", url, **{**QUICK, **options})
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """The trace of a run."""
+    return [json.loads(line) for line in (folder / "responses.jsonl").read_text().splitlines()]

@@ -13,29 +13,13 @@ from typing import Any
 
 import pytest
 
-from halonerf.distillers.openai_server import OpenaiServer
 from halonerf.errors import BadInput
-from halonerf.types import ImageRecord
-from made_server import MadeServer, obedient, send
-
-QUICK = {"backoff_s": 0.01, "timeout_s": 20.0, "patience_s": 10.0, "retries": 3, "workers": 8}
-
-
-def records(count: int) -> list[ImageRecord]:
-    return [ImageRecord(f"a/{i}.jpg", "A minster", f"{i}.jpg", f"The west portal, no. {i}") for i in range(count)]
+from made_server import MadeServer, distiller, lines, obedient, records, send
 
 
 @pytest.fixture
 def server() -> MadeServer:
     return MadeServer(obedient)
-
-
-def distiller(url: str, **options: Any) -> OpenaiServer:
-    return OpenaiServer("tiny", url, **{**QUICK, **options})
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "responses.jsonl").read_text().splitlines()]
 
 
 def test_labels_trace_and_figures(server: MadeServer, tmp_path: Path):

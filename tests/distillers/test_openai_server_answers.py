@@ -11,26 +11,12 @@ import pytest
 from halonerf.distillers.openai_server import OpenaiServer
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord
-from made_server import MadeServer, obedient
-
-QUICK = {"backoff_s": 0.01, "timeout_s": 20.0, "patience_s": 10.0, "retries": 3, "workers": 8}
-
-
-def records(count: int) -> list[ImageRecord]:
-    return [ImageRecord(f"a/{i}.jpg", "A minster", f"{i}.jpg", f"The west portal, no. {i}") for i in range(count)]
+from made_server import QUICK, MadeServer, distiller, lines, obedient, records
 
 
 @pytest.fixture
 def server() -> MadeServer:
     return MadeServer(obedient)
-
-
-def distiller(url: str, **options: Any) -> OpenaiServer:
-    return OpenaiServer("tiny", url, **{**QUICK, **options})
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "responses.jsonl").read_text().splitlines()]
 
 
 def test_a_huge_answer_is_not_read(server: MadeServer):

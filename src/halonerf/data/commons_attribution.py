@@ -12,8 +12,7 @@ The table travels with whatever is made of the photos. Its columns:
     source_url    the page that people can read about the photo
     changes       made before it came into the collection; empty: none
 
-Spreadsheets run cells that begin like formulas. An apostrophe is put before those, and before an apostrophe that a
-cell begins with; `read_attribution` takes it off again.
+Cells that a spreadsheet would run are made harmless (`halonerf.data.formulas`); `read_attribution` undoes it.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from halonerf.data.collection import LONGEST, write_csv
+from halonerf.data.formulas import as_written, harmless
 from halonerf.errors import MissingArtifact
 
 NAME = "attribution.csv"
-STARTS = ("=", "+", "-", "@", "\t", "\r", "'")  # of formulas (OWASP, "CSV Injection"), and of what was guarded
 
 
 class Attribution(NamedTuple):
@@ -62,7 +61,7 @@ def read_attribution(folder: Path) -> list[Attribution]:
         )
     with open(path, newline="", encoding="utf-8") as stream:
         rows = csv.DictReader(stream)
-        return [Attribution(**{key: unguarded(row.get(key) or "") for key in Attribution._fields}) for row in rows]
+        return [Attribution(**{key: as_written(row.get(key) or "") for key in Attribution._fields}) for row in rows]
 
 
 def credit_line(row: Attribution) -> str:
@@ -74,14 +73,4 @@ def credit_line(row: Attribution) -> str:
 
 def write_safe_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows as CSV that no spreadsheet runs."""
-    write_csv(path, fields, [{key: guarded(str(value))[:LONGEST] for key, value in row.items()} for row in rows])
-
-
-def guarded(cell: str) -> str:
-    """`cell` with an apostrophe before what a spreadsheet would run."""
-    return f"'{cell}" if cell.startswith(STARTS) else cell
-
-
-def unguarded(cell: str) -> str:
-    """What was given to `guarded`."""
-    return cell[1:] if cell.startswith("'") else cell
+    write_csv(path, fields, [{key: harmless(str(value))[:LONGEST] for key, value in row.items()} for row in rows])

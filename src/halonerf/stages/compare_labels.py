@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 
 from halonerf.artifacts import write_json
 from halonerf.data.collection import Collection
+from halonerf.data.formulas import harmless
 from halonerf.errors import BadInput
 from halonerf.stages.base import Source, Stage
 from halonerf.stages.build import build
 from halonerf.stages.distill_page import Sample, sample
-from halonerf.stages.distill_table import harmless, read_label_rows
+from halonerf.stages.distill_table import read_label_rows
 from halonerf.stages.pages import Page
 from halonerf.types import ImageRecord, PseudoLabel
 

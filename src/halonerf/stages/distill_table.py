@@ -1,36 +1,25 @@
 """The table of labels, `labels.csv` or `labels.parquet`, written row by row.
 
-Spreadsheets run cells that begin with `=`, `+`, `-` or `@`. In CSV such a cell gets an apostrophe in front, and so does
-one that has apostrophes before such a sign already; `read_label_rows` takes one away again, so nothing is lost. Whoever
-reads the file with other programs does the same, or asks for Parquet, where every cell is as it was.
+In CSV, cells that a spreadsheet would run get an apostrophe in front (`halonerf.data.formulas`); `read_label_rows`
+takes it away again. Whoever reads the file with other programs does the same, or asks for Parquet, where all cells are
+as they were.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from halonerf.data.formulas import as_written, harmless
 from halonerf.errors import BadInput
 from halonerf.types import PseudoLabel
 
 FIELDS = ("image_id", "label", "confidence", "evidence")
 TABLES = ("csv", "parquet")
 GROUP = 50_000  # rows a group of a Parquet file; what is in memory at a time
-_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
-
-
-def harmless(cell: str) -> str:
-    """`cell` as no spreadsheet takes it for a formula."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def as_written(cell: str) -> str:
-    """What `harmless` was given."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def write_labels(path: Path, labels: Iterable[PseudoLabel]) -> None:
