@@ -13,10 +13,10 @@ LAYERS = {
     "__init__": 0, "errors": 0, "types": 0, "protocols": 0,
     "geometry": 1, "volume": 1, "losses": 1, "metrics": 1, "artifacts": 1, "memory": 1, "masks": 1, "pictures": 1,
     "splatting": 1,
-    "frames": 1, "video": 1, "expressions": 1,
+    "frames": 1, "video": 1, "expressions": 1, "surfels": 1, "paths": 1, "paths_default": 1,
     "data": 2, **dict.fromkeys(ROOMS, 2),
-    "stages": 3, "viewer": 3,
-    "cli": 4, "api": 5,
+    "stages": 3, "viewer": 4,
+    "cli": 5, "api": 6,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import Module, Parameter
 from torch.optim import Optimizer
 
-from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, View
+from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, Splats, View
 
 
 @runtime_checkable
@@ -237,6 +237,17 @@ class PlacedField(RadianceField, Protocol):
 
     def element_centres(self) -> Tensor:
         """World units, [E, 3]; NaN for an element that is in no one place."""
+
+
+@runtime_checkable
+class SplatField(Protocol):
+    """Something that splat viewers can draw; other fields are baked by `halonerf.surfels.open_splats`."""
+
+    def splats(self) -> Splats:
+        """Where the Gaussians are, and their shapes."""
+
+    def splat_colours(self, appearance: Tensor) -> Tensor:
+        """The colour of each in a light [A], as from no direction in particular: [N, 3] in [0, 1]."""
 
 
 @runtime_checkable

@@ -118,3 +118,22 @@ class Rendering:
     opacity: Tensor
     channels: Tensor | None = None
     normals: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Splats:
+    """What any splat viewer can draw: N Gaussians in the world frame, without their colours, which the light decides.
+
+    centres: [N, 3], world units. scales: [N, 3], standard deviations in world units. rotations: [N, 4], unit
+    quaternions wxyz, from a Gaussian's axes to the world's. opacities: [N] in [0, 1]. element: [N], which of the
+    field's elements each stands for: it has that one's probabilities.
+    """
+
+    centres: Tensor
+    scales: Tensor
+    rotations: Tensor
+    opacities: Tensor
+    element: Tensor
+
+    def __len__(self) -> int:
+        return len(self.centres)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.optim import Optimizer
@@ -26,7 +27,7 @@ from halonerf.fields.gaussians_normals import facing_normals
 from halonerf.fields.gaussians_table import ROWS, STATISTICS, GaussianTable
 from halonerf.losses import photometric
 from halonerf.splatting.rasterise import lift, rasterise
-from halonerf.types import Rendering, View
+from halonerf.types import Rendering, Splats, View
 
 GROWTHS = ("pull", "threshold", "mcmc")
 LEARNING_RATES = {
@@ -225,6 +226,17 @@ class Gaussians(GaussianTable):
     def element_centres(self) -> Tensor:
         """See `halonerf.protocols.PlacedField`."""
         return self.means.detach()
+
+    @torch.no_grad()
+    def splats(self) -> Splats:
+        """See `halonerf.protocols.SplatField`."""
+        means, scales, rotations, opacities = self.shapes()
+        return Splats(means, scales, F.normalize(rotations, dim=1), opacities, torch.arange(self.elements))
+
+    @torch.no_grad()
+    def splat_colours(self, appearance: Tensor) -> Tensor:
+        """See `halonerf.protocols.SplatField`; without the harmonics, which need a direction."""
+        return self.light.tint(self.colour_logits, self.features, appearance)
 
     @property
     def feature_width(self) -> int:
