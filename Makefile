@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 VLLM := $(VENV)/vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-vllm lint format bench clean
+.PHONY: help setup demo test test-browser test-all test-vllm lint format bench clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv and install the project with its test tools
 
@@ -26,6 +26,9 @@ demo: setup ## the whole road on a procedural landmark, then a word: artifacts/d
 
 test: setup ## the tests that a CPU can run in a few minutes
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network and not vllm and not browser"
+
+test-browser: setup ## the windows and pages in a real Chromium, where there is one; screenshots: artifacts/screenshots
+	$(BIN)/python -m pytest -m browser tests/browser
 
 test-all: setup ## every test that this machine can run
 	$(BIN)/python -m pytest

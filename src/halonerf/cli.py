@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ def config_root() -> Path:
 
 @hydra.main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")
 def _task(config: DictConfig) -> None:
+    config.command = _command(HydraConfig.get().overrides.task)
     try:
         print(run(config), flush=True)
     except UserError as error:
@@ -60,6 +62,12 @@ def main() -> None:
     _task()
 
 
+def _command(overrides: Sequence[str]) -> str:
+    """What to type for another stage with the same options."""
+    kept = [given for given in overrides if given.split("=")[0] not in ("stage", "plan", "publish", "text", "path")]
+    return shlex.join(["halonerf", *kept])
+
+
 def composed(overrides: Sequence[str]) -> DictConfig:
     """The config that the command line has for these arguments, for callers in Python."""
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
@@ -75,7 +83,7 @@ def run(config: DictConfig) -> Path | str:
 
     # Imported late: they bring in Lightning, which takes seconds, and --help should not.
     from halonerf.stages.plan import describe, make_plan
-    from halonerf.stages.run import run_step
+    from halonerf.stages.run import run_step, serve_step
 
     store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
     plan = make_plan(config.stage, stages, scene, config.seed, store)
@@ -85,7 +93,9 @@ def run(config: DictConfig) -> Path | str:
         return f"{table}\n{folder}"
     print(f"scene {plan[-1].scene}\n{table}", file=sys.stderr)
     for step in plan:
-        if not step.cached:
+        if step.kind.interactive:
+            folder = serve_step(step, config.seed, store)
+        elif not step.cached:
             log.info("%s %s %s", step.scene, step.stage, step.key)
             run_step(step, config.seed, store, _plain(config.trainer), _loggers(config, step))
     if config.publish:

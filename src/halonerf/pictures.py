@@ -73,10 +73,14 @@ def grid(rows: Sequence[Sequence[np.ndarray]], height: int = 180, gap: int = 4) 
     )
 
 
+def encoded(picture: np.ndarray, kind: str = "PNG", quality: int = 90) -> bytes:
+    """The picture as the contents of a PNG or JPEG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
 def save_picture(path: Path, picture: np.ndarray, quality: int = 90) -> None:
     """Atomically write a PNG or a JPEG, as the ending of `path` says."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(
-        buffer, "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG", quality=quality
-    )
-    write_atomic(path, buffer.getvalue())
+    kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+    write_atomic(path, encoded(picture, kind, quality))

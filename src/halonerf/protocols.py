@@ -381,3 +381,22 @@ class TrainableRetriever(Retriever, Protocol):
 
     def save(self, path: Path) -> None:
         """Write the folder `path`, replacing what it held; built with `weights=str(path)`, it embeds the same."""
+
+
+@runtime_checkable
+class Viewer(Protocol):
+    """Shows an opened landmark to people; `stage=explore` serves it."""
+
+    def start(self, scene: Any, folder: Path, words: Sequence[str] = ()) -> str:
+        """Begin, and give the address. scene: a `halonerf.stages.query_scene.QueryScene`. folder: for what people keep.
+        words: found in every new window.
+        """
+
+    def directions(self, address: str) -> str:
+        """What people type to look, in lines."""
+
+    def wait(self) -> None:
+        """Serve until the process is asked to end."""
+
+    def stop(self) -> None:
+        """Close everything."""

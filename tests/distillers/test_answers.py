@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from halonerf.distillers import merging as merging_module
 from halonerf.distillers.answers import (
     LABEL,
     NOT_JSON,
@@ -26,6 +27,8 @@ from halonerf.distillers.merging import Merging, singular
 from halonerf.distillers.prompts import Fields
 from halonerf.distillers.vocabulary import Vocabulary
 from halonerf.errors import BadInput
+
+EXAMPLE = Path(merging_module.__file__).with_name("same_as_example.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +188,16 @@ def test_a_file_of_ones_own_goes_first(vocabulary: Vocabulary, tmp_path: Path):
     ]  # fmt: skip
     assert merging.wholes("donkey ear") == {"donkey"}
     assert "facade" in merging.wholes("portal")
+
+
+def test_the_shipped_example_adds_to_the_vocabulary(vocabulary: Vocabulary):
+    alone, merging = Merging(vocabulary), Merging(vocabulary, str(EXAMPLE))
+    said = {"Drain spouts": "gargoyle", "glass painting": "stained glass", "quatrefoils": "tracery"}
+    assert {label: merging.canonical(label.lower()) for label in said} == said
+    assert not {alone.canonical(label.lower()) for label in said} & set(said.values())
+    assert merging.wider("gargoyle") == alone.wider("gargoyle")
+    assert merging.wholes("drum") == {"dome"}
+    assert alone.wholes("drum") == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,11 @@ from made_road import run_stage
 from halonerf.data.collection import write_collection
 from halonerf.errors import BadInput
 from halonerf.stages.distill import Distill
+from halonerf.stages.distill_parts import Part, Parts
 from halonerf.stages.distill_scores import score
+from halonerf.stages.distill_settle import Settled
 from halonerf.stages.distill_table import best_labels, read_labels, write_labels
+from halonerf.stages.plan import identity_of
 from halonerf.types import ImageRecord, PseudoLabel
 
 RULES = {"_target_": "halonerf.distillers.rules.Rules"}
@@ -78,7 +81,9 @@ def test_no_truth_no_metrics(tmp_path: Path):
 def test_a_killed_run_goes_on_with_the_next_batch(tmp_path: Path, inputs: dict[str, Path], monkeypatch):
     whole = run_stage(Distill(RULES, batch=2), tmp_path / "whole", inputs)
     run_stage(Distill(RULES, batch=2), tmp_path / "out", inputs, most=2)
-    (tmp_path / "out" / "parts" / ".00000004.json.half").write_text("{")  # what a kill in the middle leaves
+    (tmp_path / "out" / "parts" / "labels" / ".00000004.parquet.half").write_text(
+        "PAR1"
+    )  # what a kill in the middle leaves
     asked: list[str] = []
     original = type(whole.distiller).distill
     monkeypatch.setattr(
@@ -130,6 +135,67 @@ def test_labels_survive_the_file(tmp_path: Path):
     labels = [PseudoLabel("a,b.jpg", "rose window", 0.25, 'the "rose"\nwindow'), PseudoLabel("ü.jpg", "")]
     write_labels(tmp_path / "labels.csv", labels)
     assert read_labels(tmp_path / "labels.csv") == labels
+
+
+def test_rare_labels_become_broader_ones_or_unknown(tmp_path: Path):
+    captions = ["The tower", "A tower", "The bell tower", "Rose window", "A window", "The organ", "nothing"]
+    records = [ImageRecord(f"{i}.jpg", caption=text) for i, text in enumerate(captions)]
+    (tmp_path / "collect").mkdir()
+    write_collection(tmp_path / "collect", "made", tmp_path, records)
+    stage = run_stage(Distill(RULES, min_count=2), tmp_path / "out", {"collect": tmp_path / "collect"})
+    labels = read_labels(tmp_path / "out" / "labels.csv")
+    assert [label.label for label in labels] == ["tower", "tower", "tower", "", "", "", ""]
+    assert labels[2].evidence == "bell tower"
+    assert labels[5] == PseudoLabel("5.jpg", "")
+    summary = stage.summary()
+    assert summary["labels"] == {"tower": 3}
+    assert summary["settled"] == {"labels": 4, "rows": 4, "broader": 1, "unknown": 3}
+    assert "settled" not in run_stage(Distill(RULES), tmp_path / "all", {"collect": tmp_path / "collect"}).summary()
+
+
+def test_labels_that_become_the_same_are_one():
+    groups = [[PseudoLabel("a", "rose window", 0.9, "rose"), PseudoLabel("a", "window", 0.5, "window")]]
+    becomes = {"rose window": "window", "window": "window"}
+    settled = Settled(groups, lambda counts, least: becomes, 2)
+    assert settled(groups[0]) == [PseudoLabel("a", "window", 0.9, "rose")]
+    assert settled.figures() == {"labels": 1, "rows": 1, "broader": 1, "unknown": 0}
+
+
+def test_a_distiller_that_cannot_settle_is_told(tmp_path: Path, inputs: dict[str, Path]):
+    with pytest.raises(BadInput, match=r"distill\.min_count=1"):
+        run_stage(Distill({"_target_": "test_distill.Counting"}, min_count=2), tmp_path / "out", inputs)
+
+
+@pytest.mark.parametrize("options", [{"min_count": 0}, {"workers": -1}, {"worker_gpus": -0.5}])
+def test_options_out_of_range(options: dict[str, float]):
+    with pytest.raises(BadInput, match=r"distill\.min_count"):
+        Distill(RULES, **options)  # type: ignore[arg-type]
+
+
+def test_where_the_work_is_done_changes_no_fingerprint():
+    options = {"_target_": "halonerf.stages.distill.Distill", "distiller": RULES, "min_count": 1}
+    elsewhere = {**options, "engine": "ray", "workers": 4, "worker_gpus": 0.5, "address": "auto"}
+    assert identity_of(elsewhere) == identity_of(options)
+    assert identity_of({**options, "min_count": 2}) != identity_of(options)
+
+
+def test_records_come_back_from_their_shards_as_they_were(tmp_path: Path):
+    odd = ImageRecord("\udcff.jpg", "Łódź", "ü.jpg", "\x00\ud800 portal", ("a", "", "\ud83d"), "mosque")
+    parts = Parts(tmp_path)
+    assert parts.write_records(iter([*RECORDS, odd, ImageRecord("")]), 3) == 7
+    assert parts.read_records(0) == RECORDS[:3]
+    assert parts.read_records(3) == [*RECORDS[3:], odd]
+    assert parts.read_records(6) == [ImageRecord("")]
+    parts.forget_records()
+    parts.write(
+        0,
+        Part([[PseudoLabel("a", "x", 0.123456789, "e"), PseudoLabel("a", "y")], [PseudoLabel("b", "")]], 2.5, {"n": 1}),
+    )
+    assert parts.write_records(iter(RECORDS), 2) == 5
+    assert not (parts.records / "00000000.parquet").exists()  # its labels are there
+    kept = parts.read(0)
+    assert kept.groups == [[PseudoLabel("a", "x", 0.123456789, "e"), PseudoLabel("a", "y")], [PseudoLabel("b", "")]]
+    assert (kept.seconds, kept.counts) == (2.5, {"n": 1})
 
 
 def test_a_batch_holds_something():

@@ -20,7 +20,8 @@ from halonerf.cli import composed, resolve_stages
 from halonerf.data.corpus_wikiscenes_text import WikiScenesText
 from halonerf.distillers.rules import Rules
 from halonerf.errors import BadInput
-from halonerf.stages.distill import Distill, by_record
+from halonerf.stages.distill import Distill
+from halonerf.stages.distill_parts import by_record
 from halonerf.stages.distill_scores import WeakScores
 from halonerf.stages.distill_table import as_written, harmless, read_labels
 from halonerf.stages.plan import Step, make_plan
@@ -160,7 +161,7 @@ def test_killed_at_random_moments(tmp_path: Path):
         if kills < 12:
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        done = len(list((out / "parts").glob("[0-9]*.json"))) if out.is_dir() else 0
+        done = len(list((out / "parts" / "labels").glob("[0-9]*.parquet"))) if out.is_dir() else 0
         assert done >= seen
         seen = done
         if not os.WIFSIGNALED(status):
@@ -189,6 +190,15 @@ def test_a_corpus_needs_no_scene_and_keeps_its_labels_under_its_name(tmp_path: P
     assert (step.scene, step.stage) == ("words", "distill")
     (tmp_path / "t.txt").write_text("W/cathedrals/1/pictures/a.jpg:['portal']:The nave:Exterior\n")
     assert planned(tmp_path, *given)[0].key != step.key
+
+
+def test_an_option_that_came_later_leaves_older_labels_good_while_it_is_off(tmp_path: Path):
+    (tmp_path / "t.txt").write_text("W/cathedrals/1/pictures/a.jpg:['portal']:The portal:Exterior\n")
+    given = ("corpus=wikiscenes_text", f"corpus.path={tmp_path / 't.txt'}")
+    (off,), (on,) = planned(tmp_path, *given), planned(tmp_path, *given, "distill.min_count=3")
+    before = {key: value for key, value in off.config.items() if key != "min_count"}
+    (older,) = make_plan("distill", {"distill": before}, "made", 0, ArtifactStore(tmp_path))
+    assert older.key == off.key != on.key
 
 
 def test_a_corpus_of_photos_is_a_scene(tmp_path: Path):

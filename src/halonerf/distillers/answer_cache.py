@@ -7,14 +7,14 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from halonerf.errors import BadInput
 
 NAME = "answers.sqlite"
-WAIT_S = 60.0  # for another run that writes into the same file
+WAIT_S = 60.0  # for another process that writes into the same file
 COMMIT_S = 1.0  # answers of so much time are lost at most when a run is killed
 _CHUNK = 500  # keys a query; SQLite takes 999 in its oldest builds
 
@@ -35,7 +35,11 @@ class Reply:
 
 
 class AnswerCache:
-    """Replies by key. Failed ones are not kept: another run asks again."""
+    """Replies by key. Failed ones are not kept: another run asks again.
+
+    Several processes may use one file: each holds its lock no longer than a write takes. Over a network, the file
+    system must honour locks.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         """folder: where its file is, or will be; None keeps the answers in memory, for as long as this object lives.
@@ -46,7 +50,8 @@ class AnswerCache:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._base = sqlite3.connect(self.path or ":memory:", timeout=WAIT_S)
+            # used by one thread at a time, which need not be the one that made it: Ray calls from its own
+            self._base = sqlite3.connect(self.path or ":memory:", timeout=WAIT_S, check_same_thread=False)
             self._base.execute("PRAGMA synchronous = NORMAL")
             self._base.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, tokens_in INTEGER, "
@@ -58,11 +63,13 @@ class AnswerCache:
                 f"expected a cache of answers in {self.path}, but it cannot be opened: {error}.\n"
                 "Delete the file (its answers will be asked for again), or name another folder: distiller.cache=DIR"
             ) from error
+        self._fresh: dict[str, Reply] = {}  # not yet written: a transaction that waited for them would keep others out
         self._written = time.monotonic()
 
     def get(self, keys: Iterable[str]) -> dict[str, Reply]:
         """Those of `keys` that are known."""
-        wanted, found = list(keys), {}
+        wanted = list(keys)
+        found = {key: self._fresh[key] for key in wanted if key in self._fresh}
         for start in range(0, len(wanted), _CHUNK):
             some = wanted[start : start + _CHUNK]
             marks = ",".join("?" * len(some))
@@ -78,14 +85,20 @@ class AnswerCache:
         if reply.failure:
             return
         whole = reply.text.encode(errors="replace").decode()  # half a surrogate pair has no UTF-8
-        row = (key, whole, reply.tokens_in, reply.tokens_out, reply.confidence, reply.failure)
-        self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._fresh[key] = replace(reply, text=whole)
         if time.monotonic() - self._written > COMMIT_S:
             self.commit()
 
     def commit(self) -> None:
-        """Bring all replies to disk."""
-        self._base.commit()
+        """Bring all replies to disk, in one short transaction."""
+        rows = [
+            (key, reply.text, reply.tokens_in, reply.tokens_out, reply.confidence, reply.failure)
+            for key, reply in self._fresh.items()
+        ]
+        if rows:
+            with self._base:
+                self._base.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._fresh.clear()
         self._written = time.monotonic()
 
     def close(self) -> None:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from halonerf.distillers.answer_cache import AnswerCache, Reply, key_of
 from halonerf.distillers.answers import Answer, Claim, parse_json, parse_paper, parse_plain, schema
+from halonerf.distillers.bookkeeping import FAILURE, Bookkeeping
 from halonerf.distillers.grounding import ground
-from halonerf.distillers.merging import Merging
 from halonerf.distillers.prompts import Fields, Messages, Prompt
 from halonerf.distillers.trace import Trace
-from halonerf.distillers.vocabulary import Vocabulary
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord, PseudoLabel
 
 FORMS = ("json", "plain", "paper")
 
 
-class LanguageDistiller(ABC):
+class LanguageDistiller(Bookkeeping, ABC):
     """A `LabelDistiller` that asks a language model; a child says how (`ask`).
 
     Args:
@@ -65,10 +64,9 @@ class LanguageDistiller(ABC):
             raise BadInput(f"expected labels of at least 1 a record, got {labels}.")
         if answers == "paper" and (closed or labels > 1):
             raise BadInput("answers=paper has one label a record in the model's own words: set labels=1 closed=false.")
-        self.model, self.answers, self.labels, self.closed = model, answers, labels, closed
+        super().__init__(model, vocabulary, same_as)
+        self.answers, self.labels, self.closed = answers, labels, closed
         self.ungrounded, self.least = ungrounded, least
-        self.vocabulary = _vocabulary(vocabulary)
-        self.merging = Merging(self.vocabulary, same_as)
         concepts = self.vocabulary.concepts if closed else ()
         self.prompt = Prompt(prompt, characters, labels, concepts)
         self.schema = schema(labels, concepts) if answers == "json" else None
@@ -84,18 +82,27 @@ class LanguageDistiller(ABC):
     def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         """A reply to each prompt with its place in `prompts`, in any order, as they come."""
 
-    def open(self, folder: Path) -> None:
-        """Keep the trace, and the cache unless runs share one, in `folder`; what is there is not asked again."""
-        self._trace = Trace(folder)
+    @classmethod
+    def bookkeeping(cls, options: Mapping[str, Any]) -> Bookkeeping:
+        """What an object of this class with these options knows without its model."""
+        defaults = {name: given.default for name, given in inspect.signature(cls).parameters.items()}
+        chosen = {**defaults, **options}
+        model = str(chosen.get("model", chosen.get("weights", cls.__name__)))
+        return Bookkeeping(model, chosen.get("vocabulary"), chosen.get("same_as"))
+
+    def open(self, folder: Path, worker: str = "") -> None:
+        """Keep the trace, and the cache unless runs share one, in `folder`; what is there is not asked again.
+
+        worker: name of this object where others work in the same folder; `gather` then puts the traces together.
+        """
+        self._trace = Trace(folder, worker)
         if not self._shared:
             self.cache.close()
             self.cache = AnswerCache(folder)
 
     def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
         """The labels of each record, best first; one empty label where the model does not know, or failed."""
-        fields = [self.prompt.fields(record) for record in records]
-        prompts = [self.prompt.render(shown) for shown in fields]
-        keys = [key_of(prompt, self.model, self.sampling) for prompt in prompts]
+        fields, prompts, keys = self.prompted(records)
         known = self.cache.get(dict.fromkeys(keys))
         missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
         self._counts["records_read"] += len(records)
@@ -113,39 +120,24 @@ class LanguageDistiller(ABC):
             self._trace.add(lines)
         return [label for labels in given for label in labels]
 
-    def broader(self, label: str) -> frozenset[str]:
-        """All that `label` is a kind of."""
-        return self.merging.wider(label)
+    def prompted(self, records: Sequence[ImageRecord]) -> tuple[list[Fields], list[Messages], list[str]]:
+        """For each record what is shown of it, its prompt, and the key under which the answer is kept."""
+        fields = [self.prompt.fields(record) for record in records]
+        prompts = [self.prompt.render(shown) for shown in fields]
+        return fields, prompts, self.keys(prompts)
 
-    def wholes(self, label: str) -> frozenset[str]:
-        """All that `label` is a part or a kind of."""
-        return self.merging.wholes(label)
+    def keys(self, prompts: Sequence[Messages]) -> list[str]:
+        """The key of each prompt's answer in the cache."""
+        return [key_of(prompt, self.model, self.sampling) for prompt in prompts]
 
-    def settle(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
-        """What each label becomes when those with fewer than `least` photos go; see `Merging.settle`."""
-        return self.merging.settle(counts, least)
+    def counts(self) -> dict[str, float]:
+        """What has been counted since this object was made: those of several objects, or moments, can be added."""
+        failures = {FAILURE + kind: count for kind, count in self._failures.items()}
+        return {**self._counts, "ask_seconds": self._seconds, **failures}
 
-    def figures(self) -> dict[str, Any]:
-        """Counts and rates since this object was made. Seconds are those spent waiting for the model."""
-        seconds = max(self._seconds, 1e-9)
-        names = (
-            "records_read",
-            "asked",
-            "cache_hits",
-            "tokens_in",
-            "tokens_out",
-            "unknown",
-            "ungrounded",
-            "dropped_orders",
-        )
-        return {
-            "model": self.model,
-            **{name: self._counts[name] for name in names},
-            "ask_seconds": round(self._seconds, 3),
-            "answers_per_s": round(self._counts["asked"] / seconds, 2) if self._counts["asked"] else None,
-            "tokens_per_s": round(self._counts["tokens_out"] / seconds, 1) if self._counts["asked"] else None,
-            "failures": dict(self._failures.most_common()),
-        }
+    def figures(self, counts: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """Counts and rates; of this object, unless others' `counts` are given."""
+        return super().figures(self.counts() if counts is None else counts)
 
     def _asked(self, prompts: Mapping[str, Messages]) -> Iterator[tuple[str, Reply]]:
         """Replies of the model by key; each is in the cache as soon as it comes, also when the next one raises."""
@@ -216,9 +208,3 @@ class LanguageDistiller(ABC):
         label = PseudoLabel(record.image_id, name, round(confidence, 4), found.evidence)
         decision = {"grounded": found.grounded, "evidence": found.evidence, "dropped": dropped}
         return (PseudoLabel(record.image_id, "") if dropped else label), decision
-
-
-@lru_cache(maxsize=4)
-def _vocabulary(path: str | None) -> Vocabulary:
-    """Read once a process: it takes a quarter of a second, and nothing changes it."""
-    return Vocabulary(None if path is None else Path(path).expanduser())

@@ -103,9 +103,9 @@ class OpenaiServer(LanguageDistiller):
         finally:
             running.cancel()
 
-    def figures(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, float]:
         """Those of every language model, and how often the server was asked, retries included."""
-        return {**super().figures(), "requests": sum(client.tries for client in self._clients)}
+        return {**super().counts(), "requests": sum(client.tries for client in self._clients)}
 
     def _start(self, work: Coroutine[Any, Any, None]) -> Any:
         """Begin `work` in this object's own event loop, in a thread: connections last, and notebooks have a loop."""

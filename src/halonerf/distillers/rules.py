@@ -8,13 +8,14 @@ part wins, and is made more precise where another field names a special kind of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from halonerf.distillers.inflection import words
 from halonerf.distillers.mentions import ALSO, DENIED, SETTING, SHOWN, STANDPOINT, Mention, clean, find_mentions
+from halonerf.distillers.merging import Merging
 from halonerf.distillers.vocabulary import Vocabulary
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord, PseudoLabel
@@ -80,6 +81,10 @@ class Rules:
     def wholes(self, label: str) -> frozenset[str]:
         """All that `label` is a kind or a part of, or is usually seen in; empty for a label unknown here."""
         return self.vocabulary.wholes.get(label, frozenset())
+
+    def settle(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
+        """What each label becomes when those with fewer than `least` photos go; see `Merging.settle`."""
+        return Merging(self.vocabulary).settle(counts, least)
 
     def _labels(self, record: ImageRecord) -> list[PseudoLabel]:
         fields = [field for field in self._fields(record) if field is not SILENT]

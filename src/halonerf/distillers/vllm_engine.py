@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
@@ -12,6 +13,9 @@ from halonerf.distillers.answer_cache import Reply
 from halonerf.distillers.language import LanguageDistiller
 from halonerf.distillers.prompts import Messages, as_text
 from halonerf.errors import BadInput, MissingArtifact, MissingExtra
+from halonerf.types import ImageRecord
+
+Reader = Callable[[int], list[ImageRecord]]  # the records of a shard
 
 
 class VllmEngine(LanguageDistiller):
@@ -53,24 +57,39 @@ class VllmEngine(LanguageDistiller):
             weights, {**sampling, "dtype": dtype, "chat": self.chat_options}, prompt, answers, labels, closed,
             vocabulary, same_as, ungrounded, least, characters, cache,
         )  # fmt: skip
+        self.engine_options = {
+            "dtype": dtype,
+            "max_model_len": context,
+            "tensor_parallel_size": gpus,
+            "gpu_memory_utilization": memory,
+            "enforce_eager": eager,
+            "seed": seed,
+            # without it a model may write blanks between the parts of its answer for ever
+            "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        }
+        # probabilities tell nothing of an answer that the schema dictated in part
+        self.asked_for: dict[str, Any] = {**sampling, "logprobs": None if self.schema else 0}
+        self.gpus = gpus
+        self._start(weights)
+
+    @staticmethod
+    def ask_with_ray(
+        options: Mapping[str, Any], shards: Sequence[int], read: Reader, folder: Path, workers: int
+    ) -> dict[str, Any]:
+        """Ask for all shards' answers through Ray Data; see `halonerf.distillers.vllm_ray.ask_with_ray`."""
+        from halonerf.distillers.vllm_ray import ask_with_ray
+
+        return ask_with_ray(options, shards, read, folder, workers)
+
+    def _start(self, weights: str) -> None:
+        """Load the model. A child whose model runs elsewhere has nothing to load."""
         try:
             from vllm import LLM, SamplingParams
             from vllm.sampling_params import StructuredOutputsParams
         except ImportError as error:
             raise MissingExtra("vllm", "vllm") from error
-        # without it a model may write blanks between the parts of its answer for ever
-        narrow = {"backend": "xgrammar", "disable_any_whitespace": True}
         try:
-            self.engine = LLM(
-                model=weights,
-                dtype=dtype,
-                max_model_len=context,
-                tensor_parallel_size=gpus,
-                gpu_memory_utilization=memory,
-                enforce_eager=eager,
-                seed=seed,
-                structured_outputs_config=narrow,
-            )
+            self.engine = LLM(model=weights, **self.engine_options)
         except OSError as error:
             raise MissingArtifact(
                 f"expected a language model in '{weights}' (a hub id or a local folder), but could not get it: "
@@ -84,13 +103,12 @@ class VllmEngine(LanguageDistiller):
                 "used with: distiller.context=2048 distiller.memory=0.6 distiller.dtype=bfloat16"
             ) from error
         held = StructuredOutputsParams(json=self.schema) if self.schema else None
-        self.parameters = SamplingParams(**sampling, structured_outputs=held, logprobs=None if held else 0)
+        self.parameters = SamplingParams(**self.asked_for, structured_outputs=held)
+        self.tokenizer = self.engine.get_tokenizer()
 
     def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         """All at once: vLLM forms its batches itself. What leaves no room for an answer is not asked."""
-        tokenizer = self.engine.get_tokenizer()
-        chat = bool(tokenizer.chat_template)  # which writes the special tokens itself
-        encoded = [tokenizer.encode(self._text(messages), add_special_tokens=not chat) for messages in prompts]
+        encoded = self.encoded(prompts)
         fitting = [place for place, tokens in enumerate(encoded) if len(tokens) <= self.room]
         yield from ((place, Reply("", failure="too_long")) for place in set(range(len(prompts))) - set(fitting))
         asked: list[Any] = [{"prompt_token_ids": encoded[place]} for place in fitting]
@@ -103,24 +121,28 @@ class VllmEngine(LanguageDistiller):
                     said.text,
                     len(output.prompt_token_ids or ()),
                     len(said.token_ids),
-                    _probability(said.cumulative_logprob, len(said.token_ids)),
+                    probability(said.cumulative_logprob, len(said.token_ids)),
                     "" if said.finish_reason == "stop" else f"ended_by_{said.finish_reason}",
                 ),
             )
 
+    def encoded(self, prompts: Sequence[Messages]) -> list[list[int]]:
+        """The tokens of each prompt, in the model's own template if it has one."""
+        chat = bool(self.tokenizer.chat_template)  # which writes the special tokens itself
+        return [list(self.tokenizer.encode(self._text(messages), add_special_tokens=not chat)) for messages in prompts]
+
     def _text(self, messages: Messages) -> str:
         """The messages in the model's template, as one of the user's where it refuses a system's, or as plain text."""
-        tokenizer = self.engine.get_tokenizer()
-        if not tokenizer.chat_template:
+        if not self.tokenizer.chat_template:
             return as_text(messages)
         options = {"tokenize": False, "add_generation_prompt": True, **self.chat_options}
         try:
-            return str(tokenizer.apply_chat_template([*messages], **options))
+            return str(self.tokenizer.apply_chat_template([*messages], **options))
         except TemplateError:
-            return str(tokenizer.apply_chat_template([{"role": "user", "content": as_text(messages)}], **options))
+            return str(self.tokenizer.apply_chat_template([{"role": "user", "content": as_text(messages)}], **options))
 
 
-def _probability(logarithms: float | None, tokens: int) -> float:
+def probability(logarithms: float | None, tokens: int) -> float:
     """Geometric mean of the probabilities of so many tokens; 1 where the engine was not asked for them."""
     if logarithms is None or not tokens:
         return 1.0

@@ -231,7 +231,7 @@ class Gaussians(GaussianTable):
     def splats(self) -> Splats:
         """See `halonerf.protocols.SplatField`."""
         means, scales, rotations, opacities = self.shapes()
-        return Splats(means, scales, F.normalize(rotations, dim=1), opacities, torch.arange(self.elements))
+        return Splats(means.detach(), scales, F.normalize(rotations, dim=1), opacities, torch.arange(self.elements))
 
     @torch.no_grad()
     def splat_colours(self, appearance: Tensor) -> Tensor:

@@ -36,8 +36,11 @@ class Stage(LightningModule):
     version: ClassVar[int] = 1  # raise it when the same options give another output
     needs: ClassVar[tuple[str, ...]] = ()  # the stages whose folders it reads
     learns: ClassVar[bool] = False
+    interactive: ClassVar[bool] = False  # it serves people until they have done (`serve`), and is never finished
     mixed: ClassVar[bool] = False  # whether it may work in the trainer's `precision`; others work in single precision
     seeded: ClassVar[bool] = False  # whether `seed` changes its output; a stage that learns is seeded
+    # options that came later, each with the value at which it changes nothing: artefacts from before it stay good
+    neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     folder: Path
     inputs: dict[str, Path]
@@ -89,6 +92,10 @@ class Stage(LightningModule):
     def datamodule(self) -> LightningDataModule:
         """What the trainer feeds the stage."""
         return WorkData([item for item in self.items() if not self.done(item)])
+
+    def serve(self) -> None:
+        """What an interactive stage does, in place of items: be there for people until they have done."""
+        raise AssertionError(f"{type(self).__name__} must define serve()")
 
     def finish(self) -> None:
         """Write what remains to be written, once all work is done."""

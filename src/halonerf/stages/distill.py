@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import random
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from halonerf.artifacts import write_atomic, write_json
+from halonerf.artifacts import write_json
 from halonerf.data.collection import Collection
 from halonerf.errors import BadInput
 from halonerf.stages.base import Stage
-from halonerf.stages.build import build
+from halonerf.stages.build import build, locate
 from halonerf.stages.distill_page import LabelSamples, write_label_page
+from halonerf.stages.distill_parts import Parts, distilled
+from halonerf.stages.distill_ray import distill_with_ray
 from halonerf.stages.distill_scores import WeakScores, nothing_broader, score
+from halonerf.stages.distill_settle import Settled
 from halonerf.stages.distill_table import read_labels, table_path, write_labels
 from halonerf.types import ImageRecord, PseudoLabel
 
+ENGINES = ("local", "ray")
 MOST_LABELS = 500  # different labels in the manifest; free answers may have very many
 
 
@@ -38,11 +40,18 @@ class Distill(Stage):
         batch: records a shard of answers.
         table: "csv" or "parquet", see `halonerf.stages.distill_table`.
         samples: records shown a label in `labels.html`.
+        min_count: labels of fewer records are settled by the distiller's `settle(counts, least)`; 1: none.
+        engine: "local", this process, or "ray": workers, see `halonerf.stages.distill_ray`. A distiller that has
+            `gather(folder)` gets `open(folder, worker=name)` in each, puts together what they wrote at the end, and
+            gets for its `figures` the sum of what its `counts()` grew by in each shard, earlier runs' included. Its
+            class may have `bookkeeping(options)`: what knows words and figures without the model.
+        workers, worker_gpus, address: of engine=ray, see there.
     """
 
     name: ClassVar[str] = "distill"
     version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("collect",)
+    neutral: ClassVar[Mapping[str, Any]] = {"min_count": 1}
 
     def __init__(
         self,
@@ -51,15 +60,26 @@ class Distill(Stage):
         batch: int = 256,
         table: str = "csv",
         samples: int = 4,
+        min_count: int = 1,
+        engine: str = "local",
+        workers: int = 0,
+        worker_gpus: float = 0.0,
+        address: str | None = None,
     ) -> None:
         super().__init__()
         if batch < 1 or samples < 0:
             raise BadInput(
                 f"expected distill.batch of 1 or more and distill.samples of 0 or more, got {batch}, {samples}."
             )
+        if engine not in ENGINES or min_count < 1 or workers < 0 or worker_gpus < 0:
+            raise BadInput(
+                f"expected distill.engine of {' or '.join(ENGINES)}, distill.min_count of 1 or more, distill.workers "
+                f"and distill.worker_gpus of 0 or more, got '{engine}', {min_count}, {workers}, {worker_gpus}."
+            )
         table_path(Path(), table)
         self.options, self.corpus_options = distiller, corpus
-        self.batch, self.table, self.samples = batch, table, samples
+        self.batch, self.table, self.samples, self.min_count = batch, table, samples, min_count
+        self.engine, self.workers, self.worker_gpus, self.address = engine, workers, worker_gpus, address
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -72,13 +92,22 @@ class Distill(Stage):
     def prepare(self) -> None:
         self.corpus = build(self.corpus_options) if self.corpus_options else None
         self.collection = None if self.corpus else Collection.read(self.inputs["collect"])
-        self.count = sum(1 for _ in self.records())
-        self._stream, self._place = self.records(), 0
-        self.distiller = build(self.options)
-        self.parts = self.folder / "parts"
-        self.parts.mkdir(exist_ok=True)
-        if hasattr(self.distiller, "open"):
-            self.distiller.open(self.folder)
+        self.parts = Parts(self.folder)
+        if self.engine == "ray":
+            self.count = self.parts.write_records(self.records(), self.batch)
+            self.distiller = _without_model(self.options)
+            self._running = self._with_ray()
+        else:
+            self.count = sum(1 for _ in self.records())
+            self._stream, self._place = self.records(), 0
+            self.distiller = build(self.options)
+            if hasattr(self.distiller, "open"):
+                self.distiller.open(self.folder)
+        if self.min_count > 1 and not hasattr(self.distiller, "settle"):
+            raise BadInput(
+                f"expected a distiller that knows what rare labels become, got {type(self.distiller).__name__}, which "
+                "has no `settle`.\nTake one that has, or set: distill.min_count=1"
+            )
 
     def records(self) -> Iterator[ImageRecord]:
         """Every record, from the first."""
@@ -92,33 +121,32 @@ class Distill(Stage):
         return range(0, self.count, self.batch)
 
     def done(self, item: int) -> bool:
-        return self._part(item).is_file()
+        return self.parts.done(item)
 
     def predict_step(self, item: int, index: int) -> None:
+        if self.engine == "ray":
+            next(self._running)  # whichever shard is done next
+            return
         if item < self._place:
             self._stream, self._place = self.records(), 0
         records = list(islice(self._stream, item - self._place, item - self._place + self.batch))
         self._place = item + len(records)
-        started = time.perf_counter()
-        labels = self.distiller.distill(records)
-        seconds = time.perf_counter() - started
-        rows = [
-            [[label.image_id, label.label, label.confidence, label.evidence] for label in group]
-            for group in by_record(records, labels, type(self.distiller).__name__)
-        ]
-        write_atomic(self._part(item), json.dumps({"seconds": seconds, "labels": rows}))
+        self.parts.write(item, distilled(self.distiller, records))
 
     def finish(self) -> None:
+        if self.engine == "ray":
+            self._running.close()
         self._figures: dict[str, Any] = {"records": self.count, "labelled": 0}
-        self._seconds, self._labels = 0.0, Counter[str]()
+        self._labels = Counter[str]()
         self._samples = LabelSamples(self.samples, random.Random(0))
         self._weak: WeakScores | None = None
         broader = getattr(self.distiller, "broader", nothing_broader)
         wholes = getattr(self.distiller, "wholes", nothing_broader)
         if classes := {label for weak in self._weak_labels() for label in weak}:
             self._weak = WeakScores(classes, broader, wholes)
+        settled = Settled(self._groups(), self.distiller.settle, self.min_count) if self.min_count > 1 else None
         path = table_path(self.folder, self.table)
-        write_labels(path, (label for group in self._reviewed() for label in group))
+        write_labels(path, (label for group in self._reviewed(settled) for label in group))
         metrics: dict[str, Any] | None = self._weak.result() if self._weak else None
         if self.collection and (truth := self.collection.truth()):
             metrics = score(read_labels(path), truth, broader)
@@ -129,18 +157,34 @@ class Distill(Stage):
             self._figures |= {f"micro_f1_{level}": found["micro_f1"] for level, found in metrics["any_of"].items()}
         self._figures |= {
             "labels": dict(self._labels.most_common(MOST_LABELS)),
-            "records_per_s": round(self.count / max(self._seconds, 1e-9), 1),
-            **(self.distiller.figures() if hasattr(self.distiller, "figures") else {}),
+            **({"settled": settled.figures()} if settled else {}),
+            **self._told(),
         }
+        self._figures["records_per_s"] = round(self.count / max(self._seconds, 1e-9), 1)  # of one worker
         name = self.corpus.name if self.corpus else self.collection.name if self.collection else ""
         write_label_page(self.folder / "labels.html", name, self._figures, self._labels, self._samples, metrics)
+        self.parts.forget_records()
 
     def summary(self) -> dict[str, Any]:
         return self._figures
 
-    def _reviewed(self) -> Iterator[list[PseudoLabel]]:
+    def _with_ray(self) -> Generator[int, None, None]:
+        left = [item for item in self.items() if not self.done(item)]
+        return distill_with_ray(self.options, self.folder, left, self.workers, self.worker_gpus, self.address)
+
+    def _told(self) -> dict[str, Any]:
+        """The distiller's own figures, over all shards."""
+        if not hasattr(self.distiller, "gather"):
+            return self.distiller.figures() if hasattr(self.distiller, "figures") else {}
+        elsewhere = self.distiller.gather(self.folder)
+        self._counts.update(elsewhere)
+        self._seconds += elsewhere.get("ask_seconds", 0.0)
+        return self.distiller.figures(self._counts)
+
+    def _reviewed(self, settled: Settled | None) -> Iterator[list[PseudoLabel]]:
         """Every record's labels, counted, scored and sampled on their way."""
-        for record, weak, labels in zip(self.records(), self._weak_or_none(), self._groups(), strict=True):
+        for record, weak, group in zip(self.records(), self._weak_or_none(), self._groups(), strict=True):
+            labels = settled(group) if settled else group
             best = max(labels, key=lambda label: label.confidence)
             self._figures["labelled"] += bool(best.label)
             if best.label:
@@ -151,12 +195,13 @@ class Distill(Stage):
             yield labels
 
     def _groups(self) -> Iterator[list[PseudoLabel]]:
-        """The labels of each record, from the shards."""
+        """The labels of each record, from the shards; on the way, what they took is summed."""
+        self._seconds, self._counts = 0.0, Counter[str]()
         for item in self.items():
-            part = json.loads(self._part(item).read_text())
-            self._seconds += part["seconds"]
-            for group in part["labels"]:
-                yield [PseudoLabel(*row) for row in group]
+            part = self.parts.read(item)
+            self._seconds += part.seconds
+            self._counts.update(part.counts)
+            yield from part.groups
 
     def _weak_labels(self) -> Iterator[tuple[str, ...]]:
         if self.corpus and hasattr(self.corpus, "weak_labels"):
@@ -166,25 +211,10 @@ class Distill(Stage):
         """Weak labels a record, none where the corpus has none."""
         return self._weak_labels() if self._weak else (() for _ in range(self.count))
 
-    def _part(self, item: int) -> Path:
-        return self.parts / f"{item:08d}.json"
 
-
-def by_record(records: Sequence[ImageRecord], labels: Sequence[PseudoLabel], who: str) -> list[list[PseudoLabel]]:
-    """The labels of each record, at least one, from a list in the records' order.
-
-    Raises: AssertionError where the distiller `who` broke its contract.
-    """
-    groups: list[list[PseudoLabel]] = []
-    place = 0
-    for index, record in enumerate(records):
-        later = len(records) - index - 1  # records that need a label each; two records may have one id
-        start = place
-        while place < len(labels) - later and labels[place].image_id == record.image_id:
-            place += 1
-        if start == place:
-            raise AssertionError(f"{who} gave no label for {record.image_id!r}, or not in the records' order")
-        groups.append(list(labels[start:place]))
-    if place < len(labels):
-        raise AssertionError(f"{who} gave labels for {labels[place].image_id!r}, which was not asked for there")
-    return groups
+def _without_model(config: Mapping[str, Any]) -> Any:
+    """What a distiller knows of words and figures; the distiller itself, where it has no lighter part for that."""
+    kind = locate(config["_target_"])
+    if not hasattr(kind, "bookkeeping"):
+        return build(config)
+    return kind.bookkeeping({key: value for key, value in config.items() if key != "_target_"})

@@ -90,6 +90,11 @@ def table_path(folder: Path, table: str) -> Path:
     return folder / f"labels.{table}"
 
 
+def storable(text: str) -> str:
+    """`text` with halves of letters replaced, which no file format takes."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
 def _write_parquet(path: Path, labels: Iterable[PseudoLabel]) -> None:
     import pyarrow
     import pyarrow.parquet
@@ -100,16 +105,11 @@ def _write_parquet(path: Path, labels: Iterable[PseudoLabel]) -> None:
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         while group := list(islice(rows, GROUP)):
             columns = {
-                "image_id": [_unicode(row.image_id) for row in group],
-                "label": [_unicode(row.label) for row in group],
+                "image_id": [storable(row.image_id) for row in group],
+                "label": [storable(row.label) for row in group],
                 "confidence": [row.confidence for row in group],
-                "evidence": [_unicode(row.evidence) for row in group],
+                "evidence": [storable(row.evidence) for row in group],
             }
             writer.write_table(pyarrow.table(columns, schema=schema))
     with open(path, "rb") as stream:
         os.fsync(stream.fileno())
-
-
-def _unicode(text: str) -> str:
-    """`text` with halves of letters replaced, which no file format takes."""
-    return text.encode("utf-8", errors="replace").decode()

@@ -1,8 +1,10 @@
-"""In whose light a field is shown: a fitted photo's, the mean, or that of a photo that it never saw."""
+"""In whose light a field is shown: a fitted photo's, the mean, an hour's, that of a photo it never saw, or a mix."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,34 +15,85 @@ from halonerf.data.scenes import Scene
 from halonerf.data.undistort import working_size
 from halonerf.data.upright import read_photo
 from halonerf.errors import BadInput
+from halonerf.paths import Light, Mix
 from halonerf.protocols import TrainableField
+from halonerf.stages.lights_named import HOURS, named_lights
+
+__all__ = ["HOURS", "MEAN", "OWN", "check_light", "light_of", "named_lights"]
 
 OWN, MEAN = "own", "mean"
 
 
-def check_light(light: str, field: TrainableField, scene: Scene, option: str) -> None:
-    """Raises: BadInput where `light` is neither own, mean, a photo's name, nor a file that `field` can encode."""
+def check_light(
+    light: Light,
+    field: TrainableField,
+    scene: Scene,
+    option: str,
+    files: bool = True,
+    known: dict[str, str] | None = None,
+) -> Light:
+    """The light, with the photos of the hours that it names in their place, so that `light_of` is quick.
+
+    files: whether it may be the path of an image file. known: what `named_lights` gave, for calls that follow each
+    other; filled here when it is empty and needed.
+    Raises: BadInput where it is nothing that `light_of` knows, an hour that the collection has no photo of, or a file
+    that `field` cannot encode.
+    """
+    if isinstance(light, Mapping):
+        if not light or min(light.values()) < 0 or sum(light.values()) <= 0:
+            raise BadInput(f"expected {option} to mix lights with weights above 0, got {dict(light)}")
+        mixed: dict[Any, float] = {}
+        for name, weight in light.items():
+            part = check_light(name, field, scene, option, files, known)
+            assert not isinstance(part, Mapping)  # a key cannot be one
+            mixed[part] = mixed.get(part, 0.0) + weight
+        return mixed
+    if not isinstance(light, str):
+        return tuple(_code(light, field, option).tolist())
     if light in (OWN, MEAN, *scene.names):
-        return
-    if not Path(light).expanduser().is_file():
-        names = ", ".join(scene.names[:5])
+        return light
+    if light in HOURS:
+        there = known or named_lights(field, scene)
+        if known is not None:
+            known.update(there)
+        if light not in there:
+            few = ", ".join(there) or "none"
+            raise BadInput(
+                f"expected {option} to be a light that the photos have, got '{light}'.\n"
+                f"Hours that they have: {few}. Others: mean, or a photo's name such as {', '.join(scene.names[:3])}"
+            )
+        return there[light]
+    few = ", ".join(scene.names[:5])
+    if not files or not Path(light).expanduser().is_file():
+        more = ", or the path of an image file" if files else ""
         raise BadInput(
-            f"expected {option}=own, mean, a photo's name such as {names}, or the path of an image file; got '{light}'"
+            f"expected {option}=own, mean, a photo's name such as {few}, one of {', '.join(HOURS)}{more}; got '{light}'"
         )
     if not field.encodes:
         raise BadInput(
             f"expected {option}=own, mean or a photo's name: this field learns the light of its photos, and computes "
             f"none from other photos such as '{light}'.\nFit one that does with: field.codes=encoder"
         )
+    return light
 
 
-def light_of(light: str, field: TrainableField, scene: Scene, view: int) -> Tensor:
+def light_of(light: Light | Mix, field: TrainableField, scene: Scene, view: int) -> Tensor:
     """The appearance code [A] that `light` stands for; "own" is that of the photo `view`.
 
-    A photo that was held out has no code of its own: its light is computed where the field encodes, else the mean.
+    A photo that was held out has no code of its own: its light is computed where the field encodes, else the mean. An
+    hour is measured anew each time: where it is asked for often, pass what `check_light` made of it.
+    Raises: BadInput for a code of another length than the field's.
     """
+    if isinstance(light, Mapping):
+        shares = torch.tensor(list(light.values()), dtype=torch.float64)
+        codes = torch.stack([light_of(part, field, scene, view) for part in light])
+        return ((shares / shares.sum()).to(codes) @ codes).detach()
+    if not isinstance(light, str):
+        return _code(light, field, "a light")
     if light == MEAN:
         return field.mean_appearance()
+    if light in HOURS and light not in scene.names:
+        light = str(check_light(light, field, scene, "a light"))
     if light != OWN and light not in scene.names:
         return field.encode(_photo(Path(light).expanduser(), scene).to(field.mean_appearance().device))
     shown = view if light == OWN else scene.index(light)
@@ -49,13 +102,18 @@ def light_of(light: str, field: TrainableField, scene: Scene, view: int) -> Tens
     return field.appearance(scene.names[shown])
 
 
-def blended(codes: Tensor, frames: int) -> Tensor:
-    """Codes [frames, A] that pass through `codes` [K, A] in equal times, in straight lines: light that never jumps."""
-    if frames < 2 or len(codes) < 2:
-        return codes[:1].expand(frames, -1)
-    time = torch.linspace(0, len(codes) - 1, frames, device=codes.device)
-    before = time.long().clamp(max=len(codes) - 2)
-    return torch.lerp(codes[before], codes[before + 1], (time - before)[:, None])
+def _code(numbers: Sequence[float], field: TrainableField, option: str) -> Tensor:
+    mean = field.mean_appearance()
+    try:
+        code = torch.tensor([float(x) for x in numbers])
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"expected {option} to be a name or numbers, got {str(numbers)[:80]}") from error
+    if code.shape != mean.shape or not code.isfinite().all():
+        raise BadInput(
+            f"expected {option} to be {len(mean)} finite numbers, a code of this field, got {len(code)}: "
+            "was it kept for another fit?"
+        )
+    return code.to(mean)
 
 
 def _photo(path: Path, scene: Scene) -> Tensor:

@@ -16,8 +16,9 @@ from halonerf.stages.changes import changed, merged
 
 # Options that change where or how fast the work is done, never what comes out.
 RUNTIME_OPTIONS = frozenset(
-    {"workers", "threads", "device", "memory_mb"}
+    {"workers", "threads", "device", "memory_mb", "command"}
     | {"cache", "timeout_s", "retries", "backoff_s", "patience_s", "per_minute", "key_variable"}  # of a server
+    | {"engine", "address", "worker_gpus"}  # of a cluster
 )
 # Options that may name a file or a folder: its contents count, not its place.
 DATA_OPTIONS = frozenset(
@@ -87,11 +88,12 @@ def make_plan(
             for need in read.stages:
                 ways = merged(changes, read.changes)
                 inputs[f"{other}/{need}"] = visit(need, where, theirs, ways, (*trail, name))
+        chosen = {key: value for key, value in config.items() if key not in kind.neutral or value != kind.neutral[key]}
         key = fingerprint(
             {
                 "stage": name,
                 "version": kind.version,
-                "config": identity_of(config),
+                "config": identity_of(chosen),
                 "seed": seed if kind.seeded else None,
                 "inputs": {need: artefact.key for need, artefact in inputs.items()},
             }

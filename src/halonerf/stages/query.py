@@ -73,12 +73,12 @@ class Query(Stage):
     ) -> None:
         super().__init__()
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
-        self.words, self.sky, self.batch, self.adapted = _given(words), sky, batch, adapted
+        self.words, self.sky, self.batch, self.adapted = given_texts(words), sky, batch, adapted
         self.options = Options(negatives, relevancy, threshold, view, views, size, join, smallest, most)
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        read_texts(_given(config.get("words")))  # a slip of the pen should be known before hours of work, not after
+        read_texts(given_texts(config.get("words")))  # slips of the pen are known before hours of work, not after
         return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
 
     def prepare(self) -> None:
@@ -124,7 +124,7 @@ class Query(Stage):
         }
 
 
-def _given(words: Any) -> list[str]:
+def given_texts(words: Any) -> list[str]:
     """Texts as the command line has them, where 1889 is a number. Raises: BadInput where there is none."""
     if words is None:
         raise BadInput('expected something to look for.\nSay what with: halonerf stage=query text="rose window"')

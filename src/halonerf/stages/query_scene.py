@@ -18,7 +18,7 @@ from halonerf.stages.build import build
 from halonerf.stages.cameras import fitted_scene
 from halonerf.stages.query_answer import Answer, Options, ShownMap
 from halonerf.stages.query_looks import CANONICAL, Looks
-from halonerf.stages.query_parts import find_parts, spacing
+from halonerf.stages.query_parts import Part, find_parts, spacing
 from halonerf.stages.query_photos import indexed_field, open_photos, open_seen
 from halonerf.stages.seeing import open_segmenter
 from halonerf.types import View
@@ -103,7 +103,7 @@ class QueryScene:
         views = self._views(probability[:, 0], asked)
         maps = [self._show(views[0], probability, confidence, asked.size)]
         shown = time.perf_counter()
-        parts = [self._parts(probability[:, q], confidence[:, q], asked) for q in range(len(texts))]
+        parts = [self.parts(probability[:, q], confidence[:, q], asked) for q in range(len(texts))]
         parted = time.perf_counter()
         maps += [self._show(view, probability, confidence, asked.size) for view in views[1:]]
         seconds = {
@@ -125,6 +125,13 @@ class QueryScene:
             for text, parts in zip(answer.texts, answer.parts, strict=True)
             for part in parts
         ]
+
+    def parts(self, probability: Tensor, confidence: Tensor, asked: Options) -> list[Part]:
+        """The parts of something whose probability and confidence, [E] each, are known."""
+        radius = asked.join * self.spacing
+        return find_parts(
+            probability, confidence, self.centres, self.seen, asked.threshold, radius, asked.smallest, asked.most
+        )
 
     def _lift(
         self, every: list[str], expressions: list[Expression], said: list[tuple[Tensor, Tensor]]
@@ -158,12 +165,6 @@ class QueryScene:
         name = self.scene.names[view]
         maps = show_elements(self.field, camera.to(self.device), self.field.appearance(name), probability, confidence)
         return ShownMap(view, name, *maps)
-
-    def _parts(self, probability: Tensor, confidence: Tensor, asked: Options) -> list[Any]:
-        radius = asked.join * self.spacing
-        return find_parts(
-            probability, confidence, self.centres, self.seen, asked.threshold, radius, asked.smallest, asked.most
-        )
 
     def _places(self) -> tuple[Tensor, float]:
         """Where the elements are, world units, and how far apart those that the indexed photos see."""

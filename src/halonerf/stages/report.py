@@ -1,6 +1,6 @@
 """report: the whole road on one page, and its figures in one file.
 
-Output: report.html (self-contained), summary.json
+Output: report.html (self-contained), summary.json; explore.html, the page of `share`, where that was made
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from halonerf.artifacts import MANIFEST, write_json
+from halonerf.artifacts import MANIFEST, write_atomic, write_json
 from halonerf.data.collection import Collection
 from halonerf.data.scenes import Scene
 from halonerf.masks import match_concepts
@@ -22,8 +22,10 @@ from halonerf.pictures import overlay
 from halonerf.stages.base import Stage
 from halonerf.stages.distill_table import read_labels
 from halonerf.stages.pages import Page, labelled_strip, mosaic
+from halonerf.stages.share_page import FACTS, PAGE, PREVIEW
 from halonerf.types import ImageRecord, PseudoLabel
 
+EXPLORE = "explore.html"  # beside the report
 PICTURES = (".png", ".jpg", ".jpeg")
 LABEL_ROWS = 24
 SCENE_PICTURES = 3
@@ -38,6 +40,8 @@ class Report(Stage):
     Args:
         photos: photos shown a concept, those in which it is clearest.
         width: px, of the widest embedded pictures.
+        explore: whether the page of `share` comes with the report, and is linked from it.
+        command: what made the report, but for its stage: the report says what else that command can do.
     """
 
     name: ClassVar[str] = "report"
@@ -45,9 +49,13 @@ class Report(Stage):
         "collect", "distill", "ingest", "mine", "reconstruct", "segment", "localize", "evaluate",
     )  # fmt: skip
 
-    def __init__(self, photos: int = 4, width: int = 1400) -> None:
+    def __init__(self, photos: int = 4, width: int = 1400, explore: bool = True, command: str = "halonerf") -> None:
         super().__init__()
-        self.photos, self.width = photos, width
+        self.photos, self.width, self.explore, self.command = photos, width, explore, command
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*cls.needs, "share") if config.get("explore") else cls.needs
 
     def prepare(self) -> None:
         """Read the figures of every stage."""
@@ -55,6 +63,7 @@ class Report(Stage):
         self.scene = Scene(self.inputs["ingest"])
         self.manifests = {stage: _json(self.inputs[stage] / MANIFEST) for stage in self.needs}
         self.metrics = _json(self.inputs["evaluate"] / "metrics.json")
+        self.shared = self.inputs.get("share") if self.explore else None
         self.distilled = _json(self.inputs["distill"] / "metrics.json")
 
     def items(self) -> list[str]:
@@ -75,6 +84,8 @@ class Report(Stage):
             "records": len(self.collection.records()),
         }
         self._page(wall)
+        if self.shared:
+            write_atomic(self.folder / EXPLORE, (self.shared / PAGE).read_bytes())
         write_json(self.folder / "summary.json", self.figures)
 
     def done(self, item: str) -> bool:
@@ -108,6 +119,9 @@ class Report(Stage):
             scene_pictures=scene_pictures,
             label_counts=self.manifests["distill"].get("summary", {}).get("labels", {}),
             labels=self._label_rows(labels),
+            shared=self.shared and _json(self.shared / FACTS),
+            preview=self.shared and page.picture(self.shared / PREVIEW, self.width),
+            command=self.command,
             zooms=[page.picture(path, self.width) for path in _pictures(self.inputs["mine"])[:4]],
             stages=[
                 {"stage": stage, "wall_s": seconds, "share": seconds / total if total else 0.0,

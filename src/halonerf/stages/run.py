@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressB
 from lightning.pytorch.loggers import Logger
 
 from halonerf import __version__
-from halonerf.artifacts import MANIFEST, ArtifactStore, storage_errors, write_json
+from halonerf.artifacts import MANIFEST, ArtifactStore, safe_name, storage_errors, write_json
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.plan import Step
@@ -84,6 +84,23 @@ def run_step(
                 },
             )
     return final
+
+
+def serve_step(step: Step, seed: int, store: ArtifactStore) -> Path:
+    """Let an interactive stage serve until people have done; gives the folder of what they kept.
+
+    That folder belongs to the scene, not to the options, and is never "finished": nothing in it is made twice.
+
+    Raises: StorageError, and whatever the stage raises.
+    """
+    folder = store.root / safe_name(step.scene) / step.stage
+    with storage_errors(store.root):
+        folder.mkdir(parents=True, exist_ok=True)
+        stage: Stage = build(step.config, nested=False)
+        inputs = {need: store.folder(*artefact) for need, artefact in step.inputs.items()}
+        stage.bind(folder, inputs, seed if step.kind.seeded else 0)
+        stage.serve()
+    return folder
 
 
 @contextmanager

@@ -1,0 +1,209 @@
+"""The browser window on two cores: from a word to its colour, the first picture, memory, and eight windows at once.
+
+    python benchmarks/viewer.py +experiments=demo                 # any options of the command line
+    python benchmarks/viewer.py +experiments=demo --windows 8 --minutes 2
+
+Needs Chromium and Playwright; WebGL is drawn in software here, so a real browser is quicker. Prints a table and writes
+benchmarks/out/viewer.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
+
+from chromium import CHROMIUM, FLAGS, START_MS
+
+OUT = Path(__file__).parent / "out" / "viewer.json"
+WORDS = (
+    "window", "portal", "tower", "rose window", "spire", "roof", "wall", "door", "column", "statue", "tympanum",
+    "gable", "arch", "buttress", "stairs", "clock", "cross", "dome", "minaret", "balcony", "nave", "choir", "gallery",
+    "window AND NOT rose window", "portal OR window", "tower AND window", "NOT tower", "window OR spire",
+    "rose window OR portal", "tower AND NOT window",
+)  # fmt: skip
+CHANGE = 4.0  # of 255: the canvas has changed by this much on average where it changed at all
+PATIENCE_S = 120.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", default=["+experiments=demo"], help="options of halonerf")
+    parser.add_argument("--windows", type=int, default=8)
+    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--size", type=int, nargs=2, default=(900, 600), help="px, of a window")
+    options = parser.parse_args()
+    result: dict[str, Any] = {"size": list(options.size)}
+    with served(options.overrides) as (address, process, start_s), sync_playwright() as playwright:
+        result["start_s"] = start_s
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=START_MS)
+        result["memory_before_mb"] = memory_mb(process.pid)
+        result |= one_window(browser, address, tuple(options.size))
+        result["memory_after_words_mb"] = memory_mb(process.pid)
+        result |= many_windows(browser, address, options.windows, 60 * options.minutes)
+        result["memory_after_windows_mb"] = memory_mb(process.pid)
+        browser.close()
+        result["server_alive"] = process.poll() is None
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps(result, indent=2) + "\n")
+    table = Table("measure", "value")
+    for key, value in result.items():
+        table.add_row(key, f"{value:.2f}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+@contextmanager
+def served(overrides: list[str]) -> Iterator[tuple[str, subprocess.Popen[str], float]]:
+    """`halonerf stage=explore` as people start it: address, process, seconds until it said its address."""
+    command = [sys.executable, "-m", "halonerf.cli", *overrides, "stage=explore", "publish=null", "viewer.port=0"]
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if found := re.search(r"http://\S+:\d+", line):
+                yield found.group(), process, time.perf_counter() - started
+                break
+        else:
+            raise RuntimeError("the viewer did not start")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def one_window(browser: Browser, address: str, size: tuple[int, int]) -> dict[str, Any]:
+    """The first picture, and the time from Enter to changed pixels for every word."""
+    started = time.perf_counter()
+    page = window(browser, address, size)
+    before = picture(page)
+    while before.std() < 15 and time.perf_counter() - started < PATIENCE_S:
+        before = picture(page)
+    first = time.perf_counter() - started
+    page.get_by_label("Opacity").first.wait_for() if page.get_by_label("Opacity").count() else None
+    seconds, answered = [], []
+    for word in track(WORDS, "words"):
+        page.wait_for_timeout(2500)  # the picture of the word before has settled
+        before, started = picture(page), time.perf_counter()
+        ask(page, word)
+        said = None
+        while time.perf_counter() - started < PATIENCE_S:
+            if said is None and page.get_by_text(f"'{word}'").count():
+                said = time.perf_counter() - started
+            now = picture(page)
+            if now.shape == before.shape and changed(before, now):
+                break
+            if said is not None and time.perf_counter() - started > said + 6:
+                break  # nothing to light up
+        else:
+            raise RuntimeError(f"no answer to '{word}'")
+        answered.append(said if said is not None else time.perf_counter() - started)
+        if changed(before, now):
+            seconds.append(time.perf_counter() - started)
+        remove(page)
+    page.context.close()
+    return {
+        "first_picture_s": first,
+        "words": len(answered),
+        "words_with_colour": len(seconds),
+        "word_to_colour_p50_s": statistics.median(seconds),
+        "word_to_colour_p95_s": float(np.quantile(seconds, 0.95)),
+        "word_to_answer_p50_s": statistics.median(answered),
+        "word_to_answer_p95_s": float(np.quantile(answered, 0.95)),
+    }
+
+
+def many_windows(browser: Browser, address: str, count: int, seconds: float) -> dict[str, Any]:
+    """Windows that ask one after the other, all open all the time; errors are counted."""
+    errors: list[str] = []
+    pages = []
+    for _ in track(range(count), "windows"):
+        page = window(browser, address, (480, 360))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        pages.append(page)
+    times, number, started = [], 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        page, word = pages[number % count], WORDS[number % len(WORDS)]
+        number += 1
+        asked = time.perf_counter()
+        try:
+            ask(page, word)
+            page.get_by_text(f"'{word}'").first.wait_for(timeout=1000 * PATIENCE_S)
+            times.append(time.perf_counter() - asked)
+            remove(page)
+        except Error as error:
+            errors.append(str(error)[:200])
+    for page in pages:
+        page.context.close()
+    return {
+        "windows": count,
+        "windows_answers": len(times),
+        "windows_errors": errors,
+        "windows_answer_p50_s": statistics.median(times),
+        "windows_answer_p95_s": float(np.quantile(times, 0.95)),
+    }
+
+
+def window(browser: Browser, address: str, size: tuple[int, int]) -> Page:
+    page = browser.new_context(viewport={"width": size[0], "height": size[1]}).new_page()
+    page.set_default_timeout(1000 * PATIENCE_S)
+    page.goto(address)
+    page.wait_for_selector("form input")
+    return page
+
+
+def ask(page: Page, word: str) -> None:
+    page.locator("form input").first.fill(word)
+    page.locator("form input").first.press("Enter")
+
+
+def remove(page: Page) -> None:
+    """Take the word out again, where it was found."""
+    buttons = page.get_by_role("button", name="Remove")
+    if buttons.count():
+        buttons.first.click()
+
+
+def picture(page: Page) -> np.ndarray:
+    """The middle of the canvas."""
+    box = page.locator("canvas").first.bounding_box()
+    assert box is not None
+    clip = {
+        "x": box["x"] + box["width"] * 0.2,
+        "y": box["y"] + box["height"] * 0.2,
+        "width": box["width"] * 0.6,
+        "height": box["height"] * 0.6,
+    }
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")).astype(float)
+
+
+def changed(before: np.ndarray, now: np.ndarray) -> bool:
+    """Whether words lit up, or the rest grew paler."""
+    return bool(np.abs(now - before).mean() > CHANGE)
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process, MB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) / 1024  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Smooth motion through key values at given times: cubic Hermite curves, for places and for rotations.
+
+Velocities at the keys are the mean of those on either side, weighted as a parabola through three keys has them (a
+Catmull-Rom spline whose knots are the keys' times), and never more than three times the slower of the two: the curve
+then does not swing out where a short step follows a long one, and rests where two keys are the same. A curve that is
+no loop starts and ends at rest. Position and velocity are continuous everywhere.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+STEEPEST = 3.0  # of the chord's velocity: a cubic on [0, 1] stays monotone up to there (Fritsch and Carlson, 1980)
+TINY = 1e-12
+
+
+def curve(keys: Tensor, times: Tensor, at: Tensor, loop: bool) -> Tensor:
+    """Values [T, D] at the times `at` [T], seconds, of the curve through `keys` [K, D].
+
+    times: [K], increasing; of a loop [K + 1], the last being when it is back at the first key.
+    """
+    if len(times) < 2:
+        return keys[:1].expand(len(at), -1)
+    ring = torch.cat([keys, keys[:1]]) if loop else keys
+    spans = times.diff()
+    speed = key_velocities(ring.diff(dim=0) / spans[:, None], spans, loop)
+    i, u = _place(times, at)
+    h, u = spans[i, None], u[:, None]
+    start, end = ring[i], ring[i + 1]
+    rest = (1 - u) ** 2 * (1 + 2 * u) * start + u**2 * (3 - 2 * u) * end
+    return rest + h * u * (1 - u) * ((1 - u) * speed[i] - u * speed[i + 1])
+
+
+def turned(keys: Tensor, times: Tensor, at: Tensor, loop: bool) -> Tensor:
+    """The same for unit quaternions wxyz, [K, 4] -> [T, 4].
+
+    Between two keys it is a Bézier curve of the third degree drawn by slerp (Shoemake, "Animating rotation with
+    quaternion curves", 1985), whose inner control points follow from the angular velocities at its ends.
+    """
+    if len(times) < 2:
+        return keys[:1].expand(len(at), -1)
+    ring = torch.cat([keys, keys[:1]]) if loop else keys
+    spans = times.diff()
+    steps = log(product(conjugate(ring[:-1]), ring[1:]))  # in the frame of the earlier key: the camera's own
+    speed = key_velocities(steps / spans[:, None], spans, loop)
+    i, u = _place(times, at)
+    third = spans[i, None] / 3
+    points = [
+        ring[i],
+        product(ring[i], exp(speed[i] * third)),
+        product(ring[i + 1], exp(-speed[i + 1] * third)),
+        ring[i + 1],
+    ]
+    while len(points) > 1:  # de Casteljau
+        points = [slerp(a, b, u[:, None]) for a, b in pairwise(points)]
+    return points[0]
+
+
+def key_velocities(chords: Tensor, spans: Tensor, loop: bool) -> Tensor:
+    """Velocity at every key, [K, D] (of a loop [K + 1, D]), from those of the straight ways between, [S, D]."""
+    before, after = torch.cat([chords[-1:], chords]), torch.cat([chords, chords[:1]])
+    long_before, long_after = torch.cat([spans[-1:], spans]), torch.cat([spans, spans[:1]])
+    share = (long_after / (long_before + long_after))[:, None]
+    speed = share * before + (1 - share) * after
+    most = STEEPEST * torch.minimum(before.norm(dim=1), after.norm(dim=1))[:, None]
+    speed = speed * (most / speed.norm(dim=1, keepdim=True).clamp(min=TINY)).clamp(max=1)
+    if not loop:
+        speed[0], speed[-1] = 0.0, 0.0
+    return speed
+
+
+def between(keys: Tensor, times: Tensor, at: Tensor, loop: bool) -> Tensor:
+    """Values [T, D] on the straight lines from key to key; arguments as of `curve`."""
+    if len(times) < 2:
+        return keys[:1].expand(len(at), -1)
+    ring = torch.cat([keys, keys[:1]]) if loop else keys
+    i, u = _place(times, at)
+    return torch.lerp(ring[i], ring[i + 1], u[:, None])
+
+
+def _place(times: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Before which span each time lies, and how far in it, in [0, 1]."""
+    i = (torch.searchsorted(times, at.contiguous(), right=True) - 1).clamp(0, len(times) - 2)
+    return i, ((at - times[i]) / (times[i + 1] - times[i])).clamp(0, 1)
+
+
+def slerp(a: Tensor, b: Tensor, u: Tensor) -> Tensor:
+    """Unit quaternions on the shorter arc from a to b, [N, 4]; u: [N, 1] in [0, 1]."""
+    return product(a, exp(log(product(conjugate(a), b)) * u))
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton's product of quaternions wxyz, [..., 4]."""
+    scalar = a[..., :1] * b[..., :1] - (a[..., 1:] * b[..., 1:]).sum(dim=-1, keepdim=True)
+    vector = a[..., :1] * b[..., 1:] + b[..., :1] * a[..., 1:] + torch.linalg.cross(a[..., 1:], b[..., 1:])
+    return torch.cat([scalar, vector], dim=-1)
+
+
+def conjugate(q: Tensor) -> Tensor:
+    """The inverse of unit quaternions, [..., 4]."""
+    return torch.cat([q[..., :1], -q[..., 1:]], dim=-1)
+
+
+def log(q: Tensor) -> Tensor:
+    """Rotation vectors [..., 3], radians, at most pi long, of unit quaternions; q and -q turn alike."""
+    q = torch.where(q[..., :1] < 0, -q, q)
+    sine = q[..., 1:].norm(dim=-1, keepdim=True)
+    return q[..., 1:] * torch.where(
+        sine > 1e-9, 2 * torch.atan2(sine, q[..., :1]) / sine.clamp(min=TINY), 2 / q[..., :1]
+    )
+
+
+def exp(turn: Tensor) -> Tensor:
+    """Unit quaternions [..., 4] of rotation vectors, radians."""
+    half = turn.norm(dim=-1, keepdim=True) / 2
+    return torch.cat([torch.cos(half), turn / 2 * torch.sinc(half / torch.pi)], dim=-1)
+
+
+def quaternions(rotations: Tensor) -> Tensor:
+    """[N, 3, 3] -> unit quaternions wxyz, [N, 4]; of the four ways that divide by different parts, the safest."""
+    m = rotations.flatten(1)
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = m.unbind(1)
+    ways = torch.stack(
+        [
+            torch.stack([1 + m00 + m11 + m22, m21 - m12, m02 - m20, m10 - m01], dim=1),
+            torch.stack([m21 - m12, 1 + m00 - m11 - m22, m10 + m01, m02 + m20], dim=1),
+            torch.stack([m02 - m20, m10 + m01, 1 - m00 + m11 - m22, m21 + m12], dim=1),
+            torch.stack([m10 - m01, m02 + m20, m21 + m12, 1 - m00 - m11 + m22], dim=1),
+        ],
+        dim=1,
+    )
+    best = ways.diagonal(dim1=1, dim2=2).argmax(dim=1)
+    return torch.nn.functional.normalize(ways[torch.arange(len(m)), best], dim=1)
+
+
+def matrices(q: Tensor) -> Tensor:
+    """Unit quaternions wxyz [N, 4] -> rotations [N, 3, 3]."""
+    w, x, y, z = q.unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)

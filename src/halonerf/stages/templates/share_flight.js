@@ -1,0 +1,51 @@
+// From where the camera is to another place, in a second: along a line, turning evenly.
+
+const STILL = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+const SECONDS = 1.1;
+let flight = null;
+
+function flyTo(goal, arrived = () => {}) {
+  const from = { ...camera };
+  const turns = quaternion(from), ends = quaternion(goal);
+  flight = { from, goal, turns, ends, arrived, start: performance.now() };
+  wake();
+}
+
+function stopFlight() {
+  flight = null;
+}
+
+// Move the camera to where it should be now; whether it is still on its way.
+function advance(now) {
+  if (!flight) return false;
+  const { from, goal, turns, ends, arrived } = flight;
+  const time = STILL ? 1 : clamp((now - flight.start) / 1000 / SECONDS, 0, 1);
+  const t = time * time * (3 - 2 * time);
+  const between = (a, b) => (Array.isArray(a) ? a.map((value, k) => value + t * (b[k] - value)) : a + t * (b - a));
+  for (const name of ["eye", "distance", "half", "shift"]) camera[name] = between(from[name], goal[name]);
+  const m = turned(...slerp(turns, ends, t));
+  Object.assign(camera, { right: [m[0], m[3], m[6]], down: [m[1], m[4], m[7]], forward: [m[2], m[5], m[8]] });
+  if (time < 1) return true;
+  flight = null;
+  Object.assign(camera, goal);
+  arrived();
+  return false;
+}
+
+// Of the rotation whose columns are right, down, forward: wxyz (Shepperd's way: no small number is divided by).
+function quaternion({ right: [a, d, g], down: [b, e, h], forward: [c, f, i] }) {
+  const w = 1 + a + e + i, x = 1 + a - e - i, y = 1 - a + e - i, z = 1 - a - e + i;
+  const most = Math.max(w, x, y, z);
+  if (most === w) return unit([w, h - f, c - g, d - b]);
+  if (most === x) return unit([h - f, x, b + d, c + g]);
+  if (most === y) return unit([c - g, b + d, y, f + h]);
+  return unit([d - b, c + g, f + h, z]);
+}
+
+function slerp(a, b, t) {
+  let cosine = a.reduce((sum, value, k) => sum + value * b[k], 0);
+  if (cosine < 0) [b, cosine] = [b.map((value) => -value), -cosine];
+  if (cosine > 0.9995) return unit(a.map((value, k) => value + t * (b[k] - value)));
+  const angle = Math.acos(cosine);
+  return a.map((value, k) => (value * Math.sin((1 - t) * angle) + b[k] * Math.sin(t * angle)) / Math.sin(angle));
+}

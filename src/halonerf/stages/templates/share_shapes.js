@@ -1,0 +1,48 @@
+// Bytes -> places and covariances of the Gaussians, in world units.
+
+// Centres, Float32Array [3 N]: places beyond one world unit were drawn together within two (mip-NeRF 360, eq. 10).
+function readCentres() {
+  const place = array("place");
+  const centres = new Float32Array(place.length);
+  for (let i = 0; i < place.length; i += 3) {
+    const near = [0, 1, 2].map((k) => ((2 * place[i + k]) / 65535 - 1) * facts.reach);
+    const length = Math.hypot(...near);
+    const scale = length > 1 ? 1 / Math.max(2 - length, 1e-6) / length : 1;
+    for (let k = 0; k < 3; k++) centres[i + k] = near[k] * scale;
+  }
+  return centres;
+}
+
+// Three texels a Gaussian, Float32Array [12 N]: centre and opacity; xx, xy, xz, yy of the covariance; yz, zz, 0, 0.
+function readShapes(centres) {
+  const size = array("size"), turn = array("turn"), opacity = array("opacity");
+  const count = opacity.length, texels = new Float32Array(12 * count);
+  const [smallest, largest] = facts.sizes, range = Math.log(largest / smallest);
+  for (let i = 0; i < count; i++) {
+    const [w, x, y, z] = unit([turn[4 * i], turn[4 * i + 1], turn[4 * i + 2], turn[4 * i + 3]]);
+    const axes = turned(w, x, y, z);
+    const s = [0, 1, 2].map((k) => smallest * Math.exp((size[3 * i + k] / 255) * range));
+    const cov = (a, b) =>
+      axes[3 * a] * axes[3 * b] * s[0] ** 2 +
+      axes[3 * a + 1] * axes[3 * b + 1] * s[1] ** 2 +
+      axes[3 * a + 2] * axes[3 * b + 2] * s[2] ** 2;
+    texels.set(centres.subarray(3 * i, 3 * i + 3), 12 * i);
+    texels[12 * i + 3] = opacity[i] / 255;
+    texels.set([cov(0, 0), cov(0, 1), cov(0, 2), cov(1, 1), cov(1, 2), cov(2, 2)], 12 * i + 4);
+  }
+  return texels;
+}
+
+function unit(values) {
+  const length = Math.hypot(...values) || 1;
+  return values.map((value) => value / length);
+}
+
+// The rotation matrix of a unit quaternion, row by row.
+function turned(w, x, y, z) {
+  return [
+    1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+    2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+    2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+  ];
+}

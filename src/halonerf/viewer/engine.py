@@ -1,0 +1,197 @@
+"""The opened landmark that all windows look at: one at a time asks, recolours or renders."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from halonerf.data.undistort import working_size
+from halonerf.errors import BadInput
+from halonerf.frames import render_frame
+from halonerf.stages.lights import MEAN, light_of, named_lights
+from halonerf.stages.query_answer import Options
+from halonerf.stages.query_parts import Part
+from halonerf.stages.query_scene import QueryScene
+from halonerf.surfels import open_splats
+from halonerf.types import Rendering, View
+
+REMEMBERED = 64  # words whose answers are kept
+MOST_PARTS, SMALL = 12, 64  # parts of a word; px of the maps that nobody looks at
+LONGEST = 200  # characters of a text
+MOST_PIXELS = 100_000_000  # of a photo that is dropped in
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one text found. probability, confidence: [E] of the field's elements. best: photos, the first the best."""
+
+    text: str
+    probability: Tensor
+    confidence: Tensor
+    parts: list[Part]
+    best: list[str]
+    known: float  # share of the elements of which anything is known
+    notes: list[str]
+    seconds: float
+
+    @property
+    def strongest(self) -> float:
+        """The highest probability anywhere."""
+        return float(self.probability.max()) if len(self.probability) else 0.0
+
+
+class Engine:
+    """Everything that windows share. Its methods may be called from any thread; they wait for each other.
+
+    Args:
+        scene: the opened scene.
+        threshold, join, smallest: of parts, see `halonerf.stages.query_answer.Options`.
+        memory_mb: MB that drawing a part of a frame may take.
+    """
+
+    def __init__(
+        self,
+        scene: QueryScene,
+        threshold: float = 0.5,
+        join: float = 3.0,
+        smallest: int = 10,
+        memory_mb: float = 512.0,
+    ) -> None:
+        self.scene, self.memory_mb = scene, memory_mb
+        self._options = Options(threshold=threshold, join=join, smallest=smallest, most=MOST_PARTS, views=3, size=SMALL)
+        self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
+        self._found: OrderedDict[str, Found] = OrderedDict()
+        self.source = open_splats(scene.field, scene.scene.views, device=scene.device)
+        self.splats = self.source.splats()
+        self.named = named_lights(scene.field, scene.scene)
+        eyes = torch.stack([view.centre for view in scene.scene.views]).float().cpu()
+        self.camera_size = _camera_size(eyes)
+        self.middle = self.splats.centres.detach().cpu().median(dim=0).values  # [3], world units
+
+    @property
+    def photos(self) -> list[str]:
+        """The names of the scene's photos."""
+        return self.scene.scene.names
+
+    def photo(self, name: str) -> np.ndarray:
+        """A photo at its working size, uint8 [H, W, 3]. Raises: ValueError for an unknown name."""
+        return self.scene.scene.photo(self.photos.index(name)).numpy()
+
+    def distance(self, eye: Tensor) -> float:
+        """How far the middle of the landmark is from `eye` [3], world units; never nothing."""
+        return max(0.3, float(torch.linalg.vector_norm(eye.cpu().float() - self.middle)))
+
+    @property
+    def encodes(self) -> bool:
+        """Whether a photo from elsewhere can lend its light."""
+        return self.scene.field.encodes
+
+    @torch.no_grad()
+    def find(self, text: str) -> Found:
+        """Where a word, or an expression of words, is.
+
+        Raises: BadInput for what is no expression, or too long.
+        """
+        text = " ".join(text.split())
+        if len(text) > LONGEST:
+            raise BadInput(f"expected a text of at most {LONGEST} characters, got {len(text)}")
+        with self._lock:
+            if text not in self._found:
+                answer = self.scene.query(text, **vars(self._options))
+                self._found[text] = Found(
+                    answer.texts[0],
+                    answer.probability[:, 0],
+                    answer.confidence[:, 0],
+                    answer.parts[0],
+                    [shown.photo for shown in answer.maps],
+                    answer.known[0],
+                    answer.notes,
+                    answer.seconds["total"],
+                )
+                while len(self._found) > REMEMBERED:
+                    self._found.popitem(last=False)
+            self._found.move_to_end(text)
+            return self._found[text]
+
+    def parts(self, found: Found, threshold: float) -> list[Part]:
+        """Its parts from another probability on."""
+        with self._lock:
+            return self.scene.parts(found.probability, found.confidence, replace(self._options, threshold=threshold))
+
+    def lights(self) -> list[str]:
+        """Names that `light` knows: the mean, those of the times of day, the photos'."""
+        return [MEAN, *self.named, *self.photos]
+
+    @torch.no_grad()
+    def light(self, name: str) -> Tensor:
+        """The appearance code [A] of a light of `lights`. Raises: BadInput for another."""
+        if name not in self.lights():
+            raise BadInput(f"expected a light among {', '.join(self.lights()[:8])}, …, got '{name}'")
+        with self._lock:
+            return light_of(self.named.get(name, name), self.scene.field, self.scene.scene, 0).detach()
+
+    @torch.no_grad()
+    def encode(self, content: bytes) -> Tensor:
+        """The light of a photo file: its code [A].
+
+        Raises: BadInput where the field computes none, or the file is no photo of a bearable size.
+        """
+        if not self.encodes:
+            raise BadInput("this field learnt the light of its own photos alone; fit one with field.codes=encoder")
+        photo = read_upload(content)
+        most = max(max(view.width, view.height) for view in self.scene.scene.views)
+        photo = photo.resize(working_size(photo.width, photo.height, most), Image.Resampling.BOX)
+        pixels = torch.from_numpy(np.asarray(photo).astype(np.float32) / 255)
+        with self._lock:
+            return self.scene.field.encode(pixels.to(self.scene.device))
+
+    @torch.no_grad()
+    def colours(self, code: Tensor) -> Tensor:
+        """The splats' colours [N, 3] in [0, 1] in a light [A]."""
+        with self._lock:
+            return self.source.splat_colours(code).detach().cpu()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else works with the field or the segmenter inside."""
+        with self._lock:
+            yield
+
+    def render(self, view: View, code: Tensor, channels: Tensor | None = None) -> Rendering:
+        """What the field itself shows; channels: [E, P]."""
+        with self._lock:
+            view = view.to(self.scene.device)
+            return render_frame(self.scene.field, view, code, channels, memory_mb=self.memory_mb)
+
+
+def _camera_size(eyes: Tensor) -> float:
+    """How large cameras at `eyes` [V, 3] are drawn, world units: they hardly overlap."""
+    if len(eyes) < 2:
+        return 0.05
+    away = torch.cdist(eyes, eyes).fill_diagonal_(torch.inf).amin(dim=1)
+    return float((0.25 * away.median()).clamp(0.01, 0.06))
+
+
+def read_upload(content: bytes) -> Image.Image:
+    """A photo out of a file from anybody: upright, RGB.
+
+    Raises: BadInput where it is none, or has more than a hundred million pixels.
+    """
+    try:
+        photo = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
+        if photo.width * photo.height > MOST_PIXELS:
+            raise BadInput(f"expected a photo of at most {MOST_PIXELS:,} pixels, got {photo.width} x {photo.height}")
+        return ImageOps.exif_transpose(photo).convert("RGB")
+    except BadInput:
+        raise
+    except Exception as error:  # a decoder's complaint about a broken file may be of any kind
+        raise BadInput(f"expected a photo (JPEG, PNG, WebP, TIFF, BMP), but it cannot be read: {error}") from error

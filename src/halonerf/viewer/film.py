@@ -1,0 +1,82 @@
+"""A film of a window's path, drawn as `stage=render path=…` draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halonerf.errors import UserError
+from halonerf.frames import FIXED, parts
+from halonerf.paths import CameraPath
+from halonerf.stages.lights import check_light
+from halonerf.stages.query_scene import show_elements
+from halonerf.stages.render_drawing import Drawing
+from halonerf.types import View
+from halonerf.video import save_video
+from halonerf.viewer.engine import Engine
+
+
+class Stopped(UserError):
+    """Whoever wanted the film has gone."""
+
+
+def checked(path: CameraPath, engine: Engine) -> CameraPath:
+    """The path, if all its lights are the landmark's own; no file is read for one.
+
+    Raises: BadInput for any other light.
+    """
+    scene, keyframes = engine.scene, []
+    for place, key in enumerate(path.keyframes):
+        light = check_light(key.light, scene.field, scene.scene, f"the light of key-frame {place}", files=False)
+        keyframes.append(replace(key, light=light))  # type: ignore[arg-type]
+    return replace(path, keyframes=tuple(keyframes))
+
+
+def film(
+    target: Path,
+    path: CameraPath,
+    engine: Engine,
+    size: tuple[int, int],
+    fps: float,
+    progress: Callable[[float], bool],
+) -> Path:
+    """Write the film of a path to `target` (`.mp4`, `.webm`), whole or not at all.
+
+    Args:
+        size: width and height, px.
+        progress: told the share that is done; gives whether anybody still wants the rest.
+
+    Raises: BadInput for words or lights that cannot be; Stopped.
+    """
+    path = checked(path, engine)
+    words = path.words()
+    found = {word: engine.find(word) for word in words}
+
+    def maps(view: View, code: Tensor, shown: Sequence[str]) -> Tensor:
+        probability = torch.stack([found[word].probability for word in shown], dim=1)
+        confidence = torch.stack([found[word].confidence for word in shown], dim=1)
+        frame = torch.zeros(view.height, view.width, len(shown))
+        for part, (rows, columns) in parts(view, FIXED + 2 * len(shown), engine.memory_mb):
+            frame[rows, columns] = show_elements(engine.scene.field, part, code, probability, confidence)[0]
+        return frame
+
+    tints = {word: number for number, word in enumerate(words)}
+    drawing = Drawing(engine.scene.field, engine.scene.scene, maps, tints, engine.memory_mb, duration=path.duration)
+    samples = path.sample(fps)
+
+    def frames() -> Iterator[np.ndarray]:
+        for number, sample in enumerate(samples):
+            if not progress(number / len(samples)):
+                raise Stopped("the film is wanted no more")
+            with engine.alone():  # for one frame: other windows have their turn between two
+                picture = drawing.picture(sample, sample.view(*size).to(engine.scene.device))
+            yield picture
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_video(target, frames(), fps)
+    return target

@@ -1,0 +1,5 @@
+"""Prompts, as dictionaries."""
+
+from __future__ import annotations
+
+TokensPrompt = TextPrompt = dict
