@@ -248,9 +248,8 @@ def test_key_frames_become_a_path_a_picture_and_a_film(page: Page, viewer: Viewe
     assert Image.open(io.BytesIO(content)).size[0] == 960
     assert (viewer.folder / "pictures" / name).read_bytes() == content
     for before, after in (("960", "320"), ("25", "5")):  # the film's pixels, and frames a second
-        box = page.locator(f"input[type=text][value='{before}']")
-        box.fill(after)
-        box.press("Enter")
+        page.locator(f"input[type=text][value='{before}']").fill(after)
+        page.keyboard.press("Enter")
     name, content = download("Render film")
     with av.open(io.BytesIO(content)) as film:
         stream = film.streams.video[0]
