@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("halonerf")
 
 BRAND = (204, 140, 40)
+STILL_S, LEAST_STILL = 3.0, 96  # s that a picture of the resting camera may take; px below which there is none
 BACK = 0.35  # share of its distance by which the first view stands behind the photo it is taken from
 
 
@@ -87,6 +88,7 @@ class Browser:
         import viser
 
         self.engine, self.folder, self.words = Engine(scene, memory_mb=self.memory_mb), folder, tuple(words)
+        self._still_size = self._bearable()
         for word in self.words:
             self.engine.find(word)  # before the first window asks
         with contextlib.redirect_stdout(io.StringIO()):  # it shows its address in a box; we say it in our own words
@@ -136,11 +138,19 @@ class Browser:
             lines.append("Everybody who can reach this machine can look and let it work: there is no password.")
         return "\n".join(lines)
 
+    def _bearable(self) -> int:
+        """px, long side of the field's own pictures: smaller where they would take too long, none where hopeless."""
+        size = min(self.still_size, int((self.engine.pixels_per_s * STILL_S) ** 0.5))
+        if size < self.still_size:
+            what = f"{size} px" if size >= LEAST_STILL else "none: this field is too slow here"
+            log.warning("explore: pictures of the resting camera: %s, not viewer.still_size=%d", what, self.still_size)
+        return size if size >= LEAST_STILL else 0
+
     def _opened(self, client: viser.ClientHandle) -> None:
         with self._lock:
             full = len(self.windows) >= self.most_windows
             if not full:
-                window = Window(client, self.engine, self.folder, self.still_size, self.rest_s)
+                window = Window(client, self.engine, self.folder, self._still_size, self.rest_s)
                 self.windows[client.client_id] = window
         if full:
             client.add_notification(

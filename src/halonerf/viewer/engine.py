@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,10 @@ from halonerf.stages.query_scene import QueryScene
 from halonerf.surfels import open_splats
 from halonerf.types import Rendering, View
 
-REMEMBERED = 64  # words whose answers are kept
+REMEMBERED, LIGHTS = 64, 8  # words whose answers, and lights whose colours, are kept
+BAKED = 48  # photos at most in whose views a field without Gaussians is baked
 MOST_PARTS, SMALL = 12, 64  # parts of a word; px of the maps that nobody looks at
+TRIALS, QUICK_S = (64, 320), 0.3  # px, long sides; s from which the larger one is not tried
 LONGEST = 200  # characters of a text
 MOST_PIXELS = 100_000_000  # of a photo that is dropped in
 
@@ -70,10 +73,13 @@ class Engine:
         self._options = Options(threshold=threshold, join=join, smallest=smallest, most=MOST_PARTS, views=3, size=SMALL)
         self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
         self._found: OrderedDict[str, Found] = OrderedDict()
-        self.source = open_splats(scene.field, scene.scene.views, device=scene.device)
+        views = scene.scene.views
+        self.source = open_splats(scene.field, views[:: -(-len(views) // BAKED)], device=scene.device)
         self.splats = self.source.splats()
         self.named = named_lights(scene.field, scene.scene)
-        eyes = torch.stack([view.centre for view in scene.scene.views]).float().cpu()
+        self._coloured: OrderedDict[bytes, Tensor] = OrderedDict()
+        self.pixels_per_s = self._speed(views[0])
+        eyes = torch.stack([view.centre for view in views]).float().cpu()
         self.camera_size = _camera_size(eyes)
         self.middle = self.splats.centres.detach().cpu().median(dim=0).values  # [3], world units
 
@@ -156,9 +162,15 @@ class Engine:
 
     @torch.no_grad()
     def colours(self, code: Tensor) -> Tensor:
-        """The splats' colours [N, 3] in [0, 1] in a light [A]."""
+        """The splats' colours [N, 3] in [0, 1] in a light [A]; those of the last few lights are remembered."""
+        key = code.detach().cpu().float().numpy().tobytes()
         with self._lock:
-            return self.source.splat_colours(code).detach().cpu()
+            if key not in self._coloured:
+                self._coloured[key] = self.source.splat_colours(code).detach().cpu()
+                while len(self._coloured) > LIGHTS:
+                    self._coloured.popitem(last=False)
+            self._coloured.move_to_end(key)
+            return self._coloured[key]
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -171,6 +183,20 @@ class Engine:
         with self._lock:
             view = view.to(self.scene.device)
             return render_frame(self.scene.field, view, code, channels, memory_mb=self.memory_mb)
+
+    def _speed(self, view: View) -> float:
+        """Pixels a second of the field's pictures, measured on a small one, and on a larger one where that is quick."""
+        rate = 0.0
+        for size in TRIALS:
+            scale = size / max(view.width, view.height)
+            small = view.resized(max(16, round(view.width * scale)), max(16, round(view.height * scale)))
+            started = time.perf_counter()
+            self.render(small, self.scene.field.mean_appearance())
+            seconds = time.perf_counter() - started
+            rate = small.width * small.height / max(seconds, 1e-6)
+            if seconds > QUICK_S:
+                break
+        return rate
 
 
 def _camera_size(eyes: Tensor) -> float:
