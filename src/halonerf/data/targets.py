@@ -160,4 +160,4 @@ def photo_tensor(path: Path, size: int | None = None) -> Tensor:
     if size is not None and max(height, width) > size:
         scale = size / max(height, width)
         pixels = shrink(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
-    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    return torch.tensor(pixels).permute(2, 0, 1).float() / 255
