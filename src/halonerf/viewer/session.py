@@ -45,6 +45,10 @@ class Session:
     mix: Mapping[str | tuple[float, ...], float] = field(default_factory=lambda: {MEAN: 1.0})
     borrowed: dict[str, Tensor] = field(default_factory=dict)  # lights of photos that were dropped in
 
+    def copy(self) -> Session:
+        """What it is now, whatever becomes of this one."""
+        return replace(self, words=dict(self.words), mix=dict(self.mix), borrowed=dict(self.borrowed))
+
     def find(self, text: str) -> ShownWord:
         """Look for a text and light it. Raises: BadInput, also where the window has too many words."""
         found = self.engine.find(text)

@@ -69,5 +69,8 @@ class Still:
             except Exception as error:  # a window that has gone, or a picture that fails, must not end the others
                 log.debug("no still picture: %s", error)
             with self._change:
-                if version == self._version:
+                late = version != self._version
+                if not late:
                     self._drawn = version
+            if late and not self._closed:
+                self._hide()  # something moved while it was being shown

@@ -63,9 +63,8 @@ class Window:
 
     def refresh(self) -> None:
         """Colour the Gaussians as the session now has it."""
-        with self._lock:
-            colours = self.session.splat_colours()
-        self.splats.rgbs = colours
+        with self._lock:  # of two changes at once, the later one is seen last
+            self.splats.rgbs = self.session.copy().splat_colours()
         self.client.flush()
         self.disturb()
 
@@ -90,8 +89,7 @@ class Window:
 
     def _draw_still(self, wanted: Callable[[], bool]) -> None:
         view = view_of(self.client.camera, self.still_size)
-        with self._lock:
-            session = Session(**vars(self.session))
+        session = self.session.copy()
         picture, sky = session.picture(view), session.sky(view)
         if wanted():
             with self.client.atomic():
@@ -153,8 +151,7 @@ class Window:
         """A photo beside what the field shows from there in its light, uint8 [H, W, 3]."""
         number = self.engine.photos.index(name)
         scene = self.engine.scene.scene
-        photo, own = scene.photo(number).numpy(), Session(self.engine)
-        own.words, own.threshold, own.opacity = self.session.words, self.session.threshold, self.session.opacity
+        photo, own = scene.photo(number).numpy(), self.session.copy()
         own.mix = {name: 1.0}
         gap = np.full((photo.shape[0], 4, 3), 255, np.uint8)
         return np.concatenate([photo, gap, own.picture(scene.views[number])], axis=1)
