@@ -48,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", default=["+experiments=demo"], help="options of halonerf")
     parser.add_argument("--windows", type=int, default=8)
+    parser.add_argument("--words", type=int, default=len(WORDS))
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--size", type=int, nargs=2, default=(900, 600), help="px, of a window")
     options = parser.parse_args()
@@ -56,18 +57,24 @@ def main() -> None:
         result["start_s"] = start_s
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS), timeout=START_MS)
         result["memory_before_mb"] = memory_mb(process.pid)
-        result |= one_window(browser, address, tuple(options.size))
+        result |= one_window(browser, address, tuple(options.size), options.words)
         result["memory_after_words_mb"] = memory_mb(process.pid)
+        write(result)
         result |= many_windows(browser, address, options.windows, 60 * options.minutes)
         result["memory_after_windows_mb"] = memory_mb(process.pid)
         browser.close()
         result["server_alive"] = process.poll() is None
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=2) + "\n")
+    write(result)
     table = Table("measure", "value")
     for key, value in result.items():
         table.add_row(key, f"{value:.2f}" if isinstance(value, float) else str(value))
     Console().print(table)
+
+
+def write(result: dict[str, Any]) -> None:
+    """What is known so far."""
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps(result, indent=2) + "\n")
 
 
 @contextmanager
@@ -89,7 +96,7 @@ def served(overrides: list[str]) -> Iterator[tuple[str, subprocess.Popen[str], f
         process.wait(30)
 
 
-def one_window(browser: Browser, address: str, size: tuple[int, int]) -> dict[str, Any]:
+def one_window(browser: Browser, address: str, size: tuple[int, int], count: int) -> dict[str, Any]:
     """The first picture, and the time from Enter to changed pixels for every word."""
     started = time.perf_counter()
     page = window(browser, address, size)
@@ -97,9 +104,8 @@ def one_window(browser: Browser, address: str, size: tuple[int, int]) -> dict[st
     while before.std() < 15 and time.perf_counter() - started < PATIENCE_S:
         before = picture(page)
     first = time.perf_counter() - started
-    page.get_by_label("Opacity").first.wait_for() if page.get_by_label("Opacity").count() else None
     seconds, answered = [], []
-    for word in track(WORDS, "words"):
+    for word in track(WORDS[:count], "words"):
         page.wait_for_timeout(2500)  # the picture of the word before has settled
         before, started = picture(page), time.perf_counter()
         ask(page, word)
@@ -119,6 +125,8 @@ def one_window(browser: Browser, address: str, size: tuple[int, int]) -> dict[st
             seconds.append(time.perf_counter() - started)
         remove(page)
     page.context.close()
+    if not seconds:
+        return {"first_picture_s": first, "words": len(answered)}
     return {
         "first_picture_s": first,
         "words": len(answered),
@@ -135,7 +143,7 @@ def many_windows(browser: Browser, address: str, count: int, seconds: float) -> 
     errors: list[str] = []
     pages = []
     for _ in track(range(count), "windows"):
-        page = window(browser, address, (480, 360))
+        page = window(browser, address, (560, 300))
         page.on("pageerror", lambda error: errors.append(str(error)))
         pages.append(page)
     times, number, started = [], 0, time.perf_counter()

@@ -66,6 +66,15 @@ def test_splats_are_lit_where_the_word_is_probable(engine: Engine):
     assert np.abs(hue - tint).max() < 0.02
 
 
+def test_a_browser_draws_the_most_important_gaussians(engine: Engine):
+    few = Engine(engine.scene, most_splats=10)
+    assert len(few.splats) == len(few.splats.element) == 10
+    colours = few.colours(few.light("mean"))
+    torch.testing.assert_close(colours, engine.colours(engine.light("mean"))[few.splats.element])
+    assert Session(few).splat_colours().shape == (10, 3)
+    assert few.find("red").probability.shape == (engine.scene.field.elements,), "words are those of the whole field"
+
+
 def test_pictures_show_the_same_as_the_splats(engine: Engine):
     session = Session(engine, threshold=0.2, opacity=1.0)
     view = engine.scene.scene.views[1]

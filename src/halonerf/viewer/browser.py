@@ -45,6 +45,7 @@ class Browser:
         host: the address to listen at; 127.0.0.1 is reached from this machine alone. There is no password.
         port: the port to listen at; the next free one where it is taken; 0: any.
         windows: at most, at a time.
+        splats: Gaussians that a browser draws at most, those with the largest opacity times area.
         still_size: px, long side of the field's own picture, drawn when the camera rests; 0: none.
         rest_s: s without motion until that is drawn.
         upload_mb: MB of an uploaded file at most.
@@ -58,6 +59,7 @@ class Browser:
         host: str = "127.0.0.1",
         port: int = 8080,
         windows: int = 16,
+        splats: int = 100_000,
         still_size: int = 960,
         rest_s: float = 0.4,
         upload_mb: float = 25.0,
@@ -65,12 +67,13 @@ class Browser:
         thumbnail: int = 96,
         memory_mb: float = 512.0,
     ) -> None:
-        if windows < 1 or cameras < 0 or thumbnail < 8 or still_size < 0 or not 0 <= port < 65536:
+        if windows < 1 or splats < 1 or cameras < 0 or thumbnail < 8 or still_size < 0 or not 0 <= port < 65536:
             raise BadInput(
-                "expected viewer.windows >= 1, viewer.cameras >= 0, viewer.thumbnail >= 8, viewer.still_size >= 0 and "
-                f"viewer.port below 65536, got {windows}, {cameras}, {thumbnail}, {still_size} and {port}"
+                "expected viewer.windows and viewer.splats >= 1, viewer.cameras >= 0, viewer.thumbnail >= 8, "
+                "viewer.still_size >= 0 and viewer.port below 65536, got "
+                f"{windows}, {splats}, {cameras}, {thumbnail}, {still_size} and {port}"
             )
-        self.host, self.port, self.most_windows = host, port, windows
+        self.host, self.port, self.most_windows, self.most_splats = host, port, windows, splats
         self.still_size, self.rest_s, self.upload_mb = still_size, rest_s, upload_mb
         self.cameras, self.thumbnail, self.memory_mb = cameras, thumbnail, memory_mb
         self.windows: dict[int, Window] = {}
@@ -87,7 +90,7 @@ class Browser:
         """
         import viser
 
-        self.engine, self.folder, self.words = Engine(scene, memory_mb=self.memory_mb), folder, tuple(words)
+        self.engine, self.folder, self.words = self._engine(scene), folder, tuple(words)
         self._still_size = self._bearable()
         for word in self.words:
             self.engine.find(word)  # before the first window asks
@@ -137,6 +140,9 @@ class Browser:
         if not _is_loopback(self.host):
             lines.append("Everybody who can reach this machine can look and let it work: there is no password.")
         return "\n".join(lines)
+
+    def _engine(self, scene: QueryScene) -> Engine:
+        return Engine(scene, memory_mb=self.memory_mb, most_splats=self.most_splats)
 
     def _bearable(self) -> int:
         """px, long side of the field's own pictures: smaller where they would take too long, none where hopeless."""

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -22,8 +22,9 @@ from halonerf.stages.lights import MEAN, light_of, named_lights
 from halonerf.stages.query_answer import Options
 from halonerf.stages.query_parts import Part
 from halonerf.stages.query_scene import QueryScene
+from halonerf.stages.share_splats import most_important
 from halonerf.surfels import open_splats
-from halonerf.types import Rendering, View
+from halonerf.types import Rendering, Splats, View
 
 REMEMBERED, LIGHTS = 64, 8  # words whose answers, and lights whose colours, are kept
 BAKED = 48  # photos at most in whose views a field without Gaussians is baked
@@ -59,6 +60,7 @@ class Engine:
         scene: the opened scene.
         threshold, join, smallest: of parts, see `halonerf.stages.query_answer.Options`.
         memory_mb: MB that drawing a part of a frame may take.
+        most_splats: Gaussians a browser draws at most, those with the largest opacity times area.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Engine:
         join: float = 3.0,
         smallest: int = 10,
         memory_mb: float = 512.0,
+        most_splats: int = 100_000,
     ) -> None:
         self.scene, self.memory_mb = scene, memory_mb
         self._options = Options(threshold=threshold, join=join, smallest=smallest, most=MOST_PARTS, views=3, size=SMALL)
@@ -75,7 +78,9 @@ class Engine:
         self._found: OrderedDict[str, Found] = OrderedDict()
         views = scene.scene.views
         self.source = open_splats(scene.field, views[:: -(-len(views) // BAKED)], device=scene.device)
-        self.splats = self.source.splats()
+        every = self.source.splats()
+        self._kept = most_important(every, most_splats)
+        self.splats = Splats(**{field.name: getattr(every, field.name)[self._kept].cpu() for field in fields(Splats)})
         self.named = named_lights(scene.field, scene.scene)
         self._coloured: OrderedDict[bytes, Tensor] = OrderedDict()
         self.pixels_per_s = self._speed(views[0])
@@ -166,7 +171,7 @@ class Engine:
         key = code.detach().cpu().float().numpy().tobytes()
         with self._lock:
             if key not in self._coloured:
-                self._coloured[key] = self.source.splat_colours(code).detach().cpu()
+                self._coloured[key] = self.source.splat_colours(code).detach().cpu()[self._kept.cpu()]
                 while len(self._coloured) > LIGHTS:
                     self._coloured.popitem(last=False)
             self._coloured.move_to_end(key)
