@@ -124,6 +124,7 @@ def tab(page: Page, name: str) -> None:
 
 def find(page: Page, word: str) -> None:
     page.locator("form input").first.fill(word)
+    page.wait_for_timeout(100)  # viser drops the older of two messages within 50 ms: slower than anybody's fingers
     page.locator("form input").first.press("Enter")
 
 
