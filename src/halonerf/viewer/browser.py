@@ -117,7 +117,8 @@ class Browser:
         if self._server is not None:
             for window in list(self.windows.values()):
                 window.close()
-            self._server.stop()
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._server.stop()
             self._server = None
 
     def wait(self) -> None:
