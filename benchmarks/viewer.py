@@ -110,7 +110,7 @@ def one_window(browser: Browser, address: str, size: tuple[int, int], count: int
         page.wait_for_timeout(2500)  # the picture of the word before has settled
         before, started = picture(page), time.perf_counter()
         ask(page, word)
-        started += PAUSE_MS / 1000
+        started += 2 * PAUSE_MS / 1000
         said = None
         while time.perf_counter() - started < PATIENCE_S:
             if said is None and page.get_by_text(f"'{word}'").count():
@@ -155,7 +155,7 @@ def many_windows(browser: Browser, address: str, count: int, seconds: float) -> 
         asked = time.perf_counter()
         try:
             ask(page, word)
-            asked += PAUSE_MS / 1000
+            asked += 2 * PAUSE_MS / 1000
             page.get_by_text(f"'{word}'").first.wait_for(timeout=1000 * PATIENCE_S)
             times.append(time.perf_counter() - asked)
             remove(page)
@@ -181,6 +181,7 @@ def window(browser: Browser, address: str, size: tuple[int, int]) -> Page:
 
 
 def ask(page: Page, word: str) -> None:
+    page.wait_for_timeout(PAUSE_MS)
     page.locator("form input").first.fill(word)
     page.wait_for_timeout(PAUSE_MS)
     page.locator("form input").first.press("Enter")

@@ -43,6 +43,14 @@ def open_splats(
     return Surfels(field, views, size, most, device)
 
 
+def most_important(splats: Splats, most: int) -> Tensor:
+    """Which to keep, ascending: at most that many, those with the largest opacity times area."""
+    widest = splats.scales.sort(dim=1, descending=True).values
+    weight = splats.opacities * widest[:, 0] * widest[:, 1]
+    kept = weight.argsort(descending=True, stable=True)[:most]
+    return kept[splats.opacities[kept] >= 1 / 255].sort().values
+
+
 class Surfels:
     """Flat Gaussians, one a solid pixel of small pictures of the field, thinned to an even density.
 
@@ -54,7 +62,7 @@ class Surfels:
         self, field: PlacedField, views: Sequence[View], size: int, most: int, device: torch.device | str = "cpu"
     ) -> None:
         self.field = field
-        self.views = [_small(view, size).to(device) for view in views]
+        self.views = [view.within(size, least=2).to(device) for view in views]
         found = [self._look(number, view) for number, view in enumerate(self.views)]
         centres, normals, radii, source = (torch.cat(parts) for parts in zip(*found, strict=True))
         if not len(centres):
@@ -109,11 +117,6 @@ class Surfels:
             return torch.full((len(centres),), self.field.elements - 1)
         _, nearest = cKDTree(places[known].numpy()).query(centres.numpy())
         return known[torch.from_numpy(np.asarray(nearest))]
-
-
-def _small(view: View, size: int) -> View:
-    scale = min(1.0, size / max(view.width, view.height))
-    return view.resized(max(2, round(view.width * scale)), max(2, round(view.height * scale)))
 
 
 def _normals(points: Tensor) -> Tensor:

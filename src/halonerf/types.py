@@ -92,6 +92,15 @@ class View:
         fx, fy, cx, cy = self.fx * sx, self.fy * sy, self.cx * sx, self.cy * sy
         return replace(self, width=width, height=height, fx=fx, fy=fy, cx=cx, cy=cy, frame=part)
 
+    def with_long_side(self, size: int, least: int = 1) -> View:
+        """The same camera with its longer side `size` px, and the other at least `least`."""
+        scale = size / max(self.width, self.height)
+        return self.resized(max(least, round(self.width * scale)), max(least, round(self.height * scale)))
+
+    def within(self, size: int, least: int = 1) -> View:
+        """The same camera with its longer side `size` px at most."""
+        return self.with_long_side(min(size, max(self.width, self.height)), least)
+
     def cropped(self, left: float, top: float, width: int, height: int) -> View:
         """The part of the picture that starts at (left, top), px, at the same scale."""
         bounds = self.bounds

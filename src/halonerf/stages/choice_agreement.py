@@ -96,8 +96,7 @@ def shrunken(view: View, probability: Tensor, known: Tensor, size: int) -> tuple
 
     probability, known: [P, H, W], the latter 0 or 1. Averages over the area, of known pixels alone.
     """
-    scale = min(1.0, size / max(view.width, view.height))
-    small = view.resized(max(1, round(view.width * scale)), max(1, round(view.height * scale)))
+    small = view.within(size)
     both = torch.stack([probability * known, known])
     both = interpolate(both, (small.height, small.width), mode="area")
     maps, share = both.permute(0, 2, 3, 1)

@@ -11,8 +11,7 @@ from typing import Any
 
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
-from halonerf.stages.query import given_texts
-from halonerf.stages.query_scene import QueryScene, read_texts
+from halonerf.stages.query_scene import QueryScene, given_texts, read_texts
 
 
 class Explore(Stage):
@@ -45,13 +44,13 @@ class Explore(Stage):
         super().__init__()
         self.viewer_config = viewer
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
-        self.words = [] if words is None else given_texts(words)
+        self.words = given_texts(words)
         self.sky, self.batch, self.adapted = sky, batch, adapted
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        if config.get("words") is not None:
-            read_texts(given_texts(config["words"]))  # a slip of the pen should be known before hours of work
+        if texts := given_texts(config.get("words")):
+            read_texts(texts)  # slips of the pen are known before hours of work, not after
         return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
 
     def serve(self) -> None:

@@ -40,7 +40,7 @@ from halonerf.stages.export_points import write_points
 from halonerf.stages.export_readme import copy_licences, write_description, write_readme
 from halonerf.stages.export_splats import write_splats
 from halonerf.stages.lights import OWN, check_light
-from halonerf.stages.query_scene import read_texts
+from halonerf.stages.query_scene import given_texts, read_texts
 
 FORMATS = ("splats", "points", "mesh", "colmap", "nerfstudio", "masks", "depth")
 BY_PHOTO = ("masks", "depth")
@@ -243,7 +243,6 @@ class Export(Stage):
 
 
 def _texts(words: Any) -> list[str]:
-    """Texts as the command line has them, checked before hours of work. Raises: BadInput for one that means nothing."""
-    if words is None or words == []:
-        return []
-    return read_texts([str(word) for word in (words if isinstance(words, (list, tuple)) else [words])])[0]
+    """Raises: BadInput for a text that means nothing: known before hours of work."""
+    given = given_texts(words)
+    return read_texts(given)[0] if given else []

@@ -53,8 +53,7 @@ def outward_normals(splats: Splats, views: Sequence[View]) -> Tensor:
     towards = 1e-6 * F.normalize(torch.stack([v.centre for v in views]).mean(dim=0).to(device) - splats.centres, dim=1)
     shape = (splats.centres, splats.scales, splats.rotations, splats.opacities)
     for view in views:
-        scale = min(1.0, LOOK / max(view.width, view.height))
-        small = view.resized(max(1, round(view.width * scale)), max(1, round(view.height * scale))).to(device)
+        small = view.within(LOOK).to(device)
         seen = lift(*shape, torch.ones(small.height, small.width, 1, device=device), small)
         towards += seen * F.normalize(small.centre - splats.centres, dim=1)
     shortest = splats.scales.argmin(dim=1)

@@ -125,6 +125,11 @@ def _photo(path: Path, scene: Scene) -> Tensor:
         pixels = read_photo(path)
     except (OSError, ValueError, SyntaxError) as error:
         raise BadInput(f"expected a photo at {path}, but it cannot be read: {error}") from error
+    return as_fitted(pixels, scene)
+
+
+def as_fitted(pixels: np.ndarray, scene: Scene) -> Tensor:
+    """A photo's pixels, uint8 [h, w, 3], as a field encodes them: [H, W, 3] in [0, 1], no larger than the scene's."""
     most = max(max(view.width, view.height) for view in scene.views)
     size = working_size(pixels.shape[1], pixels.shape[0], most)
     small = Image.fromarray(pixels).resize(size, Image.Resampling.BOX)

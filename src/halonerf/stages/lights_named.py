@@ -112,9 +112,7 @@ def _view(field: TrainableField, scene: Scene, photos: list[int]) -> View:
     widest = sorted(photos, key=lambda i: -scene.views[i].width * scene.views[i].height / scene.views[i].fx ** 2)
     best: tuple[float, View | None] = (math.inf, None)
     for i in widest[:CANDIDATES]:
-        view = scene.views[i]
-        scale = SMALL / max(view.width, view.height)
-        small = view.resized(max(1, round(view.width * scale)), max(1, round(view.height * scale))).to(mean.device)
+        small = scene.views[i].with_long_side(SMALL).to(mean.device)
         share = float((field.render(small, mean).opacity < 0.5).float().mean())
         if abs(share - SKY_SHARE) < best[0]:
             best = (abs(share - SKY_SHARE), small)

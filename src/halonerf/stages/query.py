@@ -23,7 +23,7 @@ from halonerf.errors import BadInput
 from halonerf.pictures import grid, overlay, save_picture
 from halonerf.stages.base import Stage
 from halonerf.stages.query_answer import Answer, Options, ShownMap, rounded
-from halonerf.stages.query_scene import QueryScene, read_texts
+from halonerf.stages.query_scene import QueryScene, given_texts, read_texts
 
 ANSWER = "query.json"
 
@@ -73,12 +73,12 @@ class Query(Stage):
     ) -> None:
         super().__init__()
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
-        self.words, self.sky, self.batch, self.adapted = given_texts(words), sky, batch, adapted
+        self.words, self.sky, self.batch, self.adapted = _asked(words), sky, batch, adapted
         self.options = Options(negatives, relevancy, threshold, view, views, size, join, smallest, most)
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        read_texts(given_texts(config.get("words")))  # slips of the pen are known before hours of work, not after
+        read_texts(_asked(config.get("words")))  # slips of the pen are known before hours of work, not after
         return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
 
     def prepare(self) -> None:
@@ -124,11 +124,11 @@ class Query(Stage):
         }
 
 
-def given_texts(words: Any) -> list[str]:
-    """Texts as the command line has them, where 1889 is a number. Raises: BadInput where there is none."""
+def _asked(words: Any) -> list[str]:
+    """Raises: BadInput where nobody said what to look for."""
     if words is None:
         raise BadInput('expected something to look for.\nSay what with: halonerf stage=query text="rose window"')
-    return [str(word) for word in (words if isinstance(words, (list, tuple)) else [words])]
+    return given_texts(words)
 
 
 def _pictures(photo: np.ndarray, shown: ShownMap) -> list[np.ndarray]:

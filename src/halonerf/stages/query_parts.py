@@ -76,7 +76,7 @@ def find_parts(
         smallest: elements of a part at least. most: parts at most.
     """
     hot = ((probability >= threshold) & (confidence > 0) & centres.isfinite().all(dim=1)).nonzero()[:, 0]
-    if not len(hot):
+    if not len(hot) or not most:
         return []
     points = centres[hot].double().numpy()
     belongs = _together(points, radius)

@@ -21,7 +21,7 @@ from halonerf.stages.query_looks import CANONICAL, Looks
 from halonerf.stages.query_parts import Part, find_parts, spacing
 from halonerf.stages.query_photos import indexed_field, open_photos, open_seen
 from halonerf.stages.seeing import open_segmenter
-from halonerf.types import View
+from halonerf.types import Rendering, View
 
 LIKELIEST = 100  # elements that choose the view where none reaches the threshold
 FIRST, WARM = "building", 64  # the word, and px of the map, that warm everything up
@@ -160,8 +160,7 @@ class QueryScene:
     def _show(self, view: int, probability: Tensor, confidence: Tensor, size: int | None) -> ShownMap:
         camera = self.scene.views[view]
         if size is not None:
-            scale = size / max(camera.width, camera.height)
-            camera = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+            camera = camera.with_long_side(size)
         name = self.scene.names[view]
         maps = show_elements(self.field, camera.to(self.device), self.field.appearance(name), probability, confidence)
         return ShownMap(view, name, *maps)
@@ -183,6 +182,11 @@ class QueryScene:
             yield f"parts are not sought: {type(self.field).__name__} does not say where its elements are"
 
 
+def given_texts(words: Any) -> list[str]:
+    """Texts as the command line has them: none, one, or several; 1889 is a number there."""
+    return [str(word) for word in (words if isinstance(words, (list, tuple)) else [words]) if word is not None]
+
+
 def read_texts(text: str | Sequence[str]) -> tuple[list[str], list[Expression]]:
     """The texts, tidied, and what they mean. Raises: BadInput where there is none, or one is no expression."""
     given = [text] if isinstance(text, str) else list(text)
@@ -202,10 +206,19 @@ def show_elements(
     As a head's own `render` does it: what is unknown, of confidence 0, is left out, and what passes all elements shows
     the background, which is nothing that anybody asked for.
     """
+    maps, certain = maps_of(field.render(view, appearance, known_channels(probability, confidence)))
+    return maps.cpu(), certain.cpu()
+
+
+def known_channels(probability: Tensor, confidence: Tensor) -> Tensor:
+    """What a field draws so that `maps_of` can read it: [E, 2 Q], the probabilities that are known, and which are."""
     known = (confidence > 0).to(probability)
-    shown = field.render(view, appearance, torch.cat([probability * known, known], dim=1))
+    return torch.cat([probability * known, known], dim=1)
+
+
+def maps_of(shown: Rendering) -> tuple[Tensor, Tensor]:
+    """What a picture drawn with `known_channels` says: probability and known share of every pixel, [H, W, Q] each."""
     assert shown.channels is not None
     said, certain = shown.channels.chunk(2, dim=-1)
     rest = (1 - shown.opacity[..., None]).clamp(min=0) + certain
-    maps = torch.where(certain > 1e-4, said / rest.clamp(min=1e-4), 0.0).clamp(0, 1)
-    return maps.cpu(), certain.clamp(0, 1).cpu()
+    return torch.where(certain > 1e-4, said / rest.clamp(min=1e-4), 0.0).clamp(0, 1), certain.clamp(0, 1)

@@ -195,8 +195,7 @@ class Render(Stage):
         """A photo's camera at the size that is asked for, where the field is."""
         view = self.scene.views[index]
         if self.size is not None:
-            scale = self.size / max(view.width, view.height)
-            view = view.resized(max(1, round(view.width * scale)), max(1, round(view.height * scale)))
+            view = view.with_long_side(self.size)
         return view.to(self.device)
 
     def _draw(self, view: View, appearance: Tensor, normals: bool = False) -> Rendering:

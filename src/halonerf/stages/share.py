@@ -25,14 +25,14 @@ from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.stages.base import Stage
 from halonerf.stages.build import build
 from halonerf.stages.cameras import fitted_scene
-from halonerf.stages.query_scene import QueryScene, read_texts
+from halonerf.stages.query_scene import QueryScene, given_texts, read_texts
 from halonerf.stages.share_lights import SharedLight, choose_lights, sky_of
 from halonerf.stages.share_page import FACTS, PAGE, PREVIEW, write_share_page
 from halonerf.stages.share_photos import choose_photos, credits_of, describe_photos
 from halonerf.stages.share_preview import draw_preview
-from halonerf.stages.share_splats import Packed, most_important, pack_shapes, pack_word, to_bytes
+from halonerf.stages.share_splats import Packed, pack_shapes, pack_word, to_bytes
 from halonerf.stages.share_words import SharedWord, colour_of, parts_of, seen_in
-from halonerf.surfels import open_splats
+from halonerf.surfels import most_important, open_splats
 from halonerf.types import Splats
 
 SPLAT_PARTS = tuple(Splats.__dataclass_fields__)
@@ -98,14 +98,14 @@ class Share(Stage):
         if not 0 < threshold < 1 or join <= 0:
             raise BadInput(f"expected share.threshold between 0 and 1, share.join above 0, got {threshold} and {join}")
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
-        self.words, self.title = _listed(words), title
+        self.words, self.title = given_texts(words), title
         self.splats, self.photos, self.photo_size, self.lights = splats, photos, photo_size, lights
         self.threshold, self.join, self.smallest, self.parts = threshold, join, smallest, parts
         self.preview, self.sky, self.batch, self.adapted = preview, sky, batch, adapted
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        words = _listed(config.get("words", ()))
+        words = given_texts(config.get("words", ()))
         if not words:
             return cls.needs
         read_texts(words)  # a slip of the pen should be known before hours of work, not after
@@ -225,11 +225,6 @@ class Share(Stage):
             "photos": len(facts["photos"]),
             "parts": sum(len(word["parts"]) for word in facts["words"]),
         }
-
-
-def _listed(words: Any) -> list[str]:
-    """Words as the command line has them: none, one, or several; 1889 is a number there."""
-    return [str(word) for word in (words if isinstance(words, (list, tuple)) else [words]) if word is not None]
 
 
 def _middle(words: Sequence[SharedWord]) -> float:

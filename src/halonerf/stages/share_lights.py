@@ -19,7 +19,7 @@ from halonerf.types import View
 
 SKY_SIZE, SKY_VIEWS, SKY_PIXELS = 32, 4, 40  # px, long side; views looked at; pixels without which there is no sky
 CLEAR = 0.1  # opacity below which a pixel shows the sky
-HIGH = 0.7  # sine of the height over the horizon at which the sky's upper colour is taken
+HIGH = 0.7  # sine of the height over the horizon at which the sky's upper colour is taken; as in share_draw.js
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def sky_of(field: TrainableField, views: list[View], up: Tensor, code: Tensor) -
     """The sky's colours at the horizon and high above it, uint8 each, where a light's pictures show one; else None."""
     heights, colours = [], []
     for view in views[:: max(1, len(views) // SKY_VIEWS)]:
-        scale = SKY_SIZE / max(view.width, view.height)
-        small = view.resized(max(2, round(view.width * scale)), max(2, round(view.height * scale)))
+        small = view.with_long_side(SKY_SIZE, least=2)
         shown = field.render(small, code.to(small.camera_to_world.device))
         clear = shown.opacity < CLEAR
         height = F.normalize(ray_directions(small, pixel_centres(small)), dim=-1) @ up.to(small.camera_to_world)

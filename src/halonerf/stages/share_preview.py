@@ -12,10 +12,10 @@ from torch import Tensor
 
 from halonerf.geometry import pixel_centres, ray_directions
 from halonerf.splatting.rasterise import rasterise
+from halonerf.stages.share_lights import HIGH
 from halonerf.types import Splats, View
 
 DARK = (16, 18, 22)  # of the page, where a light has no sky
-ZENITH = 0.7  # sine of the height at which the sky has its upper colour; as in share_draw.js
 
 
 @torch.no_grad()
@@ -27,6 +27,6 @@ def draw_preview(
     shown = rasterise(splats.centres, splats.scales, splats.rotations, splats.opacities, colours, view)
     height = F.normalize(ray_directions(view, pixel_centres(view)), dim=-1) @ up
     low, high = (torch.tensor(sky[part] if sky else DARK) / 255 for part in ("low", "high"))
-    air = torch.lerp(low, high, (height / ZENITH).clamp(0, 1)[..., None])
+    air = torch.lerp(low, high, (height / HIGH).clamp(0, 1)[..., None])
     colour = shown.features + (1 - shown.opacity[..., None]) * air
     return (colour.clamp(0, 1) * 255).round().byte().numpy()

@@ -46,14 +46,6 @@ class Packed:
         return base64.b64encode(b"".join(self._parts)).decode("ascii")
 
 
-def most_important(splats: Splats, most: int) -> Tensor:
-    """Which to keep, ascending: at most that many, those with the largest opacity times area."""
-    widest = splats.scales.sort(dim=1, descending=True).values
-    weight = splats.opacities * widest[:, 0] * widest[:, 1]
-    kept = weight.argsort(descending=True, stable=True)[:most]
-    return kept[splats.opacities[kept] >= 1 / 255].sort().values
-
-
 def pack_shapes(packed: Packed, splats: Splats, kept: Tensor) -> dict[str, Any]:
     """Add places, sizes, turns and opacities of the splats `kept`; what reading them needs to know."""
     place = (drawn_together(splats.centres[kept].double()) / REACH + 1) / 2

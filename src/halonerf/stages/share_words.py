@@ -41,8 +41,7 @@ def seen_in(field: RadianceField, views: Sequence[View]) -> Tensor:
     """What share of each view's light every element has, [V, E]."""
     shares = []
     for view in views:
-        scale = min(1.0, LOOK / max(view.width, view.height))
-        small = view.resized(max(2, round(view.width * scale)), max(2, round(view.height * scale)))
+        small = view.within(LOOK, least=2)
         weight = torch.ones(small.height, small.width, device=small.camera_to_world.device)
         _, seen = field.lift(small, weight.new_zeros(small.height, small.width, 0), weight)
         shares.append(seen.cpu() / weight.numel())

@@ -8,27 +8,26 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from halonerf.data.undistort import working_size
 from halonerf.errors import BadInput
 from halonerf.frames import render_frame
-from halonerf.stages.lights import MEAN, light_of, named_lights
+from halonerf.paths import Mix
+from halonerf.stages.lights import MEAN, Light, as_fitted, check_light, light_of, named_lights
 from halonerf.stages.query_answer import Options
 from halonerf.stages.query_parts import Part
 from halonerf.stages.query_scene import QueryScene
-from halonerf.stages.share_splats import most_important
-from halonerf.surfels import open_splats
+from halonerf.surfels import most_important, open_splats
 from halonerf.types import Rendering, Splats, View
 
 REMEMBERED, LIGHTS = 64, 8  # words whose answers, and lights whose colours, are kept
 BAKED = 48  # photos at most in whose views a field without Gaussians is baked
-MOST_PARTS, SMALL = 12, 64  # parts of a word; px of the maps that nobody looks at
+MOST_PARTS, BEST, SMALL = 12, 3, 64  # parts and photos of a word; px of its maps, which nobody looks at
 TRIALS, QUICK_S = (64, 320), 0.3  # px, long sides; s from which the larger one is not tried
 LONGEST = 200  # characters of a text
 MOST_PIXELS = 100_000_000  # of a photo that is dropped in
@@ -41,7 +40,6 @@ class Found:
     text: str
     probability: Tensor
     confidence: Tensor
-    parts: list[Part]
     best: list[str]
     known: float  # share of the elements of which anything is known
     notes: list[str]
@@ -58,22 +56,12 @@ class Engine:
 
     Args:
         scene: the opened scene.
-        threshold, join, smallest: of parts, see `halonerf.stages.query_answer.Options`.
         memory_mb: MB that drawing a part of a frame may take.
         most_splats: Gaussians a browser draws at most, those with the largest opacity times area.
     """
 
-    def __init__(
-        self,
-        scene: QueryScene,
-        threshold: float = 0.5,
-        join: float = 3.0,
-        smallest: int = 10,
-        memory_mb: float = 512.0,
-        most_splats: int = 100_000,
-    ) -> None:
+    def __init__(self, scene: QueryScene, memory_mb: float = 512.0, most_splats: int = 100_000) -> None:
         self.scene, self.memory_mb = scene, memory_mb
-        self._options = Options(threshold=threshold, join=join, smallest=smallest, most=MOST_PARTS, views=3, size=SMALL)
         self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
         self._found: OrderedDict[str, Found] = OrderedDict()
         views = scene.scene.views
@@ -117,12 +105,11 @@ class Engine:
             raise BadInput(f"expected a text of at most {LONGEST} characters, got {len(text)}")
         with self._lock:
             if text not in self._found:
-                answer = self.scene.query(text, **vars(self._options))
+                answer = self.scene.query(text, most=0, views=BEST, size=SMALL)
                 self._found[text] = Found(
                     answer.texts[0],
                     answer.probability[:, 0],
                     answer.confidence[:, 0],
-                    answer.parts[0],
                     [shown.photo for shown in answer.maps],
                     answer.known[0],
                     answer.notes,
@@ -134,21 +121,22 @@ class Engine:
             return self._found[text]
 
     def parts(self, found: Found, threshold: float) -> list[Part]:
-        """Its parts from another probability on."""
+        """Its parts from a probability on."""
         with self._lock:
-            return self.scene.parts(found.probability, found.confidence, replace(self._options, threshold=threshold))
+            asked = Options(threshold=threshold, most=MOST_PARTS)
+            return self.scene.parts(found.probability, found.confidence, asked)
 
     def lights(self) -> list[str]:
-        """Names that `light` knows: the mean, those of the times of day, the photos'."""
+        """Lights to choose among: the mean, those of the times of day, the photos'."""
         return [MEAN, *self.named, *self.photos]
 
     @torch.no_grad()
-    def light(self, name: str) -> Tensor:
-        """The appearance code [A] of a light of `lights`. Raises: BadInput for another."""
-        if name not in self.lights():
-            raise BadInput(f"expected a light among {', '.join(self.lights()[:8])}, …, got '{name}'")
+    def light(self, light: Light | Mix) -> Tensor:
+        """The appearance code [A] of a light by name, a code, or a mix. Raises: BadInput for another; reads no file."""
+        field, scene = self.scene.field, self.scene.scene
         with self._lock:
-            return light_of(self.named.get(name, name), self.scene.field, self.scene.scene, 0).detach()
+            known = check_light(light, field, scene, "a light", files=False, known=self.named)  # type: ignore[arg-type]
+            return light_of(known, field, scene, 0).detach()
 
     @torch.no_grad()
     def encode(self, content: bytes) -> Tensor:
@@ -158,10 +146,7 @@ class Engine:
         """
         if not self.encodes:
             raise BadInput("this field learnt the light of its own photos alone; fit one with field.codes=encoder")
-        photo = read_upload(content)
-        most = max(max(view.width, view.height) for view in self.scene.scene.views)
-        photo = photo.resize(working_size(photo.width, photo.height, most), Image.Resampling.BOX)
-        pixels = torch.from_numpy(np.asarray(photo).astype(np.float32) / 255)
+        pixels = as_fitted(np.asarray(read_upload(content)), self.scene.scene)
         with self._lock:
             return self.scene.field.encode(pixels.to(self.scene.device))
 
@@ -193,8 +178,7 @@ class Engine:
         """Pixels a second of the field's pictures, measured on a small one, and on a larger one where that is quick."""
         rate = 0.0
         for size in TRIALS:
-            scale = size / max(view.width, view.height)
-            small = view.resized(max(16, round(view.width * scale)), max(16, round(view.height * scale)))
+            small = view.with_long_side(size, least=16)
             started = time.perf_counter()
             self.render(small, self.scene.field.mean_appearance())
             seconds = time.perf_counter() - started

@@ -32,7 +32,7 @@ def checked(path: CameraPath, engine: Engine) -> CameraPath:
     """
     scene, keyframes = engine.scene, []
     for place, key in enumerate(path.keyframes):
-        light = check_light(key.light, scene.field, scene.scene, f"the light of key-frame {place}", files=False)
+        light = check_light(key.light, scene.field, scene.scene, f"the light of key-frame {place}", False, engine.named)
         keyframes.append(replace(key, light=light))  # type: ignore[arg-type]
     return replace(path, keyframes=tuple(keyframes))
 
@@ -77,6 +77,5 @@ def film(
                 picture = drawing.picture(sample, sample.view(*size).to(engine.scene.device))
             yield picture
 
-    target.parent.mkdir(parents=True, exist_ok=True)
     save_video(target, frames(), fps)
     return target

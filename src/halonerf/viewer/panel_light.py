@@ -19,6 +19,8 @@ class LightPanel:
 
     def __init__(self, window: Window, upload_mb: float) -> None:
         self.window, self.gui, self.upload_mb = window, window.client.gui, upload_mb
+        self.borrowed: dict[str, tuple[float, ...]] = {}  # codes of photos that were dropped in, by label
+        self.uploads = 0
         lights = tuple(window.engine.lights())
         self.first = self.gui.add_dropdown("From", lights, initial_value=MEAN)
         self.second = self.gui.add_dropdown("To", lights, initial_value=lights[min(1, len(lights) - 1)])
@@ -33,8 +35,9 @@ class LightPanel:
         """Show the mix that the slider stands for."""
         share, mix = self.share.value, dict[str | tuple[float, ...], float]()
         for name, weight in ((self.first.value, 1 - share), (self.second.value, share)):
+            light = self.borrowed.get(name, name)
             if weight > 0:
-                mix[name] = mix.get(name, 0.0) + weight
+                mix[light] = mix.get(light, 0.0) + weight
         self.window.session.mix = mix
         with self.window.told():
             self.window.refresh()
@@ -52,14 +55,14 @@ class LightPanel:
                 raise BadInput(
                     f"expected a photo of at most {self.upload_mb:g} MB, got {len(file.content) / 1e6:.1f} MB"
                 )
-            borrowed = self.window.session.borrowed
-            code = self.window.engine.encode(file.content)
-            while len(borrowed) >= MOST_BORROWED:
-                borrowed.pop(next(iter(borrowed)))
-            label = f"upload {len(borrowed) + 1}: {''.join(c for c in file.name if c.isprintable())[:40]}"
-            borrowed[label] = code
+            code = tuple(self.window.engine.encode(file.content).tolist())
+            self.uploads += 1
+            label = f"upload {self.uploads}: {''.join(c for c in file.name if c.isprintable())[:40]}"
+            while len(self.borrowed) >= MOST_BORROWED:
+                self.borrowed.pop(next(iter(self.borrowed)))
+            self.borrowed[label] = code
             for handle in (self.first, self.second):
                 kept = handle.value
-                handle.options = (*self.window.engine.lights(), *borrowed)
+                handle.options = (*self.window.engine.lights(), *self.borrowed)
                 handle.value = kept if kept in handle.options else MEAN
             self.take(label)

@@ -13,7 +13,7 @@ from halonerf.paths import CameraPath, KeyFrame, Light, Sample
 from halonerf.pictures import encoded
 from halonerf.viewer.cameras import place_camera, pose_of, view_of
 from halonerf.viewer.film import checked, film
-from halonerf.viewer.keeping import free_place, keep
+from halonerf.viewer.keeping import keep, unnamed
 from halonerf.viewer.window import Window, plain
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class PathPanel:
         """The path of these key-frames. Raises: BadInput where there are none."""
         if not self.keyframes:
             raise BadInput("expected key-frames: add one first")
-        return CameraPath(tuple(self.keyframes), loop=self.loop.value, scene=self.window.folder.parent.name)
+        return CameraPath(tuple(self.keyframes), loop=self.loop.value, scene=self.window.engine.scene.scene.name)
 
     def _add(self) -> None:
         with self.window.told():
@@ -79,11 +79,11 @@ class PathPanel:
             self._tell()
 
     def _light(self) -> Light:
-        """The light as a path keeps it: by name, or as a code where it came from an upload."""
-        session = self.window.session
-        names = {name: weight for name, weight in session.mix.items() if isinstance(name, str)}
-        if len(names) < len(session.mix) or any(name in session.borrowed for name in names):
-            return tuple(session.code().tolist())
+        """The light as a path keeps it: by name, or as one code where an upload is in the mix."""
+        mix = self.window.session.mix
+        names = {name: weight for name, weight in mix.items() if isinstance(name, str)}
+        if len(names) < len(mix):
+            return tuple(self.window.session.code().tolist())
         return next(iter(names)) if len(names) == 1 else names
 
     def _drop(self) -> None:
@@ -155,9 +155,10 @@ class PathPanel:
         try:
             with self.window.told():
                 view = view_of(self.window.client.camera, int(self.size.value), enlarge=True)
-                target = free_place(self.window.folder / "films", "film.mp4")
-                film(target, self.path(), self.window.engine, (view.width, view.height), self.fps.value, self._step)
-                self._send("films", target.name, target.read_bytes())
+                size = (view.width, view.height)
+                with unnamed(self.window.folder / "films", ".mp4") as made:
+                    film(made, self.path(), self.window.engine, size, self.fps.value, self._step)
+                    self._deliver("films", "film.mp4", made.read_bytes())
         finally:
             self._filming.release()
             if not self.window.closed:
@@ -170,8 +171,6 @@ class PathPanel:
 
     def _deliver(self, kind: str, name: str, content: bytes) -> None:
         """Keep a file in the artefact's folder and send it to the browser."""
-        self._send(kind, keep(self.window.folder / kind, name, content).name, content)
-
-    def _send(self, kind: str, name: str, content: bytes) -> None:
-        self.window.client.send_file_download(name, content, save_immediately=True)
-        self.window.tell(f"Saved as {kind}/{name}")
+        kept = keep(self.window.folder / kind, name, content)
+        self.window.client.send_file_download(kept.name, content, save_immediately=True)
+        self.window.tell(f"Saved as {kind}/{kept.name}")

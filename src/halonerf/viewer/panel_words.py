@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from halonerf.stages.query_parts import Part
 from halonerf.viewer.session import ShownWord
 from halonerf.viewer.window import Window, plain
 
@@ -48,8 +49,9 @@ class WordsPanel:
             with self.window.told():
                 word = self.window.session.find(text)
                 self.window.refresh()
-                self.notice.content = plain(self.window.session.advice(word.found))
-                self._list(word)
+                parts = self.window.engine.parts(word.found, self.window.session.threshold)
+                self.notice.content = plain(self.window.session.advice(word.found, len(parts)))
+                self._list(word, parts)
         finally:
             self.busy.visible = False
             self.window.client.flush()
@@ -61,10 +63,9 @@ class WordsPanel:
         with self.window.told():
             self.window.refresh()
 
-    def _list(self, word: ShownWord) -> None:
+    def _list(self, word: ShownWord, parts: list[Part]) -> None:
         """A folder with everything about a word; the one that was there is replaced."""
         found = word.found
-        parts = self.window.engine.parts(found, self.window.session.threshold)
         self._drop(found.text)
         with self.list:
             folder = self.gui.add_folder(found.text[:60], expand_by_default=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
+from halonerf.paths import Mix
 from halonerf.stages.lights import MEAN
+from halonerf.stages.query_scene import known_channels, maps_of
 from halonerf.stages.render_words import TINTS, light_up
 from halonerf.types import View
 from halonerf.viewer.colouring import doubt, sureness
@@ -42,12 +43,11 @@ class Session:
     opacity: float = 0.8
     words: dict[str, ShownWord] = field(default_factory=dict)
     doubtful: str | None = None
-    mix: Mapping[str | tuple[float, ...], float] = field(default_factory=lambda: {MEAN: 1.0})
-    borrowed: dict[str, Tensor] = field(default_factory=dict)  # lights of photos that were dropped in
+    mix: Mix = field(default_factory=lambda: {MEAN: 1.0})
 
     def copy(self) -> Session:
         """What it is now, whatever becomes of this one."""
-        return replace(self, words=dict(self.words), mix=dict(self.mix), borrowed=dict(self.borrowed))
+        return replace(self, words=dict(self.words), mix=dict(self.mix))
 
     def find(self, text: str) -> ShownWord:
         """Look for a text and light it. Raises: BadInput, also where the window has too many words."""
@@ -79,8 +79,7 @@ class Session:
 
     def code(self) -> Tensor:
         """The code [A] of the mixed lights. Raises: BadInput for an unknown one."""
-        total = sum(self.mix.values()) or 1.0
-        return torch.stack([self._light(light) * (weight / total) for light, weight in self.mix.items()]).sum(dim=0)
+        return self.engine.light(self.mix)
 
     def splat_colours(self) -> np.ndarray:
         """What the browser's own Gaussians look like, uint8 [N, 3]."""
@@ -91,8 +90,8 @@ class Session:
         colour, lit = self.engine.colours(self.code()), self.lit
         if not lit:
             return to_bytes(colour)
-        probability = torch.stack([known_probability(word.found)[element] for word in lit], dim=1)
-        return to_bytes(self._light_up(colour, probability))
+        known, _ = self._channels().chunk(2, dim=1)
+        return to_bytes(self._light_up(colour, known[element]))
 
     def sky(self, view: View) -> np.ndarray:
         """A few pixels of what is behind everything in a view and this light, uint8 [H, W, 3]; dark without a sky."""
@@ -102,19 +101,14 @@ class Session:
         mean = (shown.colour * open_sky).sum(dim=(0, 1)) / open_sky.sum().clamp(min=1)
         return to_bytes(torch.where(open_sky > 0, shown.colour, mean))
 
-    def picture(self, view: View, words: bool = True) -> np.ndarray:
-        """What the field itself shows, uint8 [H, W, 3].
-
-        words: whether the lit words are shown, or the confidence that the window shows.
-        """
-        lit, doubted = self.lit if words else [], self._doubted() if words else None
-        channels = None
+    def picture(self, view: View) -> np.ndarray:
+        """What the field itself shows, with the words that are lit, or the confidence: uint8 [H, W, 3]."""
+        doubted, channels = self._doubted(), None
         if doubted:
             confidence = doubted.found.confidence
             channels = torch.stack([sureness(confidence), (confidence > 0).float()], dim=1)
-        elif lit:
-            known = [(word.found.confidence > 0).float() for word in lit]
-            channels = torch.stack([*(known_probability(word.found) for word in lit), *known], dim=1)
+        elif self.lit:
+            channels = self._channels()
         shown = self.engine.render(view, self.code(), channels)
         picture = shown.colour.clamp(0, 1)
         if doubted:
@@ -122,16 +116,12 @@ class Session:
             sure, known_share = shown.channels.unbind(dim=-1)
             coloured = doubt((sure / known_share.clamp(min=1e-4)).clamp(0, 1), known_share.clamp(0, 1))
             picture = torch.lerp(picture, coloured, shown.opacity[..., None])
-        elif lit:
-            assert shown.channels is not None
-            said, certain = shown.channels.chunk(2, dim=-1)
-            rest = (1 - shown.opacity[..., None]).clamp(min=0) + certain
-            probability = torch.where(certain > 1e-4, said / rest.clamp(min=1e-4), 0.0)
-            picture = self._light_up(picture, probability)
+        elif self.lit:
+            picture = self._light_up(picture, maps_of(shown)[0])
         return to_bytes(picture)
 
-    def advice(self, found: Found) -> str:
-        """What somebody who asked for it should know, in one or two sentences; plain text."""
+    def advice(self, found: Found, parts: int) -> str:
+        """What somebody who asked for it should know, in one or two sentences; plain text. parts: how many it has."""
         if found.known == 0:
             return found.notes[0] if found.notes else f"Nothing is known of '{found.text}'."
         if found.strongest < self.threshold:
@@ -139,15 +129,15 @@ class Session:
                 f"'{found.text}' is nowhere at least {self.threshold:.0%} probable; the most is {found.strongest:.0%}. "
                 "Lower the threshold to see where."
             )
-        number = len(self.engine.parts(found, self.threshold))
-        parts = f"{number} part{'s' * (number != 1)}" if number else "no part of any size"
+        many = f"{parts} part{'s' * (parts != 1)}" if parts else "no part of any size"
         unsure = " Hardly any photo says anything of it: be careful." if found.known < 0.2 else ""
-        return f"'{found.text}': {parts}, {found.known:.0%} of the building known, {found.seconds:.2f} s.{unsure}"
+        return f"'{found.text}': {many}, {found.known:.0%} of the building known, {found.seconds:.2f} s.{unsure}"
 
-    def _light(self, light: str | tuple[float, ...]) -> Tensor:
-        if isinstance(light, str):
-            return self.borrowed[light] if light in self.borrowed else self.engine.light(light)
-        return torch.tensor(light).to(self.engine.light(MEAN))
+    def _channels(self) -> Tensor:
+        """`known_channels` of the words that are lit."""
+        found = [word.found for word in self.lit]
+        probability = torch.stack([each.probability for each in found], dim=1)
+        return known_channels(probability, torch.stack([each.confidence for each in found], dim=1))
 
     def _light_up(self, colour: Tensor, probability: Tensor) -> Tensor:
         """colour: [..., 3]. probability: [..., Q] of the words that are lit."""
@@ -162,11 +152,6 @@ class Session:
     def _free_tint(self) -> tuple[int, int, int]:
         taken = [word.tint for word in self.words.values()]
         return min(TINTS, key=lambda tint: (taken.count(tint), TINTS.index(tint)))
-
-
-def known_probability(found: Found) -> Tensor:
-    """[E]: 0 where nothing is known, whatever the head says there."""
-    return torch.where(found.confidence > 0, found.probability, 0.0)
 
 
 def to_bytes(colour: Tensor) -> np.ndarray:

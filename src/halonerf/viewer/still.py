@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 log = logging.getLogger("halonerf")
 
-CHECK_S = 0.05
-
 
 class Still:
     """A thread that draws once nothing has moved for a while, and hides what it drew as soon as something does.
@@ -62,7 +60,7 @@ class Still:
                     return
                 version, wait = self._version, self._moved + self._rest_s - time.monotonic()
                 if wait > 0:
-                    self._change.wait(min(wait, CHECK_S))
+                    self._change.wait(wait)
                     continue
             try:
                 self._draw(functools.partial(self._wanted, version))

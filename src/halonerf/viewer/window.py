@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from halonerf.errors import UserError
+from halonerf.paths import Mix
 from halonerf.splatting.reference import matrices
 from halonerf.stages.query_parts import Part
 from halonerf.viewer.cameras import fly, framing, pose_of, towards, view_of
@@ -68,7 +69,7 @@ class Window:
         self.client.flush()
         self.disturb()
 
-    def show(self, mix: Mapping[str | tuple[float, ...], float], words: Mapping[str, float], threshold: float) -> None:
+    def show(self, mix: Mix, words: Mapping[str, float], threshold: float) -> None:
         """Colour the Gaussians otherwise than the session has it, until `refresh`. words: opacity of each."""
         look = Session(self.engine, threshold, max(words.values(), default=0.0), mix=mix)
         for word in words:
