@@ -13,7 +13,8 @@ from torch import Tensor
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians import Gaussians
-from halonerf.stages.lights import check_light, light_of, named_lights
+from halonerf.stages.lights import check_light, light_of
+from halonerf.stages.lights_named import named_lights
 from halonerf.stages.lights_named import Look, hours
 from halonerf.types import Rendering, View
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.splatting import compositing, differentiation, gathering, projection, tiles
+from halonerf.splatting import compositing, differentiation, projection, tiles
+from halonerf.splatting.gathering import gather_pairs, reduce_pairs
 from halonerf.splatting.constants import slope_limits
 from halonerf.splatting.lanes import LANES
 from halonerf.types import View
@@ -142,8 +143,8 @@ def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:
     for first in range(0, maps.shape[2], LIFT_CHANNELS):
         part = np.ascontiguousarray(maps[:, :, first : first + LIFT_CHANNELS])
         pairs = np.empty((len(plan.splat_of), part.shape[2]), np.float32)
-        gathering.gather(*plan.lists(), plan.tiles_x, part, pairs)
-        gathering.reduce_pairs(plan.order, plan.spans, pairs, out[:, first : first + LIFT_CHANNELS])
+        gather_pairs(*plan.lists(), plan.tiles_x, part, pairs)
+        reduce_pairs(plan.order, plan.spans, pairs, out[:, first : first + LIFT_CHANNELS])
     return out
 
 

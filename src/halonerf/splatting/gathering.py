@@ -23,7 +23,7 @@ from halonerf.splatting.tiles import TILE_H, TILE_W
 
 
 @compiled(parallel=True)
-def gather(splats, starts, listed, splat_of, blocks_of, tiles_x, maps, pairs):
+def gather_pairs(splats, starts, listed, splat_of, blocks_of, tiles_x, maps, pairs):
     """Fill the listed rows of pairs [K, C] with the sum over a pair's pixels of weight times maps [H, W, C]."""
     height, width, count = maps.shape
     for k in prange(starts.shape[0] - 1):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from halonerf.paths_spline import product, quaternions
 from halonerf.splatting import cpu, gpu, reference
 from halonerf.types import View
 
@@ -72,39 +73,9 @@ def rasterise(
 def into_camera(means: Tensor, rotations: Tensor, view: View) -> tuple[Tensor, Tensor, View]:
     """Means and rotations in the camera's frame, differentiable in its pose, and the view from that frame."""
     pose = view.world_to_camera.to(means)
-    turned = quaternion_product(quaternion(pose[:, :3]), rotations)
+    turned = product(quaternions(pose[None, :, :3]), rotations)
     still = torch.eye(3, 4, dtype=means.dtype, device=means.device)
     return means @ pose[:, :3].T + pose[:, 3], turned, replace(view, camera_to_world=still)
-
-
-def quaternion(rotation: Tensor) -> Tensor:
-    """The unit quaternion wxyz, [4], of a rotation matrix [3, 3]; differentiable.
-
-    The largest of its four numbers is found first, from the diagonal, so that nothing is divided by zero.
-    """
-    (a, b, c), (d, e, f), (g, h, i) = rotation
-    rows = [
-        torch.stack([1 + a + e + i, h - f, c - g, d - b]),
-        torch.stack([h - f, 1 + a - e - i, b + d, c + g]),
-        torch.stack([c - g, b + d, 1 - a + e - i, f + h]),
-        torch.stack([d - b, c + g, f + h, 1 - a - e + i]),
-    ]
-    best = int(torch.stack([row[k] for k, row in enumerate(rows)]).argmax())
-    return torch.nn.functional.normalize(rows[best], dim=0)
-
-
-def quaternion_product(one: Tensor, others: Tensor) -> Tensor:
-    """one [4] times others [N, 4], wxyz: the rotation of the others first."""
-    w, x, y, z = one
-    table = torch.stack(
-        [
-            torch.stack([w, -x, -y, -z]),
-            torch.stack([x, w, -z, y]),
-            torch.stack([y, z, w, -x]),
-            torch.stack([z, -y, x, w]),
-        ]
-    )
-    return others @ table.T
 
 
 @torch.no_grad()

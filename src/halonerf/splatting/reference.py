@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from halonerf.paths_spline import matrices
 from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, LIGHT_MIN, NEAR, slope_limits
 from halonerf.types import View
 
@@ -61,17 +62,6 @@ def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tenso
     jacobian = torch.stack(
         [view.fx / z, zero, -view.fx * x_slope / z, zero, view.fy / z, -view.fy * y_slope / z], dim=1
     ).reshape(-1, 2, 3)
-    spread = jacobian @ pose[:, :3] @ (matrices(rotations) * scales[:, None])
+    spread = jacobian @ pose[:, :3] @ (matrices(torch.nn.functional.normalize(rotations, dim=1)) * scales[:, None])
     blur = BLUR * torch.eye(2, dtype=means.dtype)
     return centres, spread @ spread.transpose(1, 2) + blur, depth
-
-
-def matrices(rotations: Tensor) -> Tensor:
-    """Rotation matrices [N, 3, 3] of quaternions [N, 4], wxyz, of any length."""
-    w, x, y, z = torch.nn.functional.normalize(rotations, dim=1).unbind(1)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=1).reshape(-1, 3, 3)

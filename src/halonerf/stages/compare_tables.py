@@ -9,7 +9,6 @@ import numpy as np
 
 Row = Mapping[str, Any]
 Spread = dict[str, float | int | None]  # mean, sd (over scenes, of a sample; None for one), scenes
-MEAN = "mean"  # the line below the concepts
 
 
 def spreads(rows: Sequence[Row], figure: str = "ap") -> dict[str, dict[str, Spread]]:

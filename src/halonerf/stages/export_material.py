@@ -19,7 +19,8 @@ from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.stages.build import build
 from halonerf.stages.export_concepts import Concepts
 from halonerf.stages.export_splats import placed_splats
-from halonerf.stages.lights import Light, light_of
+from halonerf.paths import Light
+from halonerf.stages.lights import light_of
 from halonerf.stages.query_scene import WARM, QueryScene, show_elements
 from halonerf.surfels import open_splats
 from halonerf.types import Splats

@@ -19,8 +19,6 @@ from halonerf.paths import Light, Mix
 from halonerf.protocols import TrainableField
 from halonerf.stages.lights_named import HOURS, named_lights
 
-__all__ = ["HOURS", "MEAN", "OWN", "check_light", "light_of", "named_lights"]
-
 OWN, MEAN = "own", "mean"
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from halonerf.data.scenes import Scene
 from halonerf.geometry import pixel_centres, ray_directions
 from halonerf.protocols import TrainableField
-from halonerf.stages.lights import light_of, named_lights
+from halonerf.stages.lights import light_of
+from halonerf.stages.lights_named import named_lights
 from halonerf.stages.share_photos import far_apart
 from halonerf.types import View
 
