@@ -9,9 +9,9 @@ import torch
 from omegaconf import OmegaConf
 
 from halonerf.errors import BadInput
+from halonerf.paths_spline import matrices
 from halonerf.protocols import SplatField
 from halonerf.splatting.rasterise import rasterise
-from halonerf.splatting.reference import matrices
 from halonerf.stages.build import build
 from halonerf.surfels import _upright_on, open_splats
 from halonerf.types import Rendering, View

@@ -137,8 +137,8 @@ def quaternions(rotations: Tensor) -> Tensor:
 
 
 def matrices(q: Tensor) -> Tensor:
-    """Unit quaternions wxyz [N, 4] -> rotations [N, 3, 3]."""
-    w, x, y, z = q.unbind(-1)
+    """Rotation matrices [N, 3, 3] of quaternions wxyz [N, 4] of any length."""
+    w, x, y, z = torch.nn.functional.normalize(q, dim=-1).unbind(-1)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],

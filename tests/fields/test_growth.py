@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import GROWTHS, ROWS, STATISTICS, Gaussians
+from halonerf.fields.gaussians import GROWTHS, Gaussians
 from halonerf.fields.gaussians_growth import Limits, Rows, choose, grown, without_needles
 from halonerf.fields.gaussians_growth_mcmc import COPIES, Relocation, divided
 from halonerf.fields.gaussians_growth_pull import Pull, target_number
 from halonerf.fields.gaussians_growth_threshold import RESET_OPACITY, Threshold
+from halonerf.fields.gaussians_table import ROWS, STATISTICS
 from halonerf.splatting.rasterise import rasterise
 from halonerf.types import View
 

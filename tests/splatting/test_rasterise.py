@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from halonerf.paths_spline import matrices, product, quaternions
 from halonerf.splatting.compiled import cache_folder
 from halonerf.splatting.compositing import fall_off
 from halonerf.splatting.constants import ALPHA_MAX, BLUR
 from halonerf.splatting.lanes import LANES, load, store
-from halonerf.splatting.rasterise import ENGINES, lift, quaternion, quaternion_product, rasterise
-from halonerf.splatting.reference import matrices
+from halonerf.splatting.rasterise import ENGINES, lift, rasterise
 from halonerf.types import View
 
 
@@ -219,9 +219,9 @@ def test_a_part_of_a_picture_is_that_part_of_the_whole(engine: str, corner: tupl
 def test_a_quaternion_turns_as_its_matrix(turn: float):
     axis = torch.nn.functional.normalize(torch.tensor([0.3, -0.7, 0.5]), dim=0)
     matrix = matrices(torch.cat([torch.tensor([math.cos(turn / 2)]), axis * math.sin(turn / 2)])[None])[0]
-    torch.testing.assert_close(matrices(quaternion(matrix)[None])[0], matrix, atol=1e-6, rtol=0)
+    torch.testing.assert_close(matrices(quaternions(matrix[None]))[0], matrix, atol=1e-6, rtol=0)
     others = cloud(5, 0)[2]
-    found = matrices(quaternion_product(quaternion(matrix), others))
+    found = matrices(product(quaternions(matrix[None]), others))
     torch.testing.assert_close(found, matrix @ matrices(others), atol=1e-5, rtol=0)
 
 

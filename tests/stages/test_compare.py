@@ -18,8 +18,9 @@ from halonerf.errors import BadInput
 from halonerf.stages.base import Source
 from halonerf.stages.compare import Compare
 from halonerf.stages.compare_roads import READ, Roads
-from halonerf.stages.compare_tables import MEAN, cell, spreads, text_table
+from halonerf.stages.compare_tables import cell, spreads, text_table
 from halonerf.stages.evaluate import Evaluate
+from halonerf.stages.tables import MEAN
 
 METHODS = {
     "flat": {"title": "2D & flat", "maps": "2d"},

@@ -18,12 +18,13 @@ from made_road import run_stage
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed, resolve_stages
 from halonerf.data.corpus_wikiscenes_text import WikiScenesText
+from halonerf.data.formulas import as_written, harmless
 from halonerf.distillers.rules import Rules
 from halonerf.errors import BadInput
 from halonerf.stages.distill import Distill
 from halonerf.stages.distill_parts import by_record
 from halonerf.stages.distill_scores import WeakScores
-from halonerf.stages.distill_table import as_written, harmless, read_labels
+from halonerf.stages.distill_table import read_labels
 from halonerf.stages.plan import Step, make_plan
 from halonerf.types import ImageRecord, PseudoLabel
 

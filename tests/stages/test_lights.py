@@ -14,8 +14,7 @@ from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians import Gaussians
 from halonerf.stages.lights import check_light, light_of
-from halonerf.stages.lights_named import named_lights
-from halonerf.stages.lights_named import Look, hours
+from halonerf.stages.lights_named import Look, hours, named_lights
 from halonerf.types import Rendering, View
 
 DAY, DUSK, NIGHT = (0.6, 0.5, 0.0), (0.5, 0.45, 0.5), (0.1, 0.4, 0.05)  # of sky and building, and log(red / blue)

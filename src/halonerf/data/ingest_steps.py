@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import pycolmap
 
 from halonerf.artifacts import write_json
 from halonerf.data.colmap_model import registered_names
-from halonerf.data.ingest_state import IngestState
+from halonerf.data.ingest_state import IngestState, log
 from halonerf.data.pairing import propose_pairs
 from halonerf.data.photo_checks import check_model_photos, check_photos
 from halonerf.data.scene_files import IMAGES, SPARSE, VALID, Filters, layout, write_at, write_npz, write_tables
@@ -32,8 +31,6 @@ from halonerf.data.verification import (
     verify_pair,
 )
 from halonerf.errors import BadInput
-
-log = logging.getLogger(__name__)
 
 
 class IngestSteps(IngestState):

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from halonerf.splatting.reference import matrices
+from halonerf.paths_spline import matrices
 
 SPLIT_SHRINK = 1.6  # a Gaussian split in two leaves each this much smaller (Kerbl et al. 2023)
 NEEDLE = 6.0  # largest ratio of the longest axis to the middle one: longer needles show in unseen views

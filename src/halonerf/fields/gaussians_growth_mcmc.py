@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from halonerf.fields.gaussians_growth import Limits, Rows, without_needles
-from halonerf.splatting.reference import matrices
+from halonerf.paths_spline import matrices
 
 RATE = 1.05  # of the number, a change (the paper's value)
 COPIES = 51  # at most, of one Gaussian at a time; as in the authors' code, binomials beyond lose digits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from halonerf.splatting.reference import matrices
+from halonerf.paths_spline import matrices
 
 
 def facing_normals(means: Tensor, log_scales: Tensor, rotations: Tensor, eye: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from halonerf.splatting import compositing, differentiation, projection, tiles
-from halonerf.splatting.gathering import gather_pairs, reduce_pairs
 from halonerf.splatting.constants import slope_limits
+from halonerf.splatting.gathering import gather_pairs, reduce_pairs
 from halonerf.splatting.lanes import LANES
 from halonerf.types import View
 

@@ -62,6 +62,6 @@ def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tenso
     jacobian = torch.stack(
         [view.fx / z, zero, -view.fx * x_slope / z, zero, view.fy / z, -view.fy * y_slope / z], dim=1
     ).reshape(-1, 2, 3)
-    spread = jacobian @ pose[:, :3] @ (matrices(torch.nn.functional.normalize(rotations, dim=1)) * scales[:, None])
+    spread = jacobian @ pose[:, :3] @ (matrices(rotations) * scales[:, None])
     blur = BLUR * torch.eye(2, dtype=means.dtype)
     return centres, spread @ spread.transpose(1, 2) + blur, depth

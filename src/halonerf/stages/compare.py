@@ -24,11 +24,11 @@ from halonerf.pictures import save_picture
 from halonerf.stages.base import Source, Stage
 from halonerf.stages.compare_pictures import method_strips, save_curves
 from halonerf.stages.compare_roads import Ends, Roads
-from halonerf.stages.compare_tables import MEAN, spreads, text_table
+from halonerf.stages.compare_tables import spreads, text_table
 from halonerf.stages.evaluate_bootstrap import DRAWS, differences, estimates
 from halonerf.stages.pages import Page
 from halonerf.stages.scores import FIGURES
-from halonerf.stages.tables import latex_table, table_fields, table_rows
+from halonerf.stages.tables import MEAN, latex_table, table_fields, table_rows
 
 log = logging.getLogger(__name__)
 

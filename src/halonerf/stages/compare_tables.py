@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from halonerf.stages.tables import MEAN
+
 Row = Mapping[str, Any]
 Spread = dict[str, float | int | None]  # mean, sd (over scenes, of a sample; None for one), scenes
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from halonerf.paths_spline import matrices
 from halonerf.splatting.rasterise import lift, rasterise
-from halonerf.splatting.reference import matrices
 from halonerf.types import Splats, View
 
 SOLID = 0.8  # opacity from which a pixel shows a surface: below, its depth is that of haze

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
-from halonerf.splatting.rasterise import quaternion, quaternion_product
+from halonerf.paths_spline import product, quaternions
 from halonerf.types import Splats
 
 WORLD, MODEL = "world", "model"
@@ -60,12 +60,12 @@ class Frame:
 
     def splats(self, splats: Splats) -> Splats:
         """The same Gaussians in the export's frame."""
-        turn = quaternion(torch.from_numpy(self.rotation).to(splats.rotations))
+        turn = quaternions(torch.from_numpy(self.rotation).to(splats.rotations)[None])
         return replace(
             splats,
             centres=torch.from_numpy(self.points(splats.centres)).to(splats.centres),
             scales=splats.scales * self.scale,
-            rotations=quaternion_product(turn, splats.rotations),
+            rotations=product(turn, splats.rotations),
         )
 
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from halonerf.data.scenes import Scene
 from halonerf.errors import BadInput
+from halonerf.paths import Light
 from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.stages.build import build
 from halonerf.stages.export_concepts import Concepts
 from halonerf.stages.export_splats import placed_splats
-from halonerf.paths import Light
 from halonerf.stages.lights import light_of
 from halonerf.stages.query_scene import WARM, QueryScene, show_elements
 from halonerf.surfels import open_splats

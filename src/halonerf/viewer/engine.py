@@ -17,8 +17,7 @@ from torch import Tensor
 
 from halonerf.errors import BadInput
 from halonerf.frames import render_frame
-from halonerf.paths import Mix
-from halonerf.paths import Light
+from halonerf.paths import Light, Mix
 from halonerf.stages.lights import MEAN, as_fitted, check_light, light_of
 from halonerf.stages.lights_named import named_lights
 from halonerf.stages.query_answer import Options

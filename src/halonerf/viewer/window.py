@@ -15,7 +15,7 @@ import torch
 
 from halonerf.errors import UserError
 from halonerf.paths import Mix
-from halonerf.splatting.reference import matrices
+from halonerf.paths_spline import matrices
 from halonerf.stages.query_parts import Part
 from halonerf.viewer.cameras import fly, framing, pose_of, towards, view_of
 from halonerf.viewer.engine import Engine
