@@ -33,20 +33,18 @@ from PIL import Image
 from torch import Tensor
 
 from halonerf.artifacts import MANIFEST
-from halonerf.data.scenes import Scene
+from halonerf.data.scene.scene import Scene
+from halonerf.factory import build
 from halonerf.geometry import pixel_centres
 from halonerf.heads.lifted import Lifted
+from halonerf.lifting import lifted
+from halonerf.loading import fitted_scene
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision, mean_defined
-from halonerf.stages.agreeing import Agreeing
-from halonerf.stages.build import build
-from halonerf.stages.building import building_part
-from halonerf.stages.cameras import fitted_scene
-from halonerf.stages.choice import best, combined, term_values
-from halonerf.stages.choice_agreement import lifted
-from halonerf.stages.choice_building import geometry_score, occlusion_score
-from halonerf.stages.choice_concepts import certainty
-from halonerf.stages.choice_coverage import covering, incidence
+from halonerf.prediction import building_part
+from halonerf.stages.segment.agreement import Agreeing
+from halonerf.stages.segment.photo_scores import certainty, combined, geometry_score, occlusion_score, term_values
+from halonerf.stages.segment.selection import best, covering, incidence
 
 OUT = Path(__file__).parent / "out"
 WAYS: dict[str, dict[str, Any]] = {

@@ -29,8 +29,8 @@ import transformers
 from PIL import Image
 
 from halonerf.data.collection import write_collection
-from halonerf.stages.adapt_clip import AdaptClip
-from halonerf.stages.distill_table import write_labels
+from halonerf.data.labels.table import write_labels
+from halonerf.stages.adapt_clip.stage import AdaptClip
 from halonerf.types import ImageRecord, PseudoLabel
 
 ROOT = Path(__file__).parents[1]
@@ -78,7 +78,7 @@ def main() -> None:
 def write_data(root: Path, seed: int) -> None:
     """A tiny CLIP and the landmarks' folders."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from tiny_clip import write_tiny
+    from helpers.tiny_clip import write_tiny
 
     write_tiny("clip", root / "clip", deviation=None)
     for index, landmark in enumerate((*LEARNT, *SCORED)):

@@ -28,12 +28,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from halonerf.data.closeups import plural
-from halonerf.data.lessons import WHOLE, Course, RenderedLesson, render_lessons
-from halonerf.heads.features_relevancy import RIVALS, relevancy
+from halonerf.data.labels.words import plural
+from halonerf.data.training.procedural import WHOLE, Course, RenderedLesson, render_lessons
+from halonerf.factory import build
+from halonerf.heads.features import RIVALS, relevancy
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.retrievers.projected import Projected, pixel_features, pooled_features
-from halonerf.stages.build import build
 
 ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "out"

@@ -5,7 +5,7 @@
 
 DIR/distiller/mine.yaml is a preset of one's own, such as `defaults: [hf_generate, _self_]` and `weights: FOLDER`.
 A row is a run: records with a label; micro-F1 against weak labels, where the corpus has any, by the readings of
-`halonerf.stages.distill_scores.WeakScores`; records a second while it ran; and the share of records for which it says
+`halonerf.stages.distill.scoring.WeakScores`; records a second while it ran; and the share of records for which it says
 the same as each other run, "" being an answer, too. A record's answer is its most confident label.
 Prints the table; writes benchmarks/out/distillers.json.
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from halonerf.artifacts import MANIFEST
-from halonerf.stages.distill_scores import LEVELS
-from halonerf.stages.distill_table import best_labels, read_labels
+from halonerf.data.labels.table import best_labels, read_labels
+from halonerf.stages.distill.scoring import LEVELS
 
 OUT = Path(__file__).parent / "out"
 Run = dict[str, Any]

@@ -138,7 +138,7 @@ def fit(name: str, ingest: str, steps: int, seconds: float, marks: list[float], 
     from omegaconf import OmegaConf
 
     from halonerf.cli import config_root
-    from halonerf.stages.build import build
+    from halonerf.factory import build
 
     with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
         config = compose("config", overrides=["scene=cathedral", *FIELDS[name], f"reconstruct.steps={steps}"])
@@ -213,8 +213,8 @@ def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None
 def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     """Mean over so many of the held-out photos, dB; fitted ones stand in where none is held out."""
     from halonerf.geometry import sample_picture
-    from halonerf.stages.heldout import score_unseen
-    from halonerf.stages.reconstruct import LIGHTS
+    from halonerf.stages.reconstruct.image_metrics import score_unseen
+    from halonerf.stages.reconstruct.stage import LIGHTS
 
     field, scores = stage.field, []
     fitted = stage.train_views[:: -(-len(stage.train_views) // LIGHTS)]

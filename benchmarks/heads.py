@@ -32,10 +32,10 @@ from torch import Tensor
 
 from halonerf.artifacts import MANIFEST
 from halonerf.data.collection import Collection
+from halonerf.factory import build
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision
 from halonerf.protocols import LearntHead, SemanticHead
-from halonerf.stages.build import build
 from halonerf.stages.localize import Localize
 
 ROOT = Path(__file__).parents[1]

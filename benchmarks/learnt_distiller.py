@@ -37,10 +37,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import distillers
 import small_t5
-from halonerf.data.corpus_wikiscenes_text import WikiScenesText
-from halonerf.distillers.inflection import word_forms, words
+from halonerf.data.corpora.wikiscenes_text import WikiScenesText
+from halonerf.distillers.gazetteer.inflection import word_forms, words
 from halonerf.distillers.rules import Rules
-from halonerf.stages.distill_scores import WeakScores
+from halonerf.stages.distill.scoring import WeakScores
 from halonerf.types import ImageRecord, PseudoLabel
 
 OUT = Path(__file__).parent / "out"

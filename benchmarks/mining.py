@@ -34,12 +34,12 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from halonerf.data.consensus import epipolar_inliers, robust_homography
-from halonerf.data.scenes import Scene
-from halonerf.data.undistort import pinhole_points
-from halonerf.data.warp import KINDS, Warp, fit_warp
-from halonerf.data.zoom import scale_ratio
-from halonerf.pictures import grid, outline, overlay, save_picture
+from halonerf.data.pairs.two_view import epipolar_inliers, robust_homography
+from halonerf.data.pairs.warp import KINDS, Warp, fit_warp
+from halonerf.data.pairs.zoom import scale_ratio
+from halonerf.data.scene.scene import Scene
+from halonerf.data.undistortion import pinhole_points
+from halonerf.visualization.pictures import grid, outline, overlay, save_picture
 
 ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "out"

@@ -100,7 +100,7 @@ def only(scene: Any, photos: int) -> Any:
     """The same scene, looking at the first `photos` of its photos alone; no word's map is remembered."""
     import copy
 
-    from halonerf.stages.query_looks import Looks
+    from halonerf.queries.word_maps import Looks
 
     few = copy.copy(scene)
     few.photos = scene.photos[:photos]
@@ -114,8 +114,8 @@ def average_precision(scene: Any, photos: int) -> dict[str, float] | None:
 
     from halonerf import metrics
     from halonerf.data.collection import Collection
+    from halonerf.lifting import show_elements
     from halonerf.masks import MaskFolder
-    from halonerf.stages.query_scene import show_elements
 
     collection = Collection.read(scene.inputs["ingest"].parents[1] / "collect" / collect_key(scene))
     if collection.masks is None:
@@ -151,7 +151,7 @@ def clipseg(scene: Any, options: argparse.Namespace) -> dict[str, Any]:
 
     import torch
 
-    from halonerf.stages.query_looks import Looks
+    from halonerf.queries.word_maps import Looks
     from segmenters import clipseg as make
 
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

@@ -31,15 +31,15 @@ from omegaconf import OmegaConf
 from torch.nn.functional import interpolate
 
 from halonerf.cli import config_root, resolve_stages, run
+from halonerf.evaluation.examples import stacked, strip
+from halonerf.evaluation.ground_truth import Truths
+from halonerf.evaluation.protocol import at_native
+from halonerf.evaluation.scores import score_map
+from halonerf.factory import build
 from halonerf.heads.lifted import Lifted
+from halonerf.loading import fitted_scene
 from halonerf.masks import MaskFolder
-from halonerf.pictures import save_picture
-from halonerf.stages.build import build
-from halonerf.stages.cameras import fitted_scene
-from halonerf.stages.evaluate_examples import stacked, strip
-from halonerf.stages.evaluate_protocol import at_native
-from halonerf.stages.scores import score_map
-from halonerf.stages.truths import Truths
+from halonerf.visualization.pictures import save_picture
 
 OUT = Path(__file__).parent / "out"
 FIGURES = ("ap", "iou", "soft_balanced_accuracy")

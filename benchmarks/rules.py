@@ -4,7 +4,7 @@
 
 FOLDER holds the text files of WikiScenes. Agreement is always printed, for the landmarks with even numbers, on which
 the vocabulary was mended, for those with odd ones, and for all; what found, wrong, missed and chance mean says
-`halonerf.stages.distill_scores.WeakScores`. The same figures for all are in `metrics.json` and `labels.html` of
+`halonerf.stages.distill.scoring.WeakScores`. The same figures for all are in `metrics.json` and `labels.html` of
 `halonerf stage=distill corpus=wikiscenes_text corpus.path=FOLDER distiller.labels=N`.
 
 --speed: records a second of one process with one thread, in processor seconds, each pass with empty caches; the best
@@ -61,9 +61,9 @@ def main() -> None:
 
 def agreement(folder: Path, count: int) -> dict[str, Any]:
     """Figures of the rules with at most `count` labels a record, by half of the landmarks and for all."""
-    from halonerf.data.corpus_wikiscenes_text import WikiScenesText
+    from halonerf.data.corpora.wikiscenes_text import WikiScenesText
     from halonerf.distillers.rules import Rules
-    from halonerf.stages.distill_scores import WeakScores
+    from halonerf.stages.distill.scoring import WeakScores
 
     corpus, rules = WikiScenesText(str(folder)), Rules(labels=count)
     classes = {label for labels in corpus.weak_labels() for label in labels}
@@ -93,7 +93,7 @@ def agreement(folder: Path, count: int) -> dict[str, Any]:
 
 def speed(folder: Path) -> dict[str, Any]:
     """Records a second of `Rules.distill` in batches as the stage has them."""
-    from halonerf.data.corpus_wikiscenes_text import WikiScenesText
+    from halonerf.data.corpora.wikiscenes_text import WikiScenesText
     from halonerf.distillers.rules import Rules
 
     records = list(WikiScenesText(str(folder)).records())
@@ -127,9 +127,9 @@ def memory(folder: Path, count: int, work: Path) -> dict[str, Any]:
 
 def kills(folder: Path, count: int, work: Path) -> dict[str, Any]:
     """Kill a run at `count` random moments, let it end, and compare with an unbroken one."""
-    import halonerf.stages.run  # noqa: F401 - so that the forked processes need not load it
+    import halonerf.pipeline.run  # noqa: F401 - so that the forked processes need not load it
     from halonerf.cli import composed, run
-    from halonerf.stages.distill_table import read_labels
+    from halonerf.data.labels.table import read_labels
 
     lines = repeated(folder, RECORDS, work / "killed.txt")
     whole = Path(str(run(composed(command(lines, work / "whole")))))

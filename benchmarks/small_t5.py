@@ -21,7 +21,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from halonerf.distillers.prompts import OWN, Prompt, as_text
+from halonerf.distillers.llm.prompts import OWN, Prompt, as_text
 from halonerf.types import ImageRecord, PseudoLabel
 
 UNKNOWN = "unknown"  # what the prompts ask for where a record does not say

@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "browser"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from chromium import CHROMIUM, FLAGS, START_MS
+from helpers.chromium import CHROMIUM, FLAGS, START_MS
 
 OUT = Path(__file__).parent / "out" / "viewer.json"
 WORDS = (

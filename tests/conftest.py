@@ -46,7 +46,7 @@ def halonerf(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def clipseg_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny random CLIPSeg in the hub's layout."""
-    from tiny_clipseg import write_tiny_clipseg
+    from helpers.tiny_clipseg import write_tiny_clipseg
 
     return write_tiny_clipseg(tmp_path_factory.mktemp("clipseg"))
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from halonerf.artifacts import MANIFEST, ArtifactStore, files_digest, fingerprint, safe_name, write_atomic, write_json
+from halonerf.artifacts import MANIFEST, ArtifactStore, fingerprint
 from halonerf.errors import MissingArtifact, StorageError
+from halonerf.files import files_digest, safe_name, write_atomic, write_json
 
 
 def test_fingerprint_ignores_key_order_and_sees_values():

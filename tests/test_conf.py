@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from halonerf.cli import config_root, resolve_stages
 from halonerf.errors import BadInput
-from halonerf.stages.base import Stage
-from halonerf.stages.build import locate
+from halonerf.factory import locate
+from halonerf.pipeline.stage import Stage
 
 CONF = config_root() / "conf"
 COMPONENTS = sorted(

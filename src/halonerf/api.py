@@ -15,8 +15,8 @@ import torch
 
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed, resolve_stages, run
-from halonerf.stages.plan import make_plan
-from halonerf.stages.query_scene import QueryScene
+from halonerf.pipeline.plan import make_plan
+from halonerf.queries.session import QueryScene
 
 ANY = "building"  # a word for the plan, which asks for one
 

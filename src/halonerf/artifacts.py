@@ -7,12 +7,8 @@ the next run goes on.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import re
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from halonerf.errors import MissingArtifact, StorageError
+from halonerf.files import safe_name, storage_errors
 
 MANIFEST = "manifest.json"
 
@@ -30,59 +27,6 @@ def fingerprint(identity: Mapping[str, Any]) -> str:
     """First 16 hexadecimal digits of the SHA-256 of `identity` as canonical JSON."""
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def files_digest(root: Path, files: list[Path]) -> str:
-    """Digest of the names (relative to `root`) and contents of `files`, whatever their order."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
-        with open(path, "rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
-
-
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `path` so that readers see the old file or the whole new one."""
-    raw = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}")
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Atomically write `value` as indented JSON; refuses NaN, which JSON has not."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-@contextmanager
-def storage_errors(root: Path) -> Iterator[None]:
-    """Turn the operating system's storage errors below `root` into advice."""
-    advice = {
-        errno.ENOSPC: "the disk is full: free some space",
-        errno.EDQUOT: "the disk quota is used up: free some space",
-        errno.EROFS: "the file system is read-only",
-        errno.EACCES: "permission denied",
-        errno.EPERM: "permission denied",
-        errno.ENOTDIR: "a file stands where a folder is needed",
-    }
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in advice:
-            raise
-        where = error.filename or root
-        raise StorageError(
-            f"expected to write artefacts under {root}, but {advice[error.errno]} ({where}).\n"
-            f"What was finished is kept. Go on with the same command, or write elsewhere with: artifacts=DIR"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -147,9 +91,3 @@ class ArtifactStore:
                 partial.replace(final)
             finally:
                 lock.release()
-
-
-def safe_name(name: str) -> str:
-    """`name` as one folder name: letters, digits, dots, dashes and underscores."""
-    cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.UNICODE).strip("._")
-    return cleaned[:60] or "scene"

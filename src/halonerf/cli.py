@@ -17,15 +17,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from halonerf.artifacts import ArtifactStore, storage_errors
+from halonerf.artifacts import ArtifactStore
 from halonerf.errors import BadInput, UserError
+from halonerf.factory import build, locate
+from halonerf.files import storage_errors
 from halonerf.memory import keep_freed_memory
-from halonerf.stages.build import build, locate
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
-    from halonerf.stages.plan import Step
+    from halonerf.pipeline.plan import Step
 
 log = logging.getLogger("halonerf")
 
@@ -82,8 +83,8 @@ def run(config: DictConfig) -> Path | str:
     stages, scene = resolve_stages(config)
 
     # Imported late: they bring in Lightning, which takes seconds, and --help should not.
-    from halonerf.stages.plan import describe, make_plan
-    from halonerf.stages.run import run_step, serve_step
+    from halonerf.pipeline.plan import describe, make_plan
+    from halonerf.pipeline.run import run_step, serve_step
 
     store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
     plan = make_plan(config.stage, stages, scene, config.seed, store)
@@ -115,7 +116,7 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
             f"expected stage=NAME, got {got}.\nStages: {', '.join(config.road)}\n"
             "See what a stage would do with: halonerf stage=report plan=true"
         )
-    from halonerf.stages.changes import changed, merged
+    from halonerf.pipeline.overrides import changed, merged
 
     corpus = config.get("corpus")
     if corpus and hasattr(locate(corpus._target_), "collect"):  # it fetches photos: a scene like any other

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -182,3 +183,18 @@ def _tokens(text: str) -> Iterator[_Token]:
         yield _Token(match.group(), match.start())
     if run:
         yield _Token(" ".join(m.group() for m in run), run[0].start())
+
+
+def given_texts(words: Any) -> list[str]:
+    """Texts as the command line has them: none, one, or several; 1889 is a number there."""
+    return [str(word) for word in (words if isinstance(words, (list, tuple)) else [words]) if word is not None]
+
+
+def read_texts(text: str | Sequence[str]) -> tuple[list[str], list[Expression]]:
+    """The texts, tidied, and what they mean. Raises: BadInput where there is none, or one is no expression."""
+    given = [text] if isinstance(text, str) else list(text)
+    if not given:
+        raise BadInput('expected something to look for, got an empty list.\nSay what with: text="rose window"')
+    expressions = [parse(str(entry)) for entry in given]
+    texts = [e.text if isinstance(e, Word) else tidy(str(g)) for e, g in zip(expressions, given, strict=True)]
+    return texts, expressions

@@ -241,7 +241,7 @@ class PlacedField(RadianceField, Protocol):
 
 @runtime_checkable
 class SplatField(Protocol):
-    """Something that splat viewers can draw; other fields are baked by `halonerf.surfels.open_splats`."""
+    """Something that splat viewers can draw; other fields are baked by `halonerf.rendering.surfels.open_splats`."""
 
     def splats(self) -> Splats:
         """Where the Gaussians are, and their shapes."""
@@ -388,7 +388,7 @@ class Viewer(Protocol):
     """Shows an opened landmark to people; `stage=explore` serves it."""
 
     def start(self, scene: Any, folder: Path, words: Sequence[str] = ()) -> str:
-        """Begin, and give the address. scene: a `halonerf.stages.query_scene.QueryScene`. folder: for what people keep.
+        """Begin, and give the address. scene: a `halonerf.queries.session.QueryScene`. folder: for what people keep.
         words: found in every new window.
         """
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import pytest
-from chromium import MARKS, open_browser, open_page
-from made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_road
 from PIL import Image
 
-from halonerf.data.collection import write_csv
-from halonerf.data.scenes import Scene
-from halonerf.stages.index import Index
-from halonerf.stages.query_scene import QueryScene
+from halonerf.data.scene.scene import Scene
+from halonerf.files import write_csv
+from halonerf.queries.session import QueryScene
+from halonerf.stages.index.stage import Index
 from halonerf.viewer.browser import Browser as Viewer
+from helpers.chromium import MARKS, open_browser, open_page
+from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_road
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

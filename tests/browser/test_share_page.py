@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from chromium import MARKS, open_browser, open_page
-from made_cathedral import CODE, GAUSSIANS, HELD_OUT, true_mask, write_cathedral_road
-from made_share_page import apart, lit, overlap, seen, settle, share, visit
 from PIL import Image
 
-from halonerf.artifacts import write_json
-from halonerf.data.scenes import Scene
-from halonerf.fields.gaussians import Gaussians
+from halonerf.data.scene.scene import Scene
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
+from helpers.chromium import MARKS, open_browser, open_page
+from helpers.made_cathedral import CODE, GAUSSIANS, HELD_OUT, true_mask, write_cathedral_road
+from helpers.made_share_page import apart, lit, overlap, seen, settle, share, visit
 
 pytestmark = MARKS
 HOSTILE = "<img src=x onerror=alert(1)></script>"

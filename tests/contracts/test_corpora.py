@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from halonerf.factory import build
 from halonerf.protocols import Corpus, LabelledCorpus, SceneSource
-from halonerf.stages.build import build
 from halonerf.types import ImageRecord
+from helpers.places import CONF
 
-CONF = Path(__file__).parents[2] / "conf" / "corpus"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+GROUP = CONF / "corpus"
+OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
 ONLINE = ("commons",)  # asks a wiki for its records: see tests/data/test_commons*.py
 
 
@@ -42,7 +43,7 @@ def tiny_options(option: str, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=OPTIONS)
 def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    config = OmegaConf.to_container(OmegaConf.load(CONF / f"{request.param}.yaml"))
+    config = OmegaConf.to_container(OmegaConf.load(GROUP / f"{request.param}.yaml"))
     assert isinstance(config, dict)
     options = tiny_options(request.param, tmp_path_factory.mktemp(request.param))
 

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from halonerf.distillers.prompts import Prompt, as_text
+from halonerf.distillers.llm.prompts import Prompt, as_text
+from halonerf.factory import build
 from halonerf.protocols import LabelDistiller
-from halonerf.stages.build import build
 from halonerf.types import ImageRecord, PseudoLabel
-from made_server import MadeServer, obedient
-from tiny_language import write_llama, write_t5
+from helpers.made_server import MadeServer, obedient
+from helpers.places import CONF
+from helpers.tiny_language import write_llama, write_t5
 
-OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "distiller").glob("*.yaml"))
+OPTIONS = sorted((CONF / "distiller").glob("*.yaml"))
 
 RECORDS = [
     ImageRecord("a/1.jpg", "A minster", "West_portal.jpg", "The west portal", ("Exterior of A minster",)),

@@ -7,22 +7,23 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from test_heads import VIEWS, field, view  # noqa: F401 - a fixture
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
+from halonerf.factory import build
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.loading import takes_features
 from halonerf.protocols import FeatureHead, SemanticHead
-from halonerf.stages.build import build
-from halonerf.stages.features import takes_features
+from helpers.places import CONF
+from helpers.small_views import VIEWS, field, view  # noqa: F401 - a fixture
 
-CONF = Path(__file__).parents[2] / "conf" / "head"
-OPTIONS = sorted(p.stem for p in CONF.glob("*.yaml") if takes_features(OmegaConf.to_container(OmegaConf.load(p))))
+GROUP = CONF / "head"
+OPTIONS = sorted(p.stem for p in GROUP.glob("*.yaml") if takes_features(OmegaConf.to_container(OmegaConf.load(p))))
 LEFT, RIGHT, NOTHING = torch.eye(48)[:3]  # more numbers than are lifted together
 SCALE = 20.0
 
 
 def make(option: str) -> FeatureHead:
-    return build(OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")))
+    return build(OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")))
 
 
 @pytest.fixture(params=OPTIONS)

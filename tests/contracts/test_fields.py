@@ -6,42 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 from halonerf.errors import BadInput
 from halonerf.protocols import FeatureField, PlacedField, TrainableField
-from halonerf.stages.build import build
-from halonerf.types import View
+from helpers.small_fields import NAMES, OPTIONS, make, view
 
-CONF = Path(__file__).parents[2] / "conf" / "field"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
-TINY = {
-    "gaussians": {"budget": 120, "grow_every": 5},
-    "ha_nerf": {
-        "width": 32,
-        "depth": 5,
-        "position_frequencies": 4,
-        "samples": 12,
-        "render_samples": 16,
-        "rays": 64,
-        "support_side": 8,
-        "learning_rate": 2e-3,
-    },
-}
-NAMES = ("a.jpg", "b.jpg", "sub/c.jpg")
 STEPS = 30
-
-
-def make(option: str) -> TrainableField:
-    assert option in TINY, f"name a tiny offline instance of field '{option}' here"
-    return build({**OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **TINY[option]})
-
-
-def view(width: int = 37, height: int = 26) -> View:
-    pose = torch.eye(3, 4)
-    pose[2, 3] = -2.5
-    return View(width, height, 40.0, 40.0, width / 2, height / 2, pose)
 
 
 @pytest.fixture(params=OPTIONS)

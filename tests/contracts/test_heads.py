@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,17 @@ import torch
 from omegaconf import OmegaConf
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
+from halonerf.factory import build
+from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.elements import ElementHead
+from halonerf.loading import takes_features
 from halonerf.protocols import SemanticHead
-from halonerf.stages.build import build
-from halonerf.stages.features import takes_features
-from halonerf.types import View
+from helpers.places import CONF
+from helpers.small_views import VIEWS, view
 
-CONF = Path(__file__).parents[2] / "conf" / "head"
+GROUP = CONF / "head"
 OPTIONS = sorted(  # those on dense features are held by test_feature_heads.py
-    path.stem for path in CONF.glob("*.yaml") if not takes_features({"_target_": OmegaConf.load(path)._target_})
+    path.stem for path in GROUP.glob("*.yaml") if not takes_features({"_target_": OmegaConf.load(path)._target_})
 )
 LEARNT = {"steps": 120, "rays": 4096, "learning_rate": 0.03, "seed": 0}  # whole photos: they are tiny
 TINY: dict[str, dict[str, object]] = {
@@ -33,7 +33,7 @@ NEAR = {"lifted": 1e-5, "mlp": 0.03, "linear": 0.03}
 
 def make(option: str) -> SemanticHead:
     assert option in TINY, f"name a tiny offline instance of head '{option}' here"
-    return build({**OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **TINY[option]})
+    return build({**OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")), **TINY[option]})
 
 
 @pytest.fixture(params=OPTIONS)
@@ -44,30 +44,6 @@ def option(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def head(option: str) -> SemanticHead:
     return make(option)
-
-
-@pytest.fixture
-def field() -> Gaussians:
-    """Two well separated, nearly opaque clusters: the left third and the right third of the view."""
-    random = torch.Generator().manual_seed(0)
-    points = torch.randn(80, 3, generator=random) * torch.tensor([0.06, 0.2, 0.05])
-    points[:40, 0] -= 0.5
-    points[40:, 0] += 0.5
-    made = Gaussians()
-    made.initialise(points, torch.rand(80, 3, generator=random), ["a.jpg"], seed=0)
-    with torch.no_grad():
-        made.opacity_logits.fill_(2.0)
-        made.log_scales.fill_(math.log(0.04))
-    return made.eval()
-
-
-def view(shift: float = 0.0) -> View:
-    pose = torch.eye(3, 4)
-    pose[0, 3], pose[2, 3] = shift, -2.0
-    return View(48, 32, 50.0, 50.0, 24.0, 16.0, pose)
-
-
-VIEWS = [view(-0.1), view(0.1)]
 
 
 def fit(head: SemanticHead, field: Gaussians, probability: float, columns: slice = slice(None)) -> SemanticHead:

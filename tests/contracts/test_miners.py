@@ -15,13 +15,14 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from halonerf.errors import BadInput
+from halonerf.factory import build
 from halonerf.miners.scaling import shrink
 from halonerf.protocols import CorrespondenceMiner, FeatureMiner, TrackMiner
-from halonerf.stages.build import build
-from made_weights import write_aliked, write_disk_lightglue, write_loftr
+from helpers.made_weights import write_aliked, write_disk_lightglue, write_loftr
+from helpers.places import CONF
 
-CONF = Path(__file__).parents[2] / "conf" / "miner"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+GROUP = CONF / "miner"
+OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
 SHIFT = torch.tensor([12.0, 5.0])  # px by which the second photo's content is moved
 
 Seen = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -50,7 +51,7 @@ def tiny_options(option: str, folder: Path, shared: Callable[[str], Path] | None
 
 
 def make(option: str, **extra: Any) -> CorrespondenceMiner:
-    return build(OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **extra)
+    return build(OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")), **extra)
 
 
 @pytest.fixture(scope="module", params=OPTIONS)

@@ -10,12 +10,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from halonerf.factory import build
 from halonerf.protocols import DenseRetriever, Retriever, TrainableRetriever
-from halonerf.stages.build import build
-from tiny_clip import write_tiny
+from helpers.places import CONF
+from helpers.tiny_clip import write_tiny
 
-CONF = Path(__file__).parents[2] / "conf" / "retriever"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+GROUP = CONF / "retriever"
+OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
 WORDS = ("portal", "rose window", "DOME")
 SIZES = ((40, 90), (90, 31), (8, 5), (32, 32))  # height, width
 
@@ -40,7 +41,7 @@ def tiny_options(option: str, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=OPTIONS)
 def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    listed = OmegaConf.to_container(OmegaConf.load(CONF / f"{request.param}.yaml"))
+    listed = OmegaConf.to_container(OmegaConf.load(GROUP / f"{request.param}.yaml"))
     assert isinstance(listed, dict)
     return {**listed, **tiny_options(request.param, tmp_path_factory.mktemp(request.param))}
 

@@ -12,12 +12,13 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from halonerf.data.collection import Collection
+from halonerf.factory import build
 from halonerf.protocols import SceneSource
-from halonerf.stages.build import build
-from made_holyscenes import write_holyscenes
+from helpers.made_holyscenes import write_holyscenes
+from helpers.places import CONF
 
-CONF = Path(__file__).parents[2] / "conf" / "scene"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+GROUP = CONF / "scene"
+OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
 
 
 def tiny_options(option: str, folder: Path) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def tiny_options(option: str, folder: Path) -> dict[str, Any]:
 
 
 def made(option: str, root: Path) -> SceneSource:
-    config: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))
+    config: Any = OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml"))
     return build(config, **tiny_options(option, root / "my building"))
 
 

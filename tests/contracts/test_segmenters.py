@@ -12,13 +12,14 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from halonerf.factory import build
 from halonerf.protocols import Segmenter, TrainableSegmenter
-from halonerf.stages.build import build
-from tiny_grounding import write_tiny_detector, write_tiny_sam2
-from tiny_sam3 import write_tiny_sam3
+from helpers.places import CONF
+from helpers.tiny_grounding import write_tiny_detector, write_tiny_sam2
+from helpers.tiny_sam3 import write_tiny_sam3
 
-CONF = Path(__file__).parents[2] / "conf" / "segmenter"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+GROUP = CONF / "segmenter"
+OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
 NAMES = ("first.jpg", "second.jpg")
 WORDS = ("portal", "window")
 TRAINABLE = {"clipseg", "sam3", "timm_text"}
@@ -48,7 +49,7 @@ def tiny_options(option: str, folder: Path, clipseg: Callable[[], Path]) -> dict
 
 def make(option: str, **extra: Any) -> Any:
     """What `conf/` describes, with some options changed."""
-    return build(OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **extra)
+    return build(OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")), **extra)
 
 
 @pytest.fixture(params=OPTIONS)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from halonerf.factory import build
 from halonerf.protocols import TransientMask
-from halonerf.stages.build import build
 from halonerf.types import Rendering, View
+from helpers.places import CONF
 
-CONF = Path(__file__).parents[2] / "conf" / "transients"
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
+GROUP = CONF / "transients"
+OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
 TINY = {"none": {}, "residual": {"reach": 0.03}, "network": {"width": 32, "learning_rate": 3e-3}}
 NAMES = ("a.jpg", "b.jpg")
 SIZE = (48, 64)  # px, height and width
@@ -22,7 +21,7 @@ STEPS = 150
 
 def make(option: str) -> TransientMask:
     assert option in TINY, f"name a tiny offline instance of mask '{option}' here"
-    mask = build({**OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml")), **TINY[option]})
+    mask = build({**OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")), **TINY[option]})
     mask.initialise({name: matched() for name in NAMES}, seed=0)
     return mask
 

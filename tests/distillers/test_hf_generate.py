@@ -11,13 +11,14 @@ from omegaconf import OmegaConf
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from halonerf.distillers.hf_generate import HfGenerate
-from halonerf.distillers.prompts import Prompt, as_text
+from halonerf.distillers.llm.prompts import Prompt, as_text
 from halonerf.errors import BadInput, MissingArtifact
-from halonerf.stages.build import build
+from halonerf.factory import build
 from halonerf.types import ImageRecord
-from tiny_language import write_llama, write_t5
+from helpers.places import CONF
+from helpers.tiny_language import write_llama, write_t5
 
-CONF = Path(__file__).parents[2] / "conf" / "distiller"
+GROUP = CONF / "distiller"
 RECORDS = [
     ImageRecord("1.jpg", "A minster", "West_portal.jpg", "The west portal"),
     ImageRecord("2.jpg", "A minster", "2.jpg", "A view of a dome, a long one, from a tower in the town nearby"),
@@ -41,7 +42,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def paper(weights: Path) -> HfGenerate:
-    config = OmegaConf.to_container(OmegaConf.load(CONF / "flan_t5_paper.yaml"))
+    config = OmegaConf.to_container(OmegaConf.load(GROUP / "flan_t5_paper.yaml"))
     assert isinstance(config, dict)
     return build({**config, "weights": str(weights), "device": "cpu"})
 

@@ -15,8 +15,9 @@ import pytest
 from halonerf.distillers.hf_generate import HfGenerate
 from halonerf.distillers.rules import Rules
 from halonerf.types import ImageRecord
+from helpers.places import ROOT
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 PRESET = "defaults: [hf_generate, _self_]\nweights: {}\nprompt: paper\nanswers: plain\nlabels: 1\ntokens: 8\n"
 WORDS = ("portal", "Westportal", "portail", "tower", "Turm", "torre", "nave", "Mittelschiff", "organ", "orgue", "choir")
 NOTHING = ("view", "Ansicht", "2011")

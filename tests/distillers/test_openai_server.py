@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from halonerf.errors import BadInput
-from made_server import MadeServer, distiller, lines, obedient, records, send
+from helpers.made_server import MadeServer, distiller, lines, obedient, records, send
 
 
 @pytest.fixture

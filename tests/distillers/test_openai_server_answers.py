@@ -11,7 +11,7 @@ import pytest
 from halonerf.distillers.openai_server import OpenaiServer
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord
-from made_server import QUICK, MadeServer, distiller, lines, obedient, records
+from helpers.made_server import QUICK, MadeServer, distiller, lines, obedient, records
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.fields.gaussians import Gaussians
+from halonerf.fields.gaussians.field import Gaussians
 from halonerf.geometry import pixel_centres
 from halonerf.heads.lifted import Lifted
 from halonerf.splatting.rasterise import lift, rasterise

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
+from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads import features
-from halonerf.heads.features import LiftedFeatures
-from halonerf.heads.features_relevancy import best_scales, relevancy
+from halonerf.heads.features import LiftedFeatures, best_scales, relevancy
 from halonerf.types import View
 
 A, B, NOTHING = torch.eye(8)[:3]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
-from halonerf.fields.ha_nerf import HaNerf
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.fields.ha_nerf.field import HaNerf
 from halonerf.heads.learning import ROUND
 from halonerf.heads.linear import Linear
 from halonerf.heads.mlp import Mlp
@@ -137,7 +137,7 @@ def test_the_state_of_another_fit_is_refused(tmp_path: Path):
 
 
 def test_a_field_without_features_is_refused():
-    from test_smoothing import Nowhere
+    from helpers.placeless_field import Nowhere
 
     with pytest.raises(BadInput, match=r"features.*Nowhere.*\n.*head=lifted"):
         Linear(**OPTIONS).fit(Nowhere(), *supervision())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
+from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
 from halonerf.heads.robust import agreed, agreeing, trimmed_mean, trust_of, weighted_median
 from halonerf.types import View

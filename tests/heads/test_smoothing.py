@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
-from halonerf.heads.lifted import Lifted
-from halonerf.heads.smoothing import smoothed
-from halonerf.types import Rendering, View
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.heads.lifted import Lifted, smoothed
+from halonerf.types import View
+from helpers.placeless_field import Nowhere
 
 LINE = torch.stack([torch.arange(20.0) * 0.1, torch.zeros(20), torch.zeros(20)], dim=1)
 
@@ -53,22 +53,6 @@ def test_what_is_nowhere_or_unknown_neither_gives_nor_takes():
     value[19], value[5], support[5] = 1.0, 1.0, 0.0
     found = smoothed(value, support, centres, torch.zeros(20, 3), strength=1.0, neighbours=19)
     torch.testing.assert_close(found, value, atol=0, rtol=0)
-
-
-class Nowhere:
-    """A field that says nothing of places."""
-
-    elements = 3
-
-    def mean_appearance(self):
-        return torch.zeros(1)
-
-    def render(self, view, appearance, channels=None, normals=False):
-        zeros = torch.zeros(view.height, view.width)
-        return Rendering(zeros[..., None].expand(-1, -1, 3), zeros, zeros)
-
-    def lift(self, view, maps, weight):
-        return torch.zeros(3, maps.shape[2]), torch.zeros(3)
 
 
 def test_a_field_without_places_is_told_what_is_needed():

@@ -12,7 +12,7 @@ from halonerf.errors import BadInput, MissingArtifact
 from halonerf.miners.aliked import Aliked
 from halonerf.miners.disk_lightglue import DiskLightGlue
 from halonerf.miners.loftr import Loftr
-from made_weights import write_aliked, write_disk_lightglue, write_loftr
+from helpers.made_weights import write_aliked, write_disk_lightglue, write_loftr
 
 
 def test_the_published_aliked_lacks_nothing_but_its_grid(shared: Callable[[str], Path]):

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, BertConfi
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.retrievers.clip import Clip
 from halonerf.retrievers.lora import LoraLinear, add_lora, merged_state
-from tiny_clip import SIDE, write_tiny
+from helpers.tiny_clip import SIDE, write_tiny
 
 KINDS = ("clip", "siglip", "siglip2")
 WORDS = ["portal", "the rose window of a cathedral", "a"]

@@ -12,7 +12,7 @@ from transformers import AutoImageProcessor, AutoModel, BertConfig, BertModel
 from halonerf.errors import BadInput
 from halonerf.retrievers.clip import Clip
 from halonerf.retrievers.maskclip import dense_embeddings
-from tiny_clip import SIDE, write_tiny
+from helpers.tiny_clip import SIDE, write_tiny
 
 PATCH = 8  # px, of all tiny models
 CLOSE = {"atol": 1e-5, "rtol": 0}

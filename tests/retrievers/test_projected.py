@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.errors import BadInput, MissingArtifact
+from halonerf.factory import build
 from halonerf.metrics import average_precision
 from halonerf.retrievers.projected import PACKAGED, Projected, pixel_features, pooled_features
-from halonerf.stages.build import build
+from helpers.places import CONF
 
-CONF = Path(__file__).parents[2] / "conf" / "retriever" / "projected.yaml"
+GROUP = CONF / "retriever" / "projected.yaml"
 
 
 class Tower(nn.Module):
@@ -60,7 +61,7 @@ def test_photos_of_several_sizes_keep_their_order():
 
 
 def test_towers_stay_frozen():
-    options: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(CONF))
+    options: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(GROUP))
     for part in ("segmenter", "crops"):
         options[part] |= {"weights": None, "backbone": "lcnet_050", "channels": 8, "image_size": 64}
     retriever = build(options, weights=None)
@@ -90,7 +91,7 @@ def test_the_packages_weights_are_small_and_know_parts_of_a_building():
     """Of a building that they never saw; `benchmarks/dense_retriever.py` has the figures."""
     for name in PACKAGED:
         assert len(files("halonerf.retrievers").joinpath("weights", f"{name}.safetensors").read_bytes()) < 500_000
-    retriever = build(OmegaConf.to_container(OmegaConf.load(CONF)))
+    retriever = build(OmegaConf.to_container(OmegaConf.load(GROUP)))
     (shot,) = close_ups("synagogue", 7, 1, width=160, samples=4, overviews=1.0)
     image = torch.from_numpy(shot.picture.copy()).permute(2, 0, 1).float() / 255
     with torch.no_grad():

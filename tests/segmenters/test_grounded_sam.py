@@ -11,7 +11,7 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.protocols import TrainableSegmenter
 from halonerf.segmenters.grounded_sam import GroundedSam
-from tiny_grounding import SIDE, write_tiny_detector, write_tiny_sam2
+from helpers.tiny_grounding import SIDE, write_tiny_detector, write_tiny_sam2
 
 PROMPTS = ["portal", "Rose window"]
 THRESHOLD = 0.5

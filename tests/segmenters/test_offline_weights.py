@@ -10,8 +10,8 @@ import torch
 
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.metrics import average_precision
+from halonerf.prediction import at_size
 from halonerf.segmenters.timm_text import TimmText
-from halonerf.stages.asking import at_size
 
 
 def test_they_are_small():

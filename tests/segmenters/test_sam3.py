@@ -10,7 +10,7 @@ from transformers import Sam3Model, Sam3Processor
 
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.segmenters.sam3 import Sam3
-from tiny_sam3 import SIDE, write_tiny_sam3
+from helpers.tiny_sam3 import SIDE, write_tiny_sam3
 
 PROMPTS = ["portal", "rose window"]
 

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halonerf.errors import BadInput, MissingArtifact
-from halonerf.segmenters.backbones import make_backbone
-from halonerf.segmenters.letters import LetterTower, spell
-from halonerf.segmenters.timm_text import TimmText
+from halonerf.segmenters.text_towers import LetterTower, spell
+from halonerf.segmenters.timm_text import TimmText, make_backbone
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halonerf.segmenters.clipseg import ClipSeg
-from halonerf.segmenters.windows import (
+from halonerf.segmenters.clipseg import (
+    ClipSeg,
     cut_windows,
     fit_short_side,
     merge_windows,

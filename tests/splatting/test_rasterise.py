@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.paths_spline import matrices, product, quaternions
+from halonerf.rotations import matrices, product, quaternions
 from halonerf.splatting.compiled import cache_folder
 from halonerf.splatting.compositing import fall_off
 from halonerf.splatting.constants import ALPHA_MAX, BLUR

@@ -10,10 +10,10 @@ import pytest
 
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed, resolve_stages
+from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
+from halonerf.pipeline.plan import make_plan
 from halonerf.stages.compare_labels import CompareLabels
-from halonerf.stages.distill_table import write_labels
-from halonerf.stages.plan import make_plan
 from halonerf.types import PseudoLabel
 
 TEXT = "".join(f"W/cathedrals/1/pictures/{n}.jpg:[]:<b>caption</b> {n}:Exterior\n" for n in ("=a", "b", "c"))
@@ -31,7 +31,7 @@ def test_disagreements(tmp_path: Path):
         write_labels(
             tmp_path / name / "labels.csv", [*rows, PseudoLabel(ids[2], "less sure", 0.1)][: 3 + (name == "two")]
         )
-    corpus = {"_target_": "halonerf.data.corpus_wikiscenes_text.WikiScenesText", "path": str(tmp_path / "t.txt")}
+    corpus = {"_target_": "halonerf.data.corpora.wikiscenes_text.WikiScenesText", "path": str(tmp_path / "t.txt")}
     stage = CompareLabels({"one": {}, "two": {}}, corpus)
     (tmp_path / "out").mkdir()
     stage.bind(tmp_path / "out", inputs, 0)

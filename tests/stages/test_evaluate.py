@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_road import HEIGHT, WIDTH, run_stage, write_masks, write_road
 from PIL import Image
 
 from halonerf.data.collection import write_collection
-from halonerf.data.scenes import Scene
+from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
+from halonerf.evaluation.protocol import at_size
+from halonerf.evaluation.scores import curve, histogram, score_map, summarise
 from halonerf.stages.evaluate import Evaluate
-from halonerf.stages.evaluate_protocol import at_size
-from halonerf.stages.pages import Page, duration, figure, labelled_strip, mosaic
 from halonerf.stages.report import Report
-from halonerf.stages.scores import curve, histogram, score_map, summarise
 from halonerf.types import ImageRecord
+from halonerf.visualization.html_pages import Page, duration, figure, labelled_strip, mosaic
+from helpers.made_road import HEIGHT, WIDTH, run_stage, write_masks, write_road
 
 
 @pytest.fixture

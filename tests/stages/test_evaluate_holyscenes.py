@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from halonerf.cli import config_root, run
 from halonerf.errors import BadInput
-from made_holyscenes import photo_id, write_holyscenes
+from helpers.made_holyscenes import photo_id, write_holyscenes
 
 COUNT = 6
 

@@ -7,19 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_road import VIEW, run_stage, write_ingest
 from safetensors.torch import load_file
 
-from halonerf.artifacts import write_json
-from halonerf.data.collection import write_csv
-from halonerf.data.scenes import Scene
+from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.files import write_csv, write_json
 from halonerf.heads.learning import ROUND
 from halonerf.stages.localize import Localize
+from helpers.made_road import VIEW, run_stage, write_ingest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-FIELD = {"_target_": "halonerf.fields.gaussians.Gaussians"}
+FIELD = {"_target_": "halonerf.fields.gaussians.field.Gaussians"}
 MLP = {
     "_target_": "halonerf.heads.mlp.Mlp",
     "widths": [8],

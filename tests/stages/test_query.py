@@ -9,23 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_query import CHANNELS, FIELD, HEAD, SEGMENTER, Colours, bilinear, noise, write_query_road
-from made_road import run_stage, write_masks
 from safetensors.torch import load_file
 
 import halonerf
-from halonerf.artifacts import ArtifactStore, write_json
+from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed, resolve_stages
-from halonerf.data.scenes import Scene
+from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians import Gaussians
+from halonerf.factory import build
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
-from halonerf.stages.base import Stage
-from halonerf.stages.build import build
-from halonerf.stages.index import Index
-from halonerf.stages.plan import make_plan
+from halonerf.lifting import show_elements
+from halonerf.pipeline.plan import make_plan
+from halonerf.pipeline.stage import Stage
+from halonerf.queries.session import QueryScene
+from halonerf.stages.index.stage import Index
 from halonerf.stages.query import Query
-from halonerf.stages.query_scene import QueryScene, show_elements
+from helpers.made_query import CHANNELS, FIELD, HEAD, SEGMENTER, Colours, bilinear, noise, write_query_road
+from helpers.made_road import run_stage, write_masks
 
 
 @pytest.fixture
@@ -249,7 +251,7 @@ def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[st
 
 def test_the_papers_field_answers_too(tmp_path: Path):
     sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "support_side": 6}
-    nerf = {"_target_": "halonerf.fields.ha_nerf.HaNerf", **sizes}
+    nerf = {"_target_": "halonerf.fields.ha_nerf.field.HaNerf", **sizes}
     folders = write_query_road(tmp_path, photos=3)
     field = build(nerf)
     field.initialise(noise((60, 3)) - 0.5, noise((60, 3)), ["a.jpg"], seed=0)

@@ -14,12 +14,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from halonerf.data.scene_files import write_npz
-from halonerf.data.studies import Study, StudyBatches, group_targets
-from halonerf.data.targets import Target, photo_tensor, read_original, read_targets, write_map, write_photo, write_table
+from halonerf.data.formats.target_maps import (
+    Target,
+    photo_tensor,
+    read_original,
+    read_targets,
+    write_map,
+    write_photo,
+    write_table,
+)
+from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
+from halonerf.files import write_npz
 from halonerf.stages import targets as stage_module
-from halonerf.stages.distill_table import write_labels
+from halonerf.stages.adapt_segmenter.dataset import Study, StudyBatches, group_targets
 from halonerf.stages.targets import Targets
 from halonerf.types import PseudoLabel
 

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
-from halonerf.data.lessons import Course
+from halonerf.data.training.procedural import Course
 from halonerf.errors import BadInput
 from halonerf.segmenters.timm_text import TimmText
 from halonerf.stages import train_segmenter
@@ -28,7 +28,7 @@ SEGMENTER = {
     "image_size": 48,
 } | ARCHITECTURE
 LESSONS = {
-    "_target_": "halonerf.data.lessons.ProceduralLessons",
+    "_target_": "halonerf.data.training.procedural.ProceduralLessons",
     "words": {"red": ["red"], "blue": ["blue"]},
     "strangers": ["dog"],
     "kinds": ["block"],
@@ -123,11 +123,16 @@ def test_it_learns_from_photos_with_indexed_masks(root: Path):
         Image.fromarray(pixels).save(folder / f"haus {index}.jpg", quality=98)
         Image.fromarray(np.where(left, 4, 9).astype(np.uint8)).save(folder / f"haus {index}.png")
     source = {
-        "_target_": "halonerf.data.indexed_masks.IndexedMasks",
+        "_target_": "halonerf.data.sources.indexed_masks.IndexedMasks",
         "path": str(folder),
         "classes": {"red": 4, "blue": [9]},
     }
-    lessons = {"_target_": "halonerf.data.masked_photos.MaskedPhotos", "source": source, "test_photos": 2, "size": 64}
+    lessons = {
+        "_target_": "halonerf.data.training.masked_photos.MaskedPhotos",
+        "source": source,
+        "test_photos": 2,
+        "size": 64,
+    }
     lessons["close"] = [0.9, 1.0]
     stage = learn(root / "run", 4, 60, lessons=lessons, prompts=2, balance=0.5, synonyms=0.0, stretch=0.2)
     metrics = json.loads((root / "run" / "metrics.json").read_text())

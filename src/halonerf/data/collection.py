@@ -11,13 +11,12 @@ A photo's `image_id` is its path below the photo folder, with forward slashes. I
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from halonerf.artifacts import write_atomic, write_json
+from halonerf.files import write_csv, write_json
 from halonerf.types import ImageRecord
 
 FIELDS = ("image_id", "landmark", "filename", "caption", "categories", "building_type")
@@ -115,12 +114,3 @@ def write_collection(
             "building_type": building_type,
         },
     )
-
-
-def write_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Atomically write rows as CSV; broken Unicode is replaced."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(fields))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(path, text.getvalue().encode("utf-8", errors="replace"))

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 
-from halonerf.distillers.answer_cache import Reply
-from halonerf.distillers.language import LanguageDistiller
-from halonerf.distillers.prompts import Messages, as_text
+from halonerf.distillers.llm.answer_cache import Reply
+from halonerf.distillers.llm.base import LanguageDistiller
+from halonerf.distillers.llm.prompts import Messages, as_text
 from halonerf.errors import BadInput, MissingArtifact
 
 

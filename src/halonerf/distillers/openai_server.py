@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from halonerf.distillers.answer_cache import Reply
-from halonerf.distillers.language import LanguageDistiller
-from halonerf.distillers.prompts import Messages
-from halonerf.distillers.server_client import Refused, ServerClient
+from halonerf.distillers.llm.answer_cache import Reply
+from halonerf.distillers.llm.base import LanguageDistiller
+from halonerf.distillers.llm.prompts import Messages
+from halonerf.distillers.llm.server_client import Refused, ServerClient
 from halonerf.errors import BadInput
 
 FORMATS = ("json_schema", "json_object", "none")  # from the strictest; "auto" goes down as far as the server makes it

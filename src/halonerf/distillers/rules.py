@@ -13,10 +13,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from halonerf.distillers.inflection import words
-from halonerf.distillers.mentions import ALSO, DENIED, SETTING, SHOWN, STANDPOINT, Mention, clean, find_mentions
-from halonerf.distillers.merging import Merging
-from halonerf.distillers.vocabulary import Vocabulary
+from halonerf.distillers.gazetteer.inflection import words
+from halonerf.distillers.gazetteer.mentions import (
+    ALSO,
+    DENIED,
+    SETTING,
+    SHOWN,
+    STANDPOINT,
+    Mention,
+    clean,
+    find_mentions,
+)
+from halonerf.distillers.gazetteer.merging import Merging
+from halonerf.distillers.gazetteer.vocabulary import Vocabulary
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord, PseudoLabel
 

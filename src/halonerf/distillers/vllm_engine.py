@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from halonerf.distillers.answer_cache import Reply
-from halonerf.distillers.language import LanguageDistiller
-from halonerf.distillers.prompts import Messages, as_text
+from halonerf.distillers.llm.answer_cache import Reply
+from halonerf.distillers.llm.base import LanguageDistiller
+from halonerf.distillers.llm.prompts import Messages, as_text
 from halonerf.errors import BadInput, MissingArtifact, MissingExtra
 from halonerf.types import ImageRecord
 
@@ -76,8 +76,8 @@ class VllmEngine(LanguageDistiller):
     def ask_with_ray(
         options: Mapping[str, Any], shards: Sequence[int], read: Reader, folder: Path, workers: int
     ) -> dict[str, Any]:
-        """Ask for all shards' answers through Ray Data; see `halonerf.distillers.vllm_ray.ask_with_ray`."""
-        from halonerf.distillers.vllm_ray import ask_with_ray
+        """Ask for all shards' answers through Ray Data; see `halonerf.distillers.llm.vllm_ray.ask_with_ray`."""
+        from halonerf.distillers.llm.vllm_ray import ask_with_ray
 
         return ask_with_ray(options, shards, read, folder, workers)
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
+from halonerf.heads.aggregation import support_of
 from halonerf.heads.elements import ElementHead, check_supervision
-from halonerf.heads.votes import support_of
 from halonerf.protocols import FeatureField, RadianceField
 from halonerf.types import View
 

@@ -24,18 +24,7 @@ from halonerf.splatting.compositing import (
     scattered,
     take,
 )
-from halonerf.splatting.lanes import (
-    LANES,
-    above,
-    choose,
-    load,
-    lowest_bit,
-    prefetch,
-    splat,
-    store,
-    total,
-    totals,
-)
+from halonerf.splatting.lanes import LANES, above, choose, load, lowest_bit, prefetch, splat, store, total, totals
 from halonerf.splatting.projection import SPLAT
 from halonerf.splatting.tiles import TILE_H, TILE_W
 

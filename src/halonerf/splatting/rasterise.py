@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from halonerf.paths_spline import product, quaternions
+from halonerf.rotations import product, quaternions
 from halonerf.splatting import cpu, gpu, reference
 from halonerf.types import View
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from halonerf.paths_spline import matrices
+from halonerf.rotations import matrices
 from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, LIGHT_MIN, NEAR, slope_limits
 from halonerf.types import View
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from halonerf.data.collection import Collection
-from halonerf.stages.base import Stage
-from halonerf.stages.build import build
+from halonerf.factory import build
+from halonerf.pipeline.stage import Stage
 
 
 class Collect(Stage):

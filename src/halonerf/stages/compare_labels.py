@@ -10,16 +10,15 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations, groupby
 from typing import Any, ClassVar
 
-from halonerf.artifacts import write_json
 from halonerf.data.collection import Collection
-from halonerf.data.formulas import harmless
+from halonerf.data.labels.page import Sample, sample
+from halonerf.data.labels.table import read_label_rows
 from halonerf.errors import BadInput
-from halonerf.stages.base import Source, Stage
-from halonerf.stages.build import build
-from halonerf.stages.distill_page import Sample, sample
-from halonerf.stages.distill_table import read_label_rows
-from halonerf.stages.pages import Page
+from halonerf.factory import build
+from halonerf.files import harmless, write_json
+from halonerf.pipeline.stage import Source, Stage
 from halonerf.types import ImageRecord, PseudoLabel
+from halonerf.visualization.html_pages import Page
 
 KINDS, MOST_KINDS = 40, 100_000  # of disagreement: on the page, and counted at a time
 

@@ -10,7 +10,7 @@ Output:
     examples.png         of those, the best, the median and the worst photo of each concept by AP in 3D
     report.html          all of it on one page, pictures inside
 
-Scored at the photo's native resolution, in the undistorted frame, by the rules of `halonerf.stages.evaluate_protocol`.
+Scored at the photo's native resolution, in the undistorted frame, by the rules of `halonerf.evaluation.protocol`.
 Where a segmenter says "unknown", its 2D map counts as probability 0. A concept with masks and no map scores 0 in every
 figure and counts in the means. A photo that is not in the scene cannot be rendered: it is left out, and listed.
 """
@@ -27,22 +27,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from halonerf.artifacts import safe_name, write_atomic, write_json
-from halonerf.data.collection import write_csv
-from halonerf.data.scenes import Scene
+from halonerf.data.formats.probability_maps import Maps, read_maps
+from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
+from halonerf.evaluation.bootstrap import differences, estimates
+from halonerf.evaluation.curves import write_curves
+from halonerf.evaluation.examples import picks, stacked, strip
+from halonerf.evaluation.ground_truth import Truths
+from halonerf.evaluation.protocol import at_native, check_held_out, counted, scored_views
+from halonerf.evaluation.scores import FIGURES, METHODS, as_text, figure_rows, histogram, no_map, score_map, summarise
+from halonerf.evaluation.tables import latex_table, table_fields, table_rows
+from halonerf.files import safe_name, write_atomic, write_csv, write_json
 from halonerf.masks import MaskFolder, match_concepts
-from halonerf.pictures import save_picture
-from halonerf.stages.base import Stage
-from halonerf.stages.curves import write_curves
-from halonerf.stages.evaluate_bootstrap import differences, estimates
-from halonerf.stages.evaluate_examples import picks, stacked, strip
-from halonerf.stages.evaluate_maps import Maps, read_maps
-from halonerf.stages.evaluate_protocol import at_native, check_held_out, counted, scored_views
-from halonerf.stages.pages import Page
-from halonerf.stages.scores import FIGURES, METHODS, as_text, figure_rows, histogram, no_map, score_map, summarise
-from halonerf.stages.tables import latex_table, table_fields, table_rows
-from halonerf.stages.truths import Truths
+from halonerf.pipeline.stage import Stage
+from halonerf.visualization.html_pages import Page
+from halonerf.visualization.pictures import save_picture
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from halonerf.stages.base import Stage
-from halonerf.stages.build import build
-from halonerf.stages.query_scene import QueryScene, given_texts, read_texts
+from halonerf.expressions import given_texts, read_texts
+from halonerf.factory import build
+from halonerf.pipeline.stage import Stage
+from halonerf.queries.session import QueryScene
 
 
 class Explore(Stage):

@@ -9,21 +9,20 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from halonerf.artifacts import write_atomic
-from halonerf.data.scenes import Scene
+from halonerf.data.formats.feature_maps import map_path
+from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.files import write_atomic
+from halonerf.pipeline.stage import Stage
 from halonerf.protocols import DenseRetriever, Retriever
-from halonerf.stages.base import Stage
-from halonerf.stages.build import build, locate
 
 
 class Features(Stage):
@@ -122,53 +121,6 @@ class Features(Stage):
         parts = [torch.stack(crops[k : k + self.batch]) for k in range(0, len(crops), self.batch)]
         vectors = torch.cat([self.retriever.embed_images(part) for part in parts])
         return vectors.T.unflatten(1, (len(tops), len(lefts)))
-
-
-class FeatureMaps(Sequence[list[Tensor]]):
-    """The maps of some views of a finished `features`, read when asked for: a list of [D, h, w], one a scale."""
-
-    def __init__(self, folder: Path, views: Sequence[int]) -> None:
-        self.paths = [map_path(folder, view) for view in views]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, place: Any) -> Any:
-        return _LazyMaps(self.paths[place])
-
-
-class _LazyMaps(Sequence[Tensor]):
-    """The scales of one photo; only the one that is asked for is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with safe_open(path, framework="pt") as stream:
-            self._scales = len(list(stream.keys()))
-
-    def __len__(self) -> int:
-        return self._scales
-
-    def __getitem__(self, scale: Any) -> Any:
-        if not 0 <= scale < self._scales:
-            raise IndexError(scale)
-        with safe_open(self.path, framework="pt") as stream:
-            return stream.get_tensor(f"scale{scale}")
-
-
-def map_path(folder: Path, view: int) -> Path:
-    """Where a view's embeddings are, if it was chosen."""
-    return folder / "maps" / f"{view:05d}.safetensors"
-
-
-def takes_features(head: Mapping[str, Any]) -> bool:
-    """Whether the head that a config describes is fitted to what this stage makes."""
-    return bool(getattr(locate(head["_target_"]), "takes_features", False))
-
-
-def read_words(folder: Path) -> tuple[Tensor, Tensor, float]:
-    """Embeddings of the concepts [P, D] and phrases [C, D] of a finished `features`, and what cosines are scaled by."""
-    words = load_file(folder / "words.safetensors")
-    return words["texts"], words["phrases"], float(words["scale"])
 
 
 def crop_starts(length: int, side: int, overlap: float) -> list[int]:

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.artifacts import write_atomic
+from halonerf.data.formats.feature_maps import FeatureMaps, read_words
 from halonerf.errors import BadInput
-from halonerf.pictures import save_picture
+from halonerf.factory import build
+from halonerf.files import write_atomic
+from halonerf.loading import fitted_scene, takes_features
+from halonerf.pipeline.stage import Stage
 from halonerf.protocols import FeatureHead, LearntHead, SemanticHead, TrainableField
-from halonerf.stages.base import Stage
-from halonerf.stages.build import build
-from halonerf.stages.cameras import fitted_scene
-from halonerf.stages.features import FeatureMaps, read_words, takes_features
 from halonerf.types import View
+from halonerf.visualization.pictures import save_picture
 
 WEIGHTS = (None, "score", "concepts")
 

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from halonerf.artifacts import write_json
 from halonerf.errors import BadInput
-from halonerf.pictures import grid, overlay, save_picture
-from halonerf.stages.base import Stage
-from halonerf.stages.query_answer import Answer, Options, ShownMap, rounded
-from halonerf.stages.query_scene import QueryScene, given_texts, read_texts
+from halonerf.expressions import given_texts, read_texts
+from halonerf.files import write_json
+from halonerf.pipeline.stage import Stage
+from halonerf.queries.answer import Answer, Options, ShownMap, rounded
+from halonerf.queries.session import QueryScene
+from halonerf.visualization.pictures import grid, overlay, save_picture
 
 ANSWER = "query.json"
 

@@ -14,16 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from halonerf.artifacts import MANIFEST, write_atomic, write_json
+from halonerf.artifacts import MANIFEST
 from halonerf.data.collection import Collection
-from halonerf.data.scenes import Scene
+from halonerf.data.labels.table import read_labels
+from halonerf.data.scene.scene import Scene
+from halonerf.files import write_atomic, write_json
 from halonerf.masks import match_concepts
-from halonerf.pictures import overlay
-from halonerf.stages.base import Stage
-from halonerf.stages.distill_table import read_labels
-from halonerf.stages.pages import Page, labelled_strip, mosaic
-from halonerf.stages.share_page import FACTS, PAGE, PREVIEW
+from halonerf.pipeline.stage import Stage
+from halonerf.stages.share.page import FACTS, PAGE, PREVIEW
 from halonerf.types import ImageRecord, PseudoLabel
+from halonerf.visualization.html_pages import Page, labelled_strip, mosaic
+from halonerf.visualization.pictures import overlay
 
 EXPLORE = "explore.html"  # beside the report
 PICTURES = (".png", ".jpg", ".jpeg")

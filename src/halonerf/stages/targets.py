@@ -1,6 +1,6 @@
 """Carries what the segmenter says of close-ups over to the farther photos that show the same place.
 
-The output is a folder of targets (`halonerf.data.targets`), and:
+The output is a folder of targets (`halonerf.data.formats.target_maps`), and:
 
     overview.png    close-ups and farther photos with the carried maps
 """
@@ -17,17 +17,25 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from halonerf.artifacts import write_json
-from halonerf.data.scenes import Scene
-from halonerf.data.targets import NEGATIVE, OPEN, POSITIVE, TABLE, read_targets, write_map, write_photo, write_table
-from halonerf.data.warp import fit_warp
+from halonerf.data.formats.target_maps import (
+    NEGATIVE,
+    OPEN,
+    POSITIVE,
+    TABLE,
+    read_targets,
+    write_map,
+    write_photo,
+    write_table,
+)
+from halonerf.data.labels.table import frequent_labels, labels_by_photo
+from halonerf.data.pairs.warp import fit_warp
+from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.pictures import grid, overlay, save_picture
-from halonerf.stages.asking import at_size
-from halonerf.stages.base import Stage
-from halonerf.stages.build import build
-from halonerf.stages.concepts import frequent_labels
-from halonerf.stages.distill_table import labels_by_photo
+from halonerf.factory import build
+from halonerf.files import write_json
+from halonerf.pipeline.stage import Stage
+from halonerf.prediction import at_size
+from halonerf.visualization.pictures import grid, overlay, save_picture
 
 OVERVIEW = 6  # pairs
 SMALLEST = 0.002  # of a photo, a region worth a target

@@ -17,16 +17,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, normalize
 
-from halonerf.artifacts import write_json
-from halonerf.data.closeups import LessonBatches, plural
-from halonerf.data.datamodule import WorkData
-from halonerf.data.lessons import WHOLE, Lesson, Lessons
+from halonerf.data.labels.words import plural
+from halonerf.data.training.batches import LessonBatches
+from halonerf.data.training.procedural import WHOLE, Lesson, Lessons
 from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.files import write_json
 from halonerf.metrics import average_precision, mean_defined
-from halonerf.pictures import grid, outline, overlay, save_picture
-from halonerf.stages.asking import at_size
-from halonerf.stages.base import Stage
-from halonerf.stages.build import build
+from halonerf.pipeline.datamodule import WorkData
+from halonerf.pipeline.stage import Stage
+from halonerf.prediction import at_size
+from halonerf.visualization.pictures import grid, outline, overlay, save_picture
 
 EPOCH_STEPS = 100  # between two checkpoints
 EXAMPLES = 5  # photos of each kind in the picture
@@ -41,7 +42,7 @@ class TrainSegmenter(Stage):
     Args:
         segmenter: config of a segmenter that is a torch module with `text` (words to embeddings) and `save`; it is
             built without weights.
-        lessons: config of what is learnt from and scored on (`halonerf.data.lessons.Lessons`).
+        lessons: config of what is learnt from and scored on (`halonerf.data.training.procedural.Lessons`).
         prompts: words a step. batch: crops a step. crop: px, their side. smallest, largest: of a photo's short side,
             what a crop covers. stretch: the logarithm of its sides' ratio at most.
         plurals: share of the words asked in the plural. relight: share of the crops seen in other light.

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from halonerf.errors import BadInput
-from halonerf.stages.query_scene import QueryScene
+from halonerf.queries.session import QueryScene
 from halonerf.types import View
 from halonerf.viewer.cameras import framing
 from halonerf.viewer.engine import Engine
-from halonerf.viewer.panel_light import LightPanel
-from halonerf.viewer.panel_path import PathPanel
-from halonerf.viewer.panel_photos import PhotosPanel
-from halonerf.viewer.panel_words import WordsPanel
-from halonerf.viewer.photo_cameras import PhotoCameras
-from halonerf.viewer.uploads import refuse_large_uploads
+from halonerf.viewer.panels.film import PathPanel
+from halonerf.viewer.panels.light import LightPanel
+from halonerf.viewer.panels.photo_cameras import PhotoCameras
+from halonerf.viewer.panels.photos import PhotosPanel
+from halonerf.viewer.panels.words import WordsPanel
+from halonerf.viewer.saved_files import refuse_large_uploads
 from halonerf.viewer.window import Window
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.paths_spline import matrices, quaternions
+from halonerf.rotations import matrices, quaternions
 from halonerf.types import View
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from halonerf.camera_paths.path import Light, Mix
 from halonerf.errors import BadInput
-from halonerf.frames import render_frame
-from halonerf.paths import Light, Mix
-from halonerf.stages.lights import MEAN, as_fitted, check_light, light_of
-from halonerf.stages.lights_named import named_lights
-from halonerf.stages.query_answer import Options
-from halonerf.stages.query_parts import Part
-from halonerf.stages.query_scene import QueryScene
-from halonerf.surfels import most_important, open_splats
+from halonerf.queries.answer import Options
+from halonerf.queries.connected_parts import Part
+from halonerf.queries.session import QueryScene
+from halonerf.rendering.lights import MEAN, as_fitted, check_light, light_of
+from halonerf.rendering.surfels import most_important, open_splats
+from halonerf.rendering.tiles import render_frame
+from halonerf.rendering.times_of_day import named_lights
 from halonerf.types import Rendering, Splats, View
 
 REMEMBERED, LIGHTS = 64, 8  # words whose answers, and lights whose colours, are kept

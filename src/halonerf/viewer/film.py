@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.camera_paths.path import CameraPath
 from halonerf.errors import UserError
-from halonerf.frames import FIXED, parts
-from halonerf.paths import CameraPath
-from halonerf.stages.lights import check_light
-from halonerf.stages.query_scene import show_elements
-from halonerf.stages.render_drawing import Drawing
+from halonerf.lifting import show_elements
+from halonerf.rendering.film_frames import Drawing
+from halonerf.rendering.lights import check_light
+from halonerf.rendering.tiles import FIXED, parts
 from halonerf.types import View
-from halonerf.video import save_video
 from halonerf.viewer.engine import Engine
+from halonerf.visualization.video import save_video
 
 
 class Stopped(UserError):

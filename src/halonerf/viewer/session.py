@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.camera_paths.path import Mix
 from halonerf.errors import BadInput
-from halonerf.paths import Mix
-from halonerf.stages.lights import MEAN
-from halonerf.stages.query_scene import known_channels, maps_of
-from halonerf.stages.render_words import TINTS, light_up
+from halonerf.lifting import known_channels, maps_of
+from halonerf.rendering.lights import MEAN
 from halonerf.types import View
-from halonerf.viewer.colouring import doubt, sureness
 from halonerf.viewer.engine import Engine, Found
+from halonerf.visualization.overlays import TINTS, doubt, light_up, sureness
 
 MOST_WORDS = 24  # of a window
 SKY = 24  # px, width of the sky behind the browser's Gaussians

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from halonerf.camera_paths.path import Mix
 from halonerf.errors import UserError
-from halonerf.paths import Mix
-from halonerf.paths_spline import matrices
-from halonerf.stages.query_parts import Part
+from halonerf.queries.connected_parts import Part
+from halonerf.rotations import matrices
 from halonerf.viewer.cameras import fly, framing, pose_of, towards, view_of
 from halonerf.viewer.engine import Engine
 from halonerf.viewer.session import Session
-from halonerf.viewer.still import Still
+from halonerf.viewer.still_image import Still
 
 if TYPE_CHECKING:
     from viser import ClientHandle

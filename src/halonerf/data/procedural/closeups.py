@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from halonerf.artifacts import write_atomic
 from halonerf.data.procedural.building import GENERATOR_VERSION, Building, build, stream
 from halonerf.data.procedural.crowd import crowd
 from halonerf.data.procedural.develop import develop
 from halonerf.data.procedural.light import choose_hours, some_light
-from halonerf.data.procedural.studio import Studio
+from halonerf.data.procedural.renderer import Studio
 from halonerf.data.procedural.viewpoints import Shot, choose_part, close_up, overview
+from halonerf.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 from halonerf.data.procedural.camera import Camera
 from halonerf.data.procedural.light import Light
 from halonerf.data.procedural.mesh import Array
-from halonerf.data.procedural.studio import Exposure
+from halonerf.data.procedural.renderer import Exposure
 from halonerf.data.procedural.textures import noise
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])

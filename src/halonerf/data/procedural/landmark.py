@@ -27,11 +27,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from halonerf.artifacts import fingerprint, write_atomic, write_json
+from halonerf.artifacts import fingerprint
 from halonerf.data.collection import write_collection
 from halonerf.data.procedural.building import GENERATOR_VERSION, build
-from halonerf.data.procedural.itinerary import Plan, Visit
+from halonerf.data.procedural.capture import Plan, Visit
 from halonerf.data.procedural.metadata import landmark, record
+from halonerf.files import write_atomic, write_json
 
 
 class ProceduralLandmark:

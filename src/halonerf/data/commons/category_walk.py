@@ -1,0 +1,159 @@
+"""Through a category and those below it, breadth first; every answer is on disk before the next question."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from halonerf.data.commons.api import Api, ApiError, Batch
+from halonerf.data.commons.filter import ENDINGS, PhotoNames
+from halonerf.data.commons.media_file import EXTRA, CommonsFile, without_namespace
+from halonerf.data.commons.text import tidy
+from halonerf.errors import BadInput
+from halonerf.files import write_json
+
+log = logging.getLogger(__name__)
+
+TITLES = 50  # pages a question, the API's limit for people who are not logged in
+FILES, CATEGORIES = 6, 14  # numbers of namespaces
+
+
+class Walk:
+    """The files of a category.
+
+    Args:
+        api: asked for what is not in `folder` yet.
+        folder: answers of this walk, of this or of a killed run.
+        category: title, with or without "Category:", or the address of its page.
+        depth: levels of categories below it that are entered; 0: only its own files.
+        skip: patterns (`*`, `?`) of titles of categories that are not entered.
+        width: px, of the smaller copies whose addresses are asked for; 0: none.
+        captions: ask for the short, structured captions as well, with one more request for fifty files.
+    """
+
+    def __init__(
+        self, api: Api, folder: Path, category: str, depth: int, skip: Sequence[str], width: int, captions: bool
+    ) -> None:
+        self.api, self.folder, self.category = api, folder, category_title(category)
+        self.depth, self.skip, self.width = depth, [pattern.casefold() for pattern in skip], width
+        self.captions = captions
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def files(self) -> Iterator[CommonsFile]:
+        """Every file once, with its name, those nearest to the category first.
+
+        Raises: BadInput where there is no such category.
+        """
+        names, seen = PhotoNames(), set()
+        root = self._root()
+        queue: deque[tuple[str, ...]] = deque([(root,)])
+        entered = {root}
+        number = 0
+        while queue:
+            path = queue.popleft()
+            below: list[str] = []
+            more: dict[str, str] | None = {}
+            while more is not None:
+                batch = self._batch(number, path, more)
+                number, more = number + 1, batch["more"]
+                below += batch["below"]
+                for entry in batch["files"]:
+                    file = CommonsFile.from_json(entry)
+                    key = file.pageid or file.title
+                    if key not in seen:
+                        seen.add(key)
+                        yield _named(file, names, bool(self.width))
+            for title in below if len(path) <= self.depth else ():
+                if title not in entered and not self._skipped(title):
+                    entered.add(title)
+                    queue.append((*path, title))
+
+    def _skipped(self, title: str) -> bool:
+        return any(fnmatch.fnmatchcase(title.casefold(), pattern) for pattern in self.skip)
+
+    def _root(self) -> str:
+        """The category's title as the wiki has it, redirects followed."""
+        kept = self.folder / "root.json"
+        if not kept.is_file():
+            batch = self.api.query(titles=f"Category:{self.category}", prop="categoryinfo", redirects=1)
+            page: dict[str, Any] = batch.pages[0] if batch.pages else {}
+            size = page.get("categoryinfo", {}).get("size", 0)
+            if page.get("ns") != CATEGORIES or (not size and (page.get("missing") or page.get("invalid"))):
+                raise BadInput(
+                    f"expected a category called '{self.category}' at {self.api.url}, but there is none.\n"
+                    'Give its title as it stands on its page: corpus.category="Cologne Cathedral"'
+                )
+            write_json(kept, {"title": without_namespace(page["title"])})
+        return str(json.loads(kept.read_text(encoding="utf-8"))["title"])
+
+    def _batch(self, number: int, path: tuple[str, ...], more: dict[str, str]) -> dict[str, Any]:
+        kept = self.folder / f"{number:06d}.json"
+        if not kept.is_file():
+            answer = self._members(path[-1], more)
+            files = [CommonsFile.from_page(page, path) for page in answer.pages if page.get("ns") == FILES]
+            captions = self._captions([file.pageid for file in files if file.pageid]) if self.captions else {}
+            below = [without_namespace(page["title"]) for page in answer.pages if page.get("ns") == CATEGORIES]
+            entry = {
+                "path": path,
+                "more": answer.more,
+                "below": below,
+                "files": [{**file.to_json(), "captions": captions.get(file.pageid, {})} for file in files],
+            }
+            write_json(kept, entry)
+            log.info("category '%s': %d files, %d categories below", path[-1], len(files), len(below))
+        return json.loads(kept.read_text(encoding="utf-8"))
+
+    def _members(self, title: str, more: dict[str, str]) -> Batch:
+        scaled: dict[str, str | int] = {"iiurlwidth": self.width} if self.width else {}
+        return self.api.query(
+            more,
+            generator="categorymembers",
+            gcmtitle=f"Category:{title}",
+            gcmtype="file|subcat",
+            gcmlimit=TITLES,
+            redirects=1,
+            prop="imageinfo|categories",
+            iiprop="url|size|sha1|mime|thumbmime|user|extmetadata",
+            iiextmetadatamultilang=1,
+            iiextmetadatafilter=EXTRA,
+            clshow="!hidden",
+            cllimit="max",
+            **scaled,
+        )
+
+    def _captions(self, pageids: Sequence[int]) -> dict[int, dict[str, str]]:
+        """Structured captions by page and language; wikis other than Commons may have none."""
+        if not pageids:
+            return {}
+        try:
+            answer = self.api.ask(action="wbgetentities", ids="|".join(f"M{i}" for i in pageids), props="labels")
+        except ApiError as error:
+            log.warning("no structured captions: %s", error)
+            self.captions = self.captions and error.code not in ("badvalue", "unknown_action")
+            return {}
+        found = {}
+        for name, entity in answer.get("entities", {}).items():
+            labels = entity.get("labels") or {}  # [] where there are none
+            texts = {tidy(str(code)): tidy(str(label.get("value", ""))) for code, label in dict(labels).items()}
+            if name[1:].isdigit():
+                found[int(name[1:])] = {code: text for code, text in texts.items() if text}
+        return found
+
+
+def category_title(text: str) -> str:
+    """A category's title from what people type: with or without "Category:", underscores, or its page's address."""
+    title = unquote(text.rpartition("/wiki/")[2]) if "/wiki/" in text else text
+    title = tidy(title.replace("_", " "))
+    return title.partition(":")[2].strip() if title.casefold().startswith("category:") else title
+
+
+def _named(file: CommonsFile, names: PhotoNames, scaled: bool) -> CommonsFile:
+    mime = file.scaled_mime if scaled and file.scaled_url and file.scaled_mime in ENDINGS else file.mime
+    return dataclasses.replace(file, name=names.give(file.title, mime, file.pageid)) if mime in ENDINGS else file

@@ -1,0 +1,244 @@
+"""A category of Wikimedia Commons as a corpus that fetches its photos.
+
+photos/           the photos
+records.csv …     the collection, as every source writes it (`halonerf.data.collection`)
+attribution.csv   author, licence and source of every photo (`halonerf.data.commons.attribution`)
+captions.csv      every caption and description with its language
+downloads.csv     where each photo came from, with its checksums
+left_out.csv      the files of the category that are not photos of the collection, and why
+progress/         while it is not finished: the wiki's answers, and what became of each file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from halonerf import __version__
+from halonerf.data.collection import write_collection
+from halonerf.data.commons.api import Api
+from halonerf.data.commons.attribution import Attribution, write_attribution, write_safe_csv
+from halonerf.data.commons.category_walk import Walk, category_title
+from halonerf.data.commons.download import Downloads, Outcome
+from halonerf.data.commons.filter import FREE, PhotoFilter
+from halonerf.data.commons.http_client import PoliteHttp
+from halonerf.data.commons.media_file import CommonsFile
+from halonerf.errors import BadInput
+from halonerf.files import write_json
+from halonerf.types import ImageRecord
+
+log = logging.getLogger(__name__)
+
+PHOTOS = "photos"
+
+
+class Commons:
+    """Photos of a category and of those below it, with what people wrote about them.
+
+    Args:
+        category: title of the category, or the address of its page.
+        contact: an e-mail address or a web page, sent with every request, so that the wiki's staff can reach you.
+        name: of the collection; empty takes the category's.
+        depth: levels of categories below that are entered.
+        skip: patterns (`*`, `?`) of titles of categories that are not entered.
+        photos: how many at most; 0: all.
+        width: px, of the smaller copies that are downloaded instead of larger originals; 0: originals.
+        kinds: MIME types that are photos.
+        min_pixels, max_pixels: width x height of the original; 0: no limit.
+        min_bytes, max_bytes: of what is downloaded; 0: no limit.
+        licences: see `halonerf.data.commons.filter.PhotoFilter`; empty: any, also none.
+        captions: fetch the short, structured captions, too.
+        concepts: what to look for; empty leaves it to the stage that segments.
+        building_type: such as "cathedral"; empty where unknown.
+        snapshot: any word; a category grows, and another word (a date, say) makes a collection of what it holds now.
+        rate, timeout, retries, pause, patience: see `halonerf.data.commons.http_client.PoliteHttp`.
+        maxlag: see `halonerf.data.commons.api.Api`.
+        api: address of the wiki's `api.php`.
+
+    Raises: BadInput where options exclude each other.
+    """
+
+    resumes = True
+
+    def __init__(
+        self,
+        category: str,
+        contact: str = "",
+        name: str = "",
+        depth: int = 3,
+        skip: Sequence[str] = (),
+        photos: int = 0,
+        width: int = 1920,
+        kinds: Sequence[str] = ("image/jpeg", "image/png", "image/webp"),
+        min_pixels: int = 300_000,
+        max_pixels: int = 150_000_000,
+        min_bytes: int = 0,
+        max_bytes: int = 100_000_000,
+        licences: Sequence[str] = FREE,
+        captions: bool = True,
+        concepts: Sequence[str] = (),
+        building_type: str = "",
+        snapshot: str = "",
+        rate: float = 1.0,
+        timeout: float = 60.0,
+        retries: int = 8,
+        pause: float = 5.0,
+        patience: float = 600.0,
+        maxlag: int = 5,
+        api: str = "https://commons.wikimedia.org/w/api.php",
+    ) -> None:
+        self.category = category_title(category)
+        if not self.category:
+            raise BadInput(
+                f"expected the title of a category, got '{category}'.\n"
+                'Give one: halonerf stage=collect corpus=commons corpus.category="Cologne Cathedral"'
+            )
+        if min(depth, photos, width, retries, pause, patience, maxlag) < 0 or rate <= 0 or timeout <= 0:
+            raise BadInput(
+                "expected corpus.rate and corpus.timeout above 0, and depth, photos, width, retries, pause, patience "
+                f"and maxlag of 0 or more, got {rate}, {timeout}; "
+                f"{depth}, {photos}, {width}, {retries}, {pause}, {patience}, {maxlag}."
+            )
+        self.name = name or self.category
+        self.contact, self.api, self.snapshot = contact.strip(), api, snapshot
+        self.depth, self.skip, self.photos, self.width = depth, tuple(skip), photos, width
+        self.captions, self.concepts, self.building_type = captions, tuple(concepts), building_type
+        self.filter = PhotoFilter(kinds, min_pixels, max_pixels, min_bytes, max_bytes, licences, width > 0)
+        self.rate, self.timeout, self.retries, self.pause, self.patience = rate, timeout, retries, pause, patience
+        self.maxlag = maxlag
+
+    def identity(self) -> str:
+        """Digest of what was asked for. What the category holds is not known before it is fetched: see `snapshot`."""
+        wanted = self.filter
+        asked = [self.api, self.category, self.name, self.depth, self.skip, self.photos, self.width, wanted.kinds]
+        asked += [wanted.pixels, wanted.bytes, wanted.licences, self.captions, self.concepts, self.building_type]
+        return hashlib.sha256(json.dumps([*asked, self.snapshot]).encode()).hexdigest()
+
+    def records(self) -> Iterator[ImageRecord]:
+        """What people wrote about the files that the filters take, as far as the wiki's answers tell; no photos.
+
+        Raises: BadInput where the contact is missing, the category is, or the wiki cannot be asked.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            taken = (file for file in self._walk(self._http(), Path(folder)).files() if not self.filter.problem(file))
+            for number, file in enumerate(taken, start=1):
+                yield self._record(file)
+                if number == self.photos:
+                    return
+
+    def collect(self, folder: Path) -> None:
+        """Write the collection, or go on with what a killed run left of it in `folder`.
+
+        Raises: BadInput where the contact is missing, the category is, it has no photo that the filters take, or the
+            wiki cannot be asked.
+        """
+        http, progress = self._http(), folder / "progress"
+        progress.mkdir(exist_ok=True)
+        self._claim(progress / "asked.json")
+        walk = self._walk(http, progress / "answers")
+        expected = sum(not self.filter.problem(file) for file in walk.files())
+        expected = min(expected, self.photos) if self.photos else expected
+        downloads = Downloads(http, folder / PHOTOS, progress / "photos.jsonl", self.filter.bytes)
+        taken: list[tuple[CommonsFile, Outcome]] = []
+        left: list[tuple[CommonsFile, str]] = []
+        first: dict[str, str] = {}  # title by SHA-1
+        for file in walk.files():
+            if self.photos and len(taken) == self.photos:
+                break
+            problem = self.filter.problem(file)
+            if not problem and file.sha1 and first.setdefault(file.sha1, file.title) != file.title:
+                problem = f"duplicate: the same file as {first[file.sha1]}"
+            outcome = Outcome(file.pageid, problem) if problem else downloads.fetch(file, self.width > 0, expected)
+            if outcome.problem:
+                left.append((file, outcome.problem))
+            else:
+                taken.append((file, outcome))
+        downloads.settle()
+        if not taken:
+            reasons = Counter(problem for _, problem in left).most_common(5)
+            raise BadInput(
+                f"expected photos in the category '{self.category}', got none of {len(left)} files: "
+                f"{'; '.join(f'{count} x {problem}' for problem, count in reasons) or 'it is empty'}.\n"
+                "Take more with: corpus.depth, corpus.licences, corpus.min_pixels, corpus.max_bytes"
+            )
+        self._write(folder, sorted(taken, key=lambda pair: pair[0].name), left)
+        log.info("%d photos kept, %d files left out (left_out.csv says why)", len(taken), len(left))
+        shutil.rmtree(progress)
+
+    def _http(self) -> PoliteHttp:
+        if not re.search(r"[^\s@]+@[^\s@]+\.[^\s@]+|https?://\S+\.\S+", self.contact) or not self.contact.isprintable():
+            raise BadInput(
+                "expected an e-mail address or a web page of yours, which Wikimedia's user agent policy wants every "
+                f"request to carry, got '{self.contact}'.\nGive it with: corpus.contact=you@example.org"
+            )
+        contact = self.contact.encode("ascii", errors="replace").decode()
+        agent = f"halonerf/{__version__} ({contact})"
+        return PoliteHttp(agent, self.rate, self.timeout, self.retries, self.pause, self.patience)
+
+    def _walk(self, http: PoliteHttp, folder: Path) -> Walk:
+        api = Api(http, self.api, self.maxlag)
+        return Walk(api, folder, self.category, self.depth, self.skip, self.width, self.captions)
+
+    def _claim(self, path: Path) -> None:
+        if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["identity"] != self.identity():
+            raise BadInput(
+                f"expected {path.parent.parent} to be empty, or left by a run with the same options; it was begun with "
+                "others.\nCollect into another folder, or delete it."
+            )
+        write_json(path, {"identity": self.identity(), "category": self.category})
+
+    def _record(self, file: CommonsFile) -> ImageRecord:
+        return ImageRecord(
+            image_id=file.name,
+            landmark=file.path[0],
+            filename=file.title,
+            caption="\n".join(text for _, _, text in file.texts()),
+            categories=file.all_categories(),
+            building_type=self.building_type,
+        )
+
+    def _write(
+        self, folder: Path, taken: Sequence[tuple[CommonsFile, Outcome]], left: Sequence[tuple[CommonsFile, str]]
+    ) -> None:
+        write_attribution(folder, [_attribution(file, outcome) for file, outcome in taken])
+        captions = [(file.name, *text) for file, _ in taken for text in file.texts()]
+        said = ("photo", "kind", "language", "text")
+        write_safe_csv(folder / "captions.csv", said, [dict(zip(said, row, strict=True)) for row in captions])
+        downloads = [
+            {"photo": file.name, "pageid": file.pageid, "original_sha1": file.sha1, **outcome._asdict()}
+            for file, outcome in taken
+        ]
+        fields = ("photo", "pageid", "url", "bytes", "width", "height", "sha256", "original_sha1")
+        rows = [{key: row[key] for key in fields} for row in downloads]
+        write_safe_csv(folder / "downloads.csv", fields, rows)
+        reasons = [{"title": file.title, "reason": reason, "source_url": file.page_url} for file, reason in left]
+        write_safe_csv(folder / "left_out.csv", ("title", "reason", "source_url"), reasons)
+        write_collection(
+            folder,
+            name=self.name,
+            photos=PHOTOS,
+            records=[self._record(file) for file, _ in taken],
+            concepts=self.concepts,
+            building_type=self.building_type,
+        )
+
+
+def _attribution(file: CommonsFile, outcome: Outcome) -> Attribution:
+    return Attribution(
+        photo=file.name,
+        title=file.title,
+        author=file.author,
+        credit=file.credit,
+        licence=file.licence or file.licence_key,
+        licence_url=file.licence_url,
+        restrictions=file.restrictions,
+        source_url=file.page_url,
+        changes=outcome.changes,
+    )

@@ -1,0 +1,193 @@
+"""Tables of photos: CSV, TSV, Parquet or JSON lines, with a map from what a record has to the table's columns."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from halonerf.data.corpora.files import corpus_files, files_identity, plain_text
+from halonerf.errors import BadInput
+from halonerf.types import ImageRecord
+
+log = logging.getLogger(__name__)
+
+LINES = (".jsonl", ".ndjson")
+ENDINGS = (".csv", ".tsv", ".parquet", *LINES, ".gz")
+PARTS = ("image_id", "landmark", "filename", "caption", "categories", "building_type", "labels")
+CHUNK = 2_000  # rows in memory at a time
+
+
+class Table:
+    """A `LabelledCorpus`, whatever the columns are called.
+
+    Args:
+        path: a file, or a folder of files of one layout; CSV, TSV and JSON lines may be gzipped.
+        columns: from `image_id`, `landmark`, `filename`, `caption`, `categories`, `building_type`, `labels` to a
+            column or a list of columns (their texts are joined, a line each). `image_id` must be there; a part that
+            is not named stays empty. `labels` are what others say the photos show, for scoring.
+        separator: between categories, and between labels, where a cell holds several; lists need none.
+        where: column to value, as text; only such rows are read.
+        name: of the corpus, under which its labels are kept; None: the name of the file or folder.
+
+    Raises: BadInput for an unknown part, and while reading where a column is not there.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        columns: Mapping[str, str | Sequence[str]],
+        separator: str = ";",
+        where: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.files = corpus_files(path, ENDINGS)
+        self.name = name or (self.files[0].name.split(".")[0] if len(self.files) == 1 else self.files[0].parent.name)
+        if "image_id" not in columns or (unknown := sorted(set(columns) - set(PARTS))):
+            got = f"the unknown {', '.join(unknown)}" if "image_id" in columns else "no image_id"
+            raise BadInput(
+                f"expected corpus.columns to name a column for image_id and any of {', '.join(PARTS[1:])}, got {got}.\n"
+                "For example: corpus.columns.image_id=path"
+            )
+        self.columns = {part: [c] if isinstance(c, str) else list(c) for part, c in columns.items() if c}
+        self.separator, self.where = separator, {key: str(value) for key, value in (where or {}).items()}
+
+    def identity(self) -> str:
+        return files_identity(self.files, columns=self.columns, separator=self.separator, where=self.where)
+
+    def records(self) -> Iterator[ImageRecord]:
+        for row in self._rows():
+            yield ImageRecord(
+                image_id=self._text(row, "image_id"),
+                landmark=self._text(row, "landmark"),
+                filename=self._text(row, "filename"),
+                caption=self._text(row, "caption"),
+                categories=self._list(row, "categories"),
+                building_type=self._text(row, "building_type"),
+            )
+
+    def weak_labels(self) -> Iterator[tuple[str, ...]]:
+        for row in self._rows():
+            yield self._list(row, "labels")
+
+    def _text(self, row: Mapping[str, Any], part: str) -> str:
+        return "\n".join(filter(None, (plain_text(row[column]) for column in self.columns.get(part, ()))))
+
+    def _list(self, row: Mapping[str, Any], part: str) -> tuple[str, ...]:
+        found: list[str] = []
+        for column in self.columns.get(part, ()):
+            value = row[column]
+            listed = isinstance(value, (list, tuple))
+            found += [plain_text(v) for v in value] if listed else plain_text(value).split(self.separator)
+        return tuple(entry.strip() for entry in found if entry.strip())
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        needed = list(dict.fromkeys([c for columns in self.columns.values() for c in columns] + list(self.where)))
+        nameless = 0
+        for path in self.files:
+            for row in _read(path, needed):
+                if any(plain_text(row[column]) != value for column, value in self.where.items()):
+                    continue
+                if self._text(row, "image_id"):
+                    yield row
+                else:
+                    nameless += 1
+        if nameless:
+            log.warning("%s: passed over %d rows without an image_id", self.name, nameless)
+
+
+def _read(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
+    """The rows of one file with (at least) the columns `needed`."""
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix in LINES:
+        yield from _json_lines(path, needed)
+    elif suffix == ".parquet":
+        yield from _parquet(path, needed)
+    else:
+        yield from _separated(path, needed, "\t" if suffix == ".tsv" else ",")
+
+
+def _separated(path: Path, needed: list[str], delimiter: str) -> Iterator[Mapping[str, Any]]:
+    import pandas
+
+    with pandas.read_csv(
+        path, sep=delimiter, dtype=str, keep_default_na=False, chunksize=CHUNK, encoding="utf-8-sig",
+        encoding_errors="replace", on_bad_lines="warn",
+    ) as reader:  # fmt: skip
+        for chunk in reader:
+            _check(path, needed, list(chunk.columns))
+            for row in chunk[needed].to_dict("records"):
+                yield {str(column): value for column, value in row.items()}
+
+
+def _parquet(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as stored:
+        _check(path, needed, stored.schema_arrow.names)
+        for batch in stored.iter_batches(CHUNK, columns=needed):
+            yield from batch.to_pylist()
+
+
+def _json_lines(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
+    damaged = 0
+    seen: set[str] = set()
+    opened = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")  # noqa: SIM115
+    with opened as stream:
+        for line in stream:
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig", errors="replace"))
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
+                damaged += 1
+                continue
+            seen |= row.keys() & set(needed)
+            yield {column: row.get(column) for column in needed}
+    if damaged:
+        log.warning("%s: passed over %d lines that are no JSON objects", path, damaged)
+    _check(path, needed, sorted(seen))  # a line may lack a column; all of them lacking it is a mistake
+
+
+def _check(path: Path, needed: Sequence[str], present: Sequence[str]) -> None:
+    missing = [column for column in needed if column not in present]
+    if missing:
+        raise BadInput(
+            f"expected the columns {', '.join(needed)} in {path}, got {', '.join(map(str, present)) or 'none'}; "
+            f"missing: {', '.join(missing)}.\nName the table's own: corpus.columns.caption=COLUMN"
+        )
+
+
+COLUMNS = {
+    "image_id": "fn",
+    "landmark": "name",
+    "filename": "img_fn",
+    "caption": "caption",
+    "categories": "cats",
+    "building_type": "building_type",
+}
+
+
+class OriginalCsv:
+    """A `Corpus`; `image_id` is `fn` as the table has it.
+
+    Args:
+        path: the CSV file.
+        split: only rows with this `spl` (train, val, test); None: all.
+        name: of the corpus, under which its labels are kept; None: the file's.
+    """
+
+    def __init__(self, path: str, split: str | None = None, name: str | None = None) -> None:
+        self.table = Table(path, COLUMNS, ";", None if split is None else {"spl": split}, name)
+        self.name = self.table.name
+
+    def identity(self) -> str:
+        return self.table.identity()
+
+    def records(self) -> Iterator[ImageRecord]:
+        return self.table.records()

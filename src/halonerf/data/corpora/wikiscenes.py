@@ -1,0 +1,130 @@
+"""WikiScenes on disk: folders of numbers, each with `category.json` and `pictures/`.
+
+    <type>/category.json                         {"pairs": {LANDMARK: FOLDER}}
+    <type>/<landmark>/<i>/<j>/.../category.json  {"max_index", "pairs": {CATEGORY: FOLDER}, "pictures": {FILE: {...}}}
+    <type>/<landmark>/<i>/<j>/.../pictures/FILE
+
+A picture's entry is {"caption", "url", "properties"}. Files that are missing or damaged cost what they said, no more;
+a `category.json` may also be flat, {FILE: {...}}. Source: Wu et al., Towers of Babel, ICCV 2021.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from halonerf.data.corpora.files import plain_text, read_json
+from halonerf.errors import BadInput
+from halonerf.files import files_digest
+from halonerf.types import ImageRecord
+
+CATEGORY, PICTURES = "category.json", "pictures"
+ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif", ".webp", ".bmp"))
+_STRUCTURE = frozenset(("max_index", "pairs", "pictures"))
+DEEPEST = 64  # folders; a circle of links ends there
+
+
+class WikiScenes:
+    """A `Corpus`; `image_id` is the photo's path below `path`, with forward slashes.
+
+    Args:
+        path: the folder of the types (`cathedrals`, `mosques` ...), one type, or one landmark.
+        name: of the corpus, under which its labels are kept; None: the folder's.
+
+    Raises: BadInput where no `category.json` lies in `path` or in a folder of it.
+    """
+
+    def __init__(self, path: str, name: str | None = None) -> None:
+        self.path = Path(path).expanduser()
+        self.name = name or self.path.resolve().name
+        if not (self.path / CATEGORY).is_file() and not any(self.path.glob(f"*/{CATEGORY}")):
+            raise BadInput(
+                f"expected WikiScenes at {self.path}: a {CATEGORY} in it or in a folder of it, got none.\n"
+                "Give the folder that holds cathedrals/ or mosques/: corpus.path=DIR"
+            )
+
+    def identity(self) -> str:
+        return files_digest(self.path, [p for p in self.path.rglob(CATEGORY) if p.is_file()])
+
+    def records(self) -> Iterator[ImageRecord]:
+        whole = _entries(self.path)
+        if whole and not whole["pictures"]:  # one type: its categories are the landmarks
+            yield from self._type(self.path, whole)
+        elif whole:
+            yield from self._below(self.path, self.path.resolve().name, "")
+        else:
+            for folder in _folders(self.path):
+                yield from self._type(folder, _entries(folder) or _NOTHING)
+
+    def _type(self, folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> Iterator[ImageRecord]:
+        for landmark in _folders(folder):
+            name = entries["pairs"].get(landmark.name, "")
+            yield from self._below(landmark, name, folder.resolve().name.removesuffix("s"))
+
+    def _below(self, root: Path, landmark: str, building_type: str) -> Iterator[ImageRecord]:
+        """The photos of one landmark, folder by folder, each before the folders in it."""
+        waiting: list[tuple[Path, tuple[str, ...]]] = [(root, ())]
+        while waiting:
+            folder, categories = waiting.pop()
+            entries = _entries(folder) or _NOTHING
+            for file, entry in sorted((entries["pictures"] | _unlisted(folder, entries["pictures"])).items()):
+                yield ImageRecord(
+                    image_id=(folder / PICTURES / file).relative_to(self.path).as_posix(),
+                    landmark=landmark,
+                    filename=file,
+                    caption=plain_text(entry.get("caption")) if isinstance(entry, Mapping) else plain_text(entry),
+                    categories=categories,
+                    building_type=building_type,
+                )
+            if len(folder.relative_to(root).parts) < DEEPEST:
+                for child in reversed(_folders(folder)):
+                    category = entries["pairs"].get(child.name, "")
+                    waiting.append((child, (*categories, category) if category else categories))
+
+
+_NOTHING: Mapping[str, Any] = {"pairs": {}, "pictures": {}}
+
+
+def _entries(folder: Path) -> dict[str, dict[str, Any]] | None:
+    """`pairs` by folder and `pictures` by file of a folder's `category.json`; None where it is missing or damaged."""
+    found = read_json(folder / CATEGORY)
+    if not isinstance(found, dict):
+        return None
+    pairs, pictures = found.get("pairs"), found.get("pictures")
+    if not _STRUCTURE & found.keys():
+        pictures = {file: entry for file, entry in found.items() if Path(file).suffix.lower() in ENDINGS}
+    return {
+        "pairs": {str(place): name for name, place in pairs.items()} if isinstance(pairs, dict) else {},
+        "pictures": {file: entry for file, entry in pictures.items() if _safe(file)}
+        if isinstance(pictures, dict)
+        else {},
+    }
+
+
+def _safe(file: str) -> bool:
+    """Whether a listed name is that of a file right in `pictures/`."""
+    return bool(file) and "/" not in file and "\\" not in file and "\0" not in file and file not in (".", "..")
+
+
+def _unlisted(folder: Path, listed: Mapping[str, Any]) -> dict[str, Any]:
+    """Photos that lie in `pictures/` though no `category.json` names them."""
+    known = {unicodedata.normalize("NFC", file) for file in listed}
+    try:
+        names = [p.name for p in (folder / PICTURES).iterdir() if p.suffix.lower() in ENDINGS]
+    except OSError:
+        return {}
+    return {name: {} for name in names if unicodedata.normalize("NFC", name) not in known}
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in `folder` that may hold photos, numbers in their order."""
+    try:
+        found = [p for p in folder.iterdir() if p.is_dir() and p.name != PICTURES]
+    except OSError:
+        return []
+    return sorted(
+        found, key=lambda p: [(0, int(t), "") if t.isdecimal() else (1, 0, t) for t in re.split(r"(\d+)", p.name) if t]
+    )

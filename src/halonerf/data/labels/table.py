@@ -1,0 +1,126 @@
+"""The table of labels, `labels.csv` or `labels.parquet`, written row by row.
+
+In CSV, cells that a spreadsheet would run get an apostrophe in front (`halonerf.files`); `read_label_rows`
+takes it away again. Whoever reads the file with other programs does the same, or asks for Parquet, where all cells are
+as they were.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from halonerf.errors import BadInput
+from halonerf.files import as_written, harmless
+from halonerf.types import PseudoLabel
+
+FIELDS = ("image_id", "label", "confidence", "evidence")
+TABLES = ("csv", "parquet")
+GROUP = 50_000  # rows a group of a Parquet file; what is in memory at a time
+
+
+def write_labels(path: Path, labels: Iterable[PseudoLabel]) -> None:
+    """Write the table that the ending of `path` names; it appears whole or not at all. Memory is that of one group."""
+    temporary = path.with_name(f".{path.name}.new")
+    if path.suffix == ".parquet":
+        _write_parquet(temporary, labels)
+    else:
+        with open(temporary, "w", newline="", encoding="utf-8", errors="replace") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(FIELDS)
+            writer.writerows(
+                (harmless(row.image_id), harmless(row.label), f"{row.confidence:.4f}", harmless(row.evidence))
+                for row in labels
+            )
+            stream.flush()
+            os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def read_label_rows(path: Path) -> Iterator[PseudoLabel]:
+    """The rows of `labels.csv`, or of the `labels.parquet` that stands in its place, one at a time."""
+    table = path.with_suffix(".parquet")
+    if path.suffix == ".csv" and (path.is_file() or not table.is_file()):
+        with open(path, newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                cells = (as_written(row["image_id"]), as_written(row["label"]))
+                yield PseudoLabel(*cells, float(row["confidence"]), as_written(row["evidence"]))
+        return
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(table) as stored:
+        for batch in stored.iter_batches(GROUP, columns=list(FIELDS)):
+            yield from (PseudoLabel(**row) for row in batch.to_pylist())
+
+
+def read_labels(path: Path) -> list[PseudoLabel]:
+    """All rows of `read_label_rows`."""
+    return list(read_label_rows(path))
+
+
+def labels_by_photo(path: Path, min_confidence: float = 0.0) -> dict[str, list[str]]:
+    """What each photo is known by: labels of `labels.csv` at least so sure, each once; photos without any left out."""
+    found: dict[str, list[str]] = {}
+    for row in read_label_rows(path):
+        known = found.setdefault(row.image_id, []) if row.label and row.confidence >= min_confidence else None
+        if known is not None and row.label not in known:
+            known.append(row.label)
+    return found
+
+
+def best_labels(labels: Sequence[PseudoLabel]) -> dict[str, str]:
+    """Each photo's most confident label; of equals, the first."""
+    best: dict[str, PseudoLabel] = {}
+    for label in labels:
+        if label.image_id not in best or label.confidence > best[label.image_id].confidence:
+            best[label.image_id] = label
+    return {image_id: label.label for image_id, label in best.items()}
+
+
+def table_path(folder: Path, table: str) -> Path:
+    """Where the labels go.
+
+    Raises: BadInput for an unknown kind of table.
+    """
+    if table not in TABLES:
+        raise BadInput(f"expected distill.table of {' or '.join(TABLES)}, got '{table}'.")
+    return folder / f"labels.{table}"
+
+
+def storable(text: str) -> str:
+    """`text` with halves of letters replaced, which no file format takes."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
+def _write_parquet(path: Path, labels: Iterable[PseudoLabel]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds = (pyarrow.string(), pyarrow.string(), pyarrow.float64(), pyarrow.string())
+    schema = pyarrow.schema(list(zip(FIELDS, kinds, strict=True)))
+    rows = iter(labels)
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        while group := list(islice(rows, GROUP)):
+            columns = {
+                "image_id": [storable(row.image_id) for row in group],
+                "label": [storable(row.label) for row in group],
+                "confidence": [row.confidence for row in group],
+                "evidence": [storable(row.evidence) for row in group],
+            }
+            writer.write_table(pyarrow.table(columns, schema=schema))
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def frequent_labels(path: Path, photos: set[str], min_photos: int) -> list[str]:
+    """Labels of at least `min_photos` of `photos`, the most frequent first, ties in alphabetical order."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    pairs = {(i, label) for i, label in zip(table["image_id"], table["label"], strict=True) if label and i in photos}
+    counts = Counter(str(label) for _, label in pairs)
+    return sorted((label for label, count in counts.items() if count >= min_photos), key=lambda k: (-counts[k], k))

@@ -1,0 +1,152 @@
+"""A finished ingest, opened: photos, cameras, points, and what each photo saw of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+import torch
+from torch import Tensor
+
+from halonerf.data.scene.files import GEOMETRY, IMAGES, SCENE, VALID
+from halonerf.data.undistortion import undistort
+from halonerf.errors import BadInput, MissingArtifact
+from halonerf.types import View
+
+
+class Scene:
+    """Photos are read from disk when asked for; everything else is in memory.
+
+    Attributes:
+        names: the photos' image ids, in the order of `views`.
+        views: pinhole cameras at working size, normalised world frame.
+        split: "train" or "test" a photo.
+        near, far: [V], world units, 0.1 and 99.9 percentile of the depths of the points in each photo.
+        points: [N, 3], world units. colours: [N, 3] in [0, 1]. errors: [N], mean reprojection error, px of the
+            photos as they were searched for features.
+        up: [3], unit.
+        scene_from_model: [4, 4], similarity from the frame of `sparse/` to the world frame.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / SCENE).is_file():
+            raise MissingArtifact(
+                f"expected a finished ingest in {self.folder}, but {SCENE} is not there.\n"
+                "Make it with: halonerf stage=ingest scene=…"
+            )
+        entry = json.loads((self.folder / SCENE).read_text(encoding="utf-8"))
+        with np.load(self.folder / GEOMETRY, allow_pickle=False) as arrays:
+            table = dict(arrays)
+        self.name: str = entry["name"]
+        self.names: list[str] = [v["name"] for v in entry["views"]]
+        self.split: list[str] = [v["split"] for v in entry["views"]]
+        self.colmap_ids: list[int] = [v["image_id"] for v in entry["views"]]
+        poses = torch.from_numpy(table["camera_to_world"])
+        self.views: list[View] = [
+            View(v["width"], v["height"], v["fx"], v["fy"], v["cx"], v["cy"], poses[i].clone())
+            for i, v in enumerate(entry["views"])
+        ]
+        self.near, self.far = table["near"], table["far"]
+        self.points = torch.from_numpy(table["points"])
+        self.colours = torch.from_numpy(table["colours"])
+        self.errors = torch.from_numpy(table["errors"])
+        self.up = torch.tensor(entry["up"])
+        self.scene_from_model = torch.tensor(entry["scene_from_model"], dtype=torch.float64)
+        self._native = [v["native"] for v in entry["views"]]
+        self._offsets: np.ndarray = table["offsets"]
+        self._pixels = torch.from_numpy(table["observed_pixels"])
+        self._depth = torch.from_numpy(table["observed_depth"])
+        self._point = torch.from_numpy(table["observed_point"].astype(np.int64))
+        self._starts = np.concatenate([[0], np.cumsum([v.width * v.height for v in self.views])])
+        self._index = {name: i for i, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def indices(self, split: str = "train") -> list[int]:
+        """Views of one side of the split."""
+        return [i for i, side in enumerate(self.split) if side == split]
+
+    def index(self, name: str) -> int:
+        """The view of a photo.
+
+        Raises: KeyError where the photo is not registered.
+        """
+        return self._index[name]
+
+    def photo(self, i: int) -> Tensor:
+        """RGB, uint8 [H, W, 3]; black where the original photo has nothing (see `valid`)."""
+        return torch.from_numpy(np.array(self._flat(IMAGES, i, 3)))
+
+    def valid(self, i: int) -> Tensor:
+        """Bool [H, W]: pixels that the original photo covers."""
+        return torch.from_numpy(np.array(self._flat(VALID, i, 1)[..., 0]) > 0)
+
+    def observations(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The points that photo i saw: pixels [M, 2] of the working image, depth [M] along the axis, index [M]."""
+        rows = slice(int(self._offsets[i]), int(self._offsets[i + 1]))
+        return self._pixels[rows], self._depth[rows], self._point[rows]
+
+    def points_seen(self, split: str = "train", least: int = 2) -> tuple[Tensor, Tensor]:
+        """Points that at least `least` photos of one side of the split saw, and their mean colours there, [N, 3] each.
+
+        What a field is fitted to must not start from what only held-out photos show.
+        """
+        count, total = torch.zeros(len(self.points)), torch.zeros(len(self.points), 3)
+        for i in self.indices(split):
+            pixels, _, points = self.observations(i)
+            photo = self.photo(i)
+            x = pixels[:, 0].long().clamp(0, photo.shape[1] - 1)
+            y = pixels[:, 1].long().clamp(0, photo.shape[0] - 1)
+            count.index_add_(0, points, torch.ones(len(points)))
+            total.index_add_(0, points, photo[y, x].float() / 255)
+        kept = count >= least
+        return self.points[kept], total[kept] / count[kept, None]
+
+    def native_size(self, i: int) -> tuple[int, int]:
+        """(width, height) of the upright original photo, px."""
+        return self._native[i]["width"], self._native[i]["height"]
+
+    def native_camera(self, i: int) -> pycolmap.Camera:
+        """The camera, lens distortion and all, of the upright original photo, in its pixels."""
+        native = self._native[i]
+        return pycolmap.Camera(
+            model=native["model"], width=native["width"], height=native["height"], params=native["params"]
+        )
+
+    def undistort(
+        self, i: int, image: np.ndarray, size: tuple[int, int] | None = None, nearest: bool = False
+    ) -> np.ndarray:
+        """Bring something drawn on the upright original photo into the frame of view i.
+
+        Args:
+            image: [h, w] or [h, w, C], at any resolution with the photo's aspect.
+            size: (width, height) of the result, px; default the view's.
+            nearest: take the nearest pixel (labels, masks) instead of averaging.
+        Returns: [H, W(, C)], the same type; 0 where the photo has nothing.
+
+        Raises: BadInput where the aspect is not the photo's.
+        """
+        width, height = size or (self.views[i].width, self.views[i].height)
+        try:
+            return undistort(self.native_camera(i), np.asarray(image), width, height, nearest)[0]
+        except ValueError as error:
+            native = self.native_size(i)
+            raise BadInput(
+                f"expected an image with the aspect of photo '{self.names[i]}', {native[0]}x{native[1]} px upright, "
+                f"got {image.shape[1]}x{image.shape[0]} px.\n"
+                "Draw masks on the whole, upright photo; any resolution will do."
+            ) from error
+
+    def _flat(self, file: str, i: int, channels: int) -> np.ndarray:
+        view = self.views[i]
+        return np.memmap(
+            self.folder / file,
+            dtype=np.uint8,
+            mode="r",
+            offset=int(self._starts[i]) * channels,
+            shape=(view.height, view.width, channels),
+        )

@@ -1,0 +1,69 @@
+"""Which photos of a collection can be used, and why the others cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from halonerf.data.photo_io import PhotoFacts, inspect_photo
+
+ASPECT_TOLERANCE = 0.01  # relative; photos are exported at rounded sizes
+
+
+def check_photos(folder: Path, names: Sequence[str], workers: int) -> list[PhotoFacts]:
+    """Decode every photo once."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda name: inspect_photo(folder, name), names))
+
+
+def check_model_photos(folder: Path, sizes: Mapping[str, tuple[int, int]], workers: int) -> list[PhotoFacts]:
+    """Decode the photos of a finished model; those whose shape is not their camera's are set aside.
+
+    COLMAP ignores EXIF orientation, other exporters apply it: whichever fits the camera is taken.
+
+    Args:
+        sizes: photo -> (width, height) of its camera, px; the photo may be at another resolution.
+    """
+
+    def check(name: str) -> PhotoFacts:
+        wanted = sizes[name]
+        stored = inspect_photo(folder, name, upright=False)
+        if stored.problem or _same_shape((stored.width, stored.height), wanted):
+            return stored
+        turned = inspect_photo(folder, name, upright=True)
+        if _same_shape((turned.width, turned.height), wanted):
+            return turned
+        problem = f"{stored.width}x{stored.height} px, but the model's camera has {wanted[0]}x{wanted[1]} px"
+        return PhotoFacts(name, problem=problem)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(check, sizes))
+
+
+def settle(facts: Iterable[PhotoFacts], duplicates: bool = False) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
+    """Split facts into the photos to use and those set aside, each with its `problem`.
+
+    Args:
+        duplicates: keep photos whose pixels an earlier one has already.
+    """
+    usable: list[PhotoFacts] = []
+    aside: list[PhotoFacts] = []
+    seen: dict[str, PhotoFacts] = {}
+    for fact in facts:
+        if fact.problem:
+            aside.append(fact)
+            continue
+        first = seen.setdefault(fact.pixels, fact)
+        if first is fact or duplicates:
+            usable.append(fact)
+        else:
+            what = "the same file as" if fact.content == first.content else "the same pixels as"
+            aside.append(dataclasses.replace(fact, problem=f"duplicate: {what} {first.image_id}"))
+    return usable, aside
+
+
+def _same_shape(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    ratio = size[0] * wanted[1] / max(1, size[1] * wanted[0])
+    return abs(ratio - 1.0) <= ASPECT_TOLERANCE

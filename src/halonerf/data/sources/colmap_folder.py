@@ -1,0 +1,180 @@
+"""A finished COLMAP reconstruction as a source of scenes: plain projects, Phototourism and HolyScenes folders."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from halonerf.data.collection import write_collection
+from halonerf.data.sfm.colmap_model import find_models, match_names, model_files, read_model, registered_names
+from halonerf.data.sources.photo_folder import ENDINGS, landmark_name
+from halonerf.errors import BadInput
+from halonerf.files import files_digest, write_csv
+from halonerf.types import ImageRecord
+
+log = logging.getLogger(__name__)
+
+SPLIT = "split.csv"  # image_id, split: beside the collection's own files, where the folder came with a split
+
+
+@dataclass(frozen=True)
+class _Found:
+    model: Path
+    photos: Path
+    names: dict[str, str]  # model's name -> path below `photos`
+    missing: list[str]
+
+
+class ColmapFolder:
+    """A model and its photos, wherever below `path` they are.
+
+    Of several models the one with most photos on disk is taken. A table (`*.tsv` with `filename`, `id`, `split`),
+    as Phototourism and HolyScenes have it, chooses the photos and splits them.
+
+    Args:
+        path: a folder with a model (.bin or .txt) in it or below it.
+        images: folder that the model's photo names start from; empty: looked for around the model.
+        name: the scene's name; empty takes the folder's.
+        concepts: what to look for; empty leaves it to the stage that segments.
+        building_type: such as "cathedral"; empty where unknown.
+    """
+
+    def __init__(
+        self, path: str, images: str = "", name: str = "", concepts: Sequence[str] = (), building_type: str = ""
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.images = Path(images).expanduser() if images else None
+        self.concepts, self.building_type = tuple(concepts), building_type
+        self.name = name or landmark_name(self.path)
+
+    def identity(self) -> str:
+        """Digest of the model, its photos, the split's table and what is said about them."""
+        found = self._find()
+        photos = files_digest(found.photos, [found.photos / file for file in found.names.values()])
+        model = files_digest(found.model, model_files(found.model))
+        tables = files_digest(self.path, self._tables())
+        said = [photos, model, tables, self.name, self.building_type, *self.concepts]
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+
+    def collect(self, folder: Path) -> None:
+        """Write the collection, and `split.csv` where there is a table.
+
+        Raises: BadInput where there is no model, or none of its photos.
+        """
+        found = self._find()
+        if found.missing:
+            log.warning(
+                "%d of the model's %d photos are missing under %s (the first is %s); going on without them",
+                len(found.missing),
+                len(found.missing) + len(found.names),
+                found.photos,
+                found.missing[0],
+            )
+        tables = self._tables()
+        split = read_split(tables[0]) if tables else {}
+        records = [
+            ImageRecord(image_id=file, landmark=self.name, filename=Path(file).name, building_type=self.building_type)
+            for file in sorted(found.names.values())
+        ]
+        if split:
+            sides = {r.image_id: split.get(r.image_id) or split.get(r.filename, "") for r in records}
+            rows = [{"image_id": image_id, "split": side} for image_id, side in sides.items()]
+            if not any(sides.values()):
+                raise BadInput(
+                    f"expected {tables[0]} to name photos of the model, but none of its {len(split)} names is one.\n"
+                    "Give the folder that belongs to the table with scene.path=DIR, or move the table away."
+                )
+            write_csv(folder / SPLIT, ("image_id", "split"), rows)
+        write_collection(
+            folder,
+            name=self.name,
+            photos=found.photos.resolve(),
+            records=records,
+            model=found.model.resolve(),
+            concepts=self.concepts,
+            building_type=self.building_type,
+        )
+
+    def _tables(self) -> list[Path]:
+        return sorted(p for p in self.path.glob("*.tsv") if not p.name.startswith("."))
+
+    def _find(self) -> _Found:
+        """Raises: BadInput."""
+        if not self.path.is_dir():
+            raise BadInput(
+                f"expected a folder with a COLMAP model at {self.path}, found nothing.\n"
+                "Give it with: scene=colmap scene.path=DIR"
+            )
+        models = find_models(self.path)
+        if not models:
+            raise BadInput(
+                f"expected a COLMAP model (cameras, images, points3D as .bin or .txt) under {self.path}, found none.\n"
+                "To reconstruct photos instead: scene=photos scene.path=DIR"
+            )
+        best: _Found | None = None
+        for model_path in models:
+            names = list(registered_names(read_model(model_path)))
+            for photos in self._photo_folders(model_path):
+                matched = match_names(names, _below(photos))
+                if best is None or len(matched) > len(best.names):
+                    best = _Found(model_path, photos, matched, [n for n in names if n not in matched])
+        if best is None or not best.names:
+            names = list(registered_names(read_model(models[0])))
+            where = sorted({str(folder) for model_path in models for folder in self._photo_folders(model_path)})
+            first = f"; the first is '{names[0]}'" if names else ""
+            raise BadInput(
+                f"the COLMAP model in {models[0]} names {len(names)} photos, none of which is there{first}.\n"
+                f"Looked in: {', '.join(where)}.\nSay where they are with: scene.images=DIR"
+            )
+        return best
+
+    def _photo_folders(self, model: Path) -> Iterator[Path]:
+        """Where a model's photos may be, likeliest first: `images` beside it or beside a folder above it."""
+        if self.images is not None:
+            yield self.images
+            return
+        places = [model]
+        while places[-1] != self.path and places[-1].parent != places[-1]:
+            places.append(places[-1].parent)
+        outside = [self.path.parent] if (self.path / model.name) == model or model == self.path else []
+        for place in [*places, *outside]:
+            for name in ("images", "photos", "rgb"):
+                if (place / name).is_dir():
+                    yield place / name
+        for place in places:
+            yield place
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """File name -> "train" or "test" from a table with tabs; rows without an id are photos the authors left out.
+
+    Raises: BadInput where its columns are other ones.
+    """
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
+        reader = csv.DictReader(stream, delimiter="\t")
+        columns = set(reader.fieldnames or [])
+        if not {"filename", "split"} <= columns:
+            raise BadInput(
+                f"expected the columns filename, id, split in {path}, found: {', '.join(sorted(columns)) or 'none'}.\n"
+                "Correct its first line, or move the file away to split by ingest.test_every."
+            )
+        rows = [row for row in reader if row["filename"] and row.get("id", "0")]
+    return {row["filename"].strip(): "test" if (row["split"] or "").strip() == "test" else "train" for row in rows}
+
+
+def _below(folder: Path) -> list[str]:
+    files = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if len(Path(parent).relative_to(folder).parts) >= 6:
+            folders.clear()
+        files += [
+            (Path(parent) / name).relative_to(folder).as_posix()
+            for name in names
+            if Path(name).suffix.lower() in ENDINGS and not name.startswith(".")
+        ]
+    return sorted(files)

@@ -1,0 +1,232 @@
+"""HolyScenes as a source of scenes: a finished reconstruction, and people's masks numbered by its photos' ids.
+
+Dudai et al., "HaLo-NeRF: Learning Geometry-Guided Semantics for Exploring Unconstrained Photo Collections",
+Eurographics 2024. Masks: `<type>/<scene>/<concept>/NNNN-gt.jpg`, dark on white, beside the photo `NNNN-img.jpg`;
+NNNN is the photo's id in the COLMAP model, which need not be the number in its file's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from halonerf.data.collection import Collection, write_collection
+from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
+from halonerf.data.sources.colmap_folder import ColmapFolder
+from halonerf.errors import BadInput
+from halonerf.files import files_digest, write_csv
+from halonerf.masks import ENDINGS, MaskFolder, read_mask
+
+log = logging.getLogger(__name__)
+
+LEFT_OUT = "masks_left_out.csv"  # mask, reason: beside the collection's own files
+THUMB = 32  # px; enough to tell two photos of one building apart
+ALIKE = 0.5  # correlation of two thumbnails; a photo and its copy as JPEG have 0.99, two views of one facade up to 0.9
+
+
+class HolyScenes:
+    """One scene of the benchmark, with its masks and their concepts.
+
+    The masks are copied into the collection, white on black and named as the photos, so that everything else
+    reads them like any other. Those that belong to no photo are listed in `masks_left_out.csv`.
+
+    Args:
+        path: the reconstruction: a folder with `dense/sparse`, `dense/images` and perhaps a table `*.tsv`.
+        masks: the scene's folder of masks, one folder a concept; or, with `landmark`, a folder it is in or below.
+        landmark: the name of the scene's folder below `masks`, as `<landmark>` or `<type>/<landmark>`; its case, spaces
+            and signs do not matter.
+        images: folder that the model's photo names start from; empty: looked for around the model.
+        name: the scene's name; empty takes `landmark`, else the reconstruction's folder's.
+        building_type: such as "cathedral"; empty takes `<type>`, where masks are found by `landmark`.
+    """
+
+    def __init__(
+        self, path: str, masks: str, landmark: str = "", images: str = "", name: str = "", building_type: str = ""
+    ) -> None:
+        self.masks, self.landmark, self.building_type = Path(masks).expanduser(), landmark, building_type
+        self.reconstruction = ColmapFolder(path, images, name or landmark)
+        self.name = self.reconstruction.name
+
+    def identity(self) -> str:
+        """Digest of the reconstruction, of the masks, and of what is said about them.
+
+        Raises: BadInput as `collect` does.
+        """
+        folder, building_type = self._folder()
+        drawn = files_digest(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
+        said = [self.reconstruction.identity(), drawn, building_type]
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+
+    def collect(self, folder: Path) -> None:
+        """Write the collection, its masks, and which of them were left out and why.
+
+        Raises: BadInput where there is no reconstruction, or no mask of any of its photos.
+        """
+        place, building_type = self._folder()
+        masks = MaskFolder.open(place)
+        if not masks.numbered:
+            raise BadInput(
+                f"expected masks of HolyScenes, <concept>/NNNN-gt.jpg, in {place}, got "
+                f"'{next(iter(next(iter(masks.files.values())).values())).name}' and the like.\n"
+                f"For white on black masks named as the photos: scene=colmap evaluate.masks={place}"
+            )
+        self.reconstruction.collect(folder)
+        found = Collection.read(folder)
+        records, photos = found.records(), found.photos
+        ids = photo_ids(found)
+        pairs, left_out = pair(masks, ids, photos)
+        left_out += [(file, "no mask: neither NNNN-gt nor NNNN-img") for file in _extras(masks)]
+        concepts: dict[str, int] = {}
+        for folder_name, drawn in masks.files.items():
+            for key, file in drawn.items():
+                photo = pairs.get(Path(key).name.removesuffix("-gt"))
+                if photo is None:
+                    continue
+                with Image.open(photos / photo) as opened:
+                    size = opened.size  # a model's photos are used as they are stored
+                try:
+                    mask = read_mask(file, size, dark=True)
+                except BadInput as error:
+                    left_out.append((file.relative_to(masks.root).as_posix(), str(error).splitlines()[0]))
+                    continue
+                concept = folder_name.replace("_", " ")
+                target = (folder / "masks" / concept / PurePosixPath(photo)).with_suffix(".png")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask.astype(np.uint8) * 255).save(target, compress_level=1)
+                concepts[concept] = concepts.get(concept, 0) + 1
+        rows = [{"mask": mask, "reason": reason} for mask, reason in sorted(left_out)]
+        write_csv(folder / LEFT_OUT, ("mask", "reason"), rows)
+        if not concepts:
+            raise BadInput(
+                f"expected masks of the model's {len(ids)} photos, whose ids are {_few(ids)}, in {masks.root}; got "
+                f"{len(masks.numbers())} numbers, {_few(masks.numbers())}, and none fits; the first: "
+                f"{rows[0]['mask']}: {rows[0]['reason']}.\nGive the masks of this very scene with: scene.masks=DIR"
+            )
+        if rows:
+            log.warning("holyscenes: %d masks or files left out, listed in %s", len(rows), folder / LEFT_OUT)
+        write_collection(
+            folder,
+            name=self.name,
+            photos=photos,
+            records=records,
+            masks="masks",
+            model=found.model,
+            concepts=list(concepts),
+            building_type=building_type,
+        )
+
+    def _folder(self) -> tuple[Path, str]:
+        """The scene's folder of masks, and the type of building.
+
+        Raises: BadInput where there is no such folder.
+        """
+        if not self.landmark:
+            return self.masks, self.building_type
+        wanted = _plain(self.landmark)
+        near = sorted(p for pattern in ("*", "*/*") for p in self.masks.glob(pattern) if p.is_dir())
+        for place in near:
+            if _plain(place.name) == wanted:
+                inferred = "" if place.parent == self.masks else place.parent.name.replace("_", " ")
+                return place, self.building_type or inferred
+        raise BadInput(
+            f"expected a folder '{self.landmark}' with a scene's masks in {self.masks} or one level down, found: "
+            f"{', '.join(p.relative_to(self.masks).as_posix() for p in near[:12]) or 'no folder'}.\n"
+            "Name it with scene.landmark=NAME, or give the scene's own folder with: scene.masks=DIR scene.landmark=''"
+        )
+
+
+def photo_ids(collection: Collection) -> dict[int, str]:
+    """Id in the collection's COLMAP model -> image id."""
+    assert collection.model is not None
+    ids = registered_names(read_model(collection.model))
+    files = match_names(list(ids), [record.image_id for record in collection.records()])
+    return {ids[name]: file for name, file in files.items()}
+
+
+def pair(masks: MaskFolder, ids: Mapping[int, str], photos: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Which photo each number of a numbered mask folder is.
+
+    The photo with that id; else, if nothing else claims it, the one whose file's name is that number. Where those are
+    two photos, and wherever the mask has its photo beside it (`NNNN-img`), that picture decides.
+
+    Args:
+        ids: COLMAP image id -> image id, a path below `photos`.
+    Returns: number as it is written -> image id; and (mask, reason) of all others.
+    """
+    by_stem = {PurePosixPath(image_id).stem: image_id for image_id in ids.values()}
+    pairs: dict[str, str] = {}
+    owner: dict[str, str] = {}
+    left_out: list[tuple[str, str]] = []
+    for number in sorted(masks.numbers(), key=lambda n: (int(n) not in ids, n)):
+        drawn = [path for found in masks.files.values() for path in found.values() if path.stem == f"{number}-gt"]
+        candidates = [c for c in (ids.get(int(number)), by_stem.get(number)) if c is not None]
+        photo, reason = _likeliest(list(dict.fromkeys(candidates)), photos, drawn)
+        if photo is not None and photo not in owner:
+            pairs[number], owner[photo] = photo, number
+            continue
+        if photo is not None:
+            reason = f"its photo, {photo}, has the masks of number {owner[photo]} already"
+        reason = reason or f"the model has no photo of id {int(number)}"
+        left_out += [(path.relative_to(masks.root).as_posix(), reason) for path in drawn]
+    return pairs, left_out
+
+
+def _likeliest(candidates: list[str], photos: Path, drawn: list[Path]) -> tuple[str | None, str]:
+    """Of photos below `photos` the one that lies beside the masks `drawn`, the first where none lies there.
+
+    Returns: None where there is no candidate, or none is like it; and the reason for the latter.
+    """
+    shown = next((picture for path in drawn if (picture := _beside(path)) is not None), None)
+    seen = None if shown is None else _thumbnail(shown)
+    if not candidates or shown is None or seen is None:
+        return (candidates[0] if candidates else None), ""
+    likeness = [_correlation(seen, _thumbnail(photos / candidate)) for candidate in candidates]
+    best = int(np.argmax(likeness))
+    if likeness[best] >= ALIKE:
+        return candidates[best], ""
+    return None, f"{shown.name} is not the photo of that id (correlation {likeness[best]:.2f})"
+
+
+def _beside(mask: Path) -> Path | None:
+    """The copy of its photo that lies beside a mask."""
+    stem = mask.stem.removesuffix("-gt") + "-img"
+    return next((p for ending in ENDINGS for p in mask.parent.glob(f"{stem}.*") if p.suffix.lower() == ending), None)
+
+
+def _thumbnail(path: Path) -> np.ndarray | None:
+    try:
+        with Image.open(path) as picture:
+            small = picture.convert("L").resize((THUMB, THUMB), Image.Resampling.BOX)
+            return np.asarray(small, np.float64)
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return None
+
+
+def _correlation(one: np.ndarray, other: np.ndarray | None) -> float:
+    if other is None or one.std() == 0 or other.std() == 0:
+        return 0.0
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def _extras(masks: MaskFolder) -> list[str]:
+    """Pictures in the concepts' folders that are neither masks nor photos."""
+    known = {path for found in masks.files.values() for path in found.values()}
+    return sorted(
+        path.relative_to(masks.root).as_posix()
+        for path in masks.root.rglob("*")
+        if path.is_file() and path.suffix.lower() in ENDINGS and path not in known and not path.stem.endswith("-img")
+    )
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.casefold() if c.isalnum())
+
+
+def _few(names: Iterable[object]) -> str:
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:3]) + (", …" if len(listed) > 3 else "")

@@ -1,0 +1,171 @@
+"""Photos of which every pixel is labelled with a number, as a source of scenes; for example the CMP facades.
+
+R. Tylecek and R. Sara, "Spatial Pattern Templates for Recognition of Objects with Regular Structure", GCPR 2013.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from halonerf.data.collection import write_collection
+from halonerf.data.sources.photo_folder import landmark_name, list_photos
+from halonerf.errors import BadInput
+from halonerf.files import files_digest
+from halonerf.types import ImageRecord
+
+log = logging.getLogger(__name__)
+
+_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # EXIF: how the camera was held; these turn the sides
+
+
+class IndexedMasks:
+    """Photos with a picture of numbers each: `<photo without its ending>.png`, one number a pixel.
+
+    Each class becomes a concept with a mask for every photo, an empty one where the photo does not show it: that a
+    part is absent is known here. The photos are read where they are. They need not show one building: each is a
+    landmark of its own.
+
+    Args:
+        path: folder of the photos, of any depth.
+        classes: concept -> its number, or numbers. A pixel has one number, so a class of what carries other parts
+            (CMP's `facade`) is what those leave bare, unless their numbers are listed too.
+        masks: folder of the pictures of numbers, nested as the photos are; empty: beside the photos.
+        first, last: places in the order of names, from 1, of the photos to take; last 0: to the end.
+        name: the scene's name; empty takes the folder's.
+        building_type: such as "house"; empty where unknown.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        classes: Mapping[str, int | Sequence[int]],
+        masks: str = "",
+        first: int = 1,
+        last: int = 0,
+        name: str = "",
+        building_type: str = "",
+    ) -> None:
+        if not classes:
+            raise BadInput("expected scene.classes={concept: number, ...}, got none.")
+        if first < 1 or (last and last < first):
+            raise BadInput(f"expected 1 <= scene.first <= scene.last (or scene.last=0), got {first} and {last}.")
+        self.path = Path(path).expanduser()
+        self.masks = Path(masks).expanduser() if masks else self.path
+        self.classes = {str(c): [n] if isinstance(n, int) else [int(i) for i in n] for c, n in classes.items()}
+        self.first, self.last, self.building_type = first, last, building_type
+        self.name = name or landmark_name(self.path)
+
+    def identity(self) -> str:
+        """Digest of the photos and their numbers, and of what is made of them.
+
+        Raises: BadInput as `collect` does where files are missing.
+        """
+        pairs = self._pairs()
+        photos = files_digest(self.path, [self.path / photo for photo, _ in pairs])
+        numbers = files_digest(self.masks, [self.masks / drawn for _, drawn in pairs])
+        said = json.dumps([self.name, self.building_type, self.classes])
+        return hashlib.sha256("\0".join([photos, numbers, said]).encode()).hexdigest()
+
+    def collect(self, folder: Path) -> None:
+        """Write the collection, with a mask for each photo and class.
+
+        Raises: BadInput where a photo or its numbers cannot be read or differ in shape, or no class occurs.
+        """
+        pairs = self._pairs()
+        seen: set[int] = set()
+        for photo, drawn in pairs:
+            numbers = read_numbers(self.masks / drawn)
+            _check_shape(self.path / photo, numbers)
+            seen |= set(np.unique(numbers).tolist())
+            for concept, wanted in self.classes.items():
+                target = folder / "masks" / concept / PurePosixPath(photo).with_suffix(".png")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                mask = np.isin(numbers, wanted).astype(np.uint8) * 255
+                Image.fromarray(mask).save(target, compress_level=1)  # three times as fast, and mostly flat areas
+        absent = [concept for concept, wanted in self.classes.items() if not seen & set(wanted)]
+        if len(absent) == len(self.classes):
+            raise BadInput(
+                f"expected pixels with the numbers of scene.classes={self.classes}, but the {len(pairs)} pictures "
+                f"below {self.masks} hold only {sorted(seen)[:20]}.\nGive the numbers of your data in scene.classes."
+            )
+        if absent:
+            log.warning("no photo of %s shows %s", self.name, ", ".join(absent))
+        write_collection(
+            folder,
+            name=self.name,
+            photos=self.path.resolve(),
+            records=[
+                ImageRecord(
+                    image_id=photo,
+                    landmark=PurePosixPath(photo).stem,
+                    filename=PurePosixPath(photo).name,
+                    building_type=self.building_type,
+                )
+                for photo, _ in pairs
+            ],
+            masks="masks",
+            concepts=tuple(self.classes),
+            building_type=self.building_type,
+        )
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """The photos in the order of names and their pictures of numbers, as paths below `path` and `masks`.
+
+        Raises: BadInput where no photo has one, or `first` lies behind the last that has.
+        """
+        beside = self.masks.resolve() == self.path.resolve()
+        found = []
+        for photo in list_photos(self.path):
+            drawn = PurePosixPath(photo).with_suffix(".png").as_posix()
+            if not (beside and drawn == photo) and (self.masks / drawn).is_file():
+                found.append((photo, drawn))
+        if not found:
+            raise BadInput(
+                f"expected photos below {self.path}, each with a picture of numbers <photo without its ending>.png "
+                f"below {self.masks}, found no such pair.\nName the folders with scene.path=DIR and scene.masks=DIR."
+            )
+        chosen = found[self.first - 1 : self.last or None]
+        if not chosen:
+            raise BadInput(f"expected scene.first of at most {len(found)}, the photos with numbers; got {self.first}.")
+        return chosen
+
+
+def read_numbers(path: Path) -> np.ndarray:
+    """The number of each pixel, [H, W], of a picture with a palette or with one channel.
+
+    Raises: BadInput where it cannot be read, or has colours instead of numbers.
+    """
+    try:
+        with Image.open(path) as picture:
+            numbers = np.asarray(picture)
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise BadInput(f"expected a picture of numbers at {path}, but it cannot be read: {error}.") from error
+    if numbers.ndim != 2:
+        raise BadInput(
+            f"expected one number a pixel (a palette or grey values) in {path}, got {numbers.shape[2]} channels.\n"
+            "Save the class numbers themselves, not the colours that they are shown in."
+        )
+    return numbers
+
+
+def _check_shape(photo: Path, numbers: np.ndarray) -> None:
+    """Raises: BadInput where the photo, held upright, is not of the shape of its numbers."""
+    try:
+        with Image.open(photo) as picture:
+            width, height = picture.size
+            if picture.getexif().get(_ORIENTATION) in _LYING:
+                width, height = height, width
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise BadInput(f"expected a photo at {photo}, but it cannot be read: {error}.") from error
+    if numbers.shape != (height, width):
+        raise BadInput(
+            f"expected numbers for each of the {width} x {height} px of the upright photo {photo}, got "
+            f"{numbers.shape[1]} x {numbers.shape[0]} px.\nExport both at one size."
+        )

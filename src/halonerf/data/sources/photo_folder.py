@@ -1,0 +1,201 @@
+"""A folder of tourists' photos as a source of scenes. The folder is read where it is, never copied or changed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from halonerf.data.collection import write_collection
+from halonerf.errors import BadInput
+from halonerf.files import files_digest
+from halonerf.types import ImageRecord
+
+log = logging.getLogger(__name__)
+
+ENDINGS = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif", ".ppm", ".pgm"]
+)
+_NAME_COLUMNS = ("image_id", "filename", "file", "name", "path")
+
+
+class PhotoFolder:
+    """Every photo below a folder.
+
+    Args:
+        path: the folder; photos may lie in folders of their own, with any names and endings in any case.
+        name: the scene's name; empty takes the folder's.
+        metadata: CSV with a column `filename` (path below the folder, or the bare file name) and any of `caption`,
+            `categories` (separated by line breaks, "|" or ";"), `landmark`, `building_type`; empty: file names alone.
+        concepts: what to look for; empty leaves it to the stage that segments.
+        building_type: such as "cathedral"; empty where unknown.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str = "",
+        metadata: str = "",
+        concepts: Sequence[str] = (),
+        building_type: str = "",
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.metadata = Path(metadata).expanduser() if metadata else None
+        self.concepts, self.building_type = tuple(concepts), building_type
+        self.name = name or landmark_name(self.path)
+
+    def identity(self) -> str:
+        """Digest of every photo's name and content and of what is said about them.
+
+        Raises: BadInput where the folder is missing or holds no photo.
+        """
+        photos = files_digest(self.path, [self.path / i for i in list_photos(self.path)])
+        said = [self.name, self.building_type, *self.concepts, _metadata_text(self.metadata) if self.metadata else ""]
+        return hashlib.sha256("\0".join([photos, *said]).encode()).hexdigest()
+
+    def collect(self, folder: Path) -> None:
+        """Write the collection.
+
+        Raises: BadInput where there is no readable photo, or the metadata cannot be used.
+        """
+        names = list_photos(self.path)
+        if not any(_opens(self.path / name) for name in names):
+            raise BadInput(
+                f"expected photos under {self.path}, but none of its {len(names)} files with a photo's ending can be "
+                f"read (the first is {names[0]}).\nCheck the folder, and give it with: scene=photos scene.path=DIR"
+            )
+        known = read_metadata(self.metadata, names) if self.metadata else {}
+        records = [
+            known.get(name)
+            or ImageRecord(
+                image_id=name, landmark=self.name, filename=Path(name).name, building_type=self.building_type
+            )
+            for name in names
+        ]
+        records = [
+            ImageRecord(
+                image_id=r.image_id,
+                landmark=r.landmark or self.name,
+                filename=r.filename,
+                caption=r.caption,
+                categories=r.categories,
+                building_type=r.building_type or self.building_type,
+            )
+            for r in records
+        ]
+        write_collection(
+            folder,
+            name=self.name,
+            photos=self.path.resolve(),
+            records=records,
+            concepts=self.concepts,
+            building_type=self.building_type,
+        )
+
+
+def landmark_name(path: Path) -> str:
+    """A name for what a folder shows: its own, or its parent's where it is only called "photos" or the like."""
+    path = path.resolve()
+    plain = {"photos", "images", "pictures", "dense", "sparse", "img", "imgs", "0"}
+    while path.name.lower() in plain and path.parent != path:
+        path = path.parent
+    return path.name or "scene"
+
+
+def list_photos(folder: Path) -> list[str]:
+    """Paths below `folder`, with forward slashes, of every file with a photo's ending, sorted; hidden ones left out.
+
+    Raises: BadInput where the folder is missing or there are none.
+    """
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "nothing"
+        raise BadInput(
+            f"expected a folder of photos at {folder}, found {what}.\nGive it with: scene=photos scene.path=DIR"
+        )
+    names, others = [], 0
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for file in files:
+            if file.startswith("."):
+                continue
+            if Path(file).suffix.lower() not in ENDINGS:
+                others += 1
+                continue
+            name = (Path(parent) / file).relative_to(folder).as_posix()
+            if name.isprintable():
+                names.append(name)
+            else:
+                log.warning("left out %r: its name is not valid Unicode text; rename it to use it", name)
+    if not names:
+        found = f"{others} files of other kinds" if others else "nothing"
+        raise BadInput(
+            f"expected photos ({', '.join(sorted(ENDINGS))}) under {folder}, found {found}.\n"
+            "Give the folder with: scene=photos scene.path=DIR"
+        )
+    return sorted(names)
+
+
+def read_metadata(path: Path, names: Sequence[str]) -> dict[str, ImageRecord]:
+    """The CSV's rows as records by image id; rows for photos that are not there are counted in the log.
+
+    Raises: BadInput where the file is missing or has no column that names the photo.
+    """
+    reader = csv.DictReader(_metadata_text(path).splitlines(keepends=True))
+    columns = {c.strip().lower(): c for c in reader.fieldnames or []}
+    key = next((columns[c] for c in _NAME_COLUMNS if c in columns), None)
+    if key is None:
+        raise BadInput(
+            f"expected a column called one of {', '.join(_NAME_COLUMNS)} in {path}, found: "
+            f"{', '.join(columns) or 'no header'}.\nRename the column that holds the photos' file names to 'filename'."
+        )
+    by_base: dict[str, list[str]] = {}
+    for name in names:
+        by_base.setdefault(Path(name).name, []).append(name)
+    present, records, strangers = set(names), {}, 0
+    for row in reader:
+        given = (row[key] or "").strip().replace("\\", "/").removeprefix("./")
+        same_base = by_base.get(Path(given).name, [])
+        image_id = given if given in present else same_base[0] if len(same_base) == 1 else None
+        if image_id is None:
+            strangers += 1
+            continue
+        text = {field: (row.get(column) or "").strip() for field, column in columns.items() if column != key}
+        records[image_id] = ImageRecord(
+            image_id=image_id,
+            landmark=text.get("landmark", ""),
+            filename=Path(image_id).name,
+            caption=text.get("caption", ""),
+            categories=_split_categories(text.get("categories", "")),
+            building_type=text.get("building_type", ""),
+        )
+    if strangers:
+        log.warning("%s: %d rows name photos that are not there, or not one of them alone", path, strangers)
+    return records
+
+
+def _split_categories(text: str) -> tuple[str, ...]:
+    separator = next((s for s in ("\n", "|", ";") if s in text), "\n")
+    return tuple(part.strip() for part in text.split(separator) if part.strip())
+
+
+def _metadata_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BadInput(
+            f"expected a CSV of metadata at {path}, but it cannot be read: {error.strerror}.\n"
+            "Give another with: scene.metadata=FILE, or leave it out."
+        ) from error
+
+
+def _opens(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.width > 0
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

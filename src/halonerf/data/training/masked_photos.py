@@ -1,0 +1,193 @@
+"""Lessons from real photos: those of any scene source that comes with masks. The masks must be complete.
+
+A photo without a mask of a concept does not show it. That holds for photos of which every pixel was labelled
+(`halonerf.data.sources.indexed_masks`) and for procedural landmarks; people's masks of a few photos are not like that.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from PIL import Image
+
+from halonerf.artifacts import fingerprint
+from halonerf.data.augmentation import crop_window
+from halonerf.data.collection import Collection
+from halonerf.data.photo_io import read_photo, shrink
+from halonerf.data.training.procedural import WHOLE
+from halonerf.errors import BadInput
+from halonerf.files import write_json
+from halonerf.masks import MaskFolder
+from halonerf.protocols import SceneSource
+
+STORE_VERSION = 1  # raise it when the stored photos would be others
+
+
+class MaskedPhotos:
+    """The photos of a scene source, all but the last few to learn from, those to score on: whole, and a part of each.
+
+    Args:
+        source: the scene source; its photos need not show one building.
+        words: how each concept may be called; None: as its masks are. strangers: words for what no photo shows.
+        test_photos: how many are scored on, the last in the order of names; no photo of them is learnt from.
+        size: px, long side to which photos are shrunk before anything else; smaller ones stay as they are.
+        close: of a test photo's short side, smallest and largest side of the square that is scored as its close-up.
+    """
+
+    def __init__(
+        self,
+        source: SceneSource,
+        words: Mapping[str, Sequence[str]] | None = None,
+        strangers: Sequence[str] = (),
+        test_photos: int = 40,
+        size: int = 320,
+        close: Sequence[float] = (0.2, 0.375),
+    ) -> None:
+        if len(close) != 2 or not 0 < close[0] <= close[1] <= 1:
+            raise BadInput(f"expected lessons.close=[smallest,largest] in (0, 1], got {list(close)}.")
+        if test_photos < 1:
+            raise BadInput(f"expected lessons.test_photos of at least 1, got {test_photos}.")
+        self.source, self.words, self.strangers = source, words, strangers
+        self.test_photos, self.size, self.close = test_photos, size, close
+
+    def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
+        """Raises: BadInput where a word is for a concept without masks: it would be learnt as absent everywhere."""
+        concepts = list(self._stored(cache)[0].planes)
+        words = {concept: [concept] for concept in concepts} if self.words is None else self.words
+        unknown = sorted(set(words) - set(concepts))
+        if unknown:
+            raise BadInput(
+                f"expected lessons.words for concepts that '{self.source.name}' has masks of ({', '.join(concepts)}), "
+                f"got {', '.join(unknown)}."
+            )
+        return words
+
+    def learnt(self, cache: Path) -> list[StoredLesson]:
+        return self._stored(cache)[: -self.test_photos]
+
+    def scored(self, cache: Path) -> list[StoredLesson]:
+        """Each test photo whole, and its close-up, which depends on the photo's name alone."""
+        tests = self._stored(cache)[-self.test_photos :]
+        return [lesson for test in tests for lesson in (test, self._close_up(test))]
+
+    @cached_property
+    def _key(self) -> str:
+        """Computed once: it reads every file of the source."""
+        return fingerprint({"source": self.source.identity(), "size": self.size, "version": STORE_VERSION})
+
+    def _close_up(self, lesson: StoredLesson) -> StoredLesson:
+        (height, width), (smallest, largest) = lesson.image().shape[:2], self.close
+        random = np.random.default_rng(crc32(lesson.name.encode()))
+        window = crop_window(height, width, smallest, largest, 0.0, random)
+        return StoredLesson(lesson.file, lesson.name, lesson.planes, window)
+
+    def _stored(self, cache: Path) -> list[StoredLesson]:
+        """Every photo, shrunk once into `<cache>/photos/<fingerprint>/`, in the order of names.
+
+        Raises: BadInput where the source has no masks, or no more photos than are scored on.
+        """
+        folder = cache / "photos" / self._key
+        if not folder.is_dir():
+            store_photos(self.source, self.size, folder)
+        index = json.loads((folder / "index.json").read_text())
+        planes = {concept: plane for plane, concept in enumerate(index["concepts"])}
+        names = index["names"]
+        if len(names) <= self.test_photos:
+            raise BadInput(
+                f"expected more photos than the {self.test_photos} that are scored on, got {len(names)} from "
+                f"'{self.source.name}'.\nScore on fewer with: lessons.test_photos=N"
+            )
+        return [StoredLesson(folder / f"{i:06d}.npy", name, planes) for i, name in enumerate(names)]
+
+
+@dataclass(frozen=True)
+class StoredLesson:
+    """A photo, or a part of it, with its masks in one array [H, W, 3 + ceil(K / 8)] uint8 that is mapped, not read.
+
+    The first three numbers are the colour; the bits of the others, the highest first, are the masks. window: top,
+    left, rows and columns of the part, px.
+    """
+
+    file: Path
+    name: str
+    planes: Mapping[str, int]
+    window: tuple[int, int, int, int] | None = None
+
+    @property
+    def aim(self) -> str:
+        return WHOLE if self.window is None else "part"
+
+    def image(self) -> np.ndarray:
+        """[H, W, 3] uint8."""
+        return self._array()[..., :3]
+
+    def mask(self, concept: str, height: int, width: int) -> np.ndarray:
+        """[height, width] bool; nothing where no photo of the source has a mask of the concept."""
+        if concept not in self.planes:
+            return np.zeros((height, width), dtype=bool)
+        byte, bit = divmod(self.planes[concept], 8)
+        return (self._array()[..., 3 + byte] & (128 >> bit)) > 0
+
+    def _array(self) -> np.ndarray:
+        array = np.load(self.file, mmap_mode="r")
+        if self.window is None:
+            return array
+        top, left, rows, columns = self.window
+        return array[top : top + rows, left : left + columns]
+
+
+def store_photos(source: SceneSource, size: int, folder: Path) -> None:
+    """Write every photo of `source` with its masks as `<number>.npy`, and `index.json`: names and concepts.
+
+    A mask's pixel is set where at least half of it shows the concept. Written beside `folder` and renamed.
+
+    Raises: BadInput where the source has no masks.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    collected = partial / "collected"
+    collected.mkdir(parents=True)
+    source.collect(collected)
+    collection = Collection.read(collected)
+    if collection.masks is None:
+        raise BadInput(
+            f"expected a scene source with complete masks, but '{source.name}' has none.\n"
+            "Photos of which every pixel is labelled are read with: scene=facades scene.path=DIR"
+        )
+    masks = MaskFolder.open(collection.masks)
+    names = sorted(record.image_id for record in collection.records())
+    for number, name in enumerate(names):
+        np.save(partial / f"{number:06d}.npy", _shrunk(collection.photos / name, masks, name, size))
+    shutil.rmtree(collected)
+    write_json(partial / "index.json", {"names": names, "concepts": masks.concepts})
+    partial.rename(folder)
+
+
+def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
+    """A photo and its masks as `StoredLesson` keeps them, with a long side of `size` at most.
+
+    Raises: BadInput where the photo cannot be read, or a mask's shape is not the photo's.
+    """
+    try:
+        pixels = read_photo(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadInput(
+            f"expected a photo at {path}, but it cannot be read: {error}.\nMend it, or take it out with its masks."
+        ) from error
+    height, width = pixels.shape[:2]
+    scale = min(1.0, size / max(height, width))
+    rows, columns = (max(1, round(length * scale)) for length in (height, width))
+    planes = np.zeros((rows, columns, len(masks.concepts)), dtype=bool)
+    for plane, concept in enumerate(masks.concepts):
+        if masks.find(concept, name) is not None:
+            drawn = masks.read(concept, name, (width, height)).astype(np.uint8) * 255
+            shrunk = Image.fromarray(drawn).resize((columns, rows), Image.Resampling.BOX)
+            planes[..., plane] = np.asarray(shrunk) >= 128
+    return np.concatenate([shrink(pixels, columns, rows), np.packbits(planes, axis=-1)], axis=-1)

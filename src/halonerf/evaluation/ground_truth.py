@@ -1,0 +1,70 @@
+"""People's masks of a scene, as they are scored: at the photo's native resolution, in the undistorted frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halonerf.data.collection import Collection
+from halonerf.data.scene.scene import Scene
+from halonerf.data.sources.holyscenes import pair
+from halonerf.masks import MaskFolder
+
+
+@dataclass(frozen=True)
+class Truths:
+    """The masks of a scene's photos."""
+
+    scene: Scene
+    masks: MaskFolder
+    mispaired: list[tuple[str, str]] = field(default_factory=list)  # masks that belong to no photo, and why
+
+    @classmethod
+    def open(cls, scene: Scene, collect: Path, path: str | None) -> Truths | None:
+        """The masks in the folder `path`, else those of the collection in `collect`; None where that has none.
+
+        Raises: BadInput where the folder holds no masks.
+        """
+        collection = Collection.read(collect)
+        chosen = collection.masks if path is None else path
+        if chosen is None:
+            return None
+        masks = MaskFolder.open(chosen)
+        if not masks.numbered:
+            return cls(scene, masks)
+        ids = dict(zip(scene.colmap_ids, scene.names, strict=True))
+        pairs, mispaired = pair(masks, ids, collection.photos)
+        return cls(scene, masks.paired(pairs), mispaired)
+
+    def strays(self) -> list[dict[str, str]]:
+        """Masks that belong to no photo of the scene, with the reason."""
+        reasons = dict(self.mispaired)
+        return [
+            {"mask": mask, "reason": reasons.get(mask, "no registered photo of that name")}
+            for mask in self.masks.strays(self.scene.names)
+        ]
+
+    def concepts(self, view: int) -> list[str]:
+        """Those that somebody drew in the view's photo."""
+        return [c for c in self.masks.concepts if self.masks.find(c, self.scene.names[view]) is not None]
+
+    def of(self, view: int, concepts: Sequence[str]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_]]:
+        """Masks by concept, and which pixels the photo covers: [H, W] each, at the photo's native size.
+
+        Raises: BadInput where a mask's aspect is not the photo's.
+        """
+        native = self.scene.native_size(view)
+        drawn = {concept: self.masks.read(concept, self.scene.names[view], native) for concept in concepts}
+        truths: dict[str, NDArray[np.bool_]] = {}
+        covered = np.ones(native[::-1], bool)
+        for shape in {mask.shape for mask in drawn.values()}:  # usually one: undistorted together, with their frame
+            alike = [concept for concept, mask in drawn.items() if mask.shape == shape]
+            stack = np.stack([*(drawn[concept] for concept in alike), np.ones(shape, bool)], axis=-1)
+            flat = self.scene.undistort(view, stack.astype(np.uint8) * 255, native) >= 128
+            truths |= {concept: np.ascontiguousarray(flat[..., i]) for i, concept in enumerate(alike)}
+            covered &= flat[..., -1]
+        return truths, covered

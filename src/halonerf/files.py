@@ -1,0 +1,122 @@
+"""Cells of CSV files that a spreadsheet would run: they begin with `=`, `+`, `-`, `@`, a tab or a carriage return.
+
+Such a cell gets an apostrophe in front, and so does one that has apostrophes before such a sign already; who reads the
+file takes one away again, so nothing is lost (OWASP, "CSV Injection").
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from halonerf.errors import StorageError
+
+
+def files_digest(root: Path, files: list[Path]) -> str:
+    """Digest of the names (relative to `root`) and contents of `files`, whatever their order."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
+        with open(path, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `path` so that readers see the old file or the whole new one."""
+    raw = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}")
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically write `value` as indented JSON; refuses NaN, which JSON has not."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def storage_errors(root: Path) -> Iterator[None]:
+    """Turn the operating system's storage errors below `root` into advice."""
+    advice = {
+        errno.ENOSPC: "the disk is full: free some space",
+        errno.EDQUOT: "the disk quota is used up: free some space",
+        errno.EROFS: "the file system is read-only",
+        errno.EACCES: "permission denied",
+        errno.EPERM: "permission denied",
+        errno.ENOTDIR: "a file stands where a folder is needed",
+    }
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in advice:
+            raise
+        where = error.filename or root
+        raise StorageError(
+            f"expected to write artefacts under {root}, but {advice[error.errno]} ({where}).\n"
+            f"What was finished is kept. Go on with the same command, or write elsewhere with: artifacts=DIR"
+        ) from error
+
+
+def safe_name(name: str) -> str:
+    """`name` as one folder name: letters, digits, dots, dashes and underscores."""
+    cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.UNICODE).strip("._")
+    return cleaned[:60] or "scene"
+
+
+def write_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Atomically write rows as CSV; broken Unicode is replaced."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(fields))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue().encode("utf-8", errors="replace"))
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
+
+
+def harmless(cell: str) -> str:
+    """`cell` as no spreadsheet takes it for a formula."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def as_written(cell: str) -> str:
+    """What `harmless` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def write_at(path: Path, offset: int, data: bytes) -> None:
+    """Write into a flat file that may not exist yet. An ordinary write: a full disk is an error, not a signal."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with os.fdopen(handle, "r+b") as stream:
+        stream.seek(offset)
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    """Atomically write arrays."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,59 @@
+"""The segmenter as the stages use it: with the weights that adaptation left, and masks brought into photos' frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from halonerf.data.scene.scene import Scene
+from halonerf.factory import build, locate
+from halonerf.files import write_npz
+from halonerf.protocols import Segmenter
+from halonerf.types import View
+
+CAMERAS = "cameras.npz"  # in reconstruct's folder, where cameras were refined
+
+
+def fitted_scene(inputs: Mapping[str, Path]) -> Scene:
+    """The scene of `inputs["ingest"]` with the cameras that the field of `inputs["reconstruct"]` was fitted to."""
+    scene = Scene(inputs["ingest"])
+    path = inputs["reconstruct"] / CAMERAS
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as arrays:
+            poses = torch.from_numpy(arrays["camera_to_world"])
+        scene.views = [replace(v, camera_to_world=pose) for v, pose in zip(scene.views, poses, strict=True)]
+    return scene
+
+
+def write_cameras(folder: Path, views: Sequence[View]) -> None:
+    """Note the cameras of all the scene's views, in their order, beside a field."""
+    write_npz(folder / CAMERAS, camera_to_world=np.stack([v.camera_to_world.cpu().numpy() for v in views]))
+
+
+def takes_features(head: Mapping[str, Any]) -> bool:
+    """Whether the head that a config describes is fitted to what this stage makes."""
+    return bool(getattr(locate(head["_target_"]), "takes_features", False))
+
+
+def open_segmenter(config: Mapping[str, Any], scene: Scene, adapted: Path | None = None) -> Segmenter:
+    """Build a segmenter for the photos of a scene.
+
+    Args:
+        config: the segmenter's.
+        adapted: the folder of `adapt_segmenter`, whose weights are taken instead of those of the config; a file or a
+            folder, as the segmenter writes them.
+    """
+    weights: dict[str, Any] = {} if adapted is None else {"weights": str(next(adapted.glob("model*")))}
+    segmenter: Segmenter = build(config, **weights)
+    if hasattr(segmenter, "place"):
+
+        def undistorted(name: str, drawing: np.ndarray) -> np.ndarray:
+            return scene.undistort(scene.index(name), drawing)
+
+        segmenter.place(undistorted)
+    return segmenter

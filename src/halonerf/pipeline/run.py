@@ -1,0 +1,208 @@
+"""Runs one stage with Lightning and leaves a whole folder, or one that the next run goes on from."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
+
+from halonerf import __version__
+from halonerf.artifacts import MANIFEST, ArtifactStore
+from halonerf.factory import build
+from halonerf.files import safe_name, storage_errors, write_json
+from halonerf.pipeline.plan import Step
+from halonerf.pipeline.stage import Stage
+
+LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap", "numba", "numpy", "mitsuba")
+
+
+def run_step(
+    step: Step,
+    seed: int,
+    store: ArtifactStore,
+    trainer: Mapping[str, Any],
+    make_logger: Callable[[Path], list[Logger]],
+) -> Path:
+    """Make the output of `step` unless it is there, and give its folder.
+
+    Args:
+        trainer: arguments of `lightning.Trainer` that choose the hardware.
+        make_logger: loggers that write below the folder they are given.
+
+    Raises: StorageError, and whatever the stage raises; what is finished by then is kept for the next run.
+    """
+    final = store.folder(step.scene, step.stage, step.key)
+    with store.create(step.scene, step.stage, step.key) as folder:
+        if folder is None:
+            return final
+        started, resumed = time.time(), any(folder.iterdir())
+        seed = seed if step.kind.seeded else 0
+        inputs = {need: store.folder(*artefact) for need, artefact in step.inputs.items()}
+        stage: Stage = build(step.config, nested=False)
+        stage.bind(folder, inputs, seed)
+        lightning.seed_everything(seed, verbose=False)
+        with storage_errors(store.root), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="predict returned None")  # stages write files instead
+            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning's own, for PyTorch to come
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # what is frozen is, on purpose
+            with torch_threads(stage.threads):
+                stage.prepare()
+                _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
+                stage.finish()
+            write_json(
+                folder / MANIFEST,
+                {
+                    "stage": step.stage,
+                    "scene": step.scene,
+                    "fingerprint": step.key,
+                    "version": stage.version,
+                    "config": step.config,
+                    "seed": seed,
+                    "inputs": {need: artefact.key for need, artefact in step.inputs.items()},
+                    "code": code_version(),
+                    "libraries": library_versions(),
+                    "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+                    "wall_s": round(time.time() - started, 2),
+                    "resumed": resumed,
+                    "peak_memory_mb": _peak_memory_mb(),
+                    "summary": stage.summary(),
+                },
+            )
+    return final
+
+
+def serve_step(step: Step, seed: int, store: ArtifactStore) -> Path:
+    """Let an interactive stage serve until people have done; gives the folder of what they kept.
+
+    That folder belongs to the scene, not to the options, and is never "finished": nothing in it is made twice.
+
+    Raises: StorageError, and whatever the stage raises.
+    """
+    folder = store.root / safe_name(step.scene) / step.stage
+    with storage_errors(store.root):
+        folder.mkdir(parents=True, exist_ok=True)
+        stage: Stage = build(step.config, nested=False)
+        inputs = {need: store.folder(*artefact) for need, artefact in step.inputs.items()}
+        stage.bind(folder, inputs, seed if step.kind.seeded else 0)
+        stage.serve()
+    return folder
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """PyTorch with `count` threads inside, and as before after it; 0 changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[Logger]) -> None:
+    callbacks: list[Callback] = [RichProgressBar(console_kwargs={"stderr": True})]
+    common: dict[str, Any] = {
+        **options,
+        "default_root_dir": folder,
+        "callbacks": callbacks,
+        "enable_model_summary": False,
+        "inference_mode": False,  # a stage may optimise something small while it predicts
+    }
+    if not stage.mixed:
+        common.pop("precision", None)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # its lines on hardware and seeds are in the manifest
+    data = stage.datamodule()
+    if not stage.learns:
+        if len(data.predict_dataloader()):
+            trainer = lightning.Trainer(**common, logger=False, enable_checkpointing=False)
+            trainer.predict(stage, datamodule=data, return_predictions=False)
+        return
+    checkpoints = folder / "checkpoints"
+    callbacks += [
+        # not save_last with save_top_k=0: that writes once, when the fit ends
+        ModelCheckpoint(checkpoints, "last", enable_version_counter=False, save_on_train_epoch_end=True),
+        LogPictures(),
+    ]
+    last = checkpoints / "last.ckpt"
+    trainer = lightning.Trainer(**common, logger=loggers, max_epochs=stage.max_epochs, num_sanity_val_steps=0)
+    trainer.fit(stage, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
+    for logger in loggers:
+        logger.finalize("success")
+        finish = getattr(_experiment(logger), "finish", None)
+        if callable(finish):  # one run a stage, for loggers that keep a run open
+            finish()
+
+
+class LogPictures(Callback):
+    """Gives a stage's pictures to every logger that can show them."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        shown = [logger for logger in trainer.loggers if picture_sink(logger)]
+        if not shown:
+            return
+        assert isinstance(pl_module, Stage)
+        for name, picture in pl_module.pictures().items():
+            for logger in shown:
+                sink = picture_sink(logger)
+                assert sink is not None
+                sink(f"{pl_module.name}/{name}", picture, trainer.global_step)
+
+
+def picture_sink(logger: Logger) -> Callable[[str, np.ndarray, int], None] | None:
+    """How `logger` takes a picture [H, W, 3] uint8 under a name and a step, or None where it takes none."""
+    log_image = getattr(logger, "log_image", None)  # W&B
+    if callable(log_image):
+        return lambda name, picture, step: log_image(key=name, images=[picture], step=step)
+    add_image = getattr(_experiment(logger), "add_image", None)  # TensorBoard
+    if callable(add_image):
+        return functools.partial(add_image, dataformats="HWC")
+    return None
+
+
+def _experiment(logger: Logger) -> Any:
+    """What a logger writes to: W&B's run, TensorBoard's writer."""
+    return getattr(logger, "experiment", None)
+
+
+@functools.cache
+def code_version() -> str:
+    """The package's version, with the commit where the package runs from a checkout."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return __version__
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__}+{commit.stdout.strip()}"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape results."""
+    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in LIBRARIES}}
+
+
+def _peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB; of the accelerator besides where one is used."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+    return round(peak + device, 1)

@@ -1,0 +1,117 @@
+"""The photos of a finished index, opened: what the segmenter saw in each, and how to lift from it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from scipy.sparse import csc_array, csr_array
+from torch import Tensor
+
+from halonerf.protocols import PlacedField, RadianceField
+from halonerf.stages.index.stage import TABLE
+from halonerf.types import Rendering, View
+
+
+@dataclass(frozen=True)
+class IndexedView(View):
+    """A photo's camera at the size of its coarse map, and what lifts from that."""
+
+    table: csc_array | None = field(default=None, compare=False, repr=False)  # B, [E, height * width], px
+
+
+@dataclass(frozen=True)
+class IndexedPhoto:
+    """view: number in the scene. encoding: the segmenter's of this photo alone, floats in half precision."""
+
+    view: int
+    encoding: dict[str, Tensor]
+    camera: IndexedView
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of its coarse map."""
+        return self.camera.height, self.camera.width
+
+
+class IndexedField:
+    """A field that lifts from indexed views by their tables; all else is the field's own.
+
+    That is as exact as lifting at the size at which the index looked, of maps drawn out bilinearly, up to the half
+    precision of the tables.
+    """
+
+    def __init__(self, inner: RadianceField) -> None:
+        self.inner = inner
+
+    @property
+    def elements(self) -> int:
+        return self.inner.elements
+
+    def mean_appearance(self) -> Tensor:
+        return self.inner.mean_appearance()
+
+    def render(
+        self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
+    ) -> Rendering:
+        """See `halonerf.protocols.RadianceField`."""
+        return self.inner.render(view, appearance, channels, normals)
+
+    def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """See `halonerf.protocols.RadianceField`; in px of the photo at its working size."""
+        table = view.table if isinstance(view, IndexedView) else None
+        if table is None or table.shape[1] != view.height * view.width:
+            return self.inner.lift(view, maps, weight)
+        given = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1).flatten(0, 1)
+        sums = torch.from_numpy(table @ given.cpu().float().numpy())
+        return sums[:, :-1], sums[:, -1]
+
+
+class PlacedIndexedField(IndexedField):
+    """The same of a field that can say where its elements are."""
+
+    inner: PlacedField
+
+    def element_centres(self) -> Tensor:
+        """See `halonerf.protocols.PlacedField`."""
+        return self.inner.element_centres()
+
+
+def indexed_field(inner: RadianceField) -> IndexedField:
+    """Of the kind that `inner` is."""
+    return PlacedIndexedField(inner) if isinstance(inner, PlacedField) else IndexedField(inner)
+
+
+def open_photos(folder: Path, views: Sequence[View], elements: int) -> list[IndexedPhoto]:
+    """Read the photos of a finished index. views: the scene's. elements: of the field."""
+    with open(folder / TABLE, newline="", encoding="utf-8") as stream:
+        chosen = [int(row["view"]) for row in csv.DictReader(stream)]
+    return [_open_photo(folder, view, views[view], elements) for view in chosen]
+
+
+def _open_photo(folder: Path, number: int, view: View, elements: int) -> IndexedPhoto:
+    tensors = load_file(folder / "photos" / f"{number:05d}.safetensors")
+    height, width = tensors["grid"].tolist()
+    table = csr_array(
+        (
+            tensors["shares.value"].float().numpy(),
+            tensors["shares.element"].numpy(),
+            tensors["shares.start"].numpy().astype(np.int32),
+        ),
+        shape=(height * width, elements),
+    )
+    coarse = view.resized(height=height, width=width)
+    camera = IndexedView(**{f.name: getattr(coarse, f.name) for f in fields(View)}, table=table.T)
+    encoding = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("encoding.")}
+    return IndexedPhoto(number, encoding, camera)
+
+
+def open_seen(folder: Path) -> tuple[list[int], Tensor]:
+    """The views whose photos can be trusted, and what share of each photo every element has, [V, E] half."""
+    paths = sorted((folder / "seen").glob("*.safetensors"))
+    return [int(path.stem) for path in paths], torch.stack([load_file(path)["share"] for path in paths])

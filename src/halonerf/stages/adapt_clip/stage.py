@@ -1,0 +1,314 @@
+"""adapt_clip: photos and their pseudo-labels -> a CLIP that knows architecture.
+
+    model/         the best epoch's weights in the hub's layout: retriever.weights=<this folder>
+    metrics.json   label retrieval on photos that were not learnt from: before, after (the kept epoch), every epoch
+    curves.png     the loss and those figures over the epochs
+
+`checkpoints/` hold what is learnt, without what is frozen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.checkpoint import checkpoint
+
+from halonerf.data.collection import Collection
+from halonerf.data.labels.photo_labels import PhotoLabel, label_table, merge_labels, photo_labels, split_photos
+from halonerf.data.labels.table import read_labels
+from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.files import write_json
+from halonerf.losses import contrastive
+from halonerf.metrics import label_retrieval
+from halonerf.pipeline.optim import SCHEDULES, adamw
+from halonerf.pipeline.stage import Source, Stage
+from halonerf.protocols import Retriever, TrainableRetriever
+from halonerf.stages.adapt_clip.batches import Draws, LabelBatches, LabelData, PhotoBatches
+from halonerf.visualization.pictures import save_picture
+from halonerf.visualization.plots import draw_curves
+
+log = logging.getLogger(__name__)
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+REPEATS = ("positive", "ignore", "negative")
+TEMPLATES = ("a photo of a {label}", "{label}", "a close-up photo of the {label} of a building")
+KEPT_BY = "map"  # the figure whose best epoch is kept: adapted, the model ranks crops of photos by a label
+
+
+class AdaptClip(Stage):
+    """Fit a retriever to the photos and labels of several landmarks.
+
+    Args:
+        retriever: config of a retriever that can be saved.
+        landmarks: scenes to learn from, by name; none: the scene itself.
+        validation: scenes to score on, by name, which choose the epoch; none: `heldout` of the photos learnt from.
+        heldout: share of the photos that score where there is no `validation`; 0: the last epoch is kept.
+        min_confidence: labels less sure are left out.
+        weigh: whether a pair counts by its label's confidence; else all count alike.
+        repeats: what another text of a photo's label is to it: "positive"; "ignore", left out like texts of kin
+            labels ("rose window", "window"); or "negative", all of them, as the paper has it.
+        both: learn from photo to text and from text to photo; else from photo to text alone.
+        scale: of the cosines; null takes the checkpoint's own.
+        templates: texts with {label}: one is drawn in training, their mean scores.
+        plurals: share of the texts in the plural.
+        smallest: sides of the smallest crop, as a share of the photo's. mirror: half of the photos.
+        photo_size: px, short side to which larger photos are shrunk when they are read.
+        batch: pairs a step, which are each other's negatives. chunk: photos that are in the network at once; null: all.
+        epochs: at most. patience: epochs without a better one after which it stops; null: never.
+        rate: AdamW's learning rate at its highest. decay: its weight decay.
+        warm_up: share of the steps in which the rate rises. schedule: of the rest, "cosine" (to zero) or "constant".
+        workers: processes that read photos ahead.
+    """
+
+    name = "adapt_clip"
+    needs = ("collect", "distill")
+    learns = True
+    mixed = True
+
+    def __init__(
+        self,
+        retriever: Mapping[str, Any],
+        landmarks: Mapping[str, Any] = NONE,
+        validation: Mapping[str, Any] = NONE,
+        heldout: float = 0.15,
+        min_confidence: float = 0.0,
+        weigh: bool = True,
+        repeats: str = "positive",
+        both: bool = True,
+        scale: float | None = None,
+        templates: Sequence[str] = TEMPLATES,
+        plurals: float = 0.25,
+        smallest: float = 0.7,
+        mirror: bool = True,
+        photo_size: int = 256,
+        batch: int = 128,
+        chunk: int | None = None,
+        epochs: int = 20,
+        patience: int | None = 4,
+        rate: float = 2e-4,
+        decay: float = 0.02,
+        warm_up: float = 0.1,
+        schedule: str = "cosine",
+        workers: int = 2,
+    ) -> None:
+        super().__init__()
+        if repeats not in REPEATS or schedule not in SCHEDULES or min(batch, epochs, chunk or 1) < 1:
+            raise BadInput(
+                f"expected adapt_clip.repeats of {', '.join(REPEATS)}, schedule of {', '.join(SCHEDULES)}, and batch, "
+                f"chunk and epochs of at least 1; got {repeats}, {schedule}, {batch}, {chunk} and {epochs}."
+            )
+        if not templates or not all("{label}" in template for template in templates):
+            raise BadInput(
+                f"expected adapt_clip.templates with {{label}} in each, got {list(templates)}.\n"
+                "For example: 'adapt_clip.templates=[\"a photo of a {label}\"]'"
+            )
+        if set(landmarks) & set(validation):
+            raise BadInput(
+                f"expected adapt_clip.validation to name landmarks that are not learnt from, but it shares "
+                f"{', '.join(sorted(set(landmarks) & set(validation)))} with adapt_clip.landmarks."
+            )
+        self.retriever_config, self.landmarks, self.validation = retriever, landmarks, validation
+        self.heldout, self.min_confidence, self.weigh = heldout, min_confidence, weigh
+        self.repeats, self.both, self.scale = repeats, both, scale
+        self.draws = Draws(templates, plurals, smallest, mirror, photo_size)
+        self.batch, self.chunk, self.max_epochs, self.patience = batch, chunk, epochs, patience
+        self.rate, self.decay, self.warm_up, self.schedule, self.workers = rate, decay, warm_up, schedule, workers
+        self.strict_loading = False  # checkpoints hold what is learnt, not what is frozen
+        self.history: list[dict[str, float | None]] = []  # epoch 0: before
+        self._losses: list[float] = []
+        self._figures: dict[str, float] = {}
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return () if config["landmarks"] else cls.needs
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        read = {**config["landmarks"], **config["validation"]}
+        return {name: Source(scene, cls.needs) for name, scene in read.items()}
+
+    def prepare(self) -> None:
+        rows = [row for name in self.landmarks or [""] for row in self._rows(name)]
+        scored = [row for name in self.validation for row in self._rows(name)]
+        if not self.validation:
+            rows, scored = split_photos(rows, self.heldout, self.seed)
+        self.same = merge_labels(row.label for row in [*rows, *scored])
+        self.rows, labels = rows, sorted({self.same[row.label] for row in rows})
+        if len(labels) < 2:
+            raise BadInput(
+                f"expected photos of at least two labels to tell apart, got {len(rows)} photos labelled: "
+                f"{', '.join(labels) or 'none'}.\nRead the labels that stage=distill made, or add landmarks."
+            )
+        self.scores = LabelScores(scored, self.same, self.draws.templates)
+        if not self.scores.photos:
+            log.warning("no photos of two labels are left to score on: the last epoch is kept")
+        self.retriever: TrainableRetriever = build(self.retriever_config)
+        self.train()
+        if not any(parameter.requires_grad for parameter in self.parameters()):
+            raise BadInput(
+                "expected a retriever that may learn, but all of it is frozen.\nTry: retriever.trainable=lora"
+            )
+
+    def datamodule(self) -> LabelData:
+        batches = LabelBatches(self.rows, self.same, self.batch, self.draws, self.max_epochs, self.seed)
+        scored = PhotoBatches(self.scores.photos, self.chunk or self.batch, self.draws.photo_size)
+        self.data = LabelData(batches, scored, self.workers)
+        return self.data
+
+    def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
+        """The contrastive loss over all pairs of the batch, whatever the chunks in which they are embedded."""
+        images, distinct = batch["images"], list(dict.fromkeys(batch["texts"]))
+        size = self.chunk or len(images)
+        parts = [images[start : start + size] for start in range(0, len(images), size)]
+        embed = self.retriever.embed_images
+        # recomputed chunk by chunk in the backward pass: gradients are those of the whole batch, memory is a chunk's
+        seen = torch.cat([checkpoint(embed, p, use_reentrant=False) if len(parts) > 1 else embed(p) for p in parts])
+        told = self.retriever.embed_texts(distinct)[[distinct.index(text) for text in batch["texts"]]]
+        itself = torch.eye(len(images), dtype=torch.bool, device=seen.device)
+        others = ~itself if self.repeats == "negative" else ~(batch["shows"] | batch["kin"] | itself)
+        positive = batch["shows"] | itself if self.repeats == "positive" else itself
+        weight = batch["weight"] if self.weigh else torch.ones_like(batch["weight"])
+        with torch.autocast(seen.device.type, enabled=False):  # 8 bits of a cosine times a hundred would not do
+            scale = self.scale or self.retriever.scale
+            loss = contrastive(seen.float(), told.float(), positive, others, weight, scale, self.both)
+        if not loss.isfinite():
+            raise BadInput(
+                f"expected a finite loss in epoch {self.current_epoch}, got {loss.item()}: the fit diverged.\n"
+                f"Start again with a lower rate: adapt_clip.rate={self.rate / 10:g}"
+            )
+        self._losses.append(loss.item())
+        self.log("loss", loss, prog_bar=True, batch_size=len(images))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        steps = self.max_epochs * -(-self.data.batches.steps // self.trainer.accumulate_grad_batches)
+        return adamw(self.parameters(), self.rate, self.decay, self.warm_up, self.schedule, steps)
+
+    def on_train_start(self) -> None:
+        """Score the model as it came; a resumed fit knows it already, and may have stopped."""
+        if self.trainer.world_size > 1:
+            raise BadInput(
+                f"expected one device, where a batch's pairs are each other's negatives, got {self.trainer.world_size}."
+                "\nUse trainer.devices=1 trainer.num_nodes=1, and for lack of memory adapt_clip.chunk=32"
+            )
+        if not self.history:
+            self.eval()
+            with torch.no_grad(), self.trainer.precision_plugin.val_step_context():
+                for index, images in enumerate(self.data.val_dataloader()):
+                    self.validation_step([image.to(self.device) for image in images], index)
+            self.on_validation_epoch_end()
+            self.train()
+            self._note(None)
+        self._stop_if_stale()
+
+    def validation_step(self, images: Sequence[Tensor], index: int) -> None:
+        self.scores.add(self.retriever.embed_images(images))
+
+    def on_validation_epoch_end(self) -> None:
+        if self.scores.photos:
+            self._figures = self.scores.figures(self.retriever)
+
+    def on_train_epoch_end(self) -> None:
+        self._note(float(np.mean(self._losses)))
+        self._losses.clear()
+        self._stop_if_stale()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = checkpoint["history"]
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        figures = ("map", "accuracy", "accuracy_per_label") if self.scores.photos else ()
+        return {"curves": draw_curves(self.history, ("loss",), figures, self._best())} if self.history else {}
+
+    def finish(self) -> None:
+        if not self.scores.photos:
+            self.retriever.save(self.folder / "model")
+        save_picture(self.folder / "curves.png", self.pictures()["curves"])
+        best = self._best()
+        before, after = ({k: v for k, v in row.items() if k != "loss"} for row in (self.history[0], self.history[best]))
+        self.metrics: dict[str, Any] = {
+            "before": before,
+            "after": after,
+            "epochs": self.history,
+            "pairs": len(self.rows),
+            "photos_scored": len(self.scores.photos),
+            "labels_scored": self.scores.labels if self.scores.photos else [],
+        }
+        write_json(self.folder / "metrics.json", self.metrics)
+
+    def summary(self) -> dict[str, Any]:
+        before, after = self.metrics["before"], self.metrics["after"]
+        figures = {"map_before": before[KEPT_BY], "map_after": after[KEPT_BY]} if self.scores.photos else {}
+        return {"pairs": len(self.rows), "kept_epoch": after["epoch"], **figures}
+
+    def _rows(self, landmark: str) -> list[PhotoLabel]:
+        """What a landmark's folders say; "" is the scene itself."""
+        collect, distill = (self.inputs[f"{landmark}/{stage}" if landmark else stage] for stage in self.needs)
+        collection = Collection.read(collect)
+        answers = read_labels(distill / "labels.csv")
+        return photo_labels(collection, answers, landmark or collection.name, self.min_confidence)
+
+    def _note(self, loss: float | None) -> None:
+        """Add the epoch that has just ended to the history; save the model where it is the best so far."""
+        self.history.append({"epoch": len(self.history), "loss": loss, **self._figures})
+        if self.scores.photos:
+            self.log_dict({f"val_{name}": value for name, value in self._figures.items() if name != "chance"})
+            if self._best() == len(self.history) - 1:
+                self.retriever.save(self.folder / "model")
+
+    def _best(self) -> int:
+        """The epoch that is kept, 0 for the model as it came; the first of equals."""
+        if not self.scores.photos:
+            return len(self.history) - 1
+        return max(range(len(self.history)), key=lambda epoch: self.history[epoch][KEPT_BY] or 0.0)
+
+    def _stop_if_stale(self) -> None:
+        if self.scores.photos and self.patience is not None and len(self.history) - 1 - self._best() >= self.patience:
+            self.trainer.should_stop = True
+
+
+class LabelScores:
+    """Collects the photos' embeddings, batch by batch in their order, and scores them against all labels.
+
+    Args:
+        rows: photos and labels; fewer than two labels can tell nothing apart, so that `photos` and `labels` stay empty.
+        same: each label's representative (`merge_labels`).
+        templates: texts with {label}; a label is the mean of its texts' embeddings (Radford et al., 2021, sec. 3.1.4).
+    """
+
+    def __init__(self, rows: Sequence[PhotoLabel], same: Mapping[str, str], templates: Sequence[str]) -> None:
+        photos, labels, self.shows = label_table(rows, same)
+        self.photos, self.labels = (list(photos), list(labels)) if len(labels) > 1 else ([], [])
+        self.templates = templates
+        self._seen: list[Tensor] = []
+
+    def add(self, seen: Tensor) -> None:
+        """seen: embeddings [B, D] of the next photos."""
+        self._seen.append(seen.detach().float().cpu())
+
+    @torch.no_grad()
+    def figures(self, retriever: Retriever) -> dict[str, float]:
+        """`label_retrieval` of all photos, which are then forgotten.
+
+        Raises: BadInput where an embedding is not a number.
+        """
+        texts = [template.replace("{label}", label) for label in self.labels for template in self.templates]
+        told = retriever.embed_texts(texts).float().cpu().unflatten(0, (len(self.labels), -1)).mean(dim=1)
+        similarity = torch.cat(self._seen) @ normalize(told, dim=-1).T
+        self._seen.clear()
+        if not similarity.isfinite().all():
+            raise BadInput("expected embeddings of finite numbers, got NaN: the model was ruined, or the fit diverged.")
+        return label_retrieval(similarity.numpy(), self.shows)

@@ -1,0 +1,281 @@
+"""Teaches a segmenter to see from afar what it knows from close up, without anybody's masks.
+
+model.safetensors or model/   the adapted segmenter, for segmenter.weights=…
+scores.csv                    method (base, adapted), landmark, concept, ap, photos, ap_small, small
+metrics.json                  means, and the figures after every epoch
+examples.png                  photos of test landmarks: photo, base, adapted; the truth outlined
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halonerf.data.collection import Collection
+from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.files import write_csv, write_json
+from halonerf.pipeline.datamodule import WorkData
+from halonerf.pipeline.optim import SCHEDULES, adamw
+from halonerf.pipeline.stage import Source, Stage
+from halonerf.stages.adapt_segmenter.dataset import (
+    StudyBatches,
+    close_up_targets,
+    group_targets,
+    original_targets,
+    plain_studies,
+)
+from halonerf.stages.adapt_segmenter.losses import LOSSES, Teaching, Weights, by_size, set_trainable
+from halonerf.stages.adapt_segmenter.scoring import Exam, concept_means, examples, mean_ap, scored
+from halonerf.visualization.pictures import grid, save_picture
+
+SCORES = ("method", "landmark", "concept", "ap", "photos", "ap_small", "small")
+EXAMPLES = 3  # photos of each test landmark in the picture
+
+
+class AdaptSegmenter(Stage):
+    """Four losses, after HaLo-NeRF, each of a weight of its own; the teacher is the segmenter as it was.
+
+    Args:
+        segmenter: config of a segmenter that can be trained (`TrainableSegmenter`).
+        teacher: options of the segmenter that differ for the teacher's look at crops.
+        retriever: config of what chooses the better crop; None: the teacher's own confidence.
+        landmarks: name to scene config, to learn from; none: the scene itself.
+        validation: name to scene config, with masks: the best epoch there is kept; none: the last is.
+        test: name to scene config, with masks: scored at the end, base and adapted.
+        original: folder of targets in the layout of the original's publication, besides; original_table: its CSV.
+        words: what is asked of photos besides their labels; None: the labels of all landmarks.
+        losses: weights: `warped` (targets from close-ups), `entropy` (be sure), `crop` (the best of `candidates` random
+            crops, as the teacher sees it), `detail` (the photo's own crops).
+        consensus: what the teacher's look at the whole photo counts beside each close-up (`target_loss`); 0: nothing.
+        candidates, details: crops. sides: smallest and largest side, share of a photo's short side.
+        share: of a batch's photos that have targets.
+        plurals: share of the words asked in the plural. relight: share of photos that the student sees in other light.
+        size: px, long side of the photos at most. batch: photos a step. prompts: words a step, at least.
+        epochs, epoch_steps: of training. rate: peak of the learning rate, reached after `warm_up` of all steps; then it
+            falls with the `schedule` "cosine", or stays, "constant". decay: weight decay.
+        patience: epochs without a better validation before training stops; 0: never.
+        statistics: whether batch norms go on learning theirs.
+        scored: photos a validation or test landmark; None: all.
+        min_confidence: of a distilled label.
+        workers: processes that read ahead.
+        threads: PyTorch's; 0: as many as it likes.
+    """
+
+    name = "adapt_segmenter"
+    needs = ("collect", "distill")
+    learns = True
+    mixed = True
+
+    def __init__(
+        self,
+        segmenter: Mapping[str, Any],
+        teacher: Mapping[str, Any] | None = None,
+        retriever: Mapping[str, Any] | None = None,
+        landmarks: Mapping[str, Mapping[str, Any]] | None = None,
+        validation: Mapping[str, Mapping[str, Any]] | None = None,
+        test: Mapping[str, Mapping[str, Any]] | None = None,
+        original: str | None = None,
+        original_table: str | None = None,
+        words: Sequence[str] | None = None,
+        losses: Mapping[str, float] = LOSSES,
+        consensus: float = 2.0,
+        candidates: int = 2,
+        details: int = 4,
+        sides: Sequence[float] = (0.3, 0.6),
+        share: float = 1.0,
+        plurals: float = 0.5,
+        relight: float = 0.5,
+        size: int = 500,
+        batch: int = 8,
+        prompts: int = 6,
+        epochs: int = 10,
+        epoch_steps: int = 25,
+        rate: float = 3e-4,
+        schedule: str = "cosine",
+        warm_up: float = 0.1,
+        decay: float = 0.01,
+        patience: int = 0,
+        statistics: bool = False,
+        scored: int | None = None,
+        min_confidence: float = 0.0,
+        workers: int = 1,
+        threads: int = 0,
+    ) -> None:
+        super().__init__()
+        self.threads = threads
+        self.segmenter_config, self.teacher_options, self.retriever_config = segmenter, teacher or {}, retriever
+        self.landmarks, self.validation, self.test = landmarks or {}, validation or {}, test or {}
+        self.original, self.original_table, self.words = original, original_table, words
+        self.weights = Weights.of(losses)
+        if schedule not in SCHEDULES:
+            raise BadInput(f"expected adapt_segmenter.schedule={' or '.join(SCHEDULES)}, got '{schedule}'.")
+        self.consensus, self.candidates, self.details, self.sides = consensus, candidates, details, tuple(sides)
+        self.share, self.plurals, self.relight = share, plurals, relight
+        self.size, self.batch, self.prompts, self.min_confidence = size, batch, prompts, min_confidence
+        self.max_epochs, self.epoch_steps = epochs, epoch_steps
+        self.rate, self.schedule, self.warm_up, self.decay, self.patience = rate, schedule, warm_up, decay, patience
+        self.statistics, self.scored, self.workers = statistics, scored, workers
+        self.history: list[float] = []  # validation before the first epoch and after each
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return () if config.get("landmarks") else cls._read(config)
+
+    @classmethod
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+        taught = {name: Source(scene, cls._read(config)) for name, scene in (config.get("landmarks") or {}).items()}
+        exams = {
+            f"{part}:{name}": Source(scene, ("collect",))
+            for part in ("validation", "test")
+            for name, scene in (config.get(part) or {}).items()
+        }
+        return taught | exams
+
+    @classmethod
+    def _read(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Stages of each landmark: pairs cost a reconstruction, so they are made only where they count."""
+        return (*cls.needs, "targets") if Weights.of(config.get("losses", LOSSES)).warped else cls.needs
+
+    def prepare(self) -> None:
+        taught = list(self.landmarks) or [""]
+        plain = plain_studies(self.inputs, taught, self.words, self.min_confidence)
+        targets = close_up_targets(self.inputs, taught) if self.weights.warped else []
+        targets += original_targets(self.original, self.original_table)
+        if not plain and not targets:
+            raise BadInput(
+                "expected photos with a distilled label to adapt with, found none in "
+                f"{', '.join(self.landmarks) or 'the scene'}.\n"
+                "Name what to look for in all photos with: adapt_segmenter.words=[portal,window]"
+            )
+        if not targets and not any(self.weights[name] for name in ("entropy", "crop", "detail")):
+            raise BadInput(
+                "expected targets from close-ups to learn from, found none: no photo shows closely what another does.\n"
+                "Look for more pairs with mine.min_ratio=1.2 or another miner=…, or learn from crops with "
+                "adapt_segmenter.losses.crop=1"
+            )
+        paired = group_targets(targets)
+        asked = self.words or sorted({label for study in [*plain, *paired] for label in study.labels})
+        self.batches = StudyBatches(
+            plain,
+            paired,
+            share=self.share,
+            words=asked,
+            prompts=self.prompts,
+            batch=self.batch,
+            plurals=self.plurals,
+            relight=self.relight,
+            size=self.size,
+            sides=(self.sides[0], self.sides[1]),
+            candidates=self.candidates if self.weights.crop else 0,
+            details=self.details if self.weights.detail else 0,
+            batches=self.max_epochs * self.epoch_steps,
+            seed=self.seed,
+        )
+        self.segmenter = build(self.segmenter_config)
+        for part in ("trainable", "save", "weights_name"):
+            if not hasattr(self.segmenter, part):
+                raise BadInput(
+                    f"expected a segmenter that can be trained, got {type(self.segmenter).__name__}.\n"
+                    "Choose one that can: segmenter=timm_text or segmenter=clipseg"
+                )
+        base = build(self.segmenter_config).requires_grad_(False).eval()
+        teacher = base
+        if self.teacher_options:
+            teacher = build(self.segmenter_config, **self.teacher_options).requires_grad_(False).eval()
+        retriever = build(self.retriever_config) if self.retriever_config else None
+        self.teaching = Teaching(
+            self.weights, base, teacher, retriever, self.consensus, self.candidates if self.weights.crop else 0
+        )
+        self.exams = {part: self._exams(part) for part in ("validation", "test")}
+        self.counts = {"photos": len(plain), "photos_with_targets": len(paired), "targets": len(targets)}
+        self._freeze()
+        if self.exams["validation"]:
+            self.history.append(self._validate())
+
+    def datamodule(self) -> WorkData:
+        return WorkData(self.batches, self.epoch_steps, seed=self.seed, workers=min(1, self.workers))
+
+    def configure_optimizers(self) -> Any:
+        steps = self.max_epochs * self.epoch_steps // max(1, self.trainer.accumulate_grad_batches)
+        return adamw(self.segmenter.parameters(), self.rate, self.decay, self.warm_up, self.schedule, steps)
+
+    def on_fit_start(self) -> None:
+        self.teaching.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        self._freeze()  # Lightning puts every module in training mode
+
+    def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
+        sums: dict[str, Any] = {}
+        for group in by_size(batch):
+            share = len(group) / len(batch["photos"])
+            for name, value in self.teaching.losses(self.segmenter, group, batch["prompts"]).items():
+                sums[name] = sums.get(name, 0.0) + share * value
+        total = torch.stack([self.weights[name] * value for name, value in sums.items()]).sum()
+        self.log_dict({"loss": total, **{f"loss_{name}": value for name, value in sums.items()}}, prog_bar=True)
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """Validate; keep the weights where they are the best so far. Without validation the last are the best."""
+        if not self.exams["validation"]:
+            self.segmenter.save(self.model_path)
+            return
+        score = self._validate()
+        self.log("validation", score, prog_bar=True)
+        if score > max(self.history):
+            self.segmenter.save(self.model_path)
+        self.history.append(score)
+        if self.patience and len(self.history) - 1 - int(np.argmax(self.history)) >= self.patience:
+            self.trainer.should_stop = True
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = list(checkpoint["history"])
+
+    def finish(self) -> None:
+        """Score what was kept; where no epoch was better than the beginning, that is what is kept."""
+        if not self.model_path.exists():
+            build(self.segmenter_config).save(self.model_path)
+        methods = {
+            "base": self.teaching.base.cpu(),
+            "adapted": build(self.segmenter_config, weights=str(self.model_path)).eval(),
+        }
+        rows, self.figures = scored(self.exams["test"], methods)
+        write_csv(self.folder / "scores.csv", SCORES, rows)
+        write_json(self.folder / "metrics.json", {**self.figures, "validation": self.history})
+        if shown := examples(self.exams["test"], tuple(methods.values()), EXAMPLES):
+            save_picture(self.folder / "examples.png", grid(shown))
+
+    def summary(self) -> dict[str, Any]:
+        scores = self.history
+        best = {"validation_base": scores[0], "validation_best": max(scores)} if scores else {}
+        return {**self.counts, **best, **self.figures}
+
+    @property
+    def model_path(self) -> Path:
+        """Where the adapted weights are kept."""
+        return self.folder / self.segmenter.weights_name
+
+    def _exams(self, part: str) -> list[Exam]:
+        landmarks = self.validation if part == "validation" else self.test
+        return [
+            Exam.open(name, Collection.read(self.inputs[f"{part}:{name}/collect"]), self.scored, self.size)
+            for name in landmarks
+        ]
+
+    def _validate(self) -> float:
+        self.segmenter.eval()
+        rows = [row for exam in self.exams["validation"] for row in exam.scores(self.segmenter, self.device)]
+        self._freeze()
+        return mean_ap(concept_means(rows))
+
+    def _freeze(self) -> None:
+        set_trainable(self.segmenter, self.statistics)

@@ -1,0 +1,75 @@
+"""How methods compare, for people: their curves, and their maps of the same photos side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halonerf.artifacts import MANIFEST
+from halonerf.data.scene.scene import Scene
+from halonerf.evaluation.examples import stacked
+from halonerf.evaluation.ground_truth import Truths
+from halonerf.evaluation.protocol import at_size
+from halonerf.masks import match_concepts
+from halonerf.stages.compare.runs import Ends, Method
+from halonerf.visualization.html_pages import labelled_strip
+from halonerf.visualization.pictures import outline, overlay
+
+LARGEST = 0.3  # of a photo: a part that fills more shows little of its surroundings
+
+
+def method_strips(ends: Ends, protocol: str, photos: int) -> NDArray[np.uint8]:
+    """Of each scene some photos, one a concept: the photo, what each method finds, the truth. uint8 [H, W, 3]."""
+    strips = []
+    for name in ends.roads.scenes:
+        first = ends.roads.methods[0]
+        scene = Scene(ends.folder(name, protocol, first, "ingest"))
+        options = json.loads((ends.folder(name, protocol, first, "evaluate") / MANIFEST).read_text())["config"]
+        truths = Truths.open(scene, ends.folder(name, protocol, first, "collect"), options["masks"])
+        if truths is None:
+            continue
+        for view, concept in _clearest(ends.folder(name, protocol, first, "evaluate") / "scores", photos, scene):
+            strips.append((f"{scene.name}: {concept}", _strip(ends, name, protocol, scene, truths, view, concept)))
+    return stacked(strips)
+
+
+def _clearest(scores: Path, photos: int, scene: Scene) -> list[tuple[int, str]]:
+    """A view a concept, of as many concepts as there are to be photos: where it is large, and not all there is."""
+    best: dict[str, tuple[float, int]] = {}
+    for path in sorted(scores.glob("*.json")):
+        entry = json.loads(path.read_text())
+        for concept, found in entry["concepts"].items():
+            share = found["positive_share"]
+            rank = (share if share <= LARGEST else LARGEST - share, scene.index(entry["photo"]))
+            best[concept] = max(best.get(concept, (-1.0, 0)), rank)
+    return [(view, concept) for concept, (_, view) in list(best.items())[:photos]]
+
+
+def _strip(
+    ends: Ends, name: str, protocol: str, scene: Scene, truths: Truths, view: int, concept: str
+) -> NDArray[np.uint8]:
+    camera, photo = scene.views[view], scene.photo(view).numpy()
+    masks, _ = truths.of(view, [concept])
+    mask = at_size(masks[concept].astype(np.float32), (camera.height, camera.width)) >= 0.5
+    panels: list[tuple[str, NDArray[np.uint8] | None]] = [("photo", photo)]
+    for method in ends.roads.methods:
+        drawn = _map(ends, name, protocol, method, view, concept)
+        lit = None if drawn is None else outline(overlay(photo, at_size(drawn, mask.shape)), mask)
+        panels.append((method.title, lit))
+    panels.append(("truth", outline(overlay(photo, mask.astype(np.float32)), mask)))
+    return labelled_strip(panels, (camera.width, camera.height))
+
+
+def _map(ends: Ends, name: str, protocol: str, method: Method, view: int, concept: str) -> NDArray[np.floating] | None:
+    """What a method says of a concept in a view, [H, W] in [0, 1]; None where it says nothing."""
+    stage, part = ("segment", "maps") if method.maps == "2d" else ("localize", "renders")
+    folder = ends.folder(name, protocol, method, stage)
+    index = match_concepts([concept], json.loads((folder / "concepts.json").read_text())).get(concept)
+    path = folder / part / f"{view:05d}.npz"
+    if index is None or not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["probability"][index].astype(np.float32) / 255

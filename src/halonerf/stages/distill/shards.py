@@ -1,0 +1,168 @@
+"""Shards of records and of their labels, as Parquet: a shard is what a killed run loses at most, and has only once."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from halonerf.data.labels.table import storable
+from halonerf.files import write_atomic
+from halonerf.types import ImageRecord, PseudoLabel
+
+TEXTS = ("image_id", "landmark", "filename", "caption", "building_type")
+LABELS = "labels"  # the folders in a stage's own
+RECORDS = "records"
+_FIGURES = b"halonerf"  # key of a file's metadata
+
+
+class Part(NamedTuple):
+    """The labels of one shard.
+
+    groups: of each record, best first. seconds: that the distiller took. counts: of its own, of this shard alone; they
+    can be added.
+    """
+
+    groups: list[list[PseudoLabel]]
+    seconds: float
+    counts: dict[str, float]
+
+
+class Parts:
+    """The shards in a folder, each named by its first record's place. Every file appears whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.labels, self.records = folder / "parts" / LABELS, folder / "parts" / RECORDS
+
+    def done(self, first: int) -> bool:
+        """Whether the labels of a shard are there."""
+        return _named(self.labels, first).is_file()
+
+    def write(self, first: int, part: Part) -> None:
+        """Keep the labels of a shard."""
+        import pyarrow
+
+        rows = [(place, label) for place, group in enumerate(part.groups) for label in group]
+        columns = {
+            "record": pyarrow.array([place for place, _ in rows], pyarrow.int32()),
+            "image_id": pyarrow.array([storable(label.image_id) for _, label in rows], pyarrow.string()),
+            "label": pyarrow.array([storable(label.label) for _, label in rows], pyarrow.string()),
+            "confidence": pyarrow.array([label.confidence for _, label in rows], pyarrow.float64()),
+            "evidence": pyarrow.array([storable(label.evidence) for _, label in rows], pyarrow.string()),
+        }
+        figures = {"records": len(part.groups), "seconds": part.seconds, "counts": part.counts}
+        table = pyarrow.table(columns).replace_schema_metadata({_FIGURES: json.dumps(figures)})
+        _write(_named(self.labels, first), table)
+
+    def read(self, first: int) -> Part:
+        """The labels of a shard that is done."""
+        table = _read(_named(self.labels, first))
+        figures = json.loads(table.schema.metadata[_FIGURES])
+        groups: list[list[PseudoLabel]] = [[] for _ in range(figures["records"])]
+        places, *columns = (table.column(name).to_pylist() for name in table.column_names)
+        for place, row in zip(places, zip(*columns, strict=True), strict=True):
+            groups[place].append(PseudoLabel(*row))
+        return Part(groups, figures["seconds"], figures["counts"])
+
+    def write_records(self, records: Iterable[ImageRecord], size: int) -> int:
+        """Keep those shards of `size` records whose labels are not there, and give the number of all records."""
+        stream, count = iter(records), 0
+        while some := list(islice(stream, size)):
+            path = _named(self.records, count)
+            if not self.done(count) and not path.is_file():
+                _write(path, _record_table(some))
+            count += len(some)
+        return count
+
+    def read_records(self, first: int) -> list[ImageRecord]:
+        """The records of a shard, exactly as they were."""
+        columns = _read(_named(self.records, first)).to_pydict()
+        texts = [[_text(cell) for cell in columns[name]] for name in TEXTS]
+        categories = [tuple(map(_text, cell)) for cell in columns["categories"]]
+        return [
+            ImageRecord(**dict(zip(TEXTS, row, strict=True)), categories=listed)
+            for *row, listed in zip(*texts, categories, strict=True)
+        ]
+
+    def forget_records(self) -> None:
+        """Delete the shards of records; the labels stay."""
+        shutil.rmtree(self.records, ignore_errors=True)
+
+
+def distilled(distiller: Any, records: Sequence[ImageRecord]) -> Part:
+    """What `distiller` says of a shard, with its time and what it counted."""
+    count: Callable[[], Mapping[str, float]] = getattr(distiller, "counts", dict)
+    before, started = count(), time.perf_counter()
+    labels = distiller.distill(records)
+    seconds = time.perf_counter() - started
+    return Part(by_record(records, labels, type(distiller).__name__), seconds, _difference(count(), before))
+
+
+def by_record(records: Sequence[ImageRecord], labels: Sequence[PseudoLabel], who: str) -> list[list[PseudoLabel]]:
+    """The labels of each record, at least one, from a list in the records' order.
+
+    Raises: AssertionError where the distiller `who` broke its contract.
+    """
+    groups: list[list[PseudoLabel]] = []
+    place = 0
+    for index, record in enumerate(records):
+        later = len(records) - index - 1  # records that need a label each; two records may have one id
+        start = place
+        while place < len(labels) - later and labels[place].image_id == record.image_id:
+            place += 1
+        if start == place:
+            raise AssertionError(f"{who} gave no label for {record.image_id!r}, or not in the records' order")
+        groups.append(list(labels[start:place]))
+    if place < len(labels):
+        raise AssertionError(f"{who} gave labels for {labels[place].image_id!r}, which was not asked for there")
+    return groups
+
+
+def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
+    return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+
+
+def _record_table(records: Sequence[ImageRecord]) -> Any:
+    """Texts are bytes: metadata may hold halves of letters, which are no UTF-8, and must come back as they were."""
+    import pyarrow
+
+    columns: dict[str, Any] = {
+        name: pyarrow.array([_bytes(getattr(record, name)) for record in records], pyarrow.large_binary())
+        for name in TEXTS
+    }
+    listed = [[_bytes(category) for category in record.categories] for record in records]
+    columns["categories"] = pyarrow.array(listed, pyarrow.large_list(pyarrow.large_binary()))
+    return pyarrow.table(columns)
+
+
+def _write(path: Path, table: Any) -> None:
+    import pyarrow.parquet
+
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(table, sink, compression="zstd")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, sink.getvalue())
+
+
+def _read(path: Path) -> Any:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as stored:
+        return stored.read(use_threads=False)  # small files: threads cost more than they save
+
+
+def _named(folder: Path, first: int) -> Path:
+    return folder / f"{first:08d}.parquet"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def _text(cell: bytes) -> str:
+    return cell.decode("utf-8", errors="surrogatepass")

@@ -1,0 +1,207 @@
+"""What every format is made of: splats in the chosen light, and what is known of each concept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halonerf.camera_paths.path import Light
+from halonerf.data.scene.scene import Scene
+from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.lifting import show_elements
+from halonerf.protocols import SemanticHead, TrainableField
+from halonerf.queries.session import WARM, QueryScene
+from halonerf.rendering.lights import light_of
+from halonerf.rendering.surfels import open_splats
+from halonerf.stages.export.names import folder_names, property_names
+from halonerf.types import Splats
+
+
+@dataclass(frozen=True)
+class Words:
+    """What to look for besides the concepts of `localize`: texts, and the options of `QueryScene`."""
+
+    texts: Sequence[str]
+    segmenter: Mapping[str, Any]
+    field: Mapping[str, Any]
+    sky: str | None
+    batch: int
+
+
+class Material:
+    """A field, opened for export.
+
+    Args:
+        inputs: finished folders of `ingest`, `reconstruct` and `localize`, and those that words need.
+        field: the fitted one, on the device where it is to be drawn. scene: as the field was fitted to it.
+        head: config of the head that `localize` fitted.
+        light: as `light_of` takes it. wanted: concepts; None: all. words: looked for besides.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Path],
+        field: TrainableField,
+        scene: Scene,
+        head: Mapping[str, Any],
+        light: Light,
+        wanted: Sequence[str] | None,
+        words: Words,
+    ) -> None:
+        self.inputs, self.field, self.scene = dict(inputs), field, scene
+        self.head_config, self.light, self.wanted, self.words = head, light, wanted, words
+        self.known: list[str] = json.loads((inputs["localize"] / "concepts.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def concepts(self) -> Concepts:
+        """Those of `localize`, and the words."""
+        head: SemanticHead = build(self.head_config)
+        head.load(self.inputs["localize"] / "head.safetensors")
+        found = Concepts.chosen(self.known, head.channels(), head.confidence(), self.wanted)
+        if not self.words.texts:
+            return found
+        words = self.words
+        asked = QueryScene(
+            self.inputs, words.segmenter, words.field, self.head_config, words.sky, words.batch, self._device
+        )
+        answer = asked.query(words.texts, size=WARM)
+        return found.and_words(answer.texts, answer.probability, answer.confidence)
+
+    @property
+    def splats(self) -> Splats:
+        """Those that have a place, world frame."""
+        return self._drawn[0]
+
+    @property
+    def colours(self) -> Tensor:
+        """Of the splats in the chosen light, [N, 3] in [0, 1]."""
+        return self._drawn[1]
+
+    @torch.no_grad()
+    def maps(self, view: int) -> np.ndarray:
+        """How likely each concept is in each pixel of a photo, uint8 [P, H, W], 255 being certain."""
+        camera, found = self.scene.views[view], self.concepts.found
+        maps = np.zeros((len(found), camera.height, camera.width), np.uint8)
+        with np.load(self.inputs["localize"] / "renders" / f"{view:05d}.npz", allow_pickle=False) as stored:
+            drawn = stored["probability"]
+        asked = [k for k, place in enumerate(found) if place is None]
+        for k, place in enumerate(found):
+            if place is not None:
+                maps[k] = drawn[place]
+        if asked:
+            light = self.field.appearance(self.scene.names[view])
+            said = (self.concepts.probability[:, asked], self.concepts.confidence[:, asked])
+            shown, _ = show_elements(self.field, camera.to(self._device), light, *said)
+            maps[asked] = (shown * 255).round().byte().permute(2, 0, 1).numpy()
+        return maps
+
+    @cached_property
+    def _drawn(self) -> tuple[Splats, Tensor]:
+        opened = open_splats(self.field, self.scene.views, device=self._device)
+        splats, rows = placed_splats(opened.splats(), self._device)
+        if not len(splats):
+            raise BadInput("expected a field with something in a place, got none.\nFit another: seed=1")
+        colours = opened.splat_colours(light_of(self.light, self.field, self.scene, 0))
+        return splats, colours.detach().cpu()[rows.cpu()]
+
+    @property
+    def _device(self) -> torch.device:
+        return self.field.mean_appearance().device
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """P concepts. probability, confidence: [E, P] of the field's elements; unknown: both 0.
+
+    found: of each concept, its place among those that `localize` drew, or None for a word that was asked besides.
+    """
+
+    names: list[str]
+    probability: Tensor
+    confidence: Tensor
+    found: list[int | None]
+
+    @classmethod
+    def chosen(
+        cls, known: Sequence[str], probability: Tensor, confidence: Tensor, wanted: Sequence[str] | None
+    ) -> Concepts:
+        """Those of the known that are wanted, or all. Raises: BadInput for one that is not known."""
+        names = list(known) if wanted is None else list(wanted)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise BadInput(
+                f"expected export.concepts among {', '.join(known)}; got {', '.join(unknown)}.\n"
+                f"Look for other words with: export.words=[{','.join(unknown)}]"
+            )
+        places = [list(known).index(name) for name in names]
+        return cls(names, probability[:, places].cpu(), confidence[:, places].cpu(), list(places))
+
+    def and_words(self, names: Sequence[str], probability: Tensor, confidence: Tensor) -> Concepts:
+        """With words [E, Q] that are not among the concepts yet."""
+        new = [i for i, name in enumerate(names) if name not in self.names]
+        return Concepts(
+            [*self.names, *(names[i] for i in new)],
+            torch.cat([self.probability, probability[:, new].cpu()], dim=1),
+            torch.cat([self.confidence, confidence[:, new].cpu()], dim=1),
+            [*self.found, *(None for _ in new)],
+        )
+
+    @cached_property
+    def folders(self) -> list[str]:
+        """A file name for each."""
+        return folder_names(self.names)
+
+    @cached_property
+    def properties(self) -> list[str]:
+        """An ASCII name for each."""
+        return property_names(self.names)
+
+    @cached_property
+    def colours(self) -> Tensor:
+        """A colour for each, [P, 3] in [0, 1]; they repeat after twenty."""
+        from matplotlib import colormaps
+
+        table = np.asarray(colormaps["tab20"](np.arange(20)))[:, :3]
+        strong_first = np.concatenate([table[0::2], table[1::2]])
+        return torch.from_numpy(strong_first[np.arange(len(self.names)) % 20]).float().reshape(-1, 3)
+
+    def of(self, splats: Splats) -> tuple[Tensor, Tensor]:
+        """Probability and confidence of each splat, [N, P]."""
+        rows = splats.element.cpu()
+        return self.probability[rows], self.confidence[rows]
+
+    def paint(self, splats: Splats, colours: Tensor, threshold: float) -> Tensor:
+        """Splats in the colour of a concept, [N, 3]; as grey as colours [N, 3] where none reaches the threshold.
+
+        Where several do, the smallest shows: a window in a tower, not the tower alone.
+        """
+        grey = (0.6 * colours.mean(dim=1, keepdim=True) + 0.1).expand(-1, 3)
+        if not self.names:
+            return grey
+        lit = self.of(splats)[0] >= threshold
+        smallest = torch.where(lit, lit.sum(dim=0), len(lit) + 1).argmin(dim=1)
+        return torch.where(lit.any(dim=1, keepdim=True), self.colours[smallest], grey)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For JSON: how each is called in files, and its colour, 0 to 255."""
+        return [
+            {"name": name, "file": folder, "property": prop, "colour": [round(255 * c) for c in colour]}
+            for name, folder, prop, colour in zip(
+                self.names, self.folders, self.properties, self.colours.tolist(), strict=True
+            )
+        ]
+
+
+def placed_splats(splats: Splats, device: torch.device | str = "cpu") -> tuple[Splats, Tensor]:
+    """Those splats that have a place, and their rows [M] in what was given."""
+    rows = splats.centres.isfinite().all(dim=1).nonzero()[:, 0]
+    return Splats(**{f.name: getattr(splats, f.name).detach()[rows].to(device) for f in fields(Splats)}), rows

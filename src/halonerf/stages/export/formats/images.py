@@ -1,0 +1,38 @@
+"""The photos as the cameras of an export see them: without distortion, at working size, under their own names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from halonerf.files import write_atomic
+from halonerf.stages.export.names import inside
+from halonerf.visualization.pictures import encoded
+
+FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+QUALITY = 95
+
+
+def image_files(folders: Sequence[Path], name: str) -> list[Path]:
+    """Where a photo goes: below `images` of each folder."""
+    return [inside(folder / "images", name) for folder in folders]
+
+
+def write_image(files: Sequence[Path], pixels: np.ndarray) -> None:
+    """Write uint8 [H, W, 3] once, in the format of the name's ending (PNG for others); the other files are links to
+    it, or copies where the file system has no links.
+    """
+    kind = FORMATS.get(files[0].suffix.lower(), "PNG")
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(files[0], encoded(pixels, kind, QUALITY))
+    for file in files[1:]:
+        file.unlink(missing_ok=True)
+        try:
+            os.link(files[0], file)
+        except OSError:
+            shutil.copyfile(files[0], file)

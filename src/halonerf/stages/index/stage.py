@@ -1,0 +1,181 @@
+"""index: all that a query needs and that no word changes: a few photos' encodings, and how to lift from them.
+
+Output:
+    seen/<view>.safetensors     `share` [E] half: of a photo's light, what each element has; of every photo to trust
+    photos.csv                  the photos that a query looks at: view, photo, score, gain
+    photos/<view>.safetensors   `encoding.*`: the segmenter's, of that photo alone, floats in half precision;
+                                `shares.*`: the table B^T of `halonerf.queries.lifting_tables` by rows (`start`, `element`,
+                                `value` half, px); `grid` [2], height and width of the map that it lifts
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.files import write_atomic, write_csv
+from halonerf.loading import fitted_scene, open_segmenter
+from halonerf.pipeline.stage import Stage
+from halonerf.protocols import TrainableField
+from halonerf.queries.lifting_tables import cells, shares
+from halonerf.stages.index.photo_selection import pick_photos
+from halonerf.types import View
+
+TABLE = "photos.csv"
+COLUMNS = ("view", "photo", "score", "gain")
+
+
+class Index(Stage):
+    """Make words cheap.
+
+    Args:
+        segmenter: config of the segmenter.
+        field: config of the field that `reconstruct` fitted.
+        photos: how many photos a query looks at, at most.
+        maps: px, long side of the maps that are lifted; a segmenter's finer ones are averaged.
+        size: px, long side at which the field is looked at for lifting; None: the photos' working size.
+        adapted: whether the segmenter is taken as `adapt_segmenter` left it.
+    """
+
+    name = "index"
+    needs = ("ingest", "reconstruct", "segment")
+
+    def __init__(
+        self,
+        segmenter: Mapping[str, Any],
+        field: Mapping[str, Any],
+        photos: int = 16,
+        maps: int = 80,
+        size: int | None = None,
+        adapted: bool = False,
+    ) -> None:
+        super().__init__()
+        if photos < 1 or maps < 1 or (size is not None and size < 1):
+            raise BadInput(
+                f"expected index.photos, index.maps and index.size of at least 1, got {photos}, {maps} and {size}"
+            )
+        self.segmenter_config, self.field_config, self.adapted = segmenter, field, adapted
+        self.photos, self.maps, self.size = photos, maps, size
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
+
+    def prepare(self) -> None:
+        self.scene = fitted_scene(self.inputs)
+        self.trusted = self._trusted()
+        if not self.trusted:
+            raise BadInput(
+                "expected photos to look at, but segment chose none.\nSee why in its choice.csv, or give it more: "
+                "scene.path=… ingest.min_inliers=…"
+            )
+        self.field: TrainableField = build(self.field_config)
+        self.field.load(self.inputs["reconstruct"] / "field.safetensors")
+        self.segmenter = open_segmenter(self.segmenter_config, self.scene, self.inputs.get("adapt_segmenter"))
+        for part in ("seen", "photos"):
+            (self.folder / part).mkdir(exist_ok=True)
+
+    def items(self) -> list[tuple[str, int]]:
+        """How much each photo sees; then, for each place among the chosen, the photo that has it."""
+        places = min(self.photos, len(self.trusted))
+        return [*(("seen", view) for view in self.trusted), *(("place", place) for place in range(places))]
+
+    def done(self, item: tuple[str, int]) -> bool:
+        if item[0] == "seen":
+            return self._seen_path(item[1]).is_file()
+        if not all(self._seen_path(view).is_file() for view in self.trusted):
+            return False
+        return item[1] >= len(self._chosen) or self._photo_path(self._chosen[item[1]][0]).is_file()
+
+    @torch.no_grad()
+    def predict_step(self, item: tuple[str, int], index: int) -> None:
+        kind, number = item
+        if kind == "seen":
+            write_atomic(self._seen_path(number), save({"share": self._seen(number).half()}))
+        elif number < len(self._chosen):
+            view = self._chosen[number][0]
+            write_atomic(self._photo_path(view), save({**self._encoding(view), **self._shares(view)}))
+
+    def finish(self) -> None:
+        rows = [
+            {"view": view, "photo": self.scene.names[view], "score": f"{score:.4f}", "gain": f"{gain:.6f}"}
+            for view, score, gain in self._chosen
+        ]
+        write_csv(self.folder / TABLE, COLUMNS, rows)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "photos": len(self._chosen),
+            "photos_trusted": len(self.trusted),
+            "elements": self.field.elements,
+            "share_of_what_is_seen": round(sum(gain for _, _, gain in self._chosen), 4),
+            "megabytes": round(sum(p.stat().st_size for p in self.folder.rglob("*.safetensors")) / 1e6, 1),
+        }
+
+    def _trusted(self) -> dict[int, float]:
+        """The views that segment chose, with their score."""
+        with open(self.inputs["segment"] / "choice.csv", newline="", encoding="utf-8") as stream:
+            table = {row["photo"]: float(row["score"]) for row in csv.DictReader(stream) if row["chosen"] == "true"}
+        return {view: table[name] for view, name in enumerate(self.scene.names) if name in table}
+
+    @cached_property
+    def _chosen(self) -> list[tuple[int, float, float]]:
+        """View, score and gain of the photos that a query looks at; known once every photo's share is."""
+        views = list(self.trusted)
+        seen = np.stack([load_file(self._seen_path(view))["share"].numpy() for view in views])
+        score = np.array([self.trusted[view] for view in views])
+        return [(views[row], float(score[row]), gain) for row, gain in pick_photos(seen, score, self.photos)]
+
+    def _seen(self, view: int) -> Tensor:
+        """[E], sums to the photo's mean opacity where it is valid."""
+        height, width = cells(self.scene.views[view], self.maps)
+        camera = self.scene.views[view].resized(width, height).to(self.device)
+        weight = self._valid(view, camera)
+        _, seen = self.field.lift(camera, weight.new_zeros(height, width, 0), weight)
+        return seen.cpu() / (height * width)
+
+    def _encoding(self, view: int) -> dict[str, Tensor]:
+        image = self.scene.photo(view).to(self.device).permute(2, 0, 1)[None].float() / 255
+        encoded = self.segmenter.encode(image, names=[self.scene.names[view]])
+        return {
+            f"encoding.{key}": (value.half() if value.is_floating_point() else value).contiguous().cpu()
+            for key, value in encoded.items()
+        }
+
+    def _shares(self, view: int) -> dict[str, Tensor]:
+        camera = self.scene.views[view].to(self.device)
+        grid = cells(camera, self.maps)
+        if self.size is not None:
+            height, width = cells(camera, self.size)
+            camera = camera.resized(width, height)
+        table = shares(self.field, camera, self._valid(view, camera), grid)
+        scale = self.scene.views[view].height * self.scene.views[view].width / (camera.height * camera.width)
+        return {
+            "shares.start": torch.from_numpy(table.indptr.astype(np.int64)),
+            "shares.element": torch.from_numpy(table.indices.astype(np.int32)),
+            "shares.value": torch.from_numpy(table.data * scale).half(),  # px of the photo at its working size
+            "grid": torch.tensor(grid),
+        }
+
+    def _valid(self, view: int, camera: View) -> Tensor:
+        """What of each pixel of `camera` the photo covers, [H, W] in [0, 1]."""
+        valid = self.scene.valid(view).float()[None, None]
+        if valid.shape[-2:] != (camera.height, camera.width):
+            valid = torch.nn.functional.interpolate(valid, (camera.height, camera.width), mode="area")
+        return valid[0, 0].to(self.device)
+
+    def _seen_path(self, view: int) -> Path:
+        return self.folder / "seen" / f"{view:05d}.safetensors"
+
+    def _photo_path(self, view: int) -> Path:
+        return self.folder / "photos" / f"{view:05d}.safetensors"

@@ -1,0 +1,186 @@
+"""From photos to a scene: cameras, points, and working images. A finished COLMAP model only has to be read.
+
+    check -> features -> pairs -> matches -> mapping -> images -> tables
+
+Each step is cut into items that end on disk (`work/`), so that a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from halonerf.data.collection import Collection
+from halonerf.data.scene.scene import Scene
+from halonerf.errors import BadInput
+from halonerf.files import write_json
+from halonerf.pipeline.stage import Stage
+from halonerf.stages.ingest.picture import draw_registration
+from halonerf.stages.ingest.steps import IngestOptions, IngestSteps
+
+log = logging.getLogger(__name__)
+
+PHOTOS_AN_ITEM = 8
+PAIRS_AN_ITEM = 64
+
+
+class Ingest(Stage):
+    """Registers photos and writes the scene that `halonerf.data.scene.scene.Scene` opens.
+
+    Args:
+        mapper: "incremental" or "global".
+        size: long side of the working images, px.
+        feature_size: long side of the images searched for features, px.
+        features: features a photo at most.
+        peak_threshold: contrast that a feature must have, grey in [0, 1].
+        max_ratio: Lowe's ratio of angles to the nearest and second nearest descriptor.
+        exhaustive_limit: photos up to which every pair is compared.
+        neighbours: beyond, look-alikes compared with each photo.
+        sequence: beyond, photos that follow in name order compared with each photo.
+        min_inliers: matches that a two-view geometry must explain.
+        init_inliers: matches that the first pair of a model must have.
+        pose_inliers: points that a further photo must see.
+        mapping_threads: 1 gives the same result on every run.
+        max_error: px of the images searched; mean reprojection error of the scene's points at most.
+        min_track: photos that must have seen a point.
+        min_angle: degrees; triangulation angle of a point at least.
+        test_every: every so-manieth photo in name order is held out; 0 holds out none.
+        test_from: registered photos from which on any is held out.
+    """
+
+    name = "ingest"
+    needs = ("collect",)
+
+    def __init__(
+        self,
+        mapper: str = "incremental",
+        size: int = 512,
+        feature_size: int = 1024,
+        features: int = 8192,
+        peak_threshold: float = 0.004,
+        max_ratio: float = 0.85,
+        exhaustive_limit: int = 120,
+        neighbours: int = 20,
+        sequence: int = 5,
+        min_inliers: int = 15,
+        init_inliers: int = 50,
+        pose_inliers: int = 15,
+        mapping_threads: int = 1,
+        max_error: float = 2.0,
+        min_track: int = 2,
+        min_angle: float = 1.5,
+        test_every: int = 8,
+        test_from: int = 16,
+    ) -> None:
+        super().__init__()
+        if mapper not in ("incremental", "global"):
+            raise BadInput(f"expected ingest.mapper=incremental or ingest.mapper=global, got '{mapper}'")
+        if size < 16 or feature_size < 64:
+            raise BadInput(
+                f"expected ingest.size of at least 16 px and ingest.feature_size of at least 64 px, "
+                f"got {size} and {feature_size}"
+            )
+        self.options = IngestOptions(
+            mapper=mapper,
+            size=size,
+            feature_size=feature_size,
+            features=features,
+            peak_threshold=peak_threshold,
+            max_ratio=max_ratio,
+            exhaustive_limit=exhaustive_limit,
+            neighbours=neighbours,
+            sequence=sequence,
+            min_inliers=min_inliers,
+            init_inliers=init_inliers,
+            pose_inliers=pose_inliers,
+            mapping_threads=mapping_threads,
+            max_error=max_error,
+            min_track=min_track,
+            min_angle=min_angle,
+            test_every=test_every,
+            test_from=test_from,
+        )
+
+    def prepare(self) -> None:
+        if not self.collection.photos.is_dir():
+            raise BadInput(
+                f"expected the photos of '{self.collection.name}' in {self.collection.photos}, which is not there any "
+                f"more.\nPut them back, or delete {self.collection.folder} and give their place with scene.path=DIR"
+            )
+        self.work.mkdir(exist_ok=True)
+
+    @cached_property
+    def collection(self) -> Collection:
+        return Collection.read(self.inputs["collect"])
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @cached_property
+    def steps(self) -> IngestSteps:
+        return IngestSteps(
+            self.collection, self.folder, self.work, self.options, PHOTOS_AN_ITEM, PAIRS_AN_ITEM, self.seed
+        )
+
+    def items(self) -> list[str]:
+        photos = self.steps.photo_items
+        if self.collection.model is not None:
+            return [*_items("check", photos), "mapping:0", *_items("images", photos), "tables:0"]
+        return [
+            *_items("check", photos),
+            *_items("features", photos),
+            "pairs:0",
+            *_items("matches", self.steps.match_items),
+            "mapping:0",
+            *_items("images", photos),
+            "tables:0",
+        ]
+
+    def done(self, item: str) -> bool:
+        return (self.folder / "report.json").is_file() or self._mark(item).is_file()
+
+    def predict_step(self, item: str, index: int) -> None:
+        started = time.perf_counter()
+        step, part = item.split(":")
+        getattr(self.steps, step)(int(part))
+        write_json(self._mark(item), {"seconds": time.perf_counter() - started})
+
+    def finish(self) -> None:
+        if not (self.folder / "report.json").is_file():
+            scene = Scene(self.folder)
+            draw_registration(scene, self.folder / "registration.png")
+            write_json(self.folder / "report.json", {**self.steps.report(), "seconds": self._seconds()})
+        shutil.rmtree(self.work, ignore_errors=True)
+        report = self.summary()
+        log.info(
+            "ingest: %d of %d photos registered, %d points, %.2f px",
+            report["registered"],
+            report["photos"],
+            report["points"],
+            report["mean_reprojection_error_px"],
+        )
+
+    def summary(self) -> dict[str, Any]:
+        report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+        return {key: value for key, value in report.items() if key not in ("set_aside", "unregistered", "models")}
+
+    def _mark(self, item: str) -> Path:
+        return self.work / f"{item.replace(':', '-')}.done"
+
+    def _seconds(self) -> dict[str, float]:
+        seconds: dict[str, float] = {}
+        for item in self.items():
+            step = item.split(":")[0]
+            spent = json.loads(self._mark(item).read_text())["seconds"]
+            seconds[step] = round(seconds.get(step, 0.0) + spent, 2)
+        return seconds
+
+
+def _items(step: str, count: int) -> list[str]:
+    return [f"{step}:{i}" for i in range(count)]

@@ -1,0 +1,53 @@
+"""A picture of zoom pairs: the close-up, and its outline in the farther photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+
+from halonerf.data.pairs.zoom import carry, outline_of
+from halonerf.data.scene.scene import Scene
+
+_LINE = "#e8303a"
+
+
+def draw_pairs(scene: Scene, table: pd.DataFrame, path: Path, most: int = 8) -> None:
+    """Write a PNG of the best pairs, one a close-up while there are others.
+
+    Args:
+        table: rows with photo0, photo1, scale_ratio, inliers, homography; best first.
+    """
+    firsts = table.drop_duplicates("photo0")
+    shown = pd.concat([firsts, table.drop(firsts.index)]).head(most)
+    columns = 2 if len(shown) > 1 else 1
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(7.2 * columns, 3.1 * rows), dpi=100, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = np.atleast_2d(figure.subplots(rows, 2 * columns, squeeze=False))
+    for axis in axes.ravel():
+        axis.axis("off")
+    for place, (_, row) in enumerate(shown.iterrows()):
+        near, far = scene.index(row.photo0), scene.index(row.photo1)
+        left, right = axes[place // columns, 2 * (place % columns) :][:2]
+        left.imshow(scene.photo(near).numpy())
+        right.imshow(scene.photo(far).numpy())
+        outline = carry(
+            outline_of(scene.views[near].width, scene.views[near].height), np.reshape(row.homography, (3, 3))
+        )
+        if outline is not None:
+            right.add_patch(Polygon(outline - 0.5, closed=True, fill=False, edgecolor=_LINE, linewidth=1.8))
+            right.set_xlim(-0.5, scene.views[far].width - 0.5)
+            right.set_ylim(scene.views[far].height - 0.5, -0.5)
+        left.set_title(f"{_short(row.photo0)}, {row.scale_ratio:.1f} times closer", fontsize=8)
+        right.set_title(f"{_short(row.photo1)}, {int(row.inliers)} points agree", fontsize=8)
+    figure.savefig(path)
+
+
+def _short(name: str, length: int = 28) -> str:
+    base = name.rsplit("/", 1)[-1]
+    return base if len(base) <= length else f"{base[: length - 1]}…"

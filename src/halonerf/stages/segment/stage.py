@@ -1,0 +1,236 @@
+"""Where each photo shows each concept, and which photos to trust.
+
+concepts.json            what was looked for
+maps/<view>.npz          `probability` uint8 [P, H, W] (255 = certain) at the view's working size; `known` bool
+                         [P, H, W] where something is unknown; no file where nothing is known
+photos/<view>.json       what the choice of photos is made from
+agreement/<view>.json    how far each concept's map agrees with the other photos', where that is a term
+choice.csv               photo, score, chosen, reason, and a column a term
+weights.csv              photo, concept, weight
+overview.png             some photos with their maps
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from halonerf.artifacts import MANIFEST
+from halonerf.data.scene.scene import Scene
+from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.files import write_atomic, write_json
+from halonerf.loading import fitted_scene, open_segmenter
+from halonerf.pipeline.stage import Stage
+from halonerf.prediction import Question
+from halonerf.protocols import TrainableField
+from halonerf.stages.segment.agreement import Agreeing, Maps, Work
+from halonerf.stages.segment.concepts import decide_concepts
+from halonerf.stages.segment.photo_scores import Measures, combined, term_values
+from halonerf.stages.segment.selection import best, check_options, covering, incidence, reasons, write_choice
+from halonerf.visualization.pictures import grid, overlay, save_picture
+
+OVERVIEW_PHOTOS = 4
+
+
+class Segment(Stage):
+    """Segments every photo and chooses the ones to learn from.
+
+    Args:
+        segmenter: config of the segmenter.
+        concepts: what to look for; None decides: the segmenter's own vocabulary (folders of masks), else the
+            collection's concepts, else the distilled labels.
+        min_photos: a distilled label becomes a concept when at least so many photos carry it.
+        max_concepts: at most so many distilled labels, the most frequent first.
+        photos: how many photos are chosen at most.
+        terms: what makes a photo's score: "quality" (sharpness, exposure, registered points), "geometry" and
+            "occlusion" (the paper's: how the building sits in the frame, how much of it is hidden), "certainty" (how
+            decided each map is: for weights alone, beside other terms), "agreement" (with what the other photos say of
+            the view).
+        combine: "product" or "sum" of the terms.
+        select: "best" takes the highest scores; "coverage" photos that together show most of the building.
+        agreement_size: px, long side at which maps are compared.
+        building: what the building is called; None does not ask.
+        building_segmenter: config of the segmenter that finds the building; None: the one that finds the concepts.
+        crop: photos are cropped to the building, if it is asked for, and show nothing of any concept outside.
+        sky: what the sky is called; where it is, concepts are not. None does not ask.
+        batch: photos of one size that are segmented together.
+        adapted: whether the segmenter is taken as `adapt_segmenter` left it.
+    """
+
+    name = "segment"
+    version = 3
+    needs = ("collect", "ingest", "distill")
+
+    def __init__(
+        self,
+        segmenter: Mapping[str, Any],
+        concepts: Sequence[str] | None = None,
+        min_photos: int = 3,
+        max_concepts: int = 12,
+        photos: int = 150,
+        terms: Sequence[str] = ("quality", "certainty"),
+        combine: str = "product",
+        select: str = "best",
+        agreement_size: int = 96,
+        building: str | None = None,
+        building_segmenter: Mapping[str, Any] | None = None,
+        crop: bool = True,
+        sky: str | None = None,
+        batch: int = 1,
+        adapted: bool = False,
+    ) -> None:
+        super().__init__()
+        self.segmenter_config, self.given, self.adapted = segmenter, concepts, adapted
+        self.building, self.finder_config, self.crop = building, building_segmenter, crop
+        self.sky, self.batch, self.agreement_size = sky, batch, agreement_size
+        self.min_photos, self.max_concepts, self.photos = min_photos, max_concepts, photos
+        self.terms, self.combine, self.select = tuple(terms), combine, select
+        check_options(self.terms, combine, select, agreement_size, building, crop)
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        rendered = {"occlusion", "agreement"} & set(config.get("terms", ()))
+        return (*cls.needs, *["reconstruct"] * bool(rendered), *["adapt_segmenter"] * bool(config.get("adapted")))
+
+    def prepare(self) -> None:
+        """Build the segmenter, decide the concepts and, where a term needs it, open the field."""
+        self.scene = fitted_scene(self.inputs) if "reconstruct" in self.inputs else Scene(self.inputs["ingest"])
+        taught = self.inputs["adapt_segmenter"] if self.adapted else None
+        self.segmenter = open_segmenter(self.segmenter_config, self.scene, taught)
+        self.finder = build(self.finder_config) if self.finder_config else self.segmenter
+        self._check_building()
+        inputs, names = self.inputs, self.scene.names
+        self.concepts = decide_concepts(self.given, self.segmenter, inputs, names, self.min_photos, self.max_concepts)
+        write_json(self.folder / "concepts.json", self.concepts)
+        for part in ("maps", "photos"):
+            (self.folder / part).mkdir(exist_ok=True)
+        crop = self.crop and self.building is not None
+        self.question = Question(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
+        self.field = self._opened_field()
+        self.measures = Measures(self.terms, self.scene, self.question, self.field)
+        self.agreeing: Agreeing | None = None
+        if "agreement" in self.terms and self.field is not None:
+            size = self.agreement_size
+            self.agreeing = Agreeing(self.folder, self.scene, self.field, self._maps, len(self.concepts), size)
+
+    def items(self) -> Sequence[Work]:
+        """At most `batch` views of one size together; then the work of agreement, where it is a term."""
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for index, view in enumerate(self.scene.views):
+            sizes.setdefault((view.height, view.width), []).append(index)
+        step = max(1, self.batch)
+        groups = [tuple(same[k : k + step]) for same in sizes.values() for k in range(0, len(same), step)]
+        return [*(Work("photos", group) for group in sorted(groups)), *(self.agreeing.items() if self.agreeing else ())]
+
+    def done(self, item: Work) -> bool:
+        if item.kind != "photos" and self.agreeing is not None:
+            return self.agreeing.done(item)
+        return all(self._measures(view).is_file() for view in item.views)
+
+    def predict_step(self, item: Work, index: int) -> None:
+        """Write each photo's map, then its measures: the measures say that both are there."""
+        if item.kind != "photos" and self.agreeing is not None:
+            self.agreeing.do(item)
+            return
+        photos = torch.stack([self.scene.photo(view) for view in item.views])
+        images = photos.to(self.device).permute(0, 3, 1, 2).float() / 255
+        answers, buildings = self.question.answers(images, [self.scene.names[view] for view in item.views])
+        for row, view in enumerate(item.views):
+            probability, known = (part.numpy() for part in answers[row])
+            known = known & self.scene.valid(view).numpy()
+            if known.any():
+                arrays: dict[str, Any] = {"probability": np.round(probability * known * 255).astype(np.uint8)}
+                if not known.all():
+                    arrays["known"] = known
+                buffer = io.BytesIO()
+                np.savez_compressed(buffer, **arrays)
+                write_atomic(self.map_path(view), buffer.getvalue())
+            building = buildings[row] if buildings else None
+            write_json(self._measures(view), self.measures.of(view, probability, known, building))
+
+    def finish(self) -> None:
+        """Choose the photos and draw some."""
+        entries = [json.loads(self._measures(view).read_text()) for view in range(len(self.scene))]
+        mapped = [any(entry["known"]) for entry in entries]
+        self.mapped = sum(mapped)
+        if not self.mapped:
+            raise BadInput(
+                f"expected the segmenter to know something about at least one of the {len(self.scene)} photos, but it "
+                f"knows nothing of {', '.join(self.concepts)} in any of them.\n"
+                f"The photos' names begin with '{self.scene.names[0]}'; masks are <concept>/<name without ending>.png."
+            )
+        agreements = self.agreeing.values() if self.agreeing else []
+        values = term_values(self.terms, entries, agreements, len(self.concepts))
+        score, weights = combined(values, self.combine, len(self.concepts))
+        self.chosen = self._chosen(score * np.array(mapped))
+        told = reasons(self.chosen, score, mapped, values)
+        write_choice(self.folder, self.scene.names, self.concepts, score, self.chosen, told, values, weights)
+        first = sorted(self.chosen, key=lambda view: (-score[view], view))[:OVERVIEW_PHOTOS]
+        if first:
+            save_picture(self.folder / "overview.png", grid([self._shown(view) for view in first]))
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "concepts": self.concepts,
+            "photos": len(self.scene),
+            "photos_mapped": self.mapped,
+            "photos_chosen": len(self.chosen),
+        }
+
+    def map_path(self, view: int) -> Path:
+        """Where the view's map is, if anything is known in it."""
+        return self.folder / "maps" / f"{view:05d}.npz"
+
+    def _opened_field(self) -> TrainableField | None:
+        """The field, with the options it was fitted with; None where no term asks it."""
+        if "reconstruct" not in self.inputs:
+            return None
+        manifest = json.loads((self.inputs["reconstruct"] / MANIFEST).read_text())
+        field: TrainableField = build(manifest["config"]["field"])
+        field.load(self.inputs["reconstruct"] / "field.safetensors")
+        return field
+
+    def _measures(self, view: int) -> Path:
+        return self.folder / "photos" / f"{view:05d}.json"
+
+    def _check_building(self) -> None:
+        """Who looks names up cannot be shown a part of a photo, nor a picture that no photo is."""
+        if self.building is None:
+            return
+        for part, asked in (("segmenter", self.crop), ("building_segmenter", True)):
+            component = self.segmenter if part == "segmenter" else self.finder
+            if asked and hasattr(component, "place"):
+                use = "segment.crop=false" if part == "segmenter" and self.finder_config else "segment.building=null"
+                raise BadInput(
+                    f"expected a {part} that looks at pixels to find the {self.building} or to crop photos to it, got "
+                    f"{type(component).__name__}, which knows whole photos by name.\nUse: {use}, and for the terms "
+                    "geometry and occlusion +segmenter@segment.building_segmenter=timm_text"
+                )
+
+    def _chosen(self, score: np.ndarray) -> list[int]:
+        """The chosen photos by scores [V] that are 0 where a photo can say nothing, in the order of choice."""
+        if self.select == "best":
+            return best(score, self.photos)
+        seen = [self.scene.observations(view)[2].numpy() for view in range(len(self.scene))]
+        return covering(score, incidence(seen, len(self.scene.points)), self.photos)
+
+    def _maps(self, view: int) -> Maps | None:
+        """A view's map as it was written; None where nothing is known."""
+        if not self.map_path(view).is_file():
+            return None
+        with np.load(self.map_path(view)) as arrays:
+            probability = torch.from_numpy(arrays["probability"]).float() / 255
+            known = torch.from_numpy(arrays["known"]).float() if "known" in arrays else torch.ones_like(probability)
+        return probability, known * self.scene.valid(view)
+
+    def _shown(self, view: int) -> list[np.ndarray]:
+        photo = self.scene.photo(view).numpy()
+        with np.load(self.map_path(view)) as arrays:
+            return [photo, *(overlay(photo, probability / 255.0) for probability in arrays["probability"])]

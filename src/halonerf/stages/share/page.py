@@ -1,0 +1,48 @@
+"""One HTML file that opens anywhere: styles, script and data inside, and nothing in it runs but its own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from halonerf.visualization.html_pages import Page
+
+PAGE, PREVIEW, FACTS = "index.html", "preview.jpg", "share.json"  # what `share` leaves
+TEMPLATES = Path(__file__).with_name("templates")
+SCRIPTS = ("data", "splats", "sort", "draw", "camera", "flight", "colours", "pointer", "panel", "main")
+
+
+def write_share_page(path: Path, title: str, facts: Any, splats: str) -> None:
+    """Atomically write the page.
+
+    Args:
+        facts: for JSON: what the script reads; people's own words only ever become text.
+        splats: base64 of the arrays that `facts` names.
+    """
+    script = read_script()
+    Page(title, TEMPLATES).write(
+        path,
+        "page.html",
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        facts=Markup(harmless_json(facts)),
+        splats=Markup(splats),
+    )
+
+
+def read_script() -> str:
+    """The page's script: its files one after the other, in a scope of their own."""
+    files = [(TEMPLATES / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    return '(() => {\n"use strict";\n' + "\n".join(files) + "})();\n"
+
+
+def harmless_json(value: Any) -> str:
+    """JSON for a script element: no character in it can end the element or a line."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,234 @@
+"""share: the landmark as one HTML file that opens with a double click, without a network and without Python.
+
+Output:
+    index.html      the landmark's Gaussians, words, lights and some photos, with the viewer that draws them
+    preview.jpg     what the page shows first
+    share.json      how much of everything is in it, and its size in MB
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halonerf.data.collection import Collection
+from halonerf.errors import BadInput
+from halonerf.expressions import given_texts, read_texts
+from halonerf.factory import build
+from halonerf.files import write_json
+from halonerf.loading import fitted_scene
+from halonerf.pipeline.stage import Stage
+from halonerf.protocols import SemanticHead, TrainableField
+from halonerf.queries.session import QueryScene
+from halonerf.rendering.surfels import most_important, open_splats
+from halonerf.stages.share.lights import SharedLight, choose_lights, draw_preview, sky_of
+from halonerf.stages.share.packing import Packed, pack_shapes, pack_word, to_bytes
+from halonerf.stages.share.page import FACTS, PAGE, PREVIEW, write_share_page
+from halonerf.stages.share.photos import choose_photos, credits_of, describe_photos
+from halonerf.stages.share.words import SharedWord, colour_of, parts_of, seen_in
+from halonerf.types import Splats
+from halonerf.visualization.pictures import save_picture
+
+SPLAT_PARTS = tuple(Splats.__dataclass_fields__)
+NOTICED = 1e-6  # of a photo's light: an element of which a glance at the photo has something
+
+
+class Share(Stage):
+    """Put the landmark on a page.
+
+    Args:
+        field, head: configs of the field that `reconstruct` and of the head that `localize` fitted.
+        segmenter: config of the segmenter that `index` used; only `words` need it.
+        words: what to look for besides the concepts of `localize`: words or expressions of words.
+        title: of the page; None: the landmark's name, or the collection's.
+        splats: Gaussians at most, the most important ones.
+        photos: photos to fly to, at most.
+        photo_size: px, their long side on the page.
+        lights: photos, at most, whose light can be chosen besides the mean and the named lights.
+        threshold: probability from which a place is lit, until the reader moves it, and belongs to a part.
+        join: how near the elements of a part are, in spacings of the field's elements.
+        smallest: elements of a part at least.
+        parts: of a word at most.
+        preview: px, width of the preview.
+        sky: what the sky is called, for `words`; where it is, words are not. None does not ask.
+        batch: photos decoded together, for `words`.
+        adapted: whether the segmenter is taken as `adapt_segmenter` left it, for `words`.
+    """
+
+    name = "share"
+    needs = ("collect", "ingest", "reconstruct", "localize")
+    seeded = True  # the head of a word may be
+
+    def __init__(
+        self,
+        field: Mapping[str, Any],
+        head: Mapping[str, Any],
+        segmenter: Mapping[str, Any],
+        words: str | Sequence[str] = (),
+        title: str | None = None,
+        splats: int = 60_000,
+        photos: int = 24,
+        photo_size: int = 480,
+        lights: int = 4,
+        threshold: float = 0.5,
+        join: float = 3.0,
+        smallest: int = 10,
+        parts: int = 12,
+        preview: int = 1200,
+        sky: str | None = None,
+        batch: int = 8,
+        adapted: bool = False,
+    ) -> None:
+        super().__init__()
+        if splats < 1 or photos < 1 or lights < 0 or parts < 0 or smallest < 1:
+            raise BadInput(
+                "expected share.splats, share.photos and share.smallest of at least 1, share.lights and share.parts "
+                f"of at least 0, got {splats}, {photos}, {smallest}, {lights} and {parts}"
+            )
+        if photo_size < 16 or preview < 16:
+            raise BadInput(
+                f"expected share.photo_size and share.preview of at least 16 px, got {photo_size}, {preview}"
+            )
+        if not 0 < threshold < 1 or join <= 0:
+            raise BadInput(f"expected share.threshold between 0 and 1, share.join above 0, got {threshold} and {join}")
+        self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
+        self.words, self.title = given_texts(words), title
+        self.splats, self.photos, self.photo_size, self.lights = splats, photos, photo_size, lights
+        self.threshold, self.join, self.smallest, self.parts = threshold, join, smallest, parts
+        self.preview, self.sky, self.batch, self.adapted = preview, sky, batch, adapted
+
+    @classmethod
+    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        words = given_texts(config.get("words", ()))
+        if not words:
+            return cls.needs
+        read_texts(words)  # a slip of the pen should be known before hours of work, not after
+        return (*cls.needs, "index", *(("adapt_segmenter",) if config.get("adapted") else ()))
+
+    def prepare(self) -> None:
+        self.scene = fitted_scene(self.inputs)
+        self.collection = Collection.read(self.inputs["collect"])
+        self.field: TrainableField = build(self.field_config)
+        self.field.load(self.inputs["reconstruct"] / "field.safetensors")
+        if isinstance(self.field, torch.nn.Module):
+            self.field.eval()
+
+    def items(self) -> list[str]:
+        return [PAGE]
+
+    def done(self, item: str) -> bool:
+        return (self.folder / FACTS).is_file()
+
+    @torch.no_grad()
+    def predict_step(self, item: str, index: int) -> None:
+        lights = choose_lights(self.field, self.scene, self.lights)
+        views = sorted({*choose_photos(self.scene, self.photos), *self._views_of(lights)})
+        cameras = [self.scene.views[view].to(self.device) for view in views]
+        seen = seen_in(self.field, cameras)
+        home = int((seen > NOTICED).sum(dim=1).argmax())
+        words = self._words()
+        packed, facts = Packed(), self._facts(words, lights, views, home, (views, seen))
+        field = open_splats(self.field, cameras, device=self.device)
+        splats = field.splats()
+        splats = Splats(*(getattr(splats, part).detach().cpu() for part in SPLAT_PARTS))
+        kept = most_important(splats, self.splats)
+        facts |= pack_shapes(packed, splats, kept)
+        for number, light in enumerate(lights):
+            packed.add(f"colour/{number}", to_bytes(field.splat_colours(light.code.to(self.device)).cpu()[kept]))
+            facts["lights"][number]["sky"] = sky_of(self.field, cameras, self.scene.up, light.code)
+        middle = _middle(words)
+        for number, word in enumerate(words):
+            element = splats.element[kept]
+            pack_word(packed, number, word.probability[element], word.confidence[element], middle)
+        facts |= {"splats": len(kept), "of": len(splats), "arrays": packed.table}
+        write_share_page(self.folder / PAGE, facts["title"], facts, packed.text())
+        chosen = Splats(*(getattr(splats, part)[kept] for part in SPLAT_PARTS))
+        colours = field.splat_colours(lights[0].code.to(self.device)).cpu()[kept]
+        first = self.scene.views[views[home]]
+        preview = draw_preview(chosen, colours, first, self.scene.up, facts["lights"][0]["sky"], self.preview)
+        save_picture(self.folder / PREVIEW, preview, quality=88)
+        write_json(self.folder / FACTS, self._contents(facts))
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+
+    def _views_of(self, lights: Sequence[SharedLight]) -> list[int]:
+        """The photos whose light is chosen: they are shown, too."""
+        return [self.scene.index(light.photo) for light in lights if light.photo]
+
+    def _words(self) -> list[SharedWord]:
+        """The concepts that were localized, then the words that were asked for besides."""
+        concepts: list[str] = json.loads((self.inputs["localize"] / "concepts.json").read_text(encoding="utf-8"))
+        head: SemanticHead = build(self.head_config)
+        head.load(self.inputs["localize"] / "head.safetensors")
+        said, sure = head.channels().cpu(), head.confidence().cpu()
+        words = [SharedWord(text, said[:, i], sure[:, i]) for i, text in enumerate(concepts)]
+        more = [text for text in dict.fromkeys(read_texts(self.words)[0]) if text not in concepts] if self.words else []
+        if not more:
+            return words
+        scene = QueryScene(
+            self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
+        )
+        answer = scene.query(more, size=64)
+        found = zip(answer.texts, answer.probability.cpu().T, answer.confidence.cpu().T, strict=True)
+        return [*words, *(SharedWord(*entry) for entry in found)]
+
+    def _facts(
+        self,
+        words: Sequence[SharedWord],
+        lights: Sequence[SharedLight],
+        views: list[int],
+        home: int,
+        seen: tuple[Sequence[int], Tensor],
+    ) -> dict[str, Any]:
+        """What the page's script reads besides the arrays."""
+        parts = parts_of(words, self.field, seen, self.threshold, self.join, self.smallest, self.parts)
+        place = {self.scene.names[view]: number for number, view in enumerate(views)}
+        return {
+            "title": self.title or self._landmark(),
+            "registered": len(self.scene),
+            "home": home,
+            "up": [round(value, 6) for value in self.scene.up.tolist()],
+            "threshold": self.threshold,
+            "photos": describe_photos(self.scene, self.collection, views, self.photo_size),
+            "credits": credits_of(self.inputs["collect"], self.scene.names),
+            "lights": [{"name": light.name, "photo": place.get(light.photo)} for light in lights],
+            "words": [
+                {
+                    "text": word.text,
+                    "colour": colour_of(number),
+                    "known": round(float((word.confidence > 0).float().mean()), 4),
+                    "parts": found,
+                }
+                for number, (word, found) in enumerate(zip(words, parts, strict=True))
+            ],
+        }
+
+    def _landmark(self) -> str:
+        """What most records call it; where none does, the collection's name."""
+        named = Counter(record.landmark for record in self.collection.records() if record.landmark.strip())
+        return named.most_common(1)[0][0] if named else self.collection.name
+
+    def _contents(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "megabytes": round((self.folder / PAGE).stat().st_size / 1e6, 2),
+            "splats": facts["splats"],
+            "splats_of_field": facts["of"],
+            "words": len(facts["words"]),
+            "lights": len(facts["lights"]),
+            "photos": len(facts["photos"]),
+            "parts": sum(len(word["parts"]) for word in facts["words"]),
+        }
+
+
+def _middle(words: Sequence[SharedWord]) -> float:
+    """The middle confidence of all that is known, so that half of it is less than half sure."""
+    known = [word.confidence[word.confidence > 0].double().numpy() for word in words]
+    values = np.concatenate(known) if known else np.zeros(0)
+    return float(np.median(values)) if len(values) else 1.0

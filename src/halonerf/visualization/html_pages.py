@@ -1,0 +1,101 @@
+"""Self-contained HTML pages: one file, pictures inside, everything that people wrote escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from halonerf.files import write_atomic
+
+TEMPLATES = Path(__file__).with_name("templates")
+TITLE_HEIGHT, GAP = 22, 4  # px
+CELL = (280, 320)  # px, (width, height): the room for a picture in a strip
+TILE = (360, 280)  # px, (width, height)
+
+
+class Page:
+    """A page from one of the templates; `folder` holds others than the package's own, which may extend these."""
+
+    def __init__(self, title: str, folder: Path = TEMPLATES) -> None:
+        self.title = title
+        self._environment = Environment(
+            loader=FileSystemLoader([folder, TEMPLATES]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+            lstrip_blocks=True,
+        )  # fmt: skip
+        self._environment.filters.update(figure=figure, duration=duration)
+
+    def picture(self, path: Path, width: int) -> str | None:
+        """The picture file as a data address, at most `width` px wide; None where there is no file."""
+        if not path.is_file():
+            return None
+        with Image.open(path) as opened:
+            return self.embedded(opened.convert("RGBA" if "A" in opened.getbands() else "RGB"), width)
+
+    def embedded(self, image: Image.Image, width: int) -> str:
+        """The picture as a data address, at most `width` px wide: PNG where it is transparent, else JPEG."""
+        if image.width > width:
+            image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
+        clear = image.mode == "RGBA"
+        stored = io.BytesIO()
+        image.save(stored, "PNG" if clear else "JPEG", quality=86)
+        return f"data:image/{'png' if clear else 'jpeg'};base64,{base64.b64encode(stored.getvalue()).decode()}"
+
+    def write(self, path: Path, template: str, **context: Any) -> None:
+        """Fill `template` and atomically write the page."""
+        html = self._environment.get_template(template).render(title=self.title, **context)
+        write_atomic(path, html.encode("utf-8", errors="replace"))
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number for a table; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: 0.4 s, 12 s, 3 min 05 s."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def labelled_strip(panels: Sequence[tuple[str, NDArray[np.uint8] | None]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Pictures of one size side by side, each under its title; as wide for any size, so that titles look alike.
+
+    Args:
+        panels: title and picture; None draws an empty panel.
+        size: (width, height) of the pictures, px; they are fitted into `CELL`.
+    Returns: [height, panels * (CELL width + GAP) - GAP, 3].
+    """
+    scale = min(CELL[0] / size[0], CELL[1] / size[1])
+    width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    strip = Image.new("RGB", (len(panels) * (CELL[0] + GAP) - GAP, height + TITLE_HEIGHT), (24, 26, 31))
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(13)
+    for index, (title, picture) in enumerate(panels):
+        cell = index * (CELL[0] + GAP)
+        left = cell + (CELL[0] - width) // 2
+        draw.text((cell + 6, 3), title, fill=(214, 219, 228), font=font)
+        if picture is None:
+            draw.rectangle((left, TITLE_HEIGHT, left + width - 1, TITLE_HEIGHT + height), fill=(46, 49, 56))
+        else:
+            fitted = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+            strip.paste(fitted, (left, TITLE_HEIGHT))
+    return np.asarray(strip)
+
+
+def mosaic(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Pictures cut to `TILE` around their middle, edge to edge, in full rows only."""
+    cut = [np.asarray(ImageOps.fit(Image.fromarray(tile), TILE, Image.Resampling.LANCZOS)) for tile in tiles]
+    columns = min(columns, len(cut))
+    rows = [np.concatenate(cut[i : i + columns], axis=1) for i in range(0, len(cut) - columns + 1, columns)]
+    return np.concatenate(rows, axis=0)

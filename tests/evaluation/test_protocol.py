@@ -1,0 +1,87 @@
+"""The rules of scoring: sizes, levels, pixels that count, photos that may be scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from halonerf.data.scene.scene import Scene
+from halonerf.errors import BadInput
+from halonerf.evaluation.protocol import at_native, at_size, check_held_out, counted, scored_views
+from halonerf.evaluation.scores import histogram, score_map
+from halonerf.stages.evaluate import Evaluate
+from helpers.made_road import run_stage, write_masks, write_road
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("native", [(96, 128), (97, 131), (131, 60), (3, 1)])
+def test_the_papers_map_goes_by_half_the_native_size_and_8_bits(native: tuple[int, int]):
+    drawn = RANDOM.random((24, 30)).astype(np.float32)
+    found = at_native("paper", drawn, native)
+    assert found.dtype == np.uint8
+    assert found.shape == native
+    half = at_size(drawn, (max(1, native[0] // 2), max(1, native[1] // 2)))
+    assert np.abs(found / 255 - at_size(half, native)).max() <= 0.5 / 255 + 1e-6
+    plain = at_native("strict", drawn, native)
+    assert plain.dtype == np.float32
+    np.testing.assert_array_equal(plain, at_size(drawn, native))
+
+
+def test_a_map_of_half_the_native_size_is_only_enlarged():
+    drawn = RANDOM.random((40, 56)).astype(np.float32)
+    np.testing.assert_array_equal(at_native("paper", drawn, (80, 112)), np.round(at_size(drawn, (80, 112)) * 255))
+
+
+def test_the_papers_figures_are_of_256_levels():
+    """Ties of 8 bits lower or raise AP; it is scikit-learn's of those levels, to the last bit."""
+    drawn = RANDOM.random((60, 80)).astype(np.float32) ** 4
+    truth = RANDOM.random((60, 80)) < 0.2 + 0.5 * drawn
+    levels = at_native("paper", drawn, (60, 80))
+    known = np.ones((60, 80), bool)
+    scores = score_map(levels, truth, known)
+    assert scores["ap"] == average_precision_score(truth.ravel(), levels.ravel())
+    assert scores["ap"] != score_map(drawn, truth, known)["ap"]
+    p = levels / 255
+    assert scores["soft_balanced_accuracy"] == pytest.approx((p[truth].mean() + (1 - p[~truth]).mean()) / 2)
+    chosen = levels >= 128  # above one half
+    assert scores["iou"] == pytest.approx((chosen & truth).sum() / (chosen | truth).sum())
+    assert histogram(levels, truth, known)["all"] == np.bincount(levels.ravel(), minlength=256).tolist()
+
+
+def test_the_paper_leaves_no_pixel_out():
+    covered = np.array([[True, False]])
+    assert counted("paper", covered).tolist() == [[True, True]]
+    assert counted("strict", covered).tolist() == counted("heldout", covered).tolist() == [[True, False]]
+
+
+def test_which_photos_are_scored():
+    assert [scored_views(p, "all") for p in ("strict", "heldout", "paper")] == ["all", "test", "all"]
+    assert [scored_views("strict", v) for v in ("train", "test")] == ["train", "test"]
+    assert scored_views("heldout", "test") == "test"
+    with pytest.raises(BadInput, match=r"evaluate\.protocol=strict evaluate\.views=train"):
+        Evaluate(protocol="heldout", views="train")
+    with pytest.raises(BadInput, match=r"evaluate\.protocol=strict evaluate\.views=test"):
+        Evaluate(protocol="paper", views="test")
+    with pytest.raises(BadInput, match="strict or heldout or paper, got 'fair'"):
+        Evaluate(protocol="fair")
+
+
+def test_held_out_means_not_lifted_either(tmp_path: Path):
+    folders = write_road(tmp_path)
+    names = Scene(folders["ingest"]).names
+    write_masks(tmp_path / "masks", "window", names)
+    manifest = folders["localize"] / "manifest.json"
+    manifest.write_text(json.dumps({"config": {"views": "all"}}))
+    with pytest.raises(BadInput, match=r"localize\.views=all lifted(.|\n)*localize\.views=train"):
+        run_stage(Evaluate(str(tmp_path / "masks"), protocol="heldout"), tmp_path / "out", folders)
+    manifest.write_text(json.dumps({"config": {"views": "train"}}))
+    run_stage(Evaluate(str(tmp_path / "masks"), protocol="heldout"), tmp_path / "out", folders)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["protocol"], metrics["views"], metrics["photos_scored"]) == ("heldout", "test", 1)
+    with pytest.raises(BadInput, match=r"all 2 photos are training ones(.|\n)*ingest\.test_every=8"):
+        check_held_out(folders["localize"], ["train", "train"])

@@ -1,0 +1,111 @@
+"""What the options of a field of Gaussians do: where codes come from, how light tints, colours by direction."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from halonerf.errors import BadInput
+from halonerf.fields.gaussians.field import Gaussians, basis
+from halonerf.types import View
+
+NAMES = ("a.jpg", "b.jpg")
+
+
+def field(**options: Any) -> Gaussians:
+    random = torch.Generator().manual_seed(0)
+    made = Gaussians(budget=50, **options)
+    made.initialise(torch.randn(40, 3, generator=random) * 0.5, torch.rand(40, 3, generator=random), NAMES, seed=0)
+    return made
+
+
+def view(turn: float = 0.0) -> View:
+    """From 2.5 units away, `turn` radians around the origin."""
+    c, s = math.cos(turn), math.sin(turn)
+    pose = torch.tensor([[c, 0.0, s, -2.5 * s], [0.0, 1.0, 0.0, 0.0], [-s, 0.0, c, -2.5 * c]])
+    return View(32, 24, 40.0, 40.0, 16.0, 12.0, pose)
+
+
+def fit(made: Gaussians, pictures: dict[str, torch.Tensor], steps: int = 60) -> float:
+    """Fit one view in every photo's light; the last loss."""
+    made.train()
+    optimiser, loss = made.optimiser(), torch.zeros(())
+    for _ in range(steps):
+        loss = torch.zeros(())
+        for name, picture in pictures.items():
+            shown = made.render(view(), made.observe(name, picture))
+            loss = loss + made.loss(shown, picture, torch.ones(24, 32))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return loss.item()
+
+
+def two_lights() -> dict[str, torch.Tensor]:
+    """One picture twice: its left half is lit in one photo, its right half in the other."""
+    left = torch.linspace(0.9, 0.1, 32).expand(24, 32)[..., None].expand(-1, -1, 3).contiguous()
+    return {"a.jpg": left, "b.jpg": left.flip(1)}
+
+
+def test_a_network_learns_light_that_differs_from_place_to_place_and_an_affine_tint_does_not():
+    losses = {tint: fit(field(tint=tint), two_lights()) for tint in ("network", "affine", "none")}
+    assert losses["network"] < 0.8 * losses["affine"]
+    assert losses["affine"] <= losses["none"] + 0.01
+
+
+def test_without_a_tint_every_photo_has_the_same_light():
+    made = field(tint="none")
+    fit(made, two_lights(), steps=5)
+    codes = torch.randn(2, 16)
+    assert torch.equal(made.render(view(), codes[0]).colour, made.render(view(), codes[1]).colour)
+
+
+def test_an_encoder_gives_photos_never_seen_a_light(tmp_path: Path):
+    made = field(codes="encoder")
+    assert made.encodes
+    pictures = two_lights()
+    fit(made, pictures, steps=10)
+    made.train(False)
+    for name, picture in pictures.items():
+        assert torch.equal(made.observe(name, picture), made.appearance(name))
+    assert torch.equal(made.appearance("unseen.jpg"), made.mean_appearance())
+    assert not torch.allclose(made.encode(1 - pictures["a.jpg"]), made.appearance("a.jpg"), atol=1e-4)
+    made.save(tmp_path / "field.safetensors")
+    twin = Gaussians(budget=50, codes="encoder")
+    twin.load(tmp_path / "field.safetensors")
+    assert torch.equal(twin.encode(pictures["b.jpg"]), made.encode(pictures["b.jpg"]))
+    assert torch.equal(twin.appearance("b.jpg"), made.appearance("b.jpg"))
+
+
+def test_learnt_codes_cannot_be_read_from_a_photo():
+    with pytest.raises(BadInput, match=r"field\.codes=encoder"):
+        field().encode(torch.zeros(24, 32, 3))
+
+
+def test_harmonics_are_orthonormal():
+    random = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(200_000, 3, generator=random), dim=1)
+    values = torch.cat([torch.full((200_000, 1), math.sqrt(1 / (4 * math.pi))), basis(directions, 3)], dim=1)
+    products = 4 * math.pi * values.T @ values / len(values)
+    torch.testing.assert_close(products, torch.eye(16), atol=0.02, rtol=0)  # Monte Carlo: 1 / sqrt(200,000) is 0.002
+
+
+def test_harmonics_change_colours_with_the_direction_of_sight():
+    made = field(sh_degree=2)
+    code = made.mean_appearance()
+    before = [made.render(view(turn), code).colour for turn in (0.0, math.pi / 2)]
+    with torch.no_grad():
+        made.harmonics[:, 1::8] = 2.0  # the harmonic that grows along z
+    after = [made.render(view(turn), code).colour for turn in (0.0, math.pi / 2)]
+    changes = [(b - a).abs().mean().item() for a, b in zip(before, after, strict=True)]
+    assert changes[0] > 3 * changes[1]
+
+
+@pytest.mark.parametrize("option", [{"tint": "sepia"}, {"codes": "guess"}, {"sh_degree": 4}, {"growth": "none"}])
+def test_unknown_options_name_the_known(option: dict[str, Any]):
+    with pytest.raises(BadInput, match=f"expected field.{next(iter(option))} "):
+        Gaussians(**option)

@@ -1,0 +1,316 @@
+"""The paper's field: what it does beyond the contract of its room."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from halonerf.errors import BadInput
+from halonerf.fields.encoder import AppearanceEncoder, initialise_layers
+from halonerf.fields.ha_nerf.field import HaNerf
+from halonerf.fields.ha_nerf.network import Colour, Trunk, frequencies
+from halonerf.fields.ha_nerf.rays import limits
+from halonerf.fields.ha_nerf.voxels import contract
+from halonerf.geometry import sample_picture
+from halonerf.types import View
+
+NAMES = ("a.jpg", "b.jpg", "c.jpg")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def small(**options: float) -> HaNerf:
+    sizes = {"width": 24, "depth": 6, "position_frequencies": 4, "samples": 10, "render_samples": 12, "rays": 64}
+    field = HaNerf(**{**sizes, "support_side": 8, "learning_rate": 2e-3, **options})
+    random = torch.Generator().manual_seed(0)
+    field.initialise(torch.randn(80, 3, generator=random) * 0.5, torch.rand(80, 3), NAMES, seed=3)
+    return field
+
+
+def view(width: int = 20, height: int = 16, distance: float = 2.5) -> View:
+    pose = torch.eye(3, 4)
+    pose[2, 3] = -distance
+    return View(width, height, 22.0, 22.0, width / 2, height / 2, pose)
+
+
+def photo(brightness: float) -> torch.Tensor:
+    picture = torch.zeros(16, 20, 3)
+    picture[:, :10, 0], picture[:, 10:, 2] = brightness, 0.8 * brightness
+    return picture
+
+
+def fit(field: HaNerf, steps: int) -> None:
+    field.train()
+    optimiser = field.optimiser()
+    for step in range(steps):
+        name, truth = (("a.jpg", photo(0.9)), ("b.jpg", photo(0.2)))[step % 2]
+        seen = field.window(view(), step / steps, torch.Generator().manual_seed(step))
+        shown = field.render(seen, field.observe(name, truth))
+        target = sample_picture(truth, seen, field.antialiased)
+        loss = field.loss(shown, target, torch.ones(target.shape[:2])) + field.regularisation()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        field.adapt(step, steps, optimiser)
+    field.eval()
+
+
+@pytest.fixture(scope="module")
+def fitted() -> HaNerf:
+    torch.set_num_threads(1)
+    field = small()
+    fit(field, 100)
+    return field
+
+
+def test_the_networks_have_the_papers_sizes():
+    trunk, colour = Trunk(15, 256, 8), Colour(256, 4, 48)
+    assert [layer.in_features for layer in trunk.layers] == [93, 256, 256, 256, 349, 256, 256, 256]
+    assert colour.from_direction.in_features == 27
+    assert colour.from_code is not None
+    assert (colour.from_code.in_features, colour.to_colour.in_features) == (48, 128)
+    kernels = [tuple(layer.weight.shape) for layer in AppearanceEncoder(48).layers if hasattr(layer, "weight")]
+    assert kernels == [(64, 3, 7, 7), (128, 64, 4, 4), (256, 128, 4, 4), (256, 256, 4, 4), (256, 256, 4, 4)]
+
+
+def test_frequencies_double():
+    found = frequencies(torch.tensor([[0.3]]), 3)
+    expected = [0.3, *(f(2**k * 0.3) for k in range(3) for f in (math.sin, math.cos))]
+    torch.testing.assert_close(found, torch.tensor([expected]))
+
+
+def test_the_sum_over_the_parts_of_a_colour_is_one_layer_over_all_of_them():
+    colour = Colour(8, 2, 5)
+    initialise_layers(colour, torch.Generator().manual_seed(0))
+    feature, code = torch.rand(6, 8), torch.rand(5)
+    directions = torch.nn.functional.normalize(torch.randn(2, 3), dim=1)
+    assert colour.from_code is not None
+    weight = torch.cat([p.weight for p in (colour.from_feature, colour.from_direction, colour.from_code)], dim=1)
+    given = [colour.bottleneck(feature), frequencies(directions, 2).repeat_interleave(3, 0), code.expand(6, 5)]
+    hidden = torch.relu(torch.cat(given, dim=1) @ weight.T + colour.from_feature.bias)
+    expected = torch.sigmoid(colour.to_colour(hidden))
+    torch.testing.assert_close(colour(colour.seen(feature, directions), code).view(6, 3), expected)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (9, 31), (40, 300), (7, 5)])
+def test_the_encoder_takes_pictures_of_any_size(size: tuple[int, int]):
+    encoder = AppearanceEncoder(12, largest=64)
+    picture = torch.rand(*size, 3, requires_grad=True)
+    code = encoder(picture)
+    assert code.shape == (12,)
+    code.sum().backward()
+    assert picture.grad is not None
+    assert picture.grad.abs().sum() > 0
+
+
+def test_the_encoder_sees_a_grey_picture_as_zeros_once_normalised():
+    encoder = AppearanceEncoder(4)
+    initialise_layers(encoder, torch.Generator().manual_seed(0))
+    assert torch.equal(encoder(torch.full((20, 20, 3), 0.5)), torch.zeros(4))
+    assert encoder(torch.ones(20, 20, 3)).abs().max() > 1e-3
+
+
+def test_a_photo_of_another_shape_is_refused():
+    with pytest.raises(BadInput, match=r"\[height, width, 3\], got \[3, 20, 20\]"):
+        AppearanceEncoder(4)(torch.zeros(3, 20, 20))
+
+
+def test_a_window_is_a_square_grid_of_half_the_photo_or_more():
+    field, whole = small(), view(80, 60)
+    parts = [field.window(whole, 0.0, torch.Generator().manual_seed(seed)) for seed in range(40)]
+    shares = []
+    for part in parts:
+        assert (part.width, part.height) == (8, 8)
+        left, top, right, bottom = part.bounds
+        shares.append(8 / (right - left))
+        assert left <= 1e-5
+        assert top <= 1e-5
+        assert right >= 8 - 1e-4
+        assert bottom >= 8 - 1e-4
+        assert 8 / (right - left) == pytest.approx(8 / (bottom - top), abs=0.02)  # whole pixels of 60 and 80
+    assert min(shares) < 0.6 < 0.9 < max(shares)
+    assert min(shares) >= 0.5
+    again = field.window(whole, 0.0, torch.Generator().manual_seed(7))
+    assert again.bounds == parts[7].bounds
+
+
+def test_near_and_far_are_those_of_the_points_in_the_whole_picture():
+    points = torch.cat([torch.rand(2000, 3) * torch.tensor([0.2, 0.2, 2.0]), torch.tensor([[50.0, 0.0, 40.0]] * 9)])
+    near, far = limits(points, view())
+    assert near == pytest.approx(2.5, abs=0.01)
+    assert far == pytest.approx(4.5, abs=0.01)
+    part = view().cropped(12.0, 9.0, 5, 4).resized(32, 32)
+    assert limits(points, part) == pytest.approx((near, far))
+
+
+def test_near_and_far_where_hardly_any_point_is_in_the_picture():
+    beside = torch.rand(50, 3) + torch.tensor([30.0, 0.0, 3.0])
+    near, far = limits(beside, view())
+    assert 5.4 < near < far < 6.6
+    near, far = limits(torch.rand(50, 3) - torch.tensor([0.0, 0.0, 9.0]), view())
+    assert 0 < near < 1 < far
+
+
+def test_all_space_is_contracted_into_a_cube():
+    box = torch.tensor([[1.0, 2.0, 3.0], [0.5, 1.0, 2.0]])
+    assert torch.equal(contract(box[0], box), torch.zeros(3))
+    torch.testing.assert_close(contract(box[0] + box[1], box), torch.full((3,), 0.75))
+    torch.testing.assert_close(contract(box[0] - 2 * box[1], box), torch.full((3,), -0.875))
+    line = torch.linspace(-1e3, 1e3, 4001)[:, None].expand(-1, 3)
+    seen = contract(line, box)
+    assert (seen.diff(dim=0) > 0).all()
+    assert seen.abs().max() < 1
+
+
+def test_only_voxels_that_rays_hit_become_elements(fitted: HaNerf):
+    assert small().elements == 8**3 + 1
+    assert 1 < fitted.elements < 8**3 + 1
+    assert fitted.support.elements_at(torch.full((3,), -9.0)) == fitted.elements - 1  # in no photo
+    box, side = fitted.support.box, fitted.support.side
+    everywhere = torch.stack(torch.meshgrid(*[torch.linspace(-3, 3, 41)] * 3, indexing="ij"), dim=-1)
+    element = fitted.support.elements_at(everywhere)
+    assert set(element.unique().tolist()) <= set(range(fitted.elements))
+    cell = ((contract(everywhere, box) + 1) / 2 * side).long()
+    flat = (cell[..., 0] * side + cell[..., 1]) * side + cell[..., 2]
+    kept = {int(c): k for k, c in enumerate(fitted.support.kept)}
+    expected = [kept.get(c, len(kept)) for c in flat.flatten().tolist()]
+    assert element.flatten().tolist() == expected
+
+
+def test_the_field_learns_both_lights(fitted: HaNerf):
+    with torch.no_grad():
+        day, night = (fitted.render(view(), fitted.appearance(name)).colour for name in NAMES[:2])
+    # a hundred steps find how bright each is, if not yet what is where (measured: 0.30 and 0.09)
+    assert day.mean().item() == pytest.approx(photo(0.9).mean().item(), rel=0.3)
+    assert night.mean().item() == pytest.approx(photo(0.2).mean().item(), rel=0.8)
+    assert day.mean() > 2 * night.mean()
+
+
+def test_a_photos_light_is_read_from_the_photo(fitted: HaNerf):
+    with torch.no_grad():
+        code = fitted.encode(photo(0.9))
+    stored = (fitted.appearance("a.jpg"), fitted.appearance("b.jpg"))
+    assert (code - stored[0]).norm() < 0.5 * (code - stored[1]).norm()  # remembered a few steps ago
+    assert torch.equal(fitted.appearance("c.jpg"), fitted.mean_appearance())  # never seen
+
+
+def test_the_loss_is_half_the_error_of_both_pictures():
+    field = small()
+    field.train()
+    shown = field.render(view(), field.observe("a.jpg", photo(0.9)))
+    assert field._lesson is not None
+    weight = torch.rand(16, 20, requires_grad=True)
+    error = 0.5 * (shown.colour - photo(0.9)) ** 2 + 0.5 * (field._lesson.coarse - photo(0.9)) ** 2
+    loss = field.loss(shown, photo(0.9), weight)
+    torch.testing.assert_close(loss, (weight[..., None] * error).mean())
+    (gradient,) = torch.autograd.grad(loss, weight)
+    fine = 0.5 * ((shown.colour - photo(0.9)) ** 2).mean(dim=-1) / (16 * 20)
+    torch.testing.assert_close(gradient, fine.detach())
+
+
+def test_the_codes_are_held_by_three_terms():
+    field = small(code_weight=0.3, relit_weight=0.5, spread_weight=0.01)
+    field.train()
+    field.render(view(), field.observe("a.jpg", photo(0.9)))
+    code = field.appearance("a.jpg")
+    torch.testing.assert_close(field.regularisation(), 0.3 * (code**2).sum())  # no other photo was seen yet
+    field.render(view(), field.observe("b.jpg", photo(0.2)))
+    assert field._lesson is not None
+    coarse, colour, code, other, relit = field._lesson
+    assert other is not None
+    assert relit is not None
+    torch.testing.assert_close(other, field.appearance("a.jpg"))
+    assert coarse.shape == relit.shape == colour.shape
+    read = (field.encode(relit) - other).abs().mean()
+    ratio = (relit - colour).abs().mean() / (code - other).abs().mean()
+    expected = 0.3 * (code**2).sum() + 0.5 * read + 0.01 / (ratio + 1e-5)
+    torch.testing.assert_close(field.regularisation(), expected)
+
+
+def test_relit_pictures_are_what_that_code_renders():
+    field = small()
+    field.train()
+    field.observe("a.jpg", photo(0.9))
+    field.render(view(), field.observe("b.jpg", photo(0.2)))
+    assert field._lesson is not None
+    relit, other = field._lesson.relit, field._lesson.other
+    assert other is not None
+    assert relit is not None
+    torch.testing.assert_close(field.render(view(), other).colour, relit)
+
+
+def test_a_picture_does_not_depend_on_the_memory_it_may_take(fitted: HaNerf):
+    channels = torch.rand(fitted.elements, 2)
+    code = fitted.mean_appearance()
+    with torch.no_grad():
+        expected = fitted.render(view(), code, channels, normals=True)
+        fitted.memory_mb, before = 0, fitted.memory_mb  # a ray at a time
+        found = fitted.render(view(), code, channels, normals=True)
+        fitted.memory_mb = before
+    for entry in dataclasses.fields(expected):
+        torch.testing.assert_close(getattr(found, entry.name), getattr(expected, entry.name), atol=1e-4, rtol=1e-3)
+
+
+def test_rendering_keeps_no_graph_unless_it_is_wanted(fitted: HaNerf):
+    with torch.no_grad():
+        assert fitted.render(view(), fitted.mean_appearance()).colour.grad_fn is None
+    code = fitted.mean_appearance().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(fitted.render(view(), code).colour.sum(), code)
+    assert gradient.abs().max() > 0
+
+
+def test_a_picture_pulls_at_its_camera(fitted: HaNerf):
+    pose = view().camera_to_world.clone().requires_grad_()
+    shown = fitted.render(dataclasses.replace(view(), camera_to_world=pose), fitted.mean_appearance())
+    (gradient,) = torch.autograd.grad(shown.colour.sum(), pose)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
+
+
+def test_normals_of_a_plane(fitted: HaNerf, monkeypatch: pytest.MonkeyPatch):
+    """A density that is a wall, tilted about y by atan(0.5): its normal is known."""
+    normal = torch.tensor([0.5, 0.0, -1.0]) / math.sqrt(1.25)
+
+    def wall(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        depth = (points / fitted.networks.scale) @ -normal
+        return 200 * torch.sigmoid(200 * depth), points.new_zeros(len(points), fitted.width)
+
+    for network in (fitted.networks.coarse, fitted.networks.fine):
+        monkeypatch.setattr(network, "forward", wall)
+    monkeypatch.setattr(fitted, "render_samples", 128)
+    with torch.no_grad():
+        shown = fitted.render(view(), fitted.mean_appearance(), normals=True)
+    assert shown.normals is not None
+    inner = shown.normals[3:-3, 5:-5]
+    assert (inner @ normal).min() > 0.9  # depth is known to a sample's distance
+    assert (inner @ normal).mean() > 0.98
+    assert shown.depth[8, 10].item() == pytest.approx(2.5, rel=0.05)
+
+
+def test_a_resumed_fit_goes_on_as_if_nothing_had_happened(tmp_path: Path):
+    straight, first = small(), small()
+    for field in (straight, first):
+        fit(field, 4)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second = small()
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert second.elements == straight.elements
+    for field in (straight, second):
+        field.train()
+    shown = [field.render(view(), field.observe("a.jpg", photo(0.9))) for field in (straight, second)]
+    assert torch.equal(shown[0].colour, shown[1].colour)
+    assert torch.equal(straight.regularisation(), second.regularisation())
+
+
+def test_rays_must_fill_a_square():
+    with pytest.raises(BadInput, match=r"field\.rays to be a square.*got 1000"):
+        HaNerf(rays=1000)
+
+
+def test_a_file_of_other_sizes_is_refused(fitted: HaNerf, tmp_path: Path):
+    fitted.save(tmp_path / "field.safetensors")
+    with pytest.raises(BadInput, match=r"sizes that field=ha_nerf was given.*\n.*field\.width="):
+        small(width=16).load(tmp_path / "field.safetensors")

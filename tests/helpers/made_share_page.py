@@ -1,0 +1,58 @@
+"""Makes the page to share, and looks at it in a browser."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from halonerf.stages.share.stage import Share
+from helpers.made_cathedral import FIELD, HEAD
+
+SETTLED = '#picture[data-settled="yes"]'
+YELLOW = 60  # of 255 that red is above blue where "rose window" is lit, and nowhere else
+
+
+def share(road: dict[str, Path], folder: Path, **options: Any) -> Path:
+    folder.mkdir()
+    stage = Share(FIELD, HEAD, {}, preview=64, smallest=5, **options)
+    stage.bind(folder, road, 0)
+    stage.prepare()
+    stage.predict_step("index.html", 0)
+    return folder / "index.html"
+
+
+def settle(page: Any) -> None:
+    page.wait_for_selector(SETTLED)
+
+
+def seen(page: Any, box: dict[str, float] | None = None) -> np.ndarray:
+    """The picture once it rests, [H, W, 3]; only `box` of the window."""
+    settle(page)
+    page.add_style_tag(content="#photo-bar, #home, #guess { opacity: 0 } #picture { outline: none !important }")
+    clip = box or page.locator("#picture").bounding_box()
+    stored = page.screenshot(clip=clip)
+    return np.asarray(Image.open(io.BytesIO(stored)).convert("RGB")).astype(float)
+
+
+def visit(page: Any, photo: str) -> dict[str, float]:
+    """Fly to a photo; where on the window its frame is then."""
+    page.click(f'button[aria-label="Fly to photo {photo}"]')
+    page.wait_for_selector("#over:not([hidden])", state="attached")
+    settle(page)
+    return page.locator("#over").bounding_box()
+
+
+def apart(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).mean())
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / max((one | other).sum(), 1))
+
+
+def lit(picture: np.ndarray) -> np.ndarray:
+    return picture[..., 0] - picture[..., 2] > YELLOW

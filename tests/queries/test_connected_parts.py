@@ -1,0 +1,157 @@
+"""Parts of something in 3D, and what a segmenter's answers become on the way there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from halonerf.queries.connected_parts import Part, find_parts, spacing
+from halonerf.queries.index_files import IndexedPhoto, IndexedView
+from halonerf.queries.word_maps import REMEMBERED, Looks, coarse, relevancy
+from halonerf.types import View
+from helpers.made_query import Colours, noise
+
+
+def balls() -> tuple[Tensor, Tensor]:
+    """Centres of 200, 100 and 5 elements around x = 0, 10 and 20, one stray and one in no place; probabilities."""
+    random = torch.Generator().manual_seed(0)
+    places = [torch.rand(n, 3, generator=random) + torch.tensor([10.0 * k, 0, 0]) for k, n in enumerate((200, 100, 5))]
+    strays = torch.tensor([[0.5, 50.0, 0.5], [torch.nan] * 3])
+    return torch.cat([*places, strays]), torch.cat([torch.full((200,), 0.6), torch.full((107,), 0.9)])
+
+
+def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: object) -> list[Part]:
+    centres, _ = balls()
+    seen = torch.zeros(3, len(centres), dtype=torch.float16)
+    seen[0, :200], seen[1, 200:300], seen[2, :300] = 0.001, 0.001, 0.0005
+    given = {"threshold": 0.5, "radius": 0.6, "smallest": 4, "most": 9, **options}
+    sure = torch.ones(len(centres)) if confidence is None else confidence
+    return find_parts(probability, sure, centres, ([4, 7, 9], seen), **given)  # type: ignore[arg-type]
+
+
+def test_elements_that_lie_together_are_a_part():
+    centres, probability = balls()
+    parts = parts_of(probability)
+    assert [len(part.elements) for part in parts] == [200, 100, 5]  # 120, 90 and 4.5 times probability
+    assert [part.probability for part in parts] == pytest.approx([0.6, 0.9, 0.9])
+    assert parts[0].elements.tolist() == list(range(200))
+    assert np.allclose(parts[1].centre, centres[200:300].mean(dim=0), atol=1e-5)
+    assert parts[1].box[0] == pytest.approx([10.0, 0.0, 0.0], abs=0.1)
+    assert parts[1].box[1] == pytest.approx([11.0, 1.0, 1.0], abs=0.1)
+    assert [part.photos for part in parts] == [[4, 9], [7, 9], []]
+
+
+def test_size_times_probability_orders_them():
+    _, probability = balls()
+    probability[:200] = 0.5
+    probability[:120] = 0.1
+    assert [len(part.elements) for part in parts_of(probability)] == [100, 80, 5]
+    assert len(parts_of(probability, most=1)) == 1
+    assert [len(part.elements) for part in parts_of(probability, smallest=90)] == [100]
+
+
+def test_a_wide_reach_makes_one_part_of_all():
+    centres, probability = balls()
+    parts = parts_of(probability, radius=60.0)
+    # each is joined to its 16 nearest: within a dense ball none reaches out, from the stray one does
+    assert sum(len(part.elements) for part in parts) == len(centres) - 1
+    assert len(parts) < 3
+
+
+def test_what_is_unknown_or_faint_belongs_to_no_part():
+    _, probability = balls()
+    unknown = torch.ones(len(probability))
+    unknown[200:300] = 0
+    assert [len(part.elements) for part in parts_of(probability, unknown)] == [200, 5]
+    assert parts_of(torch.full_like(probability, 0.49)) == []
+    assert parts_of(torch.zeros_like(probability)) == []
+
+
+def test_one_element_may_be_a_part():
+    _, probability = balls()
+    alone = torch.zeros_like(probability)
+    alone[305] = 1.0
+    (part,) = parts_of(alone, smallest=1)
+    assert part.box.tolist() == [[0.5, 50.0, 0.5]] * 2
+
+
+def test_the_model_frame_is_the_similarity_undone():
+    centres, probability = balls()
+    back = np.diag([2.0, 2.0, 2.0, 1.0])
+    back[:3, 3] = [1.0, 0.0, -1.0]
+    part = parts_of(probability)[0]
+    told = part.describe("<b>", ["a"] * 10, back, centres)
+    assert told["text"] == "<b>"
+    assert told["centre_model"] == pytest.approx((2 * part.centre + [1, 0, -1]).tolist(), abs=1e-4)
+    assert np.allclose(told["box_model"], 2 * part.box + [1, 0, -1], atol=1e-4)
+
+
+def test_spacing_is_the_grids():
+    axis = torch.arange(6.0)
+    cube = torch.cartesian_prod(axis, axis, axis)
+    assert spacing(cube, torch.ones(216, dtype=torch.bool)) == 1.0
+    cube[0] = torch.nan
+    assert spacing(cube, torch.ones(216, dtype=torch.bool)) == 1.0
+    assert spacing(cube, torch.zeros(216, dtype=torch.bool)) == 0.0
+
+
+def photo(height: int, width: int, seed: int) -> IndexedPhoto:
+    camera = IndexedView(width, height, 1.0, 1.0, 0.0, 0.0, torch.eye(3, 4))
+    pixels = Colours().encode(noise((1, 3, 2 * height, 2 * width), seed))["pixels"]
+    return IndexedPhoto(seed, {"pixels": pixels.half(), "size": torch.tensor([[height, width]])}, camera)
+
+
+def looks(photos: list[IndexedPhoto], batch: int = 8, sky: str | None = None) -> Looks:
+    return Looks(Colours(), photos, batch, sky, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("ready", [256e6, 0])
+def test_photos_of_any_shapes_and_batches_say_the_same(ready: float, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("halonerf.queries.word_maps.READY_BYTES", ready)
+    photos = [photo(6, 8, 0), photo(8, 6, 1), photo(6, 8, 2), photo(6, 8, 3), photo(5, 5, 4)]
+    together = looks(photos, 2).of(["red", "blue"], [])
+    assert [tuple(p.shape) for p, _ in together] == [(6, 8, 2), (8, 6, 2), (6, 8, 2), (6, 8, 2), (5, 5, 2)]
+    for one, (probability, known) in zip(photos, together, strict=True):
+        (alone,) = looks([one]).of(["red", "blue"], [])
+        torch.testing.assert_close(probability, alone[0])
+        assert known.min() == 1
+        torch.testing.assert_close(probability[..., 1], one.encoding["pixels"][0, 2].float(), atol=1e-3, rtol=0)
+
+
+def test_maps_of_words_are_remembered_but_not_for_ever():
+    asked = looks([photo(6, 8, 0)])
+    first = asked.of(["red"], [])[0][0]
+    asked.segmenter = None  # type: ignore[assignment] - asking again would fail
+    assert torch.equal(asked.of(["red"], [])[0][0], first)
+    asked.segmenter = Colours()
+    for k in range(REMEMBERED):
+        asked.of([f"word {k}"], [])
+    assert len(asked._kept) == REMEMBERED
+    assert "red" not in asked._kept
+
+
+def test_relevancy_is_even_between_equals():
+    p = torch.tensor([0.1, 0.5, 0.9])
+    assert relevancy(p, p).tolist() == pytest.approx([0.5] * 3)
+    assert relevancy(torch.tensor(0.8), torch.tensor(0.2)).item() == pytest.approx(16 / 17)  # odds 4 over odds 1/4
+
+
+def test_coarse_cells_average_what_is_known():
+    logits = torch.full((4, 4), 0.0)
+    logits[:2, :2] = torch.nan
+    logits[2:, 2:] = 20.0
+    probability, known = coarse(logits, (4, 4))
+    assert probability.flatten()[0] == 0
+    assert probability[3, 3] == pytest.approx(1.0)
+    assert (known == (~torch.isnan(logits)).float()).all()
+    probability, known = coarse(logits, (1, 1))
+    assert known.item() == pytest.approx(0.75, abs=0.01)
+    assert probability.item() == pytest.approx((0.5 * 8 + 1.0 * 4) / 12, abs=0.02)
+
+
+def test_a_view_keeps_its_table():
+    camera = photo(6, 8, 0).camera
+    assert isinstance(camera.to("cpu"), IndexedView)
+    assert isinstance(camera, View)

@@ -1,0 +1,164 @@
+"""Lights by name: the hours that a collection really has, mixes and codes; and what is no light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from halonerf.data.scene.scene import Scene
+from halonerf.errors import BadInput
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.rendering.lights import check_light, light_of
+from halonerf.rendering.times_of_day import Look, hours, named_lights
+from halonerf.types import Rendering, View
+from helpers.made_render import FIELD, picture, rendered, write_render_road
+
+DAY, DUSK, NIGHT = (0.6, 0.5, 0.0), (0.5, 0.45, 0.5), (0.1, 0.4, 0.05)  # of sky and building, and log(red / blue)
+
+
+class Painted(Gaussians):
+    """A sky over a building: a photo's code is the sky's grey, the building's, and how red that is. Counts pictures."""
+
+    drawn = 0
+
+    def render(self, view: View, appearance: Tensor, channels: Any = None, normals: bool = False) -> Rendering:
+        self.drawn += 1
+        sky, building, red, _ = appearance.tolist()
+        colour = torch.full((view.height, view.width, 3), building)
+        colour *= torch.tensor([2.718 ** (red / 2), 1.0, 2.718 ** (-red / 2)])
+        colour[: view.height // 3] = sky
+        opacity = torch.ones(view.height, view.width)
+        opacity[: view.height // 3] = 0.0
+        return Rendering(colour, opacity, opacity)
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_render_road(tmp_path_factory.mktemp("road") / "road")
+
+
+def painted(road: dict[str, Path], *codes: tuple[float, float, float]) -> tuple[Painted, Scene]:
+    """A field whose fitted photos, all but the first of the scene, have these lights."""
+    scene = Scene(road["ingest"])
+    field = Painted(code_size=4)
+    field.initialise(scene.points, scene.colours, scene.names[1:], seed=0)
+    with torch.no_grad():
+        field.codes.table.copy_(torch.tensor([(*code, 0.0) for code in codes]))
+    return field.eval(), scene
+
+
+def test_hours_are_named_by_what_the_field_shows(road):
+    field, scene = painted(road, DUSK, NIGHT, DAY)
+    names = scene.names
+    assert named_lights(field, scene) == {"day": names[3], "dusk": names[1], "night": names[2]}
+    assert torch.equal(light_of("night", field, scene, 0), field.appearance(names[2]))
+
+
+def test_hours_that_nobody_photographed_have_no_name(road):
+    field, scene = painted(road, DAY, DAY, DAY)
+    assert list(named_lights(field, scene)) == ["day"]
+    with pytest.raises(BadInput, match=r"render\.light to be a light that the photos have, got 'night'.\n.*have: day"):
+        check_light("night", field, scene, "render.light")
+    field, scene = painted(road, NIGHT, NIGHT, NIGHT)
+    assert list(named_lights(field, scene)) == ["night"]
+
+
+def looks(*values: tuple[float, float, float]) -> list[Look]:
+    return [Look(f"{i}.jpg", *value) for i, value in enumerate(values)]
+
+
+def test_ordinary_differences_between_photos_are_no_hours():
+    varied = looks(*((0.4 + 0.1 * (i % 6), 0.4 + 0.04 * (i % 5), 0.04 * (i % 4)) for i in range(40)))
+    assert list(hours(varied, sky=True)) == ["day"]
+
+
+def test_without_a_sky_the_building_has_to_be_dark():
+    inside = looks((0.4, 0.4, 0.0), (0.45, 0.45, 0.05), (0.19, 0.19, 0.0))
+    assert list(hours(inside, sky=False)) == ["day"]
+    dark = [*inside, Look("dark.jpg", 0.08, 0.08, 0.0)]
+    assert hours(dark, sky=False)["night"] == "dark.jpg"
+
+
+def test_grey_photos_have_no_dusk_and_one_photo_has_its_hour():
+    assert hours(looks(*[(0.5, 0.4, 0.0)] * 6), sky=True) == {"day": "5.jpg"}
+    assert list(hours(looks(NIGHT), sky=True)) == ["night"]
+
+
+def test_real_hours_are_told_apart(road):
+    """Figures of a fitted procedural cathedral: sky, building, log(red / blue); four photos of night, two of dusk."""
+    night = [(0.119, 0.476, 0.08), (0.119, 0.375, 0.17), (0.142, 0.430, 0.06), (0.144, 0.381, 0.18)]
+    dusk = [(0.434, 0.409, 0.49), (0.412, 0.409, 0.24)]
+    day = [
+        (0.301, 0.489, 0.05), (0.329, 0.440, 0.02), (0.352, 0.529, 0.02), (0.397, 0.467, 0.00), (0.447, 0.500, 0.04),
+        (0.487, 0.649, -0.02), (0.522, 0.403, -0.05), (0.538, 0.511, 0.03), (0.590, 0.581, 0.00), (0.642, 0.536, -0.06),
+        (0.867, 0.635, -0.08), (0.964, 0.569, -0.01), (0.975, 0.524, 0.05), (0.982, 0.607, 0.00),
+    ]  # fmt: skip
+    found = hours(looks(*night, *dusk, *day), sky=True)
+    assert found["night"] in {f"{i}.jpg" for i in range(4)}
+    assert found["dusk"] == "4.jpg"
+    assert found["day"] in {f"{i}.jpg" for i in range(6, 20)}
+
+
+def test_a_photo_called_after_an_hour_is_that_photo(road):
+    field, scene = painted(road, DAY, NIGHT, DAY)
+    scene.names[1] = "night"
+    scene._index = {name: i for i, name in enumerate(scene.names)}
+    assert check_light("night", field, scene, "render.light") == "night"
+    assert torch.equal(light_of("night", field, scene, 0), field.appearance("night"))
+
+
+def test_hours_are_measured_once_for_lights_that_follow_each_other(road):
+    field, scene = painted(road, DUSK, NIGHT, DAY)
+    known: dict[str, str] = {}
+    assert check_light("day", field, scene, "render.light", known=known) == scene.names[3]
+    assert set(known) == {"day", "dusk", "night"}
+    drawn = field.drawn
+    mixed = check_light({"night": 1, "dusk": 3}, field, scene, "render.light", known=known)
+    assert mixed == {scene.names[2]: 1, scene.names[1]: 3}
+    assert field.drawn == drawn
+
+
+def test_mixes_and_codes(road):
+    field, scene = painted(road, DUSK, NIGHT, DAY)
+    a, b = (field.appearance(scene.names[i]) for i in (1, 2))
+    mixed = light_of({scene.names[1]: 1, scene.names[2]: 3}, field, scene, 0)
+    torch.testing.assert_close(mixed, 0.25 * a + 0.75 * b)
+    code = (0.5, -1.0, 2.0, 0.0)
+    torch.testing.assert_close(light_of({code: 1, "mean": 1}, field, scene, 0)[1], (field.mean_appearance()[1] - 1) / 2)
+    assert torch.equal(light_of(check_light(list(code), field, scene, "x"), field, scene, 0), torch.tensor(code))
+    assert torch.equal(light_of({"own": 1}, field, scene, 2), b)
+
+
+@pytest.mark.parametrize(
+    ("light", "message"),
+    [
+        ([1.0, 2.0], "4 finite numbers, a code of this field, got 2"),
+        ([1.0, 2.0, float("nan"), 0.0], "4 finite numbers"),
+        (["a", "b", "c", "d"], "a name or numbers"),
+        (7, "a name or numbers"),
+        ({}, "weights above 0"),
+        ({"mean": 0.0}, "weights above 0"),
+        ({"mean": 2.0, "own": -1.0}, "weights above 0"),
+        ({"mean": 1.0, "elsewhere.jpg": 1.0}, r"render\.light=own, mean.*got 'elsewhere\.jpg'"),
+    ],
+)
+def test_what_is_no_light_is_refused(road, light: Any, message: str):
+    field, scene = painted(road, DAY, DAY, DAY)
+    with pytest.raises(BadInput, match=message):
+        check_light(light, field, scene, "render.light")
+
+
+def test_pictures_take_mixes_and_codes_from_the_command_line(road, tmp_path: Path):
+    names = Scene(road["ingest"]).names
+    options = {"views": "test", "concepts": []}
+    one, other = (picture(rendered(road, tmp_path / n, light=n, **options) / "colour/00000.png") for n in names[1:3])
+    pure, mixed = (
+        picture(rendered(road, tmp_path / str(number), FIELD, light=light, **options) / "colour/00000.png")
+        for number, light in enumerate(({names[1]: 2}, {names[1]: 1, names[2]: 1}))
+    )
+    assert (pure == one).all()
+    assert 0 < abs(mixed - one).mean() < abs(other - one).mean()

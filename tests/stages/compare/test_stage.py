@@ -1,0 +1,166 @@
+"""One table of several roads: the figures are those that `evaluate` found, methods are told apart by their changes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from halonerf.data.scene.scene import Scene
+from halonerf.errors import BadInput
+from halonerf.evaluation.tables import MEAN, cell, spreads, text_table
+from halonerf.pipeline.stage import Source
+from halonerf.stages.compare.runs import READ, Roads
+from halonerf.stages.compare.stage import Compare
+from halonerf.stages.evaluate import Evaluate
+from helpers.made_road import run_stage, write_masks, write_road
+
+METHODS = {
+    "flat": {"title": "2D & flat", "maps": "2d"},
+    "exact": {"maps": "3d"},
+    "blank": {"title": "<b>blank</b>", "maps": "3d", "changes": {"head": {"_target_": "other"}}},
+}
+
+
+def road(root: Path, blank: bool = False) -> dict[str, Path]:
+    """A road to its end; `blank`: whose 3D map says nothing."""
+    folders = write_road(root)
+    names = Scene(folders["ingest"]).names
+    for concept in ("window", "dome"):
+        write_masks(root / "masks", concept, names)
+    if blank:
+        for path in (folders["localize"] / "renders").glob("*.npz"):
+            with np.load(path) as arrays:
+                np.savez(path, probability=np.zeros_like(arrays["probability"]), confidence=arrays["confidence"])
+    folders["evaluate"] = root / "evaluate"
+    run_stage(Evaluate(masks=str(root / "masks")), folders["evaluate"], folders)
+    manifest = {"config": {"masks": str(root / "masks")}, "wall_s": 1.0}
+    (folders["evaluate"] / "manifest.json").write_text(json.dumps(manifest))
+    return folders
+
+
+@pytest.fixture(scope="module")
+def roads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The inputs of two scenes by three methods; the second scene has no blank map."""
+    root = tmp_path_factory.mktemp("roads")
+    made = {"good": road(root / "good"), "blank": road(root / "blank", blank=True)}
+    chosen = {"flat": "good", "exact": "good", "blank": "blank"}
+    return {
+        f"{scene}/own/{method}/{stage}": made["good" if scene == "two" else chosen[method]][stage]
+        for scene in ("one", "two")
+        for method in METHODS
+        for stage in READ
+    }
+
+
+def compare(folder: Path, roads: dict[str, Path], **options: Any) -> Compare:
+    stage = Compare(scenes={"one": {"a": 1}, "two": {"a": 2}}, methods=METHODS, **{"draws": 50, **options})
+    stage.needs = tuple(roads)  # type: ignore[misc]  # what run_stage hands over
+    run_stage(stage, folder, roads)
+    return stage
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, roads: dict[str, Path]) -> Path:
+    folder = tmp_path_factory.mktemp("compared") / "out"
+    compare(folder, roads)
+    return folder
+
+
+def test_every_scene_is_walked_by_every_method_and_protocol():
+    protocols = {"paper": {}, "heldout": {"localize": {"views": "train"}}}
+    found = Roads.of({"one": {"a": 1}, "two": {"a": 2}}, METHODS, protocols).sources()
+    assert len(found) == 2 * 3 * 2
+    assert found["two/heldout/blank"] == Source(
+        {"a": 2}, READ, {"head": {"_target_": "other"}, "localize": {"views": "train"}}
+    )
+    assert Roads.of(None, None, None).sources() == {
+        "own/2d": Source(None, READ, {}), "own/3d": Source(None, READ, {})
+    }  # fmt: skip
+
+
+def test_a_methods_options_are_checked():
+    with pytest.raises(BadInput, match=r"compare.methods.x to have maps: 2d or 3d"):
+        Compare(methods={"x": {"title": "no maps"}})
+    with pytest.raises(BadInput, match="color"):
+        Compare(methods={"x": {"maps": "3d", "color": "red"}})
+
+
+def test_the_figures_are_those_of_evaluate(compared: Path, roads: dict[str, Path]):
+    ap = json.loads((compared / "metrics.json").read_text())["ap"]["own"]
+    for method, maps in (("flat", "2d"), ("exact", "3d")):
+        evaluated = json.loads((roads[f"one/own/{method}/evaluate"] / "metrics.json").read_text())
+        for concept in ("window", "dome"):
+            assert ap[concept][method]["mean"] == pytest.approx(evaluated["concepts"][concept]["ap"][maps], abs=1e-6)
+    assert ap[MEAN]["exact"] == {"mean": pytest.approx(1.0), "sd": pytest.approx(0.0), "scenes": 2}
+    blank = json.loads((roads["one/own/blank/evaluate"] / "metrics.json").read_text())["map"]["halonerf_3d"]
+    assert ap[MEAN]["blank"]["mean"] == pytest.approx((1 + blank) / 2, abs=1e-6)
+    assert ap[MEAN]["blank"]["sd"] == pytest.approx((1 - blank) / 2**0.5, abs=1e-6)
+
+
+def test_every_pair_of_methods_is_compared(compared: Path):
+    with open(compared / "differences.csv", newline="", encoding="utf-8") as stream:
+        gaps = {(row["method"], row["other"]): row for row in csv.DictReader(stream)}
+    assert len(gaps) == 6
+    ahead, behind = gaps["exact", "blank"], gaps["blank", "exact"]
+    assert float(ahead["mean"]) > 0.1
+    assert float(ahead["positive"]) == 1.0
+    assert float(behind["mean"]) == pytest.approx(-float(ahead["mean"]))
+    assert float(ahead["low"]) <= float(ahead["mean"]) <= float(ahead["high"])
+
+
+def test_tables_and_pictures_are_there(compared: Path):
+    with open(compared / "per_image.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["method"] for row in rows} == set(METHODS)
+    assert sum(row["method"] == "exact" for row in rows) == 2 * 4 * 2  # scenes, photos, concepts
+    assert r"2D \& flat" in (compared / "table_own.tex").read_text()
+    assert (compared / "table_own.csv").read_text().count("\n") > 10
+    with Image.open(compared / "pictures.png") as picture:
+        assert picture.width > 5 * 250  # photo, three methods, truth
+    with Image.open(compared / "curves_own.png") as picture:
+        assert len(picture.convert("L").getcolors()) > 10
+    page = (compared / "report.html").read_text()
+    assert "&lt;b&gt;blank&lt;/b&gt;" in page
+    assert "<b>blank</b>" not in page
+
+
+def test_scenes_without_masks_cannot_be_compared(tmp_path: Path, roads: dict[str, Path]):
+    empty = dict(roads)
+    for key in [key for key in roads if key.endswith("/evaluate")]:
+        empty[key] = tmp_path / key.replace("/", "_")
+        shutil.copytree(roads[key], empty[key])
+        header = (roads[key] / "per_image.csv").read_text().splitlines()[0]
+        (empty[key] / "per_image.csv").write_text(header + "\n")
+    with pytest.raises(BadInput, match="none of the scenes has masks"):
+        compare(tmp_path / "out", empty)
+
+
+def test_a_mean_over_scenes_is_that_of_their_concepts_means():
+    def row(scene: str, concept: str, photo: str, ap: float | None) -> dict[str, Any]:
+        return {"scene": scene, "concept": concept, "photo": photo, "method": "m", "ap": ap}
+
+    rows = [row("a", "w", "1", 0.2), row("a", "w", "2", 0.4), row("a", "d", "1", 0.9), row("b", "w", "1", 0.7)]
+    found = spreads([*rows, row("b", "d", "1", None)])
+    assert found["w"]["m"] == {"mean": pytest.approx(0.5), "sd": pytest.approx(0.4 / 2**0.5), "scenes": 2}
+    assert found["d"]["m"] == {"mean": pytest.approx(0.9), "sd": None, "scenes": 1}
+    assert found[MEAN]["m"]["mean"] == pytest.approx((0.6 + 0.7) / 2)
+
+
+def test_a_table_for_terminals_is_aligned():
+    found = {
+        "window": {"m": {"mean": 0.5, "sd": 0.1, "scenes": 2}},
+        "d": {"n": {"mean": 0.25, "sd": None, "scenes": 1}},
+    }
+    lines = text_table(found, {"m": "First", "n": "Second"}).splitlines()
+    assert [line.split() for line in lines] == [
+        ["concept", "First", "Second"], ["window", "0.500", "±", "0.100", "–"], ["d", "–", "0.250"]
+    ]  # fmt: skip
+    assert len({len(line) for line in lines}) == 1
+    assert cell(None) == "–"

@@ -1,0 +1,215 @@
+"""The export stage: what it makes, resumes, refuses, and says of frame, light and licences."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from plyfile import PlyData
+
+from halonerf.data.collection import write_collection
+from halonerf.data.commons.attribution import Attribution, read_attribution, write_attribution
+from halonerf.data.scene.scene import Scene
+from halonerf.errors import BadInput
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.heads.lifted import Lifted
+from halonerf.lifting import show_elements
+from halonerf.queries.session import QueryScene
+from halonerf.stages.export.contents import Concepts
+from halonerf.stages.export.stage import FORMATS, Export
+from halonerf.stages.index.stage import Index
+from halonerf.types import Splats
+from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
+from helpers.made_query import FIELD, SEGMENTER, write_query_road
+from helpers.made_road import run_stage
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_ball_road(tmp_path_factory.mktemp("road"), photos=6)
+
+
+class Mirror(Gaussians):
+    """Gaussians whose light is computed from a photo."""
+
+    encodes = True
+
+    def encode(self, photo: torch.Tensor) -> torch.Tensor:
+        return torch.cat([photo.mean(dim=(0, 1)), photo.new_zeros(1)])
+
+
+def exported(road: dict[str, Path], out: Path, **options) -> Export:
+    stage = run_stage(Export(GAUSSIANS, HEAD, {}, **options), out, road)
+    assert isinstance(stage, Export)
+    return stage
+
+
+def test_every_format_has_a_folder_that_explains_itself(road, tmp_path: Path):
+    stage = exported(road, tmp_path / "out", formats=list(FORMATS), voxels=32)
+    out = tmp_path / "out"
+    assert {p.name for p in out.iterdir()} == {*FORMATS, "export.json"}
+    told = json.loads((out / "export.json").read_text())
+    assert told["frame"] == "world"
+    assert [c["name"] for c in told["concepts"]] == ["dome", "nothing"]
+    assert told["formats"] == stage.summary()
+    for kind in FORMATS:
+        text = (out / kind / "README.txt").read_text()
+        assert "nine tenths of its points lie within 1 unit" in text
+        assert "Light: mean. Threshold: 0.5." in text
+        assert "Ask whoever made them" in text
+        contents = json.loads((out / kind / "contents.json").read_text())
+        assert stage.summary()[kind].items() >= contents.items()
+        assert stage.summary()[kind]["bytes"] > 500
+    assert not list(out.rglob(".*"))  # nothing half written
+
+
+def test_authors_and_licences_travel_along(tmp_path: Path):
+    folders = write_ball_road(tmp_path / "road", photos=4)
+    names = Scene(folders["ingest"]).names
+    rows = [Attribution(n, author="=Äda <b>", licence="CC BY-SA 4.0" if i else "CC0") for i, n in enumerate(names)]
+    write_attribution(folders["collect"], rows)
+    exported(folders, tmp_path / "out", formats=["splats", "masks"])
+    for folder in (tmp_path / "out", tmp_path / "out/splats", tmp_path / "out/masks"):
+        assert read_attribution(folder) == rows
+    text = (tmp_path / "out/splats/README.txt").read_text()
+    assert "CC0: 1 of the photos" in text
+    assert "CC BY-SA 4.0: 3 of the photos" in text
+
+
+def test_a_stopped_run_goes_on_where_it_was(road, tmp_path: Path):
+    whole = exported(road, tmp_path / "whole")
+    first = run_stage(Export(GAUSSIANS, HEAD, {}), tmp_path / "out", road, most=7)
+    assert [first.done(item) for item in first.items()] == [True] * 7 + [False] * (len(first.items()) - 7)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    second = exported(road, tmp_path / "out")
+    assert all(second.done(item) for item in second.items())
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    names = [sorted(p.relative_to(r) for p in r.rglob("*") if p.is_file()) for r in (tmp_path / "out", whole.folder)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if name.suffix in (".ply", ".png", ".npz") or name.name in ("coco.json", "transforms.json"):
+            assert (tmp_path / "out" / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_words_are_exported_beside_the_concepts(tmp_path: Path):
+    folders = write_query_road(tmp_path / "road")
+    scene = Scene(folders["ingest"])
+    folders["collect"], folders["localize"], folders["index"] = (tmp_path / n for n in ("collect", "localize", "index"))
+    folders["collect"].mkdir()
+    write_collection(folders["collect"], "made", tmp_path, [])
+    run_stage(Index(SEGMENTER, FIELD, photos=4), folders["index"], folders)
+    concepts = write_localize(folders, scene)
+    stage = Export(FIELD, HEAD, SEGMENTER, formats=["points", "masks"], words=["red", "red AND NOT blue"], opacity=0)
+    (tmp_path / "out").mkdir()
+    stage.bind(tmp_path / "out", folders, 0)
+    stage.prepare()
+    for number, item in enumerate(stage.items()):
+        stage.predict_step(item, number)
+    stage.finish()
+    asked = QueryScene(folders, SEGMENTER, FIELD, HEAD)
+    answer = asked.query(["red", "red AND NOT blue"])
+    vertex = PlyData.read(tmp_path / "out/points/points.ply")["vertex"]
+    np.testing.assert_allclose(vertex["p_red"], answer.probability[:, 0], atol=1e-6)
+    np.testing.assert_allclose(vertex["p_red_and_not_blue"], answer.probability[:, 1], atol=1e-6)
+    np.testing.assert_allclose(vertex["p_dome"], concepts)
+    code = asked.field.appearance(scene.names[2])
+    maps, _ = show_elements(asked.field, scene.views[2], code, answer.probability, answer.confidence)
+    for place, name in enumerate(("red", "red_AND_NOT_blue")):
+        picture = np.asarray(Image.open(tmp_path / "out/masks/probability" / name / f"{scene.names[2]}.png"))
+        assert np.abs(picture / 255 - maps[..., place].numpy()).max() < 0.003
+    assert [c["name"] for c in json.loads((tmp_path / "out/masks/coco.json").read_text())["categories"]] == [
+        "dome",
+        "red",
+        "red AND NOT blue",
+    ]
+
+
+def write_localize(folders: dict[str, Path], scene: Scene) -> np.ndarray:
+    """One concept, of even probability; its value for every element."""
+    head = Lifted()
+    elements = 60
+    head.hold(torch.full((elements, 1), 0.25), torch.ones(elements, 1))
+    (folders["localize"] / "renders").mkdir(parents=True)
+    head.save(folders["localize"] / "head.safetensors")
+    (folders["localize"] / "concepts.json").write_text('["dome"]')
+    for i, view in enumerate(scene.views):
+        shape = (1, view.height, view.width)
+        np.savez(
+            folders["localize"] / f"renders/{i:05d}.npz",
+            probability=np.full(shape, 64, np.uint8),
+            confidence=np.ones(shape, np.float16),
+        )
+    return np.full(elements, 0.25)
+
+
+def test_words_need_the_index():
+    options = {"words": None, "adapted": True}
+    assert Export.requires(options) == Export.needs
+    assert Export.requires({**options, "words": "rose window"}) == (*Export.needs, "index", "adapt_segmenter")
+    with pytest.raises(BadInput):
+        Export.requires({"words": ["window AND"]})
+
+
+def test_the_place_of_an_image_file_is_told_to_nobody(road, tmp_path: Path):
+    place = tmp_path / "secret" / "dusk.png"
+    place.parent.mkdir()
+    Image.new("RGB", (40, 30), "red").save(place)
+    mirror = {"_target_": f"{__name__}.Mirror", "code_size": 4}
+    stage = Export(mirror, HEAD, {}, formats=["splats"], light=os.fspath(place))
+    run_stage(stage, tmp_path / "out", road)
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or b"secret" not in path.read_bytes()
+    assert "Light: dusk.png." in (tmp_path / "out/splats/README.txt").read_text()
+
+
+def test_concepts_keep_their_places():
+    probability = torch.rand(5, 3)
+    chosen = Concepts.chosen(["a", "b", "c"], probability, probability + 1, ["c", "a"])
+    assert (chosen.names, chosen.found) == (["c", "a"], [2, 0])
+    assert torch.equal(chosen.probability, probability[:, [2, 0]])
+    more = chosen.and_words(["a", "new"], torch.zeros(5, 2), torch.zeros(5, 2))
+    assert (more.names, more.found) == (["c", "a", "new"], [2, 0, None])
+    assert len({tuple(c) for c in more.colours.tolist()}) == 3
+
+
+def test_the_smallest_of_several_concepts_shows():
+    probability = torch.tensor([[0.9, 0.6], [0.9, 0.1], [0.8, 0.4], [0.1, 0.4]])
+    concepts = Concepts(["tower", "window"], probability, torch.ones(4, 2), [0, 1])
+    splats = Splats(torch.zeros(4, 3), torch.ones(4, 3), torch.ones(4, 4), torch.ones(4), torch.arange(4))
+    tower, window = concepts.colours
+    painted = concepts.paint(splats, torch.full((4, 3), 0.5), 0.5)
+    torch.testing.assert_close(painted, torch.stack([window, tower, tower, torch.full((3,), 0.4)]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"formats": []}, r"export\.formats among .*got none"),
+        ({"formats": ["obj"]}, r"export\.formats among splats.*got obj"),
+        ({"light": "own"}, r"one light for all"),
+        ({"threshold": 0}, r"export\.threshold in \(0, 1\]"),
+        ({"opacity": 2}, r"export\.opacity in \[0, 1\]"),
+        ({"voxels": 2}, r"export\.voxels >= 8"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict, message: str):
+    with pytest.raises(BadInput, match=message):
+        Export(GAUSSIANS, HEAD, {}, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frame": "camera"}, r"export\.frame=world or model"),
+        ({"light": "sunset"}, r"export\.light"),
+        ({"concepts": ["spire"]}, r"among dome, nothing; got spire.*\n.*export\.words=\[spire\]"),
+    ],
+)
+def test_what_the_scene_does_not_have_is_refused(road, tmp_path: Path, options: dict, message: str):
+    with pytest.raises(BadInput, match=message):
+        exported(road, tmp_path / "out", formats=["splats"], **options)

@@ -1,0 +1,244 @@
+"""Terms that ask the field: occlusion, and agreement with the other photos; and that a killed run ends the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from halonerf.errors import BadInput
+from halonerf.files import write_at
+from halonerf.lifting import lifted
+from halonerf.stages.segment.agreement import Consensus, Work, photos_in, shrunken
+from halonerf.stages.segment.stage import Segment
+from halonerf.types import Rendering, View
+from helpers.made_road import VIEW, write_ingest, write_masks
+
+GRID = (12, 16)  # elements down and across
+
+
+class Board(nn.Module):
+    """A board of elements that fills every picture, whatever the camera: each shows in one rectangle of pixels."""
+
+    elements = GRID[0] * GRID[1]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = nn.Parameter(torch.zeros(self.elements, 3))
+
+    def load(self, path: Path) -> None:
+        self.load_state_dict(load_file(path))
+
+    def mean_appearance(self) -> Tensor:
+        return torch.zeros(1)
+
+    def appearance(self, name: str) -> Tensor:
+        return torch.zeros(1)
+
+    def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
+        parts = self.colours if channels is None else torch.cat([self.colours, channels], dim=1)
+        picture = interpolate(parts.T.reshape(1, -1, *GRID), (view.height, view.width))[0].permute(1, 2, 0)
+        ones = torch.ones(view.height, view.width)
+        return Rendering(picture[..., :3], ones, ones, None if channels is None else picture[..., 3:])
+
+    def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        given = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1).permute(2, 0, 1)[None]
+        area = view.height * view.width / self.elements
+        sums = interpolate(given, GRID, mode="area")[0].flatten(1).T * area
+        return sums[:, :-1], sums[:, -1]
+
+
+class Colours(nn.Module):
+    """Sees the cathedral where a picture is red, and windows where it is green."""
+
+    def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        return {"pixels": images}
+
+    def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
+        words = {"cathedral": 0, "window": 1, "dome": 2}
+        return torch.logit(encoded["pixels"][:, [words[prompt] for prompt in prompts]], eps=1e-4)
+
+
+COLOURS = {"_target_": f"{__name__}.Colours"}
+MASKS = {"_target_": "halonerf.segmenters.masks.Masks"}
+
+
+def picture(**parts: tuple[slice, slice]) -> np.ndarray:
+    """[48, 64, 3] uint8 with red, green and blue rectangles."""
+    pixels = np.zeros((VIEW[1], VIEW[0], 3), np.uint8)
+    for name, (rows, columns) in parts.items():
+        pixels[rows, columns, ("red", "green", "blue").index(name)] = 255
+    return pixels
+
+
+HOUSE = (slice(8, 40), slice(16, 48))
+WINDOW = (slice(16, 24), slice(20, 28))
+ELSEWHERE = (slice(32, 40), slice(36, 44))
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> tuple[dict[str, Path], list[str]]:
+    """A finished ingest of twenty photos of one house, and its field; photo 3 is half hidden, photo 5 has it wrong."""
+    names = write_ingest(tmp_path / "ingest", 20)
+    good = picture(red=HOUSE, green=WINDOW)
+    photos = [good] * 3 + [picture(red=(HOUSE[0], slice(16, 32)), green=WINDOW)] + [good]
+    photos += [picture(red=HOUSE, green=ELSEWHERE)] + [good] * 14
+    for index, photo in enumerate(photos):
+        write_at(tmp_path / "ingest" / "images.u8", index * photo.size, photo.tobytes())
+    (tmp_path / "reconstruct").mkdir()
+    (tmp_path / "reconstruct" / "manifest.json").write_text(
+        json.dumps({"config": {"field": {"_target_": f"{__name__}.Board"}}})
+    )
+    colours = torch.from_numpy(good[::4, ::4].reshape(-1, 3).copy()).float() / 255
+    save_file({"colours": colours.contiguous()}, tmp_path / "reconstruct" / "field.safetensors")
+    return {part: tmp_path / part for part in ("collect", "ingest", "distill", "reconstruct")}, names
+
+
+def run(stage: Segment, folder: Path, inputs: dict[str, Path], most: int | None = None) -> Segment:
+    """As the trainer would, at most `most` items; finished only if all are done."""
+    folder.mkdir(exist_ok=True)
+    needs = Segment.requires({"terms": stage.terms})
+    stage.bind(folder, {need: inputs[need] for need in needs}, 0)
+    stage.prepare()
+    for index, item in enumerate([item for item in stage.items() if not stage.done(item)][:most]):
+        stage.predict_step(item, index)
+    if most is None:
+        stage.finish()
+    return stage
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_papers_choice(tmp_path: Path, inputs):
+    folders, names = inputs
+    options: dict[str, Any] = {"concepts": ["window"], "building": "cathedral", "photos": 19}
+    stage = Segment(COLOURS, terms=["geometry", "occlusion"], combine="sum", **options)
+    rows = table(run(stage, tmp_path / "out", folders).folder / "choice.csv")
+    assert list(rows[0]) == ["photo", "score", "chosen", "reason", "geometry", "occlusion"]
+    assert [row["photo"] for row in rows] == names
+    # the house: 8 of 48 rows above and below, 16 of 64 columns at the sides, 0.33 of the photo; hidden: half of it
+    assert [float(row["geometry"]) for row in rows] == pytest.approx([1 + 8 / 48] * 20, abs=1e-4)
+    assert [float(row["occlusion"]) for row in rows] == [1.0] * 3 + [0.5] + [1.0] * 16
+    assert float(rows[3]["score"]) == pytest.approx(1.5 + 8 / 48, abs=1e-4)
+    assert [row["chosen"] for row in rows] == ["true"] * 3 + ["false"] + ["true"] * 16
+    assert rows[3]["reason"] == "behind the 19 chosen"
+    weights = table(tmp_path / "out" / "weights.csv")
+    assert [row["weight"] for row in weights] == [row["score"] for row in rows], "no term tells concepts apart"
+    assert Segment.requires({"terms": ["geometry", "occlusion"]}) == (*Segment.needs, "reconstruct")
+    assert Segment.requires({"terms": ["geometry"], "adapted": True}) == (*Segment.needs, "adapt_segmenter")
+
+
+def test_a_photo_with_a_wrong_map_agrees_little(tmp_path: Path, inputs):
+    folders, names = inputs
+    options: dict[str, Any] = {"concepts": ["window", "dome"], "terms": ["certainty", "agreement"]}
+    stage = run(Segment(COLOURS, agreement_size=16, **options), tmp_path / "out", folders)
+    rows = table(tmp_path / "out" / "choice.csv")
+    weights = {(row["photo"], row["concept"]): float(row["weight"]) for row in table(tmp_path / "out" / "weights.csv")}
+    assert len(weights) == 40
+    # the others say 18 of 19 for the window and 1 of 19 elsewhere, 4 elements of 192 each; the wrong one 0 and 19
+    told = json.loads((tmp_path / "out" / "agreement" / "00005.json").read_text())
+    assert told[0] == pytest.approx(0.02 / (8 / 192 + 0.02), rel=1e-2)  # eight bits and a logit's end
+    right = json.loads((tmp_path / "out" / "agreement" / "00000.json").read_text())
+    share = 4 / 192
+    assert right[0] == pytest.approx((share * 18 / 19 + 0.02) / (share * 20 / 19 + 0.02), rel=1e-2)
+    assert told[1] == right[1] == pytest.approx(1, abs=1e-3)  # nobody sees a dome
+    assert weights[names[0], "window"] == pytest.approx(1, abs=0.01)
+    assert weights[names[5], "window"] < 0.4
+    assert weights[names[5], "dome"] == pytest.approx(1, abs=0.01)
+    assert float(rows[5]["agreement"]) == pytest.approx((weights[names[5], "window"] + 1) / 2, abs=0.01)
+    assert min(rows, key=lambda row: float(row["score"]))["photo"] == names[5]
+    assert not (tmp_path / "out" / "agreement" / "sums.safetensors").exists()
+    assert stage.summary()["photos_chosen"] == 20
+
+
+@pytest.mark.parametrize("killed", [7, 21, 23])
+def test_a_killed_run_ends_the_same(tmp_path: Path, inputs, killed: int):
+    """Killed among the photos, between the two sums, and between the two comparisons."""
+    options: dict[str, Any] = {"concepts": ["window"], "terms": ["quality", "agreement"], "select": "coverage"}
+    run(Segment(COLOURS, agreement_size=20, **options), tmp_path / "whole", inputs[0])
+    run(Segment(COLOURS, agreement_size=20, **options), tmp_path / "killed", inputs[0], most=killed)
+    stage = Segment(COLOURS, agreement_size=20, **options)
+    run(stage, tmp_path / "killed", inputs[0], most=0)
+    left = [item for item in stage.items() if not stage.done(item)]
+    assert len(left) == 24 - killed
+    run(Segment(COLOURS, agreement_size=20, **options), tmp_path / "killed", inputs[0])
+    files = sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*.*"))
+    assert files == sorted(p.relative_to(tmp_path / "killed") for p in (tmp_path / "killed").rglob("*.*"))
+    for path in files:
+        if path.suffix != ".npz":  # a zip carries the time of day
+            assert (tmp_path / "whole" / path).read_bytes() == (tmp_path / "killed" / path).read_bytes()
+    again = Segment(COLOURS, agreement_size=20, **options)
+    run(again, tmp_path / "killed", inputs[0], most=0)
+    assert all(again.done(item) for item in again.items())  # killed after all was done: nothing is done twice
+    assert again.items()[-4:] == [
+        Work(kind, tuple(group)) for kind in ("sums", "agree") for group in (range(16), range(16, 20))
+    ]
+
+
+def test_drawn_masks_agree_or_not_where_they_were_drawn(tmp_path: Path, inputs):
+    folders, names = inputs
+    write_masks(tmp_path / "masks", "windows", names[:2])
+    masks = {**MASKS, "path": str(tmp_path / "masks")}
+    run(Segment(masks, terms=["certainty", "agreement"], agreement_size=16), tmp_path / "out", folders)
+    rows = table(tmp_path / "out" / "choice.csv")
+    assert [row["chosen"] for row in rows] == ["true"] * 2 + ["false"] * 18
+    assert rows[5]["reason"] == "nothing known in it"
+    assert json.loads((tmp_path / "out" / "agreement" / "00005.json").read_text()) == [None]
+    assert {row["weight"] for row in table(tmp_path / "out" / "weights.csv")[2:]} == {"0.0000"}
+    building: dict[str, Any] = {"building": "cathedral", "terms": ["geometry"]}
+    with pytest.raises(BadInput, match=r"building_segmenter that looks at pixels(.|\n)*building=null"):
+        run(Segment(masks, crop=False, **building), tmp_path / "no", folders)
+    with pytest.raises(BadInput, match=r"Use: segment\.crop=false"):
+        run(Segment(masks, building_segmenter=COLOURS, **building), tmp_path / "no", folders)
+    run(Segment(masks, building_segmenter=COLOURS, crop=False, **building), tmp_path / "found", folders)
+    assert float(table(tmp_path / "found" / "choice.csv")[0]["geometry"]) == pytest.approx(1 + 8 / 48, abs=1e-4)
+
+
+def test_the_others_are_the_sums_without_ones_own(tmp_path: Path):
+    torch.manual_seed(0)
+    view = View(16, 12, 10.0, 10.0, 8.0, 6.0, torch.eye(4)[:3])
+    board = Board()
+    photos = [(torch.rand(12, 16, 2), (torch.rand(12, 16, 2) > 0.5).float()) for _ in range(3)]
+    consensus = Consensus(board.elements, 2)
+    for maps, known in photos:
+        consensus.add(board, view, maps, known)
+    consensus.skip()
+    consensus.save(tmp_path / "sums.safetensors")
+    again = Consensus(board.elements, 2)
+    assert photos_in(tmp_path / "none") == 0
+    again.load(tmp_path / "sums.safetensors")
+    assert again.photos == photos_in(tmp_path / "sums.safetensors") == 4
+    others, far = again.others(board, view, *photos[1])
+    support = photos[0][1] + photos[2][1]
+    expected = (photos[0][0] * photos[0][1] + photos[2][0] * photos[2][1]) / support.clamp(min=1)
+    torch.testing.assert_close(others, expected, atol=1e-5, rtol=0)  # a subtraction in single precision
+    torch.testing.assert_close(far, (support > 0).float())
+    said, weight = lifted(board, view, *photos[1])
+    torch.testing.assert_close(weight.sum(), photos[1][1].sum())
+    torch.testing.assert_close(said.sum(), (photos[1][0] * photos[1][1]).sum())
+
+
+def test_shrunken_maps_are_means_of_what_is_known():
+    view = View(64, 32, 10.0, 10.0, 32.0, 16.0, torch.eye(4)[:3])
+    probability, known = torch.ones(1, 32, 64), torch.ones(1, 32, 64)
+    probability[:, :, 1::2], known[:, :, 1::2] = 0.25, 0
+    probability[:, :, :32:2] = 0.5
+    small, maps, share = shrunken(view, probability, known, 16)
+    assert (small.width, small.height, small.fx) == (16, 8, 2.5)
+    assert maps.shape == (8, 16, 1)
+    assert (share == 0.5).all()
+    assert torch.equal(maps[0, :, 0], torch.tensor([0.5] * 8 + [1.0] * 8))
+    same, _, _ = shrunken(view, probability, known, 100)
+    assert (same.width, same.height) == (64, 32)  # never enlarged

@@ -1,0 +1,231 @@
+"""What a window shows, without a window: words, lights, doubt, and how they look."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from halonerf.camera_paths.path import CameraPath, KeyFrame
+from halonerf.errors import BadInput
+from halonerf.queries.session import QueryScene
+from halonerf.stages.index.stage import Index
+from halonerf.viewer.engine import Engine, read_upload
+from halonerf.viewer.film import Stopped, checked, film
+from halonerf.viewer.saved_files import keep, unnamed
+from halonerf.viewer.session import MOST_WORDS, Session
+from halonerf.viewer.still_image import Still
+from halonerf.visualization.overlays import doubt, sureness
+from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_road
+from helpers.made_road import run_stage
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    root = tmp_path_factory.mktemp("road")
+    folders = write_query_road(root)
+    run_stage(Index(SEGMENTER, FIELD, photos=4, maps=32), root / "index", folders)
+    scene = QueryScene({**folders, "index": root / "index"}, SEGMENTER, FIELD, HEAD)
+    with torch.no_grad():  # lights that differ, as those of a fitted field do
+        random = torch.Generator().manual_seed(0)
+        scene.field.codes.table.copy_(torch.randn(scene.field.codes.table.shape, generator=random))
+        weight = scene.field.light.to_affine.weight
+        weight.copy_(torch.randn(weight.shape, generator=random))
+    return Engine(scene)
+
+
+def test_words_get_tints_of_their_own_and_are_asked_once(engine: Engine):
+    session = Session(engine, threshold=0.3)
+    red, blue = session.find("red"), session.find("  blue ")
+    assert red.tint != blue.tint
+    assert list(session.words) == ["red", "blue"]
+    assert session.find("red").found is red.found
+    assert Session(engine).find("red").found is red.found, "other windows have the answer, too"
+    session.change("red", lit=False)
+    assert [word.found.text for word in session.lit] == ["blue"]
+    session.forget("red")
+    session.forget("red")
+    assert list(session.words) == ["blue"]
+
+
+def test_splats_are_lit_where_the_word_is_probable(engine: Engine):
+    session = Session(engine, threshold=0.3, opacity=1.0)
+    plain = session.splat_colours()
+    found = session.find("red").found
+    lit = session.splat_colours()
+    hot = (torch.where(found.confidence > 0, found.probability, 0.0)[engine.splats.element]) >= 0.3
+    assert 0 < hot.sum() < len(hot)
+    spread = np.ptp(plain[~hot].astype(int), axis=1), np.ptp(lit[~hot].astype(int), axis=1)
+    assert (spread[1] <= spread[0] * 0.5 + 1).all(), "the rest is paler"
+    tint = np.array(session.words["red"].tint) / max(session.words["red"].tint)
+    hue = lit[hot] / lit[hot].max(axis=1, keepdims=True)
+    assert np.abs(hue - tint).max() < 0.02
+
+
+def test_a_browser_draws_the_most_important_gaussians(engine: Engine):
+    few = Engine(engine.scene, most_splats=10)
+    assert len(few.splats) == len(few.splats.element) == 10
+    colours = few.colours(few.light("mean"))
+    torch.testing.assert_close(colours, engine.colours(engine.light("mean"))[few.splats.element])
+    assert Session(few).splat_colours().shape == (10, 3)
+    assert few.find("red").probability.shape == (engine.scene.field.elements,), "words are those of the whole field"
+
+
+def test_pictures_show_the_same_as_the_splats(engine: Engine):
+    session = Session(engine, threshold=0.2, opacity=1.0)
+    view = engine.scene.scene.views[1]
+    plain = session.picture(view)
+    session.find("red")
+    lit = session.picture(view)
+    assert plain.shape == lit.shape == (view.height, view.width, 3)
+    assert np.array_equal(Session(engine).picture(view), plain)
+    assert np.abs(lit.astype(int) - plain).max() > 30
+    session.doubtful = "red"
+    assert not np.array_equal(session.picture(view), lit)
+
+
+def test_doubt_shows_the_unknown_as_unknown(engine: Engine):
+    session = Session(engine)
+    session.find("green")
+    unknown = session.find("escalator").found
+    assert unknown.known == 0
+    assert "not a 'no'" in session.advice(unknown, 0)
+    session.doubtful = "escalator"
+    assert (session.splat_colours() == round(255 * 0.35)).all()
+    session.forget("escalator")
+    assert session.doubtful is None
+    sure = sureness(torch.tensor([0.0, 1.0, 1e9]))
+    torch.testing.assert_close(sure, torch.tensor([0.0, 0.5, 1.0]))
+    half = doubt(sure, torch.tensor([0.0, 0.5, 1.0]))
+    assert half[0].tolist() == pytest.approx([0.35] * 3)
+    assert not torch.allclose(half[2], half[0])
+
+
+def test_advice_says_where_the_threshold_is_too_high(engine: Engine):
+    session = Session(engine, threshold=0.99)
+    found = session.find("red").found
+    assert "Lower the threshold" in session.advice(found, 0)
+    session.threshold = 0.1
+    parts = engine.parts(found, 0.1)
+    assert parts
+    assert f"{len(parts)} part" in session.advice(found, len(parts))
+
+
+def test_lights_mix_in_straight_lines(engine: Engine):
+    first, second = engine.photos[1], engine.photos[2]
+    session = Session(engine, mix={first: 1.0, second: 3.0})
+    expected = 0.25 * engine.light(first) + 0.75 * engine.light(second)
+    torch.testing.assert_close(session.code(), expected)
+    session.mix = {tuple(expected.tolist()): 2.0}
+    torch.testing.assert_close(session.code(), expected)
+    session.mix = {"/etc/passwd": 1.0}
+    with pytest.raises(BadInput, match="expected a light=own, mean, a photo's name"):
+        session.code()
+
+
+def test_hostile_texts_are_refused(engine: Engine):
+    session = Session(engine)
+    for text in ("x" * 300, "red AND", "((red)", ""):
+        with pytest.raises(BadInput):
+            session.find(text)
+    for number in range(MOST_WORDS):
+        session.find(f"word{number}")
+    with pytest.raises(BadInput, match="remove one"):
+        session.find("one more")
+    session.find("word0")
+
+
+def test_uploads_are_photos_or_refused():
+    content = io.BytesIO()
+    Image.new("L", (30, 20), 99).save(content, "PNG")
+    assert read_upload(content.getvalue()).size == (30, 20)
+    large = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(large, "PNG")
+    svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    for bad in (b"", b"no photo", svg, content.getvalue()[:50], large.getvalue()):
+        with pytest.raises(BadInput):
+            read_upload(bad)
+
+
+def test_a_field_that_learnt_its_lights_takes_none_from_elsewhere(engine: Engine):
+    assert not engine.encodes
+    with pytest.raises(BadInput, match=r"field\.codes=encoder"):
+        engine.encode(b"")
+
+
+def test_files_are_numbered_and_stay_in_their_folder(tmp_path: Path):
+    folder = tmp_path / "in"
+    names = [keep(folder, name, b"1").relative_to(folder).as_posix() for name in ("a.png", "a.png", "../../b.png")]
+    assert names == ["a_0001.png", "a_0002.png", "b_0001.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_two_who_save_at_once_replace_nothing(tmp_path: Path):
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda number: keep(tmp_path, "film.mp4", str(number).encode()), range(40)))
+    assert len(set(kept)) == 40
+    assert sorted(int(path.read_bytes()) for path in kept) == list(range(40))
+    with unnamed(tmp_path, ".mp4") as path:
+        path.write_bytes(b"half")
+    assert not path.exists()
+
+
+def path_of(engine: Engine, **options: object) -> CameraPath:
+    views = engine.scene.scene.views[:2]
+    return CameraPath(tuple(KeyFrame(view.camera_to_world, seconds=1.0, **options) for view in views))  # type: ignore[arg-type]
+
+
+def test_a_film_is_whole_or_not_there(engine: Engine, tmp_path: Path):
+    import av
+
+    told: list[float] = []
+    path = path_of(engine, words=("red",), light="mean")
+    (tmp_path / "films").mkdir()
+    made = film(tmp_path / "films" / "a.mp4", path, engine, (64, 48), 5.0, lambda share: told.append(share) or True)
+    with av.open(str(made)) as opened:
+        assert opened.streams.video[0].frames == 5
+    assert told == sorted(told)
+    with pytest.raises(Stopped):
+        film(tmp_path / "films" / "b.mp4", path, engine, (64, 48), 5.0, lambda share: share < 0.5)
+    assert [p.name for p in (tmp_path / "films").iterdir()] == ["a.mp4"]
+
+
+def test_a_path_from_anybody_names_only_the_landmarks_own_lights(engine: Engine, tmp_path: Path):
+    picture = tmp_path / "light.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    for light in (str(picture), "/etc/passwd", (1.0, 2.0)):
+        with pytest.raises(BadInput):
+            checked(path_of(engine, light=light), engine)
+    assert checked(path_of(engine, light=engine.photos[0]), engine).keyframes[0].light == engine.photos[0]
+
+
+def test_a_still_is_drawn_once_nothing_moves_and_hidden_when_something_does():
+    import threading
+
+    drawn, hidden = threading.Event(), threading.Event()
+    wanted: list[bool] = []
+
+    def draw(still_wanted) -> None:
+        wanted.append(still_wanted())
+        drawn.set()
+
+    still = Still(draw, hidden.set, rest_s=0.05)
+    try:
+        still.disturb()
+        assert drawn.wait(10)
+        for _ in range(200):
+            if still.settled:
+                break
+            threading.Event().wait(0.02)
+        assert still.settled
+        assert wanted[-1]
+        assert not hidden.is_set() or len(wanted) > 1
+        still.disturb()
+        assert hidden.wait(10)
+    finally:
+        still.close()
