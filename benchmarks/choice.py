@@ -37,14 +37,14 @@ from halonerf.data.scene.scene import Scene
 from halonerf.factory import build
 from halonerf.geometry import pixel_centres
 from halonerf.heads.lifted import Lifted
-from halonerf.lifting import lifted
+from halonerf.lifting import lift_known
 from halonerf.loading import fitted_scene
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision, mean_defined
-from halonerf.prediction import building_part
-from halonerf.stages.segment.agreement import Agreeing
-from halonerf.stages.segment.photo_scores import certainty, combined, geometry_score, occlusion_score, term_values
-from halonerf.stages.segment.selection import best, covering, incidence
+from halonerf.prediction import largest_building_part
+from halonerf.stages.segment.agreement import AgreementPass
+from halonerf.stages.segment.photo_scores import certainty, combine_scores, geometry_score, occlusion_score, term_values
+from halonerf.stages.segment.selection import incidence, select_for_coverage, select_top
 
 OUT = Path(__file__).parent / "out"
 WAYS: dict[str, dict[str, Any]] = {
@@ -181,7 +181,7 @@ def paper_scores(landmark: Landmark, truths: dict[int, np.ndarray], depths: Path
     found = []
     for view in range(len(scene)):
         photo, rendering = (
-            building_part(((depth > 0) & ((place > low) & (place < high)).all(axis=-1)).astype(float))
+            largest_building_part(((depth > 0) & ((place > low) & (place < high)).all(axis=-1)).astype(float))
             for depth, place in ((true[view], places[view]), (shown[view], points(scene.views[view], shown[view])))
         )
         valid = scene.valid(view).numpy()
@@ -229,7 +229,7 @@ def measured(landmark: Landmark, options: argparse.Namespace) -> dict[str, Any]:
         return term_values(terms, landmark.entries, agreements, len(landmark.concepts))
 
     def concept_weights(terms: list[str]) -> np.ndarray:
-        return combined(values(terms), "product", len(landmark.concepts))[1]
+        return combine_scores(values(terms), "product", len(landmark.concepts))[1]
 
     agreeing = concept_weights(["agreement"])
     found["agreement"] = np.round(agreeing, 3).tolist()
@@ -239,8 +239,10 @@ def measured(landmark: Landmark, options: argparse.Namespace) -> dict[str, Any]:
             pick = np.random.default_rng(seed).permutation(every)[:count].tolist()
             tried.append((str(count), "random", pick, plain))
         for name, way in WAYS.items():
-            worth, _ = combined(values(way["terms"]), way.get("combine", "product"), len(landmark.concepts))
-            pick = covering(worth, sees, count) if way.get("select") == "coverage" else best(worth, count)
+            worth, _ = combine_scores(values(way["terms"]), way.get("combine", "product"), len(landmark.concepts))
+            pick = (
+                select_for_coverage(worth, sees, count) if way.get("select") == "coverage" else select_top(worth, count)
+            )
             tried.append((str(count), name, pick, plain))
             if name in WEIGHTED:
                 tried.append((str(count), f"{name} + agreement weights", pick, agreeing))
@@ -263,7 +265,7 @@ def agreement(landmark: Landmark) -> list[list[float | None]]:
     """As `segment` finds it, with these maps."""
     with tempfile.TemporaryDirectory() as folder:
         count = len(landmark.concepts)
-        work = Agreeing(Path(folder), landmark.scene, landmark.field, landmark.maps.__getitem__, count, 96)
+        work = AgreementPass(Path(folder), landmark.scene, landmark.field, landmark.maps.__getitem__, count, 96)
         for item in work.items():
             work.do(item)
         return work.values()
@@ -275,7 +277,7 @@ def scores(landmark: Landmark, ways: list[tuple[list[int], np.ndarray]]) -> list
     Several ways are rendered together: they are channels of one picture.
     """
     sums = [
-        lifted(landmark.field, view, given.permute(1, 2, 0), known.permute(1, 2, 0))
+        lift_known(landmark.field, view, given.permute(1, 2, 0), known.permute(1, 2, 0))
         for view, (given, known) in zip(landmark.scene.views, landmark.maps, strict=True)
     ]
     found: list[float] = []

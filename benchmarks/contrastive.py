@@ -112,7 +112,7 @@ def learn(root: Path, seed: int, epochs: int, loss: dict[str, Any]) -> dict[str,
     """Figures on the scored landmarks after the last epoch, and the mAP before the first."""
     lightning.seed_everything(seed, verbose=False)
     stage = AdaptClip(
-        {"_target_": "halonerf.retrievers.clip.Clip", "weights": str(root / "clip"), "trainable": "full"},
+        {"_target_": "halonerf.retrievers.Clip", "weights": str(root / "clip"), "trainable": "full"},
         landmarks={name: {} for name in LEARNT},
         validation={name: {} for name in SCORED},
         scale=20.0,

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from halonerf.data.labels.words import plural
-from halonerf.data.training.procedural import WHOLE, Course, RenderedLesson, render_lessons
+from halonerf.data.training.procedural import WHOLE, RenderedSample, RenderSettings, render_samples
 from halonerf.factory import build
 from halonerf.heads.features import RIVALS, relevancy
 from halonerf.metrics import average_precision, mean_defined
@@ -40,7 +40,7 @@ OUT = Path(__file__).parent / "out"
 KINDS = ("cathedral", "mosque", "synagogue")
 PHRASES = ("object", "things", "stuff", "texture", "background", "building")  # names of what has no name
 LEARNT, SCORED = range(200, 204), (501,)
-LESSONS, LANDMARKS = Course(16, 0.5, 320, 8), Course(8, 1.0, 320, 8)
+LESSONS, LANDMARKS = RenderSettings(16, 0.5, 320, 8), RenderSettings(8, 1.0, 320, 8)
 PIXELS = 1200  # a photo, half of them spread evenly over what it shows
 CROPS = 24  # a photo
 CROP = (0.12, 0.7)  # of a photo's short side
@@ -61,13 +61,13 @@ def main() -> None:
     words = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "lessons" / "procedural.yaml"))["words"]
     cache = OUT / "lessons" / "renders"
     landmarks = {
-        f"{kind} {seed}": render_lessons(cache, LANDMARKS, [kind], [seed], 1) for kind in KINDS for seed in SCORED
+        f"{kind} {seed}": render_samples(cache, LANDMARKS, [kind], [seed], 1) for kind in KINDS for seed in SCORED
     }
     seconds: dict[str, float] = {}
     if options.weights:
         retriever = build({**config, "weights": options.weights})
     else:
-        rendered = render_lessons(cache, LESSONS, KINDS, LEARNT, 1)
+        rendered = render_samples(cache, LESSONS, KINDS, LEARNT, 1)
         lessons = [lesson for lesson in rendered if not (options.close and lesson.aim == WHOLE)]
         torch.manual_seed(options.seed)
         retriever = build({**config, "weights": None})
@@ -86,7 +86,7 @@ def main() -> None:
 class Table:
     """Frozen features of pixels [N, F] and of crops [M, F], and what each shows, bool [N, K] and shares [M, K]."""
 
-    def __init__(self, retriever: Projected, lessons: Sequence[RenderedLesson], concepts: list[str], seed: int) -> None:
+    def __init__(self, retriever: Projected, lessons: Sequence[RenderedSample], concepts: list[str], seed: int) -> None:
         chance = np.random.default_rng(seed)
         pixels, shows, crops, shares = [], [], [], []
         for lesson in lessons:
@@ -109,7 +109,7 @@ class Table:
         self.crops, self.shares = torch.cat(crops), torch.stack(shares)
 
 
-def photo(lesson: RenderedLesson) -> Tensor:
+def photo(lesson: RenderedSample) -> Tensor:
     """[3, H, W] in [0, 1]."""
     return torch.from_numpy(lesson.image().copy()).permute(2, 0, 1).float() / 255
 
@@ -177,7 +177,7 @@ def named_loss(logits: Tensor, named: Tensor, present: Tensor) -> Tensor:
 
 
 def report(
-    retriever: Projected, landmarks: dict[str, list[RenderedLesson]], concepts: list[str], seconds: dict[str, float]
+    retriever: Projected, landmarks: dict[str, list[RenderedSample]], concepts: list[str], seconds: dict[str, float]
 ) -> None:
     """Print and write what each way scores."""
     ways = ["segmenter", *(f"dense, rivals={rivals}" for rivals in RIVALS), "crops named right"]
@@ -217,7 +217,7 @@ def maps_of(retriever: Projected, image: Tensor, concepts: list[str]) -> dict[st
 
 
 @torch.no_grad()
-def named_right(retriever: Projected, lessons: Sequence[RenderedLesson], concepts: list[str]) -> float:
+def named_right(retriever: Projected, lessons: Sequence[RenderedSample], concepts: list[str]) -> float:
     """Share of crops, of those that show a concept on more than `MOST`, whose nearest name is in them."""
     chance, right = np.random.default_rng(0), []
     told = retriever.embed_texts(concepts)

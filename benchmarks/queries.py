@@ -100,11 +100,11 @@ def only(scene: Any, photos: int) -> Any:
     """The same scene, looking at the first `photos` of its photos alone; no word's map is remembered."""
     import copy
 
-    from halonerf.queries.word_maps import Looks
+    from halonerf.queries.word_maps import WordMapCache
 
     few = copy.copy(scene)
     few.photos = scene.photos[:photos]
-    few.looks = Looks(scene.looks.segmenter, few.photos, scene.looks.batch, scene.looks.sky, scene.device)
+    few.looks = WordMapCache(scene.looks.segmenter, few.photos, scene.looks.batch, scene.looks.sky, scene.device)
     return few
 
 
@@ -114,7 +114,7 @@ def average_precision(scene: Any, photos: int) -> dict[str, float] | None:
 
     from halonerf import metrics
     from halonerf.data.collection import Collection
-    from halonerf.lifting import show_elements
+    from halonerf.lifting import render_known
     from halonerf.masks import MaskFolder
 
     collection = Collection.read(scene.inputs["ingest"].parents[1] / "collect" / collect_key(scene))
@@ -128,7 +128,7 @@ def average_precision(scene: Any, photos: int) -> dict[str, float] | None:
         camera, name = scene.scene.views[view], scene.scene.names[view]
         known = scene.scene.valid(view).numpy()
         light = scene.field.appearance(name)
-        maps, _ = show_elements(scene.field, camera, light, answer.probability, answer.confidence)
+        maps, _ = render_known(scene.field, camera, light, answer.probability, answer.confidence)
         for number, (concept, folder) in enumerate(zip(concepts, masks.concepts, strict=True)):
             if masks.find(folder, name) is None:
                 continue
@@ -151,7 +151,7 @@ def clipseg(scene: Any, options: argparse.Namespace) -> dict[str, Any]:
 
     import torch
 
-    from halonerf.queries.word_maps import Looks
+    from halonerf.queries.word_maps import WordMapCache
     from segmenters import clipseg as make
 
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
@@ -167,7 +167,7 @@ def clipseg(scene: Any, options: argparse.Namespace) -> dict[str, Any]:
             photos.append(dataclasses.replace(photo, encoding=encodings[shape]))
         other = copy.copy(scene)
         other.photos = photos
-        other.looks = Looks(segmenter, photos, scene.looks.batch, None, scene.device)
+        other.looks = WordMapCache(segmenter, photos, scene.looks.batch, None, scene.device)
         return measure(other, len(photos), options, words=3)
 
 

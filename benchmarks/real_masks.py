@@ -32,7 +32,7 @@ from torch.nn.functional import interpolate
 
 from halonerf.cli import config_root, resolve_stages, run
 from halonerf.evaluation.examples import stacked, strip
-from halonerf.evaluation.ground_truth import Truths
+from halonerf.evaluation.ground_truth import GroundTruthMasks
 from halonerf.evaluation.protocol import at_native
 from halonerf.evaluation.scores import score_map
 from halonerf.factory import build
@@ -163,7 +163,7 @@ class Bench:
 
     def _truths(self, view: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         name = self.scene.names[view]
-        return Truths(self.scene, self.masks).of(view, [c for c in self.concepts if self.masks.find(c, name)])
+        return GroundTruthMasks(self.scene, self.masks).of(view, [c for c in self.concepts if self.masks.find(c, name)])
 
     def _drawn(self, view: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Masks and weights [H, W, P] as `segment` and `localize` make them; a concept nobody drew weighs nothing."""

@@ -16,13 +16,13 @@ import torch
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed, resolve_stages, run
 from halonerf.pipeline.plan import make_plan
-from halonerf.queries.session import QueryScene
+from halonerf.queries.session import QuerySession
 
 ANY = "building"  # a word for the plan, which asks for one
 
 
-class Scene(QueryScene):
-    """A scene whose photos, field and index are in memory; see `QueryScene.query`."""
+class Scene(QuerySession):
+    """A scene whose photos, field and index are in memory; see `QuerySession.query`."""
 
     @classmethod
     def open(cls, *overrides: str, device: torch.device | str = "cpu") -> Scene:

@@ -116,7 +116,7 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
             f"expected stage=NAME, got {got}.\nStages: {', '.join(config.road)}\n"
             "See what a stage would do with: halonerf stage=report plan=true"
         )
-    from halonerf.pipeline.overrides import changed, merged
+    from halonerf.pipeline.overrides import apply_overrides, merge_overrides
 
     corpus = config.get("corpus")
     if corpus and hasattr(locate(corpus._target_), "collect"):  # it fetches photos: a scene like any other
@@ -130,10 +130,12 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
         if (name, repr(changes)) not in seen:
             seen.add((name, repr(changes)))
             stages[name] = stages.get(name) or _resolved(config, name)
-            kind, options = locate(stages[name]["_target_"]), changed(stages[name], name, changes)
+            kind, options = locate(stages[name]["_target_"]), apply_overrides(stages[name], name, changes)
             waiting += [(need, changes) for need in kind.requires(options)]
             waiting += [
-                (need, merged(changes, read.changes)) for read in kind.sources(options).values() for need in read.stages
+                (need, merge_overrides(changes, read.changes))
+                for read in kind.sources(options).values()
+                for need in read.stages
             ]
     return stages, build(stages["collect"]["scene"]).name if "collect" in stages else goal
 

@@ -68,7 +68,7 @@ def parse(text: str) -> Expression:
 
     Raises: BadInput for an empty or endless text, and where it is no expression, with the place.
     """
-    plain = tidy(text)
+    plain = normalise_query(text)
     if not plain:
         raise BadInput(f"expected something to look for, got {text[:LONGEST]!r}.\n{ADVICE}")
     if len(plain) > LONGEST:
@@ -80,7 +80,7 @@ def parse(text: str) -> Expression:
     return expression
 
 
-def tidy(text: str) -> str:
+def normalise_query(text: str) -> str:
     """`text` in composed Unicode; control characters, and any run of spaces, become one space."""
     plain = unicodedata.normalize("NFC", text)
     return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in plain).split())
@@ -196,5 +196,7 @@ def read_texts(text: str | Sequence[str]) -> tuple[list[str], list[Expression]]:
     if not given:
         raise BadInput('expected something to look for, got an empty list.\nSay what with: text="rose window"')
     expressions = [parse(str(entry)) for entry in given]
-    texts = [e.text if isinstance(e, Word) else tidy(str(g)) for e, g in zip(expressions, given, strict=True)]
+    texts = [
+        e.text if isinstance(e, Word) else normalise_query(str(g)) for e, g in zip(expressions, given, strict=True)
+    ]
     return texts, expressions

@@ -22,7 +22,7 @@ def locate(target: str) -> Any:
         if isinstance(error, ImportError) and missing and not module.startswith(missing):
             raise  # the module is there; something that it imports is not
         raise BadInput(
-            f"expected _target_ to name a class that can be imported, such as 'halonerf.fields.gaussians.field.Gaussians', "
+            f"expected _target_ to name a class that can be imported, such as 'halonerf.fields.Gaussians', "
             f"got '{target}' ({error}).\nMend the YAML that says so, or install the package it belongs to."
         ) from error
 

@@ -95,13 +95,13 @@ def write_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, obj
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
 
-def harmless(cell: str) -> str:
+def escape_cell(cell: str) -> str:
     """`cell` as no spreadsheet takes it for a formula."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
-def as_written(cell: str) -> str:
-    """What `harmless` was given."""
+def unescape_cell(cell: str) -> str:
+    """What `escape_cell` was given."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 

@@ -14,7 +14,7 @@ def ratio(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, part / whole.clamp(min=1e-12), 0.0)
 
 
-def _asked(field: RadianceField, view: View, given: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def lift_weighted(field: RadianceField, view: View, given: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """A^T w p and A^T w of one photo, [E, P] each. Where all concepts weigh the same, that is lifted once."""
     if (weight == weight[..., :1]).all():
         said, support = field.lift(view, given, weight[..., 0])
@@ -25,7 +25,7 @@ def _asked(field: RadianceField, view: View, given: Tensor, weight: Tensor) -> t
 
 
 @torch.no_grad()
-def lifted(field: RadianceField, view: View, maps: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+def lift_known(field: RadianceField, view: View, maps: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """A'(w p) and A'w, [E, P] each."""
     device = field.mean_appearance().device
     given = torch.cat([known * maps, known], dim=-1).to(device)
@@ -35,7 +35,7 @@ def lifted(field: RadianceField, view: View, maps: Tensor, known: Tensor) -> tup
 
 
 @torch.no_grad()
-def show_elements(
+def render_known(
     field: RadianceField, view: View, appearance: Tensor, probability: Tensor, confidence: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What a camera sees of probabilities [E, Q]: probability [H, W, Q] and how much of each pixel is known.
@@ -43,17 +43,17 @@ def show_elements(
     As a head's own `render` does it: what is unknown, of confidence 0, is left out, and what passes all elements shows
     the background, which is nothing that anybody asked for.
     """
-    maps, certain = maps_of(field.render(view, appearance, known_channels(probability, confidence)))
+    maps, certain = split_known(field.render(view, appearance, known_channels(probability, confidence)))
     return maps.cpu(), certain.cpu()
 
 
 def known_channels(probability: Tensor, confidence: Tensor) -> Tensor:
-    """What a field draws so that `maps_of` can read it: [E, 2 Q], the probabilities that are known, and which are."""
+    """What a field draws so that `split_known` can read it: [E, 2 Q], the probabilities that are known, and which are."""
     known = (confidence > 0).to(probability)
     return torch.cat([probability * known, known], dim=1)
 
 
-def maps_of(shown: Rendering) -> tuple[Tensor, Tensor]:
+def split_known(shown: Rendering) -> tuple[Tensor, Tensor]:
     """What a picture drawn with `known_channels` says: probability and known share of every pixel, [H, W, Q] each."""
     assert shown.channels is not None
     said, certain = shown.channels.chunk(2, dim=-1)

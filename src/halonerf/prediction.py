@@ -14,11 +14,11 @@ from torch.nn.functional import interpolate
 
 from halonerf.protocols import Segmenter
 
-Answer = tuple[Tensor, Tensor]  # probability [P, H, W] and where it is known, bool [P, H, W]
+Prediction = tuple[Tensor, Tensor]  # probability [P, H, W] and where it is known, bool [P, H, W]
 
 
 @dataclass(frozen=True)
-class Question:
+class ConceptPredictor:
     """The same for every photo. Images are [B, 3, H, W] in [0, 1], `names` those of the photos.
 
     segmenter finds the concepts, finder the building. crop: whether the segmenter sees the building alone, and
@@ -32,11 +32,11 @@ class Question:
     crop: bool
     sky: str | None
 
-    def answers(self, images: Tensor, names: Sequence[str]) -> tuple[list[Answer], list[np.ndarray]]:
+    def answers(self, images: Tensor, names: Sequence[str]) -> tuple[list[Prediction], list[np.ndarray]]:
         """Of each photo: where the concepts are, and the probability of the building [H, W] (none without a name)."""
         buildings = self.buildings(images, names)
         if not (buildings and self.crop):
-            return ask(self.segmenter, images, names, self.concepts, self.sky), buildings
+            return predict_prompts(self.segmenter, images, names, self.concepts, self.sky), buildings
         whole = (0, 0, *images.shape[-2:])
         boxes = [building_box(building) or whole for building in buildings]
         inside = [self._inside(images[row : row + 1], names[row], box) for row, box in enumerate(boxes)]
@@ -46,36 +46,36 @@ class Question:
         """Of each photo, how likely the building is where, [H, W]; 0 where unknown. Empty without a name."""
         if self.building is None:
             return []
-        found = ask(self.finder, images, names, [self.building])
+        found = predict_prompts(self.finder, images, names, [self.building])
         return [(probability * known)[0].numpy() for probability, known in found]
 
     def building_mask(self, image: Tensor, name: str) -> np.ndarray:
         """Where the building is in one picture [3, H, W], bool [H, W]: the largest part."""
-        return building_part(self.buildings(image[None], [name])[0])
+        return largest_building_part(self.buildings(image[None], [name])[0])
 
-    def _inside(self, image: Tensor, name: str, box: Box) -> Answer:
+    def _inside(self, image: Tensor, name: str, box: Box) -> Prediction:
         """One photo's answer, asked inside the box alone; outside, all is known not to be there."""
         top, left, bottom, right = box
         probability = torch.zeros(len(self.concepts), *image.shape[-2:])
         known = torch.ones_like(probability, dtype=torch.bool)
         inside = (slice(None), slice(top, bottom), slice(left, right))
         crop = image[:, :, top:bottom, left:right]
-        probability[inside], known[inside] = ask(self.segmenter, crop, [name], self.concepts, self.sky)[0]
+        probability[inside], known[inside] = predict_prompts(self.segmenter, crop, [name], self.concepts, self.sky)[0]
         return probability, known
 
 
-def ask(
+def predict_prompts(
     segmenter: Segmenter, images: Tensor, names: Sequence[str], prompts: Sequence[str], sky: str | None = None
-) -> list[Answer]:
+) -> list[Prediction]:
     """Of each image [B, 3, H, W]: probability of the prompts, less where the sky is, and where it is known."""
     asked = [*prompts, sky] if sky is not None else list(prompts)
     with torch.no_grad():
         logits = segmenter.decode(segmenter.encode(images, names=names), asked)
-    answers = [at_size(maps.float().cpu(), *images.shape[-2:]) for maps in logits]
-    return [without_sky(*answer) for answer in answers] if sky is not None else answers
+    answers = [resized_probabilities(maps.float().cpu(), *images.shape[-2:]) for maps in logits]
+    return [subtract_sky(*answer) for answer in answers] if sky is not None else answers
 
 
-def at_size(logits: Tensor, height: int, width: int) -> Answer:
+def resized_probabilities(logits: Tensor, height: int, width: int) -> Prediction:
     """Probabilities [P, height, width] of logits [P, h, w] and where they are known: NaN says unknown.
 
     A pixel is known when everything that it is interpolated from is.
@@ -95,7 +95,7 @@ SMALLEST = 0.01  # share of the photo; a smaller spot is no building that somebo
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; the last two are the first beyond
 
 
-def building_part(probability: np.ndarray) -> np.ndarray:
+def largest_building_part(probability: np.ndarray) -> np.ndarray:
     """The largest connected part of a map [H, W] that is building, bool [H, W]; the first of equal ones."""
     parts, count = label(probability > CERTAIN)
     if not count:
@@ -109,7 +109,7 @@ def building_box(probability: np.ndarray) -> Box | None:
     None where there is none worth cropping to. (HaLo-NeRF, "2D inference".)
     """
     height, width = probability.shape
-    part = building_part(probability)
+    part = largest_building_part(probability)
     if part.sum() < max(1, SMALLEST * height * width):
         return None
     rows, columns = find_objects(part.astype(np.int8))[0]
@@ -122,7 +122,7 @@ def building_box(probability: np.ndarray) -> Box | None:
     )
 
 
-def without_sky(probability: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+def subtract_sky(probability: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Concepts [P, H, W] without the last map, the sky's, which takes its share of each: p (1 - sky).
 
     Where the sky is unknown the concepts stay as they are.

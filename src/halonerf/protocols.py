@@ -388,7 +388,7 @@ class Viewer(Protocol):
     """Shows an opened landmark to people; `stage=explore` serves it."""
 
     def start(self, scene: Any, folder: Path, words: Sequence[str] = ()) -> str:
-        """Begin, and give the address. scene: a `halonerf.queries.session.QueryScene`. folder: for what people keep.
+        """Begin, and give the address. scene: a `halonerf.queries.session.QuerySession`. folder: for what people keep.
         words: found in every new window.
         """
 

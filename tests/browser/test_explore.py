@@ -19,7 +19,7 @@ from PIL import Image
 
 from halonerf.data.scene.scene import Scene
 from halonerf.files import write_csv
-from halonerf.queries.session import QueryScene
+from halonerf.queries.session import QuerySession
 from halonerf.stages.index.stage import Index
 from halonerf.viewer.browser import Browser as Viewer
 from helpers.chromium import MARKS, open_browser, open_page
@@ -58,14 +58,14 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def segmenter(road: dict[str, Path]) -> dict[str, Any]:
-    return {"_target_": "halonerf.segmenters.masks.Masks", "path": str(road["collect"] / "masks")}
+    return {"_target_": "halonerf.segmenters.Masks", "path": str(road["collect"] / "masks")}
 
 
 @pytest.fixture(scope="module")
 def viewer(road: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     """A viewer that serves the cathedral; `folder` is where it keeps things."""
     made = Viewer(port=0, still_size=600, cameras=4, upload_mb=1.0)
-    scene = QueryScene(road, segmenter(road), FIELD, HEAD)
+    scene = QuerySession(road, segmenter(road), FIELD, HEAD)
     made.address = made.start(scene, tmp_path_factory.mktemp("cathedral") / "explore")  # type: ignore[attr-defined]
     yield made
     made.stop()

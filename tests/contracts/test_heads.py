@@ -148,7 +148,7 @@ def test_refining_takes_back_blur(field: Gaussians):
             weights.append((shown.opacity > 0.5).float()[..., None])
     errors = {}
     for refinements in (0, 20):
-        head = build({"_target_": "halonerf.heads.lifted.Lifted", "refinements": refinements})
+        head = build({"_target_": "halonerf.heads.Lifted", "refinements": refinements})
         head.fit(field, VIEWS, maps, weights)
         known = head.confidence()[:, 0] > 1
         errors[refinements] = (head.channels() - truth)[known].abs().mean().item()

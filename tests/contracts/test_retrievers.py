@@ -27,7 +27,7 @@ def tiny_options(option: str, folder: Path) -> dict[str, Any]:
         return {"weights": str(write_tiny("clip", folder / "weights"))}
     if option == "projected":
         torch.manual_seed(0)
-        tower = {"_target_": "halonerf.segmenters.timm_text.TimmText", "backbone": "lcnet_050", "channels": 8}
+        tower = {"_target_": "halonerf.segmenters.TimmText", "backbone": "lcnet_050", "channels": 8}
         build(tower, weights=None).save(folder / "tower.safetensors")
         tower["weights"] = str(folder / "tower.safetensors")
         return {

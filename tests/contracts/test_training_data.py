@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from halonerf.data.training.procedural import WHOLE, Course, Lessons
+from halonerf.data.training.procedural import WHOLE, RenderSettings, SegmentationDataset
 from halonerf.factory import build
 from helpers.places import CONF
 
@@ -27,7 +27,7 @@ def tiny_options(option: str, root: Path) -> dict[str, Any]:
     """Arguments that make a source small; its photos lie below `root`, which is the cache, too."""
     if option == "procedural":
         for seed in (0, 1):
-            folder = Course(2, 0.5, 40, 1).folder(root / "renders", "block", seed)
+            folder = RenderSettings(2, 0.5, 40, 1).folder(root / "renders", "block", seed)
             for name in ("000_dome", "001_whole"):
                 write_photo(folder / "photos" / f"{name}.jpg", seed)
                 write_photo(folder / "masks" / "dome" / f"{name}.png", seed)
@@ -39,7 +39,7 @@ def tiny_options(option: str, root: Path) -> dict[str, Any]:
             numbers = np.random.default_rng(seed).integers(0, 3, (30, 40)).astype(np.uint8)
             Image.fromarray(numbers).save(root / "given" / f"{seed}.png")
         classes = {"window": 1, "door": 2}
-        target = "halonerf.data.sources.indexed_masks.IndexedMasks"
+        target = "halonerf.data.sources.IndexedMasks"
         return {
             "source": build({"_target_": target, "path": str(root / "given"), "classes": classes}),
             "test_photos": 1,
@@ -49,13 +49,13 @@ def tiny_options(option: str, root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(params=OPTIONS)
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Lessons, Path]:
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[SegmentationDataset, Path]:
     config: Any = OmegaConf.to_container(OmegaConf.load(GROUP / f"{request.param}.yaml"))
     config.pop("source", None)  # interpolated
     return build(config, **tiny_options(request.param, tmp_path)), tmp_path
 
 
-def test_lessons_are_photos_with_masks(made: tuple[Lessons, Path]):
+def test_lessons_are_photos_with_masks(made: tuple[SegmentationDataset, Path]):
     lessons, cache = made
     concepts = list(lessons.vocabulary(cache))
     for lesson in [*lessons.learnt(cache), *lessons.scored(cache)]:
@@ -69,7 +69,7 @@ def test_lessons_are_photos_with_masks(made: tuple[Lessons, Path]):
         assert any(mask.any() for mask in masks.values())
 
 
-def test_learning_and_scoring_share_no_photo(made: tuple[Lessons, Path]):
+def test_learning_and_scoring_share_no_photo(made: tuple[SegmentationDataset, Path]):
     lessons, cache = made
     learnt, scored = lessons.learnt(cache), lessons.scored(cache)
     assert {lesson.aim == WHOLE for lesson in scored} == {True, False}
@@ -80,7 +80,7 @@ def test_learning_and_scoring_share_no_photo(made: tuple[Lessons, Path]):
         np.testing.assert_array_equal(before.image(), after.image())
 
 
-def test_every_concept_has_a_name_and_strangers_are_none_of_them(made: tuple[Lessons, Path]):
+def test_every_concept_has_a_name_and_strangers_are_none_of_them(made: tuple[SegmentationDataset, Path]):
     lessons, cache = made
     names = [name for names in lessons.vocabulary(cache).values() for name in names]
     assert names

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.fields.gaussians.field import Gaussians, in_picture
+from halonerf.fields.gaussians.field import Gaussians, composite_features
 from halonerf.fields.ha_nerf.field import HaNerf
-from halonerf.fields.ha_nerf.voxels import Support, contract, expand
+from halonerf.fields.ha_nerf.voxels import VoxelGrid, contract, expand
 from halonerf.types import View
 
 
@@ -37,7 +37,7 @@ def gaussians(number: int = 400) -> Gaussians:
 def test_no_gaussian_that_is_drawn_is_left_out(part: tuple | None, distance: float, turn: float):
     field, seen = gaussians(), view(distance=distance, turn=turn)
     seen = seen.cropped(*part) if part else seen
-    listed = in_picture(field.means, field.log_scales.exp(), seen)
+    listed = composite_features(field.means, field.log_scales.exp(), seen)
     _, share = field.lift(seen, torch.ones(seen.height, seen.width, 1), torch.ones(seen.height, seen.width))
     drawn = (share > 0).nonzero()[:, 0]
     assert len(drawn) > 10
@@ -48,7 +48,10 @@ def test_few_gaussians_are_asked_for_a_small_window():
     field = gaussians()
     with torch.no_grad():
         field.log_scales.fill_(math.log(0.02))
-    assert len(in_picture(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6))) < 0.1 * field.elements
+    assert (
+        len(composite_features(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6)))
+        < 0.1 * field.elements
+    )
 
 
 def test_a_gaussians_feature_has_its_place_its_answer_to_light_and_its_colour():
@@ -68,7 +71,7 @@ def test_contraction_is_undone():
 
 
 def test_a_voxels_middle_lies_in_it():
-    support = Support(6, 0.05)
+    support = VoxelGrid(6, 0.05)
     support.initialise(torch.randn(200, 3, generator=torch.Generator().manual_seed(2)))
     support.kept = support.kept[::3].contiguous()
     centres = support.centres()

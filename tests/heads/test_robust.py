@@ -11,7 +11,7 @@ from torch import Tensor
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
-from halonerf.heads.robust import agreed, agreeing, trimmed_mean, trust_of, weighted_median
+from halonerf.heads.robust import consensus_mean, photo_trust, robust_mean, trimmed_mean, weighted_median
 from halonerf.types import View
 
 
@@ -39,7 +39,7 @@ def votes_of(seed: int, number: int = 9) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("trim", [0.0, 0.1, 0.3, 0.45])
 def test_trimming_is_cutting_the_line_of_votes(trim: float):
     votes, weights = votes_of(3)
-    found = agreed(votes, weights, trim)
+    found = robust_mean(votes, weights, trim)
     expected = torch.tensor(
         [[plainly_trimmed(votes[:, e, p], weights[:, e, p], trim) for p in range(3)] for e in range(7)]
     )
@@ -50,7 +50,7 @@ def test_trimming_is_cutting_the_line_of_votes(trim: float):
 def test_without_trimming_it_is_the_mean():
     votes, weights = votes_of(4)
     mean = (votes * weights).sum(dim=0) / weights.sum(dim=0).clamp(min=1e-9)
-    torch.testing.assert_close(agreed(votes, weights, 0.0), mean, atol=2e-6, rtol=0)
+    torch.testing.assert_close(robust_mean(votes, weights, 0.0), mean, atol=2e-6, rtol=0)
 
 
 def test_the_median_has_known_values():
@@ -68,7 +68,9 @@ def test_the_median_has_known_values():
 def test_no_is_one_minus_yes(trim: float):
     votes, weights = votes_of(5)
     spoke = weights.sum(dim=0) > 0
-    torch.testing.assert_close(agreed(1 - votes, weights, trim)[spoke], 1 - agreed(votes, weights, trim)[spoke])
+    torch.testing.assert_close(
+        robust_mean(1 - votes, weights, trim)[spoke], 1 - robust_mean(votes, weights, trim)[spoke]
+    )
 
 
 def test_a_trimmed_mean_tends_to_the_median_of_an_odd_number():
@@ -80,7 +82,9 @@ def test_a_trimmed_mean_tends_to_the_median_of_an_odd_number():
 def test_votes_in_half_precision_are_off_by_their_rounding():
     votes, weights = votes_of(7)
     # half precision rounds a number in [0.5, 1] by at most 2.5e-4; an order that rounding swaps moves no more than that
-    torch.testing.assert_close(agreed(votes.half(), weights, 0.3), agreed(votes, weights, 0.3), atol=3e-4, rtol=0)
+    torch.testing.assert_close(
+        robust_mean(votes.half(), weights, 0.3), robust_mean(votes, weights, 0.3), atol=3e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("trim", [0.35, 0.5])
@@ -88,8 +92,8 @@ def test_a_third_of_wrong_votes_does_no_harm(trim: float):
     votes = torch.full((10, 1, 1), 0.8)
     votes[:3] = 0.0
     ones = torch.ones_like(votes)
-    assert agreed(votes, ones, trim).item() == pytest.approx(0.8)
-    assert agreed(votes, ones, 0.0).item() == pytest.approx(0.56)
+    assert robust_mean(votes, ones, trim).item() == pytest.approx(0.8)
+    assert robust_mean(votes, ones, 0.0).item() == pytest.approx(0.56)
 
 
 def plate() -> Gaussians:
@@ -121,14 +125,14 @@ def test_voters_who_disagree_lose_their_weight():
     errors = {
         name: (found - truth).abs().mean().item()
         for name, found in (
-            ("mean", agreed(votes, weights, 0.0)),
-            ("median", agreed(votes, weights, 0.5)),
-            ("agreeing", agreeing(votes, weights, 2.0)),
+            ("mean", robust_mean(votes, weights, 0.0)),
+            ("median", robust_mean(votes, weights, 0.5)),
+            ("agreeing", consensus_mean(votes, weights, 2.0)),
         )
     }
     assert errors["agreeing"] < 0.4 * errors["median"]  # measured: 0.040 and 0.130; the mean 0.195
     assert errors["median"] < errors["mean"]
-    trust = trust_of(votes, weights, agreeing(votes, weights, 2.0), 2.0)
+    trust = photo_trust(votes, weights, consensus_mean(votes, weights, 2.0), 2.0)
     assert trust[:4].max() < 0.05
     assert trust[4:9].min() > 0.5
     assert trust[9] == 0
@@ -136,8 +140,8 @@ def test_voters_who_disagree_lose_their_weight():
 
 def test_voters_who_all_agree_give_the_mean():
     votes, weights = torch.full((4, 5, 2), 0.7), torch.rand(4, 5, 2) + 0.1
-    torch.testing.assert_close(agreeing(votes, weights, 2.0), torch.full((5, 2), 0.7))
-    assert not agreeing(votes, torch.zeros_like(weights), 2.0).any()
+    torch.testing.assert_close(consensus_mean(votes, weights, 2.0), torch.full((5, 2), 0.7))
+    assert not consensus_mean(votes, torch.zeros_like(weights), 2.0).any()
 
 
 @pytest.mark.parametrize("robust", ["trimmed", "median", "agreeing"])

@@ -26,8 +26,8 @@ from halonerf.heads.lifted import Lifted
 PHOTOS, WIDTH = 8, 160  # px, long side
 GAUSSIANS = 5000
 CODE = 4
-FIELD: dict[str, Any] = {"_target_": "halonerf.fields.gaussians.field.Gaussians", "code_size": CODE}
-HEAD: dict[str, Any] = {"_target_": "halonerf.heads.lifted.Lifted"}
+FIELD: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians", "code_size": CODE}
+HEAD: dict[str, Any] = {"_target_": "halonerf.heads.Lifted"}
 HELD_OUT = "0000.jpg"
 NEAR_SAME = 0.02  # of the depth: another photo sees the same point
 

@@ -11,7 +11,7 @@ from typing import Any
 def corpus_of(folder: Path, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     (folder / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {
-        "_target_": "halonerf.data.corpora.table.Table",
+        "_target_": "halonerf.data.corpora.Table",
         "path": str(folder / "records.jsonl"),
         "columns": {"image_id": "id", "caption": "text", "labels": "truth"},
     }

@@ -20,8 +20,8 @@ from helpers.made_road import write_road
 RADIUS = 0.5  # world units
 RED, BLUE = (0.8, 0.2, 0.2), (0.2, 0.2, 0.8)
 CODE = 4
-HEAD: dict[str, Any] = {"_target_": "halonerf.heads.lifted.Lifted"}
-GAUSSIANS: dict[str, Any] = {"_target_": "halonerf.fields.gaussians.field.Gaussians", "code_size": CODE}
+HEAD: dict[str, Any] = {"_target_": "halonerf.heads.Lifted"}
+GAUSSIANS: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians", "code_size": CODE}
 BALL: dict[str, Any] = {"_target_": f"{__name__}.Ball"}
 
 

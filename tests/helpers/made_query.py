@@ -16,8 +16,8 @@ from halonerf.files import write_csv
 from helpers.made_road import write_ingest
 
 CHANNELS = {"red": 0, "green": 1, "blue": 2}
-FIELD: dict[str, Any] = {"_target_": "halonerf.fields.gaussians.field.Gaussians"}
-HEAD: dict[str, Any] = {"_target_": "halonerf.heads.lifted.Lifted"}
+FIELD: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians"}
+HEAD: dict[str, Any] = {"_target_": "halonerf.heads.Lifted"}
 
 
 class Colours(torch.nn.Module):

@@ -21,7 +21,7 @@ from helpers.made_query import HEAD, SEGMENTER, write_query_road
 from helpers.made_road import run_stage, write_road
 
 CODE = 4
-FIELD: dict[str, Any] = {"_target_": "halonerf.fields.gaussians.field.Gaussians", "code_size": CODE}
+FIELD: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians", "code_size": CODE}
 
 
 class Mirror(Gaussians):

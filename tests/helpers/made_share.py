@@ -19,8 +19,8 @@ from helpers.made_query import SEGMENTER
 from helpers.made_road import run_stage, write_road
 
 CODE = 4
-FIELD: dict[str, Any] = {"_target_": "halonerf.fields.gaussians.field.Gaussians", "code_size": CODE}
-HEAD: dict[str, Any] = {"_target_": "halonerf.heads.lifted.Lifted"}
+FIELD: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians", "code_size": CODE}
+HEAD: dict[str, Any] = {"_target_": "halonerf.heads.Lifted"}
 HOSTILE = '</script><img src=x onerror="alert(1)">\u2028<!--'
 WORDS = ("window", HOSTILE)
 GAUSSIANS = 300

@@ -18,10 +18,10 @@ from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_atomic, write_json
 from halonerf.pipeline.datamodule import EpochSampler, WorkData
-from halonerf.pipeline.overrides import changed, merged
+from halonerf.pipeline.overrides import apply_overrides, merge_overrides
 from halonerf.pipeline.plan import describe, identity_of, make_plan
 from halonerf.pipeline.run import run_step, torch_threads
-from halonerf.pipeline.stage import Source, Stage
+from halonerf.pipeline.stage import Stage, StageSource
 
 TRAINER = {"accelerator": "cpu", "enable_progress_bar": True, "log_every_n_steps": 1}
 
@@ -124,8 +124,8 @@ class Plumb(Stage):
         self.landmarks = landmarks
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
-        return {name: Source(scene, ("gather",)) for name, scene in config["landmarks"].items()}
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
+        return {name: StageSource(scene, ("gather",)) for name, scene in config["landmarks"].items()}
 
     def items(self) -> Sequence[int]:
         return []
@@ -209,8 +209,8 @@ class Contest(Stage):
         self.ways = ways
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
-        return {name: Source(None, ("slope",), changes) for name, changes in config["ways"].items()}
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
+        return {name: StageSource(None, ("slope",), changes) for name, changes in config["ways"].items()}
 
     def items(self) -> Sequence[int]:
         return []
@@ -268,17 +268,17 @@ def test_only_stages_that_bear_it_work_in_mixed_precision(tmp_path: Path, kind: 
 def test_changes_reach_components_everywhere_and_options_of_one_stage():
     config = {"_target_": "x", "head": {"_target_": "a", "k": 1}, "views": "all", "masks": None}
     changes = {"head": {"_target_": "b"}, "localize": {"views": "train"}}
-    assert changed(config, "localize", changes) == {**config, "head": {"_target_": "b"}, "views": "train"}
-    assert changed(config, "render", changes) == {**config, "head": {"_target_": "b"}}
-    assert changed({"views": "all"}, "evaluate", changes) == {"views": "all"}
+    assert apply_overrides(config, "localize", changes) == {**config, "head": {"_target_": "b"}, "views": "train"}
+    assert apply_overrides(config, "render", changes) == {**config, "head": {"_target_": "b"}}
+    assert apply_overrides({"views": "all"}, "evaluate", changes) == {"views": "all"}
     with pytest.raises(BadInput, match=r"options of stage 'localize' among .*got view"):
-        changed(config, "localize", {"localize": {"view": "train"}})
+        apply_overrides(config, "localize", {"localize": {"view": "train"}})
 
 
 def test_later_changes_count_and_options_of_a_stage_are_put_together():
     first = {"head": {"_target_": "a", "k": 1}, "localize": {"views": "train"}}
     second = {"head": {"_target_": "b"}, "localize": {"weights": "score"}, "evaluate": {"protocol": "heldout"}}
-    assert merged(first, second) == {
+    assert merge_overrides(first, second) == {
         "head": {"_target_": "b"},
         "localize": {"views": "train", "weights": "score"},
         "evaluate": {"protocol": "heldout"},
@@ -331,7 +331,7 @@ def test_data_count_by_their_contents_not_their_place(tmp_path: Path):
 
 
 def test_weights_that_come_with_a_package_count_by_their_contents():
-    config = {"_target_": "halonerf.segmenters.timm_text.TimmText", "weights": "offline"}
+    config = {"_target_": "halonerf.segmenters.TimmText", "weights": "offline"}
     assert len(identity_of(config)["weights"]["contents"]) == 64
     assert identity_of({**config, "weights": "other"})["weights"] == "other"
 

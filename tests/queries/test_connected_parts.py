@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.queries.connected_parts import Part, find_parts, spacing
+from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.queries.index_files import IndexedPhoto, IndexedView
-from halonerf.queries.word_maps import REMEMBERED, Looks, coarse, relevancy
+from halonerf.queries.word_maps import REMEMBERED, WordMapCache, downsized_logits, relative_probability
 from halonerf.types import View
 from helpers.made_query import Colours, noise
 
@@ -22,7 +22,7 @@ def balls() -> tuple[Tensor, Tensor]:
     return torch.cat([*places, strays]), torch.cat([torch.full((200,), 0.6), torch.full((107,), 0.9)])
 
 
-def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: object) -> list[Part]:
+def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: object) -> list[ConnectedPart]:
     centres, _ = balls()
     seen = torch.zeros(3, len(centres), dtype=torch.float16)
     seen[0, :200], seen[1, 200:300], seen[2, :300] = 0.001, 0.001, 0.0005
@@ -91,10 +91,10 @@ def test_the_model_frame_is_the_similarity_undone():
 def test_spacing_is_the_grids():
     axis = torch.arange(6.0)
     cube = torch.cartesian_prod(axis, axis, axis)
-    assert spacing(cube, torch.ones(216, dtype=torch.bool)) == 1.0
+    assert element_spacing(cube, torch.ones(216, dtype=torch.bool)) == 1.0
     cube[0] = torch.nan
-    assert spacing(cube, torch.ones(216, dtype=torch.bool)) == 1.0
-    assert spacing(cube, torch.zeros(216, dtype=torch.bool)) == 0.0
+    assert element_spacing(cube, torch.ones(216, dtype=torch.bool)) == 1.0
+    assert element_spacing(cube, torch.zeros(216, dtype=torch.bool)) == 0.0
 
 
 def photo(height: int, width: int, seed: int) -> IndexedPhoto:
@@ -103,8 +103,8 @@ def photo(height: int, width: int, seed: int) -> IndexedPhoto:
     return IndexedPhoto(seed, {"pixels": pixels.half(), "size": torch.tensor([[height, width]])}, camera)
 
 
-def looks(photos: list[IndexedPhoto], batch: int = 8, sky: str | None = None) -> Looks:
-    return Looks(Colours(), photos, batch, sky, torch.device("cpu"))
+def looks(photos: list[IndexedPhoto], batch: int = 8, sky: str | None = None) -> WordMapCache:
+    return WordMapCache(Colours(), photos, batch, sky, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("ready", [256e6, 0])
@@ -134,19 +134,21 @@ def test_maps_of_words_are_remembered_but_not_for_ever():
 
 def test_relevancy_is_even_between_equals():
     p = torch.tensor([0.1, 0.5, 0.9])
-    assert relevancy(p, p).tolist() == pytest.approx([0.5] * 3)
-    assert relevancy(torch.tensor(0.8), torch.tensor(0.2)).item() == pytest.approx(16 / 17)  # odds 4 over odds 1/4
+    assert relative_probability(p, p).tolist() == pytest.approx([0.5] * 3)
+    assert relative_probability(torch.tensor(0.8), torch.tensor(0.2)).item() == pytest.approx(
+        16 / 17
+    )  # odds 4 over odds 1/4
 
 
 def test_coarse_cells_average_what_is_known():
     logits = torch.full((4, 4), 0.0)
     logits[:2, :2] = torch.nan
     logits[2:, 2:] = 20.0
-    probability, known = coarse(logits, (4, 4))
+    probability, known = downsized_logits(logits, (4, 4))
     assert probability.flatten()[0] == 0
     assert probability[3, 3] == pytest.approx(1.0)
     assert (known == (~torch.isnan(logits)).float()).all()
-    probability, known = coarse(logits, (1, 1))
+    probability, known = downsized_logits(logits, (1, 1))
     assert known.item() == pytest.approx(0.75, abs=0.01)
     assert probability.item() == pytest.approx((0.5 * 8 + 1.0 * 4) / 12, abs=0.02)
 

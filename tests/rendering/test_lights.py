@@ -12,8 +12,8 @@ from torch import Tensor
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.rendering.lights import check_light, light_of
-from halonerf.rendering.times_of_day import Look, hours, named_lights
+from halonerf.rendering.lights import appearance_code, resolve_light
+from halonerf.rendering.times_of_day import SkyBrightness, named_lights, times_of_day
 from halonerf.types import Rendering, View
 from helpers.made_render import FIELD, picture, rendered, write_render_road
 
@@ -55,37 +55,37 @@ def test_hours_are_named_by_what_the_field_shows(road):
     field, scene = painted(road, DUSK, NIGHT, DAY)
     names = scene.names
     assert named_lights(field, scene) == {"day": names[3], "dusk": names[1], "night": names[2]}
-    assert torch.equal(light_of("night", field, scene, 0), field.appearance(names[2]))
+    assert torch.equal(appearance_code("night", field, scene, 0), field.appearance(names[2]))
 
 
 def test_hours_that_nobody_photographed_have_no_name(road):
     field, scene = painted(road, DAY, DAY, DAY)
     assert list(named_lights(field, scene)) == ["day"]
     with pytest.raises(BadInput, match=r"render\.light to be a light that the photos have, got 'night'.\n.*have: day"):
-        check_light("night", field, scene, "render.light")
+        resolve_light("night", field, scene, "render.light")
     field, scene = painted(road, NIGHT, NIGHT, NIGHT)
     assert list(named_lights(field, scene)) == ["night"]
 
 
-def looks(*values: tuple[float, float, float]) -> list[Look]:
-    return [Look(f"{i}.jpg", *value) for i, value in enumerate(values)]
+def looks(*values: tuple[float, float, float]) -> list[SkyBrightness]:
+    return [SkyBrightness(f"{i}.jpg", *value) for i, value in enumerate(values)]
 
 
 def test_ordinary_differences_between_photos_are_no_hours():
     varied = looks(*((0.4 + 0.1 * (i % 6), 0.4 + 0.04 * (i % 5), 0.04 * (i % 4)) for i in range(40)))
-    assert list(hours(varied, sky=True)) == ["day"]
+    assert list(times_of_day(varied, sky=True)) == ["day"]
 
 
 def test_without_a_sky_the_building_has_to_be_dark():
     inside = looks((0.4, 0.4, 0.0), (0.45, 0.45, 0.05), (0.19, 0.19, 0.0))
-    assert list(hours(inside, sky=False)) == ["day"]
-    dark = [*inside, Look("dark.jpg", 0.08, 0.08, 0.0)]
-    assert hours(dark, sky=False)["night"] == "dark.jpg"
+    assert list(times_of_day(inside, sky=False)) == ["day"]
+    dark = [*inside, SkyBrightness("dark.jpg", 0.08, 0.08, 0.0)]
+    assert times_of_day(dark, sky=False)["night"] == "dark.jpg"
 
 
 def test_grey_photos_have_no_dusk_and_one_photo_has_its_hour():
-    assert hours(looks(*[(0.5, 0.4, 0.0)] * 6), sky=True) == {"day": "5.jpg"}
-    assert list(hours(looks(NIGHT), sky=True)) == ["night"]
+    assert times_of_day(looks(*[(0.5, 0.4, 0.0)] * 6), sky=True) == {"day": "5.jpg"}
+    assert list(times_of_day(looks(NIGHT), sky=True)) == ["night"]
 
 
 def test_real_hours_are_told_apart(road):
@@ -97,7 +97,7 @@ def test_real_hours_are_told_apart(road):
         (0.487, 0.649, -0.02), (0.522, 0.403, -0.05), (0.538, 0.511, 0.03), (0.590, 0.581, 0.00), (0.642, 0.536, -0.06),
         (0.867, 0.635, -0.08), (0.964, 0.569, -0.01), (0.975, 0.524, 0.05), (0.982, 0.607, 0.00),
     ]  # fmt: skip
-    found = hours(looks(*night, *dusk, *day), sky=True)
+    found = times_of_day(looks(*night, *dusk, *day), sky=True)
     assert found["night"] in {f"{i}.jpg" for i in range(4)}
     assert found["dusk"] == "4.jpg"
     assert found["day"] in {f"{i}.jpg" for i in range(6, 20)}
@@ -107,17 +107,17 @@ def test_a_photo_called_after_an_hour_is_that_photo(road):
     field, scene = painted(road, DAY, NIGHT, DAY)
     scene.names[1] = "night"
     scene._index = {name: i for i, name in enumerate(scene.names)}
-    assert check_light("night", field, scene, "render.light") == "night"
-    assert torch.equal(light_of("night", field, scene, 0), field.appearance("night"))
+    assert resolve_light("night", field, scene, "render.light") == "night"
+    assert torch.equal(appearance_code("night", field, scene, 0), field.appearance("night"))
 
 
 def test_hours_are_measured_once_for_lights_that_follow_each_other(road):
     field, scene = painted(road, DUSK, NIGHT, DAY)
     known: dict[str, str] = {}
-    assert check_light("day", field, scene, "render.light", known=known) == scene.names[3]
+    assert resolve_light("day", field, scene, "render.light", known=known) == scene.names[3]
     assert set(known) == {"day", "dusk", "night"}
     drawn = field.drawn
-    mixed = check_light({"night": 1, "dusk": 3}, field, scene, "render.light", known=known)
+    mixed = resolve_light({"night": 1, "dusk": 3}, field, scene, "render.light", known=known)
     assert mixed == {scene.names[2]: 1, scene.names[1]: 3}
     assert field.drawn == drawn
 
@@ -125,12 +125,16 @@ def test_hours_are_measured_once_for_lights_that_follow_each_other(road):
 def test_mixes_and_codes(road):
     field, scene = painted(road, DUSK, NIGHT, DAY)
     a, b = (field.appearance(scene.names[i]) for i in (1, 2))
-    mixed = light_of({scene.names[1]: 1, scene.names[2]: 3}, field, scene, 0)
+    mixed = appearance_code({scene.names[1]: 1, scene.names[2]: 3}, field, scene, 0)
     torch.testing.assert_close(mixed, 0.25 * a + 0.75 * b)
     code = (0.5, -1.0, 2.0, 0.0)
-    torch.testing.assert_close(light_of({code: 1, "mean": 1}, field, scene, 0)[1], (field.mean_appearance()[1] - 1) / 2)
-    assert torch.equal(light_of(check_light(list(code), field, scene, "x"), field, scene, 0), torch.tensor(code))
-    assert torch.equal(light_of({"own": 1}, field, scene, 2), b)
+    torch.testing.assert_close(
+        appearance_code({code: 1, "mean": 1}, field, scene, 0)[1], (field.mean_appearance()[1] - 1) / 2
+    )
+    assert torch.equal(
+        appearance_code(resolve_light(list(code), field, scene, "x"), field, scene, 0), torch.tensor(code)
+    )
+    assert torch.equal(appearance_code({"own": 1}, field, scene, 2), b)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_mixes_and_codes(road):
 def test_what_is_no_light_is_refused(road, light: Any, message: str):
     field, scene = painted(road, DAY, DAY, DAY)
     with pytest.raises(BadInput, match=message):
-        check_light(light, field, scene, "render.light")
+        resolve_light(light, field, scene, "render.light")
 
 
 def test_pictures_take_mixes_and_codes_from_the_command_line(road, tmp_path: Path):

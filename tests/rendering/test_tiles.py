@@ -8,7 +8,7 @@ from torch import Tensor
 
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.rendering.tiles import STEP, boxes, render_frame
+from halonerf.rendering.tiles import STEP, render_frame, tile_boxes
 from halonerf.types import Rendering, View
 
 
@@ -85,7 +85,7 @@ def test_a_part_of_a_frame_is_a_frame(field: Gaussians):
 @pytest.mark.parametrize("pixels", [256, 300, 5000, 40000, 10**7])
 def test_boxes_cover_every_pixel_once(width: int, height: int, pixels: int):
     seen = torch.zeros(height, width, dtype=torch.int)
-    for left, top, w, h in boxes(width, height, pixels):
+    for left, top, w, h in tile_boxes(width, height, pixels):
         assert left % STEP == top % STEP == 0
         assert w * h <= pixels
         seen[top : top + h, left : left + w] += 1

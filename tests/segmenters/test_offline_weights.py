@@ -10,7 +10,7 @@ import torch
 
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.metrics import average_precision
-from halonerf.prediction import at_size
+from halonerf.prediction import resized_probabilities
 from halonerf.segmenters.timm_text import TimmText
 
 
@@ -27,7 +27,7 @@ def scored() -> dict[str, tuple[float, float]]:
         images = torch.from_numpy(shot.picture.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
             logits = segmenter(images, [*words, *words.values(), "piano"])[0]
-        maps = at_size(logits, *shot.picture.shape[:2])[0].numpy()
+        maps = resized_probabilities(logits, *shot.picture.shape[:2])[0].numpy()
         for index, (one, many) in enumerate(words.items()):
             truth = shot.masks[one]
             if truth.any():

@@ -31,7 +31,7 @@ def test_disagreements(tmp_path: Path):
         write_labels(
             tmp_path / name / "labels.csv", [*rows, PseudoLabel(ids[2], "less sure", 0.1)][: 3 + (name == "two")]
         )
-    corpus = {"_target_": "halonerf.data.corpora.wikiscenes_text.WikiScenesText", "path": str(tmp_path / "t.txt")}
+    corpus = {"_target_": "halonerf.data.corpora.WikiScenesText", "path": str(tmp_path / "t.txt")}
     stage = CompareLabels({"one": {}, "two": {}}, corpus)
     (tmp_path / "out").mkdir()
     stage.bind(tmp_path / "out", inputs, 0)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed, resolve_stages
 from halonerf.errors import BadInput
-from halonerf.pipeline.plan import Artefact, Step, make_plan
+from halonerf.pipeline.plan import ArtifactId, Step, make_plan
 from halonerf.pipeline.run import serve_step
 from halonerf.protocols import Viewer
 from halonerf.stages.explore import Explore
@@ -57,14 +57,14 @@ def step(tmp_path: Path):
     run_stage(Index(SEGMENTER, FIELD, photos=3, maps=32), tmp_path / "road" / "index", road)
     inputs = {}
     for stage in ("ingest", "reconstruct", "index"):
-        inputs[stage] = Artefact("my church", stage, "0" * 16)
+        inputs[stage] = ArtifactId("my church", stage, "0" * 16)
         folder = store.folder(*inputs[stage])
         folder.parent.mkdir(parents=True)
         (tmp_path / "road" / stage).rename(folder)
 
     def make(**options: Any) -> tuple[Step, ArtifactStore]:
         config = {
-            "_target_": "halonerf.stages.explore.Explore",
+            "_target_": "halonerf.stages.Explore",
             "viewer": {"_target_": f"{__name__}.Watcher", "fails": options.pop("fails", False)},
             "segmenter": SEGMENTER,
             "field": FIELD,

@@ -22,8 +22,8 @@ from halonerf.stages.localize import Localize
 from halonerf.types import View
 from helpers.made_road import VIEW, run_stage, write_ingest
 
-FIELD = {"_target_": "halonerf.fields.gaussians.field.Gaussians"}
-DFF = {"_target_": "halonerf.heads.features.LiftedFeatures", "scales": []}
+FIELD = {"_target_": "halonerf.fields.Gaussians"}
+DFF = {"_target_": "halonerf.heads.LiftedFeatures", "scales": []}
 WORDS = {"red": [1.0, 0, 0, 0], "green": [0, 1.0, 0, 0], "thing": [0, 0, 0, 1.0]}
 
 
@@ -152,7 +152,7 @@ def test_localize_lifts_them(
     head = {**DFF, "scales": scales, "rivals": rivals}
     run_stage(Features(retriever, head, phrases=["thing"]), inputs["features"], inputs)
     assert Localize.requires({"head": head}) == ("ingest", "reconstruct", "segment", "features")
-    assert Localize.requires({"head": {"_target_": "halonerf.heads.lifted.Lifted"}}) == Localize.needs
+    assert Localize.requires({"head": {"_target_": "halonerf.heads.Lifted"}}) == Localize.needs
     stage = Localize(head, FIELD, weights="score")
     stage.needs = Localize.requires({"head": head})  # type: ignore[misc]
     run_stage(stage, tmp_path / "out", inputs)

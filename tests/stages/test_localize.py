@@ -18,16 +18,16 @@ from halonerf.stages.localize import Localize
 from helpers.made_road import VIEW, run_stage, write_ingest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-FIELD = {"_target_": "halonerf.fields.gaussians.field.Gaussians"}
+FIELD = {"_target_": "halonerf.fields.Gaussians"}
 MLP = {
-    "_target_": "halonerf.heads.mlp.Mlp",
+    "_target_": "halonerf.heads.Mlp",
     "widths": [8],
     "steps": 2 * ROUND + 1,
     "rays": 100,
     "min_confidence": 0.0,
     "seed": 3,
 }
-LIFTED = {"_target_": "halonerf.heads.lifted.Lifted"}
+LIFTED = {"_target_": "halonerf.heads.Lifted"}
 CONCEPTS = ("fenêtre", "dome")
 
 

@@ -20,10 +20,10 @@ from halonerf.factory import build
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
-from halonerf.lifting import show_elements
+from halonerf.lifting import render_known
 from halonerf.pipeline.plan import make_plan
 from halonerf.pipeline.stage import Stage
-from halonerf.queries.session import QueryScene
+from halonerf.queries.session import QuerySession
 from halonerf.stages.index.stage import Index
 from halonerf.stages.query import Query
 from helpers.made_query import CHANNELS, FIELD, HEAD, SEGMENTER, Colours, bilinear, noise, write_query_road
@@ -38,8 +38,8 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
     return {**folders, "index": tmp_path / "index"}
 
 
-def opened(inputs: dict[str, Path], **options: Any) -> QueryScene:
-    return QueryScene(inputs, SEGMENTER, FIELD, HEAD, **options)
+def opened(inputs: dict[str, Path], **options: Any) -> QuerySession:
+    return QuerySession(inputs, SEGMENTER, FIELD, HEAD, **options)
 
 
 def ask(folder: Path, inputs: dict[str, Path], words: Any, **options: Any) -> Stage:
@@ -74,7 +74,7 @@ def test_elements_are_shown_as_a_head_shows_them(inputs: dict[str, Path]):
     head.support[::3] = 0  # unknown
     view, light = scene.scene.views[1], scene.field.mean_appearance()
     expected = head.render(scene.field, view, light)
-    found = show_elements(scene.field, view, light, head.channels(), head.confidence())
+    found = render_known(scene.field, view, light, head.channels(), head.confidence())
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1])
 
@@ -146,7 +146,7 @@ def test_what_the_segmenter_does_not_know_is_unknown(tmp_path: Path, inputs: dic
 def test_masks_know_their_folders_words_alone(tmp_path: Path):
     folders = write_query_road(tmp_path)
     write_masks(tmp_path / "masks", "domes", Scene(folders["ingest"]).names[:3])
-    masks = {"_target_": "halonerf.segmenters.masks.Masks", "path": str(tmp_path / "masks")}
+    masks = {"_target_": "halonerf.segmenters.Masks", "path": str(tmp_path / "masks")}
     run_stage(Index(masks, FIELD, photos=4, maps=32), tmp_path / "index", folders)
     inputs = {**folders, "index": tmp_path / "index"}
     run_stage(Query(masks, FIELD, HEAD, ["dome", "rose window"]), tmp_path / "out", inputs)
@@ -211,7 +211,7 @@ def test_an_unknown_photo_and_a_head_that_learns_are_refused(inputs: dict[str, P
     with pytest.raises(BadInput, match=r"query\.view to be a photo's name"):
         opened(inputs).query("red", view="gone.jpg")
     with pytest.raises(BadInput, match=r"a head that lifts(.|\n)*head=lifted"):
-        QueryScene(inputs, SEGMENTER, FIELD, {"_target_": f"{__name__}.Learner"})
+        QuerySession(inputs, SEGMENTER, FIELD, {"_target_": f"{__name__}.Learner"})
 
 
 class Learner(Lifted):
@@ -251,13 +251,13 @@ def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[st
 
 def test_the_papers_field_answers_too(tmp_path: Path):
     sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "support_side": 6}
-    nerf = {"_target_": "halonerf.fields.ha_nerf.field.HaNerf", **sizes}
+    nerf = {"_target_": "halonerf.fields.HaNerf", **sizes}
     folders = write_query_road(tmp_path, photos=3)
     field = build(nerf)
     field.initialise(noise((60, 3)) - 0.5, noise((60, 3)), ["a.jpg"], seed=0)
     field.save(folders["reconstruct"] / "field.safetensors")
     run_stage(Index(SEGMENTER, nerf, photos=2, maps=16, size=32), tmp_path / "index", folders)
-    scene = QueryScene({**folders, "index": tmp_path / "index"}, SEGMENTER, nerf, HEAD)
+    scene = QuerySession({**folders, "index": tmp_path / "index"}, SEGMENTER, nerf, HEAD)
     answer = scene.query("red", size=32, threshold=0.3, smallest=1)
     assert answer.maps[0].probability.shape == (24, 32, 1)
     assert 0.3 < float(answer.probability[answer.confidence > 0].mean()) < 0.7  # of noise
@@ -269,7 +269,7 @@ def test_the_papers_field_answers_too(tmp_path: Path):
 @pytest.mark.parametrize("option", [{"robust": "median"}, {"refinements": 2}, {"smoothing": 1.0}])
 def test_the_heads_options_hold(inputs: dict[str, Path], option: dict[str, Any]):
     plain = opened(inputs).query("red")
-    other = QueryScene(inputs, SEGMENTER, FIELD, {**HEAD, **option}).query("red")
+    other = QuerySession(inputs, SEGMENTER, FIELD, {**HEAD, **option}).query("red")
     known = plain.confidence > 0
     assert torch.equal(other.confidence > 0, known)
     assert not torch.allclose(other.probability[known], plain.probability[known], atol=1e-3)

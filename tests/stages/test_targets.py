@@ -27,7 +27,7 @@ from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
 from halonerf.files import write_npz
 from halonerf.stages import targets as stage_module
-from halonerf.stages.adapt_segmenter.dataset import Study, StudyBatches, group_targets
+from halonerf.stages.adapt_segmenter.dataset import AdaptationBatches, TrainingPhoto, group_targets
 from halonerf.stages.targets import Targets
 from halonerf.types import PseudoLabel
 
@@ -114,12 +114,12 @@ def test_photos_stand_upright_and_are_never_enlarged(tmp_path: Path):
     assert photo_tensor(tmp_path / "p.jpg", 400).shape == (3, 80, 40)
 
 
-def batches(plain: list[Study], paired: list[Study], **change: object) -> StudyBatches:
+def batches(plain: list[TrainingPhoto], paired: list[TrainingPhoto], **change: object) -> AdaptationBatches:
     options: dict = {
         "share": 0.5, "words": ["tower", "dome"], "prompts": 3, "batch": 4, "plurals": 0.0, "relight": 0.0,
         "size": 64, "sides": (0.3, 0.5), "candidates": 2, "details": 1, "batches": 8, "seed": 0,
     }  # fmt: skip
-    return StudyBatches(plain, paired, **{**options, **change})
+    return AdaptationBatches(plain, paired, **{**options, **change})
 
 
 def test_batches_join_what_several_close_ups_say(tmp_path: Path):
@@ -145,7 +145,7 @@ def test_batches_join_what_several_close_ups_say(tmp_path: Path):
 def test_batches_depend_on_seed_and_number_alone(tmp_path: Path):
     write_table(tmp_path, [put_target(tmp_path, name, "portal", "positive", left=True) for name in "ab"])
     studies = group_targets(read_targets(tmp_path))
-    plain = [Study(study.photo, ("dome",)) for study in studies]
+    plain = [TrainingPhoto(study.photo, ("dome",)) for study in studies]
     one, other = batches(plain, studies, relight=1.0), batches(plain, studies, relight=1.0)
     assert torch.equal(torch.stack(one[3]["shown"]), torch.stack(other[3]["shown"]))
     assert one[3]["prompts"] == other[3]["prompts"]

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 
-from halonerf.data.training.procedural import Course
+from halonerf.data.training.procedural import RenderSettings
 from halonerf.errors import BadInput
 from halonerf.segmenters.timm_text import TimmText
 from halonerf.stages import train_segmenter
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 ARCHITECTURE = {"backbone": "lcnet_050", "channels": 16}
 SEGMENTER = {
-    "_target_": "halonerf.segmenters.timm_text.TimmText",
+    "_target_": "halonerf.segmenters.TimmText",
     "weights": "offline",
     "image_size": 48,
 } | ARCHITECTURE
 LESSONS = {
-    "_target_": "halonerf.data.training.procedural.ProceduralLessons",
+    "_target_": "halonerf.data.training.ProceduralLessons",
     "words": {"red": ["red"], "blue": ["blue"]},
     "strangers": ["dog"],
     "kinds": ["block"],
@@ -48,7 +48,7 @@ OPTIONS = {
 
 def write_blocks(root: Path, seed: int) -> None:
     """A finished "building": half of each photo is red, half is blue, one in three shows "all of it"."""
-    folder = Course(6, 0.25, 48, 8).folder(root, "block", seed)
+    folder = RenderSettings(6, 0.25, 48, 8).folder(root, "block", seed)
     random = np.random.default_rng(seed)
     for index in range(6):
         name = f"{index:03d}_{'whole' if index % 3 == 0 else 'red'}"
@@ -123,12 +123,12 @@ def test_it_learns_from_photos_with_indexed_masks(root: Path):
         Image.fromarray(pixels).save(folder / f"haus {index}.jpg", quality=98)
         Image.fromarray(np.where(left, 4, 9).astype(np.uint8)).save(folder / f"haus {index}.png")
     source = {
-        "_target_": "halonerf.data.sources.indexed_masks.IndexedMasks",
+        "_target_": "halonerf.data.sources.IndexedMasks",
         "path": str(folder),
         "classes": {"red": 4, "blue": [9]},
     }
     lessons = {
-        "_target_": "halonerf.data.training.masked_photos.MaskedPhotos",
+        "_target_": "halonerf.data.training.MaskedPhotos",
         "source": source,
         "test_photos": 2,
         "size": 64,

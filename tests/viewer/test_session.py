@@ -13,14 +13,14 @@ from PIL import Image
 
 from halonerf.camera_paths.path import CameraPath, KeyFrame
 from halonerf.errors import BadInput
-from halonerf.queries.session import QueryScene
+from halonerf.queries.session import QuerySession
 from halonerf.stages.index.stage import Index
 from halonerf.viewer.engine import Engine, read_upload
 from halonerf.viewer.film import Stopped, checked, film
-from halonerf.viewer.saved_files import keep, unnamed
+from halonerf.viewer.saved_files import save_numbered, temporary_file
 from halonerf.viewer.session import MOST_WORDS, Session
-from halonerf.viewer.still_image import Still
-from halonerf.visualization.overlays import doubt, sureness
+from halonerf.viewer.still_image import StillRenderer
+from halonerf.visualization.overlays import confidence_colours, relative_confidence
 from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_road
 from helpers.made_road import run_stage
 
@@ -30,7 +30,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     root = tmp_path_factory.mktemp("road")
     folders = write_query_road(root)
     run_stage(Index(SEGMENTER, FIELD, photos=4, maps=32), root / "index", folders)
-    scene = QueryScene({**folders, "index": root / "index"}, SEGMENTER, FIELD, HEAD)
+    scene = QuerySession({**folders, "index": root / "index"}, SEGMENTER, FIELD, HEAD)
     with torch.no_grad():  # lights that differ, as those of a fitted field do
         random = torch.Generator().manual_seed(0)
         scene.field.codes.table.copy_(torch.randn(scene.field.codes.table.shape, generator=random))
@@ -99,9 +99,9 @@ def test_doubt_shows_the_unknown_as_unknown(engine: Engine):
     assert (session.splat_colours() == round(255 * 0.35)).all()
     session.forget("escalator")
     assert session.doubtful is None
-    sure = sureness(torch.tensor([0.0, 1.0, 1e9]))
+    sure = relative_confidence(torch.tensor([0.0, 1.0, 1e9]))
     torch.testing.assert_close(sure, torch.tensor([0.0, 0.5, 1.0]))
-    half = doubt(sure, torch.tensor([0.0, 0.5, 1.0]))
+    half = confidence_colours(sure, torch.tensor([0.0, 0.5, 1.0]))
     assert half[0].tolist() == pytest.approx([0.35] * 3)
     assert not torch.allclose(half[2], half[0])
 
@@ -160,17 +160,19 @@ def test_a_field_that_learnt_its_lights_takes_none_from_elsewhere(engine: Engine
 
 def test_files_are_numbered_and_stay_in_their_folder(tmp_path: Path):
     folder = tmp_path / "in"
-    names = [keep(folder, name, b"1").relative_to(folder).as_posix() for name in ("a.png", "a.png", "../../b.png")]
+    names = [
+        save_numbered(folder, name, b"1").relative_to(folder).as_posix() for name in ("a.png", "a.png", "../../b.png")
+    ]
     assert names == ["a_0001.png", "a_0002.png", "b_0001.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_two_who_save_at_once_replace_nothing(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
-        kept = list(pool.map(lambda number: keep(tmp_path, "film.mp4", str(number).encode()), range(40)))
+        kept = list(pool.map(lambda number: save_numbered(tmp_path, "film.mp4", str(number).encode()), range(40)))
     assert len(set(kept)) == 40
     assert sorted(int(path.read_bytes()) for path in kept) == list(range(40))
-    with unnamed(tmp_path, ".mp4") as path:
+    with temporary_file(tmp_path, ".mp4") as path:
         path.write_bytes(b"half")
     assert not path.exists()
 
@@ -214,7 +216,7 @@ def test_a_still_is_drawn_once_nothing_moves_and_hidden_when_something_does():
         wanted.append(still_wanted())
         drawn.set()
 
-    still = Still(draw, hidden.set, rest_s=0.05)
+    still = StillRenderer(draw, hidden.set, rest_s=0.05)
     try:
         still.disturb()
         assert drawn.wait(10)

@@ -23,8 +23,8 @@ from halonerf.rotations import matrices, quaternions
 from halonerf.types import View
 
 # A light's name ("mean", "day", a photo's), an appearance code, or a mix of names, each with its weight.
-Light = str | tuple[float, ...] | Mapping[str, float]
-Mix = dict[str | tuple[float, ...], float]  # names and codes with their shares, which add up to one
+LightName = str | tuple[float, ...] | Mapping[str, float]
+LightMix = dict[str | tuple[float, ...], float]  # names and codes with their shares, which add up to one
 
 LONGEST = 4 * 3600.0  # s, of a path
 FRAME = "scene world, camera to world, OpenCV axes: x right, y down, z forward"
@@ -35,7 +35,7 @@ KIND, VERSION = "halonerf camera path", 1
 class KeyFrame:
     """What is seen at one moment of a path.
 
-    camera_to_world: [3, 4], rigid. fov: vertical, radians. light: see `Light`; a mix adds up to any positive sum.
+    camera_to_world: [3, 4], rigid. fov: vertical, radians. light: see `LightName`; a mix adds up to any positive sum.
     words: what is lit up, each a word or an expression. opacity: how strongly, in [0, 1]. threshold: probability from
     which a place is lit. seconds: until the next key-frame; of the last one, until the first in a loop, else unused.
 
@@ -44,7 +44,7 @@ class KeyFrame:
 
     camera_to_world: Tensor
     fov: float = 0.9
-    light: Light = "mean"
+    light: LightName = "mean"
     words: tuple[str, ...] = ()
     opacity: float = 0.7
     threshold: float = 0.5
@@ -70,7 +70,7 @@ class Sample:
     seconds: float
     camera_to_world: Tensor
     fov: float
-    light: Mix
+    light: LightMix
     words: dict[str, float]
     threshold: float
 
@@ -220,7 +220,7 @@ class CameraPath:
         return [{name: value for name, value in zip(names, row, strict=True) if value > 0} for row in rows]
 
 
-def pure(light: Light) -> Mix:
+def pure(light: LightName) -> LightMix:
     """A light as shares of names or codes that add up to one."""
     if not isinstance(light, Mapping):
         return {light: 1.0}

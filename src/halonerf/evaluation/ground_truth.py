@@ -16,7 +16,7 @@ from halonerf.masks import MaskFolder
 
 
 @dataclass(frozen=True)
-class Truths:
+class GroundTruthMasks:
     """The masks of a scene's photos."""
 
     scene: Scene
@@ -24,7 +24,7 @@ class Truths:
     mispaired: list[tuple[str, str]] = field(default_factory=list)  # masks that belong to no photo, and why
 
     @classmethod
-    def open(cls, scene: Scene, collect: Path, path: str | None) -> Truths | None:
+    def open(cls, scene: Scene, collect: Path, path: str | None) -> GroundTruthMasks | None:
         """The masks in the folder `path`, else those of the collection in `collect`; None where that has none.
 
         Raises: BadInput where the folder holds no masks.

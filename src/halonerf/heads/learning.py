@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
-from halonerf.heads.aggregation import support_of
+from halonerf.heads.aggregation import lifted_support
 from halonerf.heads.elements import ElementHead, check_supervision
 from halonerf.protocols import FeatureField, RadianceField
 from halonerf.types import View
@@ -27,7 +27,7 @@ LEAST = 1e-4  # what a probability is kept away from 0 and 1 by in the loss: by 
 
 
 @dataclass
-class Lesson:
+class TrainingBatch:
     """A fit under way: what is learnt from, and what has been learnt so far."""
 
     field: FeatureField
@@ -46,7 +46,7 @@ class Lesson:
         return torch.sigmoid(self.network((features - self.mean) * self.scale))
 
 
-class LearntElements(ElementHead):
+class LearnedElementHead(ElementHead):
     """A `halonerf.protocols.LearntHead`; subclasses say with `network` what function it is.
 
     A step shows a square window of one photo's view: the function's probabilities, composited by the frozen field and
@@ -86,7 +86,7 @@ class LearntElements(ElementHead):
             raise BadInput(f"expected head.targets among {', '.join(TARGETS)}, got '{targets}'")
         self.steps, self.side, self.learning_rate, self.settle = steps, math.isqrt(rays), learning_rate, settle
         self.targets, self.normalise, self.seed = targets, normalise, seed
-        self.lesson: Lesson | None = None
+        self.lesson: TrainingBatch | None = None
 
     def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
         """A fresh module from features [N, F] to logits [N, P]; chance: the only source of it."""
@@ -119,7 +119,7 @@ class LearntElements(ElementHead):
                 f"expected a field with features to learn from (shade), got {type(field).__name__}.\nUse: head=lifted"
             )
         with torch.no_grad():
-            support = support_of(field, views, weights)
+            support = lifted_support(field, views, weights)
             features = field.element_features()
         known = features[(support > 0).any(dim=1).to(features.device)]
         mean, scale = features.new_zeros(features.shape[1]), features.new_ones(features.shape[1])
@@ -128,7 +128,7 @@ class LearntElements(ElementHead):
         network = self.network(features.shape[1], support.shape[1], torch.Generator().manual_seed(self.seed))
         network.to(features.device)
         speak = [i for i, weight in enumerate(weights) if weight.any()] or [0]
-        self.lesson = Lesson(
+        self.lesson = TrainingBatch(
             field=field,
             views=[views[i] for i in speak],
             maps=[maps[i] for i in speak],
@@ -192,7 +192,7 @@ class LearntElements(ElementHead):
         self.lesson.next = done
         self._finish(self.lesson)
 
-    def _step(self, lesson: Lesson, step: int) -> float:
+    def _step(self, lesson: TrainingBatch, step: int) -> float:
         """One step of Adam; chance depends on seed and step alone."""
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
@@ -217,7 +217,7 @@ class LearntElements(ElementHead):
         return loss.item()
 
     @torch.no_grad()
-    def _finish(self, lesson: Lesson) -> None:
+    def _finish(self, lesson: TrainingBatch) -> None:
         """After the last round, ask for every element."""
         if lesson.next == self.rounds:
             parts = lesson.field.element_features().split(BLOCK)

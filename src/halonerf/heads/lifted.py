@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.heads.aggregation import mean_vote, robust_vote
+from halonerf.heads.aggregation import mean_lift, robust_lift
 from halonerf.heads.elements import ElementHead, check_supervision
-from halonerf.heads.robust import agreed, agreeing
+from halonerf.heads.robust import consensus_mean, robust_mean
 from halonerf.protocols import PlacedField, RadianceField
 from halonerf.types import View
 
@@ -94,13 +94,13 @@ class Lifted(ElementHead):
         self, field: RadianceField, views: Sequence[View], say: Callable[[int], Tensor], weights: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         if self.robust == "none":
-            return mean_vote(field, views, say, weights)
-        return robust_vote(field, views, say, weights, self._agree, self.memory_mb)
+            return mean_lift(field, views, say, weights)
+        return robust_lift(field, views, say, weights, self._agree, self.memory_mb)
 
     def _agree(self, votes: Tensor, weights: Tensor) -> Tensor:
         if self.robust == "agreeing":
-            return agreeing(votes, weights, self.tolerance)
-        return agreed(votes, weights, self.trim)
+            return consensus_mean(votes, weights, self.tolerance)
+        return robust_mean(votes, weights, self.trim)
 
 
 def _missed(
@@ -120,7 +120,7 @@ def _colours(field: RadianceField, views: Sequence[View]) -> Tensor:
     """The mean colour in which each element is seen in neutral light, [E, 3]; of any field, by lifting its pictures."""
     light = field.mean_appearance()
     ones = [torch.ones(view.height, view.width, 3) for view in views]
-    return mean_vote(field, views, lambda i: field.render(views[i], light).colour.cpu(), ones)[0]
+    return mean_lift(field, views, lambda i: field.render(views[i], light).colour.cpu(), ones)[0]
 
 
 ROUNDS = 3  # evidence travels over so many neighbours

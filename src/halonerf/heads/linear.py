@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from halonerf.heads.learning import LearntElements
+from halonerf.heads.learning import LearnedElementHead
 
 
-class Linear(LearntElements):
+class Linear(LearnedElementHead):
     """One linear layer a concept, a sigmoid after it.
 
     Args:
         min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed (here of windows alone): see
-            `halonerf.heads.learning.LearntElements`.
+            `halonerf.heads.learning.LearnedElementHead`.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Linear(LearntElements):
         super().__init__(min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed)
 
     def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
-        """See `halonerf.heads.learning.LearntElements`: the problem is nearly convex, so it starts undecided."""
+        """See `halonerf.heads.learning.LearnedElementHead`: the problem is nearly convex, so it starts undecided."""
         layer = nn.Linear(features, concepts)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)

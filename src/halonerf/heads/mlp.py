@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.heads.learning import LearntElements
+from halonerf.heads.learning import LearnedElementHead
 
 
-class Mlp(LearntElements):
+class Mlp(LearnedElementHead):
     """Layers of `widths` units and, for each concept, a softmax over "no" and "yes".
 
     One network a concept is how the paper has it; together, concepts share all layers but the last. The paper's factor
@@ -24,7 +24,7 @@ class Mlp(LearntElements):
         widths: units of the hidden layers.
         together: one network for all concepts; otherwise one a concept, learnt side by side from the same windows.
         min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed: see
-            `halonerf.heads.learning.LearntElements`.
+            `halonerf.heads.learning.LearnedElementHead`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Mlp(LearntElements):
         self.widths, self.together = tuple(widths), together
 
     def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
-        """See `halonerf.heads.learning.LearntElements`."""
+        """See `halonerf.heads.learning.LearnedElementHead`."""
         if self.together:
             made: nn.Module = Perceptron(features, self.widths, concepts)
         else:

@@ -16,7 +16,7 @@ BLOCK = 2**21  # votes handled at once: about 80 MB
 ROUNDS = 3  # of finding who agrees: measured to have settled by then
 
 
-def agreed(votes: Tensor, weights: Tensor, trim: float) -> Tensor:
+def robust_mean(votes: Tensor, weights: Tensor, trim: float) -> Tensor:
     """One answer for each column of votes, [E, P]; 0 where nobody voted.
 
     Args:
@@ -36,7 +36,7 @@ def agreed(votes: Tensor, weights: Tensor, trim: float) -> Tensor:
     return answer
 
 
-def agreeing(votes: Tensor, weights: Tensor, tolerance: float) -> Tensor:
+def consensus_mean(votes: Tensor, weights: Tensor, tolerance: float) -> Tensor:
     """The mean of those who agree, [E, P]: where a voter is wrong, it is mostly wrong about everything.
 
     A voter's distance from the answer, a mean over all it votes on (for each concept by itself), lowers its weight by
@@ -44,12 +44,12 @@ def agreeing(votes: Tensor, weights: Tensor, tolerance: float) -> Tensor:
     weighted mean (iteratively reweighted, as M-estimators are; Huber & Ronchetti, section 7.8).
 
     Args:
-        votes, weights: [V, E, P], as of `agreed`.
+        votes, weights: [V, E, P], as of `robust_mean`.
         tolerance: distance at which a voter counts half, in median distances of all voters.
     """
-    answer = agreed(votes, weights, 0.5)
+    answer = robust_mean(votes, weights, 0.5)
     for _ in range(ROUNDS):
-        trust = trust_of(votes, weights, answer, tolerance)
+        trust = photo_trust(votes, weights, answer, tolerance)
         said, whole = torch.zeros_like(answer), torch.zeros_like(answer)
         for vote, weight, share in zip(votes, weights, trust, strict=True):
             said += share * weight * vote
@@ -58,7 +58,7 @@ def agreeing(votes: Tensor, weights: Tensor, tolerance: float) -> Tensor:
     return answer
 
 
-def trust_of(votes: Tensor, weights: Tensor, answer: Tensor, tolerance: float) -> Tensor:
+def photo_trust(votes: Tensor, weights: Tensor, answer: Tensor, tolerance: float) -> Tensor:
     """How much each voter's word on each concept is worth, [V, P] in [0, 1], given an answer [E, P]."""
     said = torch.stack([weight.sum(dim=0) for weight in weights])
     wrong = torch.stack([(w * (v - answer).abs()).sum(dim=0) for v, w in zip(votes, weights, strict=True)])

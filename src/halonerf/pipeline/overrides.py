@@ -8,7 +8,7 @@ from typing import Any
 from halonerf.errors import BadInput
 
 
-def changed(config: Mapping[str, Any], stage: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+def apply_overrides(config: Mapping[str, Any], stage: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The config of `stage` after `changes`.
 
     Args:
@@ -26,7 +26,7 @@ def changed(config: Mapping[str, Any], stage: str, changes: Mapping[str, Any]) -
     return {**config, **{key: value for key, value in changes.items() if key in config}, **own}
 
 
-def merged(*several: Mapping[str, Any]) -> dict[str, Any]:
+def merge_overrides(*several: Mapping[str, Any]) -> dict[str, Any]:
     """Changes one after the other; options of a stage are put together, and of two the later counts."""
     found: dict[str, Any] = {}
     for changes in several:

@@ -12,7 +12,7 @@ from halonerf.artifacts import ArtifactStore, fingerprint
 from halonerf.errors import BadInput
 from halonerf.factory import build, locate
 from halonerf.files import files_digest
-from halonerf.pipeline.overrides import changed, merged
+from halonerf.pipeline.overrides import apply_overrides, merge_overrides
 from halonerf.pipeline.stage import Stage
 
 # Options that change where or how fast the work is done, never what comes out.
@@ -28,7 +28,7 @@ DATA_OPTIONS = frozenset(
 )
 
 
-class Artefact(NamedTuple):
+class ArtifactId(NamedTuple):
     """Names a folder of the store."""
 
     scene: str
@@ -44,7 +44,7 @@ class Step:
     stage: str
     config: Mapping[str, Any] = field(repr=False)
     key: str  # its fingerprint
-    inputs: Mapping[str, Artefact]  # "<stage>" of its own scene, "<name>/<stage>" of another that it reads
+    inputs: Mapping[str, ArtifactId]  # "<stage>" of its own scene, "<name>/<stage>" of another that it reads
     cached: bool
 
     @property
@@ -64,18 +64,18 @@ def make_plan(
 
     Raises: BadInput for an unknown stage.
     """
-    steps: dict[Artefact, Step] = {}
-    visited: dict[tuple[str, str, str], Artefact] = {}
+    steps: dict[ArtifactId, Step] = {}
+    visited: dict[tuple[str, str, str], ArtifactId] = {}
 
     def visit(
         name: str, scene: str, source: Mapping[str, Any] | None, changes: Mapping[str, Any], trail: tuple[str, ...]
-    ) -> Artefact:
+    ) -> ArtifactId:
         place = (name, repr(source), repr(changes))
         if place in visited:
             return visited[place]
         if name not in stages:
             raise BadInput(f"expected a stage, got '{name}'.\nStages: {', '.join(sorted(stages))}")
-        config = changed(stages[name], name, changes)
+        config = apply_overrides(stages[name], name, changes)
         if source is not None:  # another scene: its own photos, and its own records
             config |= {key: value for key, value in (("scene", source), ("corpus", None)) if key in config}
         kind: type[Stage] = locate(config["_target_"])
@@ -87,7 +87,7 @@ def make_plan(
             where = scene if read.scene is None else build(read.scene).name
             theirs = source if read.scene is None else read.scene
             for need in read.stages:
-                ways = merged(changes, read.changes)
+                ways = merge_overrides(changes, read.changes)
                 inputs[f"{other}/{need}"] = visit(need, where, theirs, ways, (*trail, name))
         chosen = {key: value for key, value in config.items() if key not in kind.neutral or value != kind.neutral[key]}
         key = fingerprint(
@@ -99,7 +99,7 @@ def make_plan(
                 "inputs": {need: artefact.key for need, artefact in inputs.items()},
             }
         )
-        made = Artefact(kind.kept_under(config) or (scene if needs or "scene" in config else name), name, key)
+        made = ArtifactId(kind.kept_under(config) or (scene if needs or "scene" in config else name), name, key)
         steps.setdefault(made, Step(*made[:2], config, key, inputs, store.has(*made)))
         visited[place] = made
         return made

@@ -17,7 +17,7 @@ from lightning import LightningDataModule, LightningModule
 from halonerf.pipeline.datamodule import WorkData
 
 
-class Source(NamedTuple):
+class StageSource(NamedTuple):
     """What a stage reads of another scene, or of its own made another way."""
 
     scene: Mapping[str, Any] | None  # the scene's config; None: its own
@@ -58,7 +58,7 @@ class Stage(LightningModule):
         return cls.needs
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
         """What it reads of other scenes, or of roads with other options, by name.
 
         Their folders are `inputs["<name>/<stage>"]`. A stage that reads nothing of its own scene is kept under its

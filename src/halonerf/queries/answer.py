@@ -14,11 +14,11 @@ from torch import Tensor
 
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic
-from halonerf.queries.connected_parts import Part
+from halonerf.queries.connected_parts import ConnectedPart
 
 
 @dataclass(frozen=True)
-class Options:
+class QueryOptions:
     """How something is looked for.
 
     negatives: what every word has to be more like than. relevancy: whether LERF's canonical phrases are negatives, too.
@@ -55,7 +55,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class ShownMap:
+class RenderedMap:
     """One camera's maps: probability and confidence [H, W, Q] in [0, 1]. view: number in the scene."""
 
     view: int
@@ -80,20 +80,20 @@ class ShownMap:
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryAnswer:
     """Where things are.
 
     texts: what was asked, Q of them. probability, confidence: [E, Q], of the field's elements; confidence in fully
     opaque pixels of the indexed photos, 0 where nothing is known. maps: what cameras see of that, the best first.
-    parts: of each text. seconds: see `halonerf.queries.session.QueryScene.query`. notes: what whoever asked should
+    parts: of each text. seconds: see `halonerf.queries.session.QuerySession.query`. notes: what whoever asked should
     know.
     """
 
     texts: list[str]
     probability: Tensor
     confidence: Tensor
-    maps: list[ShownMap]
-    parts: list[list[Part]]
+    maps: list[RenderedMap]
+    parts: list[list[ConnectedPart]]
     seconds: dict[str, float]
     notes: list[str] = field(default_factory=list)
 
@@ -108,6 +108,6 @@ class Answer:
         write_atomic(path, save({key: value.contiguous() for key, value in tensors.items()}))
 
 
-def rounded(seconds: dict[str, float]) -> dict[str, Any]:
+def rounded_seconds(seconds: dict[str, float]) -> dict[str, Any]:
     """To a tenth of a millisecond."""
     return {name: round(value, 4) for name, value in seconds.items()}

@@ -20,7 +20,7 @@ RIM = 0.02  # share of a part's elements left out of its box at each end of an a
 
 
 @dataclass(frozen=True)
-class Part:
+class ConnectedPart:
     """elements: which, ascending. probability: their mean, weighted by how much the photos said of each.
     centre [3] and box [2, 3] (least and largest corner): world units. photos: the views that show it largest.
     """
@@ -47,7 +47,7 @@ class Part:
         }
 
 
-def spacing(centres: Tensor, kept: Tensor) -> float:
+def element_spacing(centres: Tensor, kept: Tensor) -> float:
     """How far apart elements lie, world units: the median distance to the third neighbour. 0 for fewer than four.
 
     centres: [E, 3], NaN where an element is in no one place. kept: [E], which of them count.
@@ -65,7 +65,7 @@ def find_parts(
     radius: float,
     smallest: int,
     most: int,
-) -> list[Part]:
+) -> list[ConnectedPart]:
     """The parts of something, those with the most elements times probability first.
 
     Args:
@@ -79,7 +79,7 @@ def find_parts(
     if not len(hot) or not most:
         return []
     points = centres[hot].double().numpy()
-    belongs = _together(points, radius)
+    belongs = component_labels(points, radius)
     sizes = np.bincount(belongs)
     found = [
         _part(hot[torch.from_numpy(np.flatnonzero(belongs == group))], probability, confidence, centres, seen)
@@ -88,7 +88,7 @@ def find_parts(
     return sorted(found, key=lambda part: (-len(part.elements) * part.probability, int(part.elements[0])))[:most]
 
 
-def _together(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
+def component_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
     """The group of each point [N, 3]: those nearer than `radius` share theirs."""
     number = min(NEIGHBOURS + 1, len(points))
     distance, other = cKDTree(points).query(points, k=number, distance_upper_bound=max(radius, 1e-12))
@@ -100,13 +100,13 @@ def _together(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
 
 def _part(
     elements: Tensor, probability: Tensor, confidence: Tensor, centres: Tensor, seen: tuple[Sequence[int], Tensor]
-) -> Part:
+) -> ConnectedPart:
     points, said = centres[elements].double().numpy(), confidence[elements].double().numpy()
     values = probability[elements].double().numpy()
     views, share = seen
     shown = share[:, elements].float().sum(dim=1)
     largest = shown.argsort(descending=True, stable=True)[:BEST]
-    return Part(
+    return ConnectedPart(
         elements.numpy(),
         float(np.average(values, weights=said)),
         np.average(points, axis=0, weights=said),

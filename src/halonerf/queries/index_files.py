@@ -111,7 +111,7 @@ def _open_photo(folder: Path, number: int, view: View, elements: int) -> Indexed
     return IndexedPhoto(number, encoding, camera)
 
 
-def open_seen(folder: Path) -> tuple[list[int], Tensor]:
+def read_visibility(folder: Path) -> tuple[list[int], Tensor]:
     """The views whose photos can be trusted, and what share of each photo every element has, [V, E] half."""
     paths = sorted((folder / "seen").glob("*.safetensors"))
     return [int(path.stem) for path in paths], torch.stack([load_file(path)["share"] for path in paths])

@@ -21,14 +21,14 @@ PART_BYTES = 64e6  # that the dense answer of one part of a view may take
 TILE = 16  # px; parts are multiples of the rasteriser's tiles
 
 
-def cells(view: View, longest: int) -> tuple[int, int]:
+def table_grid(view: View, longest: int) -> tuple[int, int]:
     """Height and width of a photo's coarse map, its long side at most `longest`; never finer than the photo."""
     scale = min(1.0, longest / max(view.height, view.width))
     return max(1, round(view.height * scale)), max(1, round(view.width * scale))
 
 
 @torch.no_grad()
-def shares(field: RadianceField, view: View, valid: Tensor, grid: tuple[int, int]) -> csr_array:
+def lifting_table(field: RadianceField, view: View, valid: Tensor, grid: tuple[int, int]) -> csr_array:
     """B^T, [h w, E] float32, in pixels of `view`.
 
     Args:

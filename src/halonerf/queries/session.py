@@ -12,21 +12,21 @@ import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.expressions import Expression, evaluate, parse, read_texts, tidy, words
+from halonerf.expressions import Expression, evaluate, normalise_query, parse, read_texts, words
 from halonerf.factory import build
-from halonerf.lifting import show_elements
+from halonerf.lifting import render_known
 from halonerf.loading import fitted_scene, open_segmenter
 from halonerf.protocols import FeatureHead, LearntHead, PlacedField, SemanticHead, TrainableField
-from halonerf.queries.answer import Answer, Options, ShownMap
-from halonerf.queries.connected_parts import Part, find_parts, spacing
-from halonerf.queries.index_files import indexed_field, open_photos, open_seen
-from halonerf.queries.word_maps import CANONICAL, Looks
+from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
+from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
+from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
+from halonerf.queries.word_maps import CANONICAL, WordMapCache
 
 LIKELIEST = 100  # elements that choose the view where none reaches the threshold
 FIRST, WARM = "building", 64  # the word, and px of the map, that warm everything up
 
 
-class QueryScene:
+class QuerySession:
     """Ask where a word is, again and again.
 
     Args:
@@ -67,20 +67,20 @@ class QueryScene:
         reading = time.perf_counter()
         self.photos = open_photos(inputs["index"], self.scene.views, self.field.elements)
         self.encode_s = time.perf_counter() - reading
-        self.seen = open_seen(inputs["index"])
+        self.seen = read_visibility(inputs["index"])
         self.lifter = indexed_field(self.field)
-        self.looks = Looks(seer, self.photos, batch, tidy(sky) if sky else None, self.device)
+        self.looks = WordMapCache(seer, self.photos, batch, normalise_query(sky) if sky else None, self.device)
         self.centres, self.spacing = self._places()
         self.query(FIRST, size=WARM)
         self.looks.forget()
         self.open_s = time.perf_counter() - start
 
     @torch.no_grad()
-    def query(self, text: str | Sequence[str], **options: Any) -> Answer:
+    def query(self, text: str | Sequence[str], **options: Any) -> QueryAnswer:
         """Where something is: a word, an expression of words (`halonerf.expressions`), or several of them.
 
         Args:
-            options: those of `halonerf.queries.answer.Options`.
+            options: those of `halonerf.queries.answer.QueryOptions`.
         Returns: its `seconds` are `decode` (text to maps of the indexed photos), `lift` (maps to elements, expressions
             put together), `render` (elements to the first camera's maps), `total` (from the call to those maps),
             `parts`, `more` (the other cameras' maps) and `encode`: none, the index has encoded the photos.
@@ -88,7 +88,7 @@ class QueryScene:
         Raises: BadInput for a text that is no expression, an unknown photo, or an option out of range.
         """
         start = time.perf_counter()
-        asked = Options(**options)
+        asked = QueryOptions(**options)
         texts, expressions = read_texts(text)
         if asked.view is not None and asked.view not in self.scene.names:
             few = ", ".join(self.scene.names[:5])
@@ -114,9 +114,9 @@ class QueryScene:
             "parts": parted - shown,
             "more": time.perf_counter() - parted,
         }
-        return Answer(texts, probability, confidence, maps, parts, seconds, list(self._notes(texts, confidence)))
+        return QueryAnswer(texts, probability, confidence, maps, parts, seconds, list(self._notes(texts, confidence)))
 
-    def describe_parts(self, answer: Answer) -> list[Any]:
+    def describe_parts(self, answer: QueryAnswer) -> list[Any]:
         """The parts of all texts for JSON, in the world's frame and in that of the reconstruction."""
         back = np.linalg.inv(self.scene.scene_from_model.numpy())
         return [
@@ -125,7 +125,7 @@ class QueryScene:
             for part in parts
         ]
 
-    def parts(self, probability: Tensor, confidence: Tensor, asked: Options) -> list[Part]:
+    def parts(self, probability: Tensor, confidence: Tensor, asked: QueryOptions) -> list[ConnectedPart]:
         """The parts of something whose probability and confidence, [E] each, are known."""
         radius = asked.join * self.spacing
         return find_parts(
@@ -145,7 +145,7 @@ class QueryScene:
         found = [evaluate(expression, probability, confidence) for expression in expressions]
         return torch.stack([p for p, _ in found], dim=1), torch.stack([c for _, c in found], dim=1)
 
-    def _views(self, probability: Tensor, asked: Options) -> list[int]:
+    def _views(self, probability: Tensor, asked: QueryOptions) -> list[int]:
         """Whose cameras show the maps: the photo that was named, then those that most of the first text is in."""
         views, share = self.seen
         hot = (probability >= asked.threshold).nonzero()[:, 0]
@@ -156,20 +156,20 @@ class QueryScene:
         named = [self.scene.index(asked.view)] if asked.view is not None else []
         return list(dict.fromkeys([*named, *best]))[: asked.views]
 
-    def _show(self, view: int, probability: Tensor, confidence: Tensor, size: int | None) -> ShownMap:
+    def _show(self, view: int, probability: Tensor, confidence: Tensor, size: int | None) -> RenderedMap:
         camera = self.scene.views[view]
         if size is not None:
             camera = camera.with_long_side(size)
         name = self.scene.names[view]
-        maps = show_elements(self.field, camera.to(self.device), self.field.appearance(name), probability, confidence)
-        return ShownMap(view, name, *maps)
+        maps = render_known(self.field, camera.to(self.device), self.field.appearance(name), probability, confidence)
+        return RenderedMap(view, name, *maps)
 
     def _places(self) -> tuple[Tensor, float]:
         """Where the elements are, world units, and how far apart those that the indexed photos see."""
         if not isinstance(self.field, PlacedField):
             return torch.full((self.field.elements, 3), torch.nan), 0.0
         centres = self.field.element_centres().detach().cpu()
-        return centres, spacing(centres, (self.seen[1] > 0).any(dim=0))
+        return centres, element_spacing(centres, (self.seen[1] > 0).any(dim=0))
 
     def _notes(self, texts: list[str], confidence: Tensor) -> Iterator[str]:
         vocabulary = getattr(self.looks.segmenter, "vocabulary", None)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from halonerf.lifting import show_elements
+from halonerf.lifting import render_known
 from halonerf.protocols import SemanticHead, TrainableField
-from halonerf.queries.session import QueryScene
-from halonerf.rendering.tiles import FIXED, parts
+from halonerf.queries.session import QuerySession
+from halonerf.rendering.tiles import FIXED, view_tiles
 from halonerf.types import View
 
 
-class WordMaps:
+class WordLayers:
     """Where words are in a view: as the head of `localize` has it, or lifted from the index for any other word.
 
     Args:
@@ -29,7 +29,7 @@ class WordMaps:
         head: SemanticHead,
         known: Sequence[str],
         texts: Sequence[str],
-        query: Callable[[], QueryScene],
+        query: Callable[[], QuerySession],
         memory_mb: float,
     ) -> None:
         self.field, self.head, self.known, self.memory_mb = field, head, list(known), memory_mb
@@ -45,14 +45,14 @@ class WordMaps:
         frame = torch.zeros(view.height, view.width, len(words))
         lifted = [(place, self.known.index(word)) for place, word in enumerate(words) if word in self.known]
         asked = [(place, self.other.index(word)) for place, word in enumerate(words) if word not in self.known]
-        for part, (rows, columns) in parts(view, FIXED + 2 * max(len(self.known), len(words)), self.memory_mb):
+        for part, (rows, columns) in view_tiles(view, FIXED + 2 * max(len(self.known), len(words)), self.memory_mb):
             if lifted:
                 said, _ = self.head.render(self.field, part, appearance)
                 for place, column in lifted:
                     frame[rows, columns, place] = said[..., column].cpu()
             if asked and self._lifted is not None:
                 probability, confidence = (t[:, [c for _, c in asked]].to(appearance.device) for t in self._lifted)
-                said, _ = show_elements(self.field, part, appearance, probability, confidence)
+                said, _ = render_known(self.field, part, appearance, probability, confidence)
                 for number, (place, _) in enumerate(asked):
                     frame[rows, columns, place] = said[..., number]
         return frame

@@ -16,10 +16,10 @@ REMEMBERED = 64  # words whose maps are kept: so many negatives, or parts of exp
 READY_BYTES = 256e6  # of all encodings in half precision; up to here a copy in single precision is kept
 PROBABILITY = 1e-4  # nearest to 0 and 1 that odds are taken of
 
-Look = tuple[Tensor, Tensor]  # probability and known share of every cell of one photo, [h, w] each
+WordMap = tuple[Tensor, Tensor]  # probability and known share of every cell of one photo, [h, w] each
 
 
-class Looks:
+class WordMapCache:
     """Asks the segmenter about words in photos that it encoded before.
 
     Args:
@@ -35,7 +35,7 @@ class Looks:
         self._groups = _alike(photos, self.batch)
         size = sum(value.nbytes for photo in photos for value in photo.encoding.values())
         self._ready = [self._stacked(group) for group in self._groups] if size <= READY_BYTES else None
-        self._kept: dict[str, list[Look]] = {}
+        self._kept: dict[str, list[WordMap]] = {}
 
     @torch.no_grad()
     def of(self, words: Sequence[str], negatives: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
@@ -60,13 +60,13 @@ class Looks:
         """Drop the maps of all words."""
         self._kept.clear()
 
-    def _word(self, word: str, negatives: Sequence[str], number: int) -> Look:
+    def _word(self, word: str, negatives: Sequence[str], number: int) -> WordMap:
         probability, known = self._kept[word][number]
         for negative in negatives:
             if negative != word:
                 other, certain = self._kept[negative][number]
                 probability = torch.where(
-                    certain > 0, torch.minimum(probability, relevancy(probability, other)), probability
+                    certain > 0, torch.minimum(probability, relative_probability(probability, other)), probability
                 )
         if self.sky is not None and self.sky != word:
             sky, certain = self._kept[self.sky][number]
@@ -83,7 +83,7 @@ class Looks:
                 found[place] = logits.float().cpu()
         for number, word in enumerate(words):
             self._kept[word] = [
-                coarse(logits[number], photo.grid)
+                downsized_logits(logits[number], photo.grid)
                 for logits, photo in zip(found, self.photos, strict=True)
                 if logits is not None
             ]
@@ -95,13 +95,13 @@ class Looks:
         return {key: value.float() if value.is_floating_point() else value for key, value in stacked.items()}
 
 
-def relevancy(probability: Tensor, negative: Tensor) -> Tensor:
+def relative_probability(probability: Tensor, negative: Tensor) -> Tensor:
     """sigmoid(l - l_n) of two probabilities of any one shape."""
     odds = [torch.logit(p, eps=PROBABILITY) for p in (probability, negative)]
     return torch.sigmoid(odds[0] - odds[1])
 
 
-def coarse(logits: Tensor, grid: tuple[int, int]) -> Look:
+def downsized_logits(logits: Tensor, grid: tuple[int, int]) -> WordMap:
     """Mean probability of what is known in each cell of a coarse map, and how much is: [h, w] each. NaN is unknown."""
     known = (~torch.isnan(logits)).float()
     probability = torch.sigmoid(torch.nan_to_num(logits)) * known

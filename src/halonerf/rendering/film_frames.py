@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.camera_paths.path import Mix, Sample
+from halonerf.camera_paths.path import LightMix, Sample
 from halonerf.data.scene.scene import Scene
 from halonerf.protocols import TrainableField
-from halonerf.rendering.lights import light_of
+from halonerf.rendering.lights import appearance_code
 from halonerf.rendering.tiles import render_frame
 from halonerf.types import View
-from halonerf.visualization.overlays import caption, legend, light_up, tint
+from halonerf.visualization.overlays import caption, concept_tint, highlight, legend
 
 COMPARISONS = ("side", "wipe")
 EDGE = 2  # px, of the line between two halves
@@ -26,7 +26,7 @@ EDGE = 2  # px, of the line between two halves
 Maps = Callable[[View, Tensor, Sequence[str]], Tensor]
 
 
-class Drawing:
+class FrameRenderer:
     """Draws samples of a path.
 
     Args:
@@ -47,7 +47,7 @@ class Drawing:
         tints: Mapping[str, int],
         memory_mb: float,
         compare: str | None = None,
-        against: Mix | None = None,
+        against: LightMix | None = None,
         duration: float = 0.0,
         titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
@@ -71,7 +71,7 @@ class Drawing:
             other = self._lit(self._colour(view, code), sample, view, code, words)
             pictures, titles = [_bytes(shown), _bytes(other)], [self._title(sample.light), self._title(self.against)]
         if self.compare == "wipe":  # it starts with the first, and the second comes in from the left
-            joined = wiped(pictures[1], pictures[0], sample.seconds / max(self.duration, 1e-9))
+            joined = wipe(pictures[1], pictures[0], sample.seconds / max(self.duration, 1e-9))
             return caption(self._named(joined, sample), *titles[::-1])
         return caption(self._named(np.concatenate(pictures, axis=1), sample), *titles)
 
@@ -85,11 +85,11 @@ class Drawing:
     def _lit(self, colour: np.ndarray, sample: Sample, view: View, code: Tensor, words: list[str]) -> np.ndarray:
         if not words or self.maps is None:
             return colour
-        opacity, tints = [sample.words[word] for word in words], [tint(self.tints[word]) for word in words]
+        opacity, tints = [sample.words[word] for word in words], [concept_tint(self.tints[word]) for word in words]
         maps = self.maps(view, code, words).numpy()
-        return light_up(colour, maps, opacity, sample.threshold, tints)
+        return highlight(colour, maps, opacity, sample.threshold, tints)
 
-    def _title(self, mix: Mix) -> str:
+    def _title(self, mix: LightMix) -> str:
         """A mix of lights in words: those that make up most of it."""
         names = {name if isinstance(name, str) else "a code": share for name, share in mix.items() if share >= 0.25}
         return " + ".join(self.titles.get(name, name) for name in sorted(names, key=lambda name: -names[name]))
@@ -98,11 +98,11 @@ class Drawing:
         """Of a mix, its lights looked up once."""
         for light in mix:
             if light not in self._codes:
-                self._codes[light] = light_of(light, self.field, self.scene, own).detach()
+                self._codes[light] = appearance_code(light, self.field, self.scene, own).detach()
         return torch.stack([weight * self._codes[light] for light, weight in mix.items()]).sum(dim=0)
 
 
-def wiped(first: np.ndarray, second: np.ndarray, time: float) -> np.ndarray:
+def wipe(first: np.ndarray, second: np.ndarray, time: float) -> np.ndarray:
     """The first picture left of a line, the second right of it; time in [0, 1]: the line goes right and comes back."""
     width = first.shape[1]
     edge = round(width * (0.5 - 0.5 * math.cos(math.tau * time)))

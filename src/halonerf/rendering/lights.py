@@ -11,30 +11,30 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from halonerf.camera_paths.path import Light, Mix
+from halonerf.camera_paths.path import LightMix, LightName
 from halonerf.data.photo_io import read_photo
 from halonerf.data.scene.scene import Scene
 from halonerf.data.undistortion import working_size
 from halonerf.errors import BadInput
 from halonerf.protocols import TrainableField
-from halonerf.rendering.times_of_day import HOURS, named_lights
+from halonerf.rendering.times_of_day import TIMES_OF_DAY, named_lights
 
 OWN, MEAN = "own", "mean"
 
 
-def check_light(
-    light: Light,
+def resolve_light(
+    light: LightName,
     field: TrainableField,
     scene: Scene,
     option: str,
     files: bool = True,
     known: dict[str, str] | None = None,
-) -> Light:
-    """The light, with the photos of the hours that it names in their place, so that `light_of` is quick.
+) -> LightName:
+    """The light, with the photos of the hours that it names in their place, so that `appearance_code` is quick.
 
     files: whether it may be the path of an image file. known: what `named_lights` gave, for calls that follow each
     other; filled here when it is empty and needed.
-    Raises: BadInput where it is nothing that `light_of` knows, an hour that the collection has no photo of, or a file
+    Raises: BadInput where it is nothing that `appearance_code` knows, an hour that the collection has no photo of, or a file
     that `field` cannot encode.
     """
     if isinstance(light, Mapping):
@@ -42,7 +42,7 @@ def check_light(
             raise BadInput(f"expected {option} to mix lights with weights above 0, got {dict(light)}")
         mixed: dict[Any, float] = {}
         for name, weight in light.items():
-            part = check_light(name, field, scene, option, files, known)
+            part = resolve_light(name, field, scene, option, files, known)
             assert not isinstance(part, Mapping)  # a key cannot be one
             mixed[part] = mixed.get(part, 0.0) + weight
         return mixed
@@ -50,7 +50,7 @@ def check_light(
         return tuple(_code(light, field, option).tolist())
     if light in (OWN, MEAN, *scene.names):
         return light
-    if light in HOURS:
+    if light in TIMES_OF_DAY:
         there = known or named_lights(field, scene)
         if known is not None:
             known.update(there)
@@ -65,7 +65,7 @@ def check_light(
     if not files or not Path(light).expanduser().is_file():
         more = ", or the path of an image file" if files else ""
         raise BadInput(
-            f"expected {option}=own, mean, a photo's name such as {few}, one of {', '.join(HOURS)}{more}; got '{light}'"
+            f"expected {option}=own, mean, a photo's name such as {few}, one of {', '.join(TIMES_OF_DAY)}{more}; got '{light}'"
         )
     if not field.encodes:
         raise BadInput(
@@ -75,23 +75,23 @@ def check_light(
     return light
 
 
-def light_of(light: Light | Mix, field: TrainableField, scene: Scene, view: int) -> Tensor:
+def appearance_code(light: LightName | LightMix, field: TrainableField, scene: Scene, view: int) -> Tensor:
     """The appearance code [A] that `light` stands for; "own" is that of the photo `view`.
 
     A photo that was held out has no code of its own: its light is computed where the field encodes, else the mean. An
-    hour is measured anew each time: where it is asked for often, pass what `check_light` made of it.
+    hour is measured anew each time: where it is asked for often, pass what `resolve_light` made of it.
     Raises: BadInput for a code of another length than the field's.
     """
     if isinstance(light, Mapping):
         shares = torch.tensor(list(light.values()), dtype=torch.float64)
-        codes = torch.stack([light_of(part, field, scene, view) for part in light])
+        codes = torch.stack([appearance_code(part, field, scene, view) for part in light])
         return ((shares / shares.sum()).to(codes) @ codes).detach()
     if not isinstance(light, str):
         return _code(light, field, "a light")
     if light == MEAN:
         return field.mean_appearance()
-    if light in HOURS and light not in scene.names:
-        light = str(check_light(light, field, scene, "a light"))
+    if light in TIMES_OF_DAY and light not in scene.names:
+        light = str(resolve_light(light, field, scene, "a light"))
     if light != OWN and light not in scene.names:
         return field.encode(_photo(Path(light).expanduser(), scene).to(field.mean_appearance().device))
     shown = view if light == OWN else scene.index(light)
@@ -123,10 +123,10 @@ def _photo(path: Path, scene: Scene) -> Tensor:
         pixels = read_photo(path)
     except (OSError, ValueError, SyntaxError) as error:
         raise BadInput(f"expected a photo at {path}, but it cannot be read: {error}") from error
-    return as_fitted(pixels, scene)
+    return undistorted_photo(pixels, scene)
 
 
-def as_fitted(pixels: np.ndarray, scene: Scene) -> Tensor:
+def undistorted_photo(pixels: np.ndarray, scene: Scene) -> Tensor:
     """A photo's pixels, uint8 [h, w, 3], as a field encodes them: [H, W, 3] in [0, 1], no larger than the scene's."""
     most = max(max(view.width, view.height) for view in scene.views)
     size = working_size(pixels.shape[1], pixels.shape[0], most)

@@ -30,13 +30,13 @@ def render_frame(
 
     Args:
         appearance: [A]. channels: [E, P]. normals: as in `halonerf.protocols.RadianceField`.
-        memory_mb: as in `parts`.
+        memory_mb: as in `view_tiles`.
     Raises: BadInput where not even one tile and one channel fit.
     """
     count = 0 if channels is None else channels.shape[1]
     together = min(count, max(_numbers(memory_mb) // STEP**2 - FIXED, 1))
     frame: dict[str, Tensor] = {}
-    for part, place in parts(view, FIXED + together, memory_mb):
+    for part, place in view_tiles(view, FIXED + together, memory_mb):
         for first in range(0, max(count, 1), max(together, 1)):
             given = None if channels is None else channels[:, first : first + together]
             shown = field.render(part, appearance, given, normals and first == 0)
@@ -50,7 +50,7 @@ def render_frame(
     return Rendering(**frame)
 
 
-def parts(view: View, numbers: int, memory_mb: float) -> Iterator[tuple[View, tuple[slice, slice]]]:
+def view_tiles(view: View, numbers: int, memory_mb: float) -> Iterator[tuple[View, tuple[slice, slice]]]:
     """The view in parts that can be drawn one by one, each with its rows and columns in the whole.
 
     Args:
@@ -63,13 +63,13 @@ def parts(view: View, numbers: int, memory_mb: float) -> Iterator[tuple[View, tu
     if pixels < STEP**2:
         least = numbers * STEP**2 * BYTES * 1e-6
         raise BadInput(f"expected a memory budget of at least {least:.2f} MB to draw in, got {memory_mb} MB")
-    for left, top, width, height in boxes(view.width, view.height, pixels):
+    for left, top, width, height in tile_boxes(view.width, view.height, pixels):
         whole = (width, height) == (view.width, view.height)
         part = view if whole else view.cropped(left, top, width, height)
         yield part, (slice(top, top + height), slice(left, left + width))
 
 
-def boxes(width: int, height: int, pixels: int) -> Iterator[tuple[int, int, int, int]]:
+def tile_boxes(width: int, height: int, pixels: int) -> Iterator[tuple[int, int, int, int]]:
     """Left, top, width and height of parts of a frame, row by row, each of at most `pixels` >= 256 pixels.
 
     Their corners lie at multiples of `STEP`; the whole frame is one part where it fits.

@@ -17,7 +17,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.protocols import TrainableField
 from halonerf.types import View
 
-HOURS = ("day", "dusk", "night")
+TIMES_OF_DAY = ("day", "dusk", "night")
 USUAL, ODD = 12, 6  # photos whose light is drawn: some taken evenly, and the darkest and the reddest by their pixels
 STRIDE = 4  # px; so coarsely photos are read for that
 SMALL = 40  # px, long side of the view: means over hundreds of pixels are all that is needed
@@ -29,7 +29,7 @@ RED, SPREADS = 0.12, 4.0  # log(red / blue) above the median of dusk, at least; 
 LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
 
-class Look(NamedTuple):
+class SkyBrightness(NamedTuple):
     """What the view is like in one photo's light. bright: of the sky, or of the building where there is none."""
 
     photo: str
@@ -56,11 +56,11 @@ def named_lights(field: TrainableField, scene: Scene) -> dict[str, str]:
         luminance = building.new_tensor(LUMINANCE)
         bright = (colour[sky].mean(dim=0) if sky.any() else building) @ luminance
         red = math.log(float(building[0] / building[2]))
-        looks.append(Look(scene.names[i], float(bright), float(building @ luminance), red))
-    return hours(looks, bool(sky.any()))
+        looks.append(SkyBrightness(scene.names[i], float(bright), float(building @ luminance), red))
+    return times_of_day(looks, bool(sky.any()))
 
 
-def hours(looks: list[Look], sky: bool) -> dict[str, str]:
+def times_of_day(looks: list[SkyBrightness], sky: bool) -> dict[str, str]:
     """Which photo stands for which hour. sky: whether `bright` is of the sky."""
     limit = DARK_SKY if sky else DARK_BUILDING
     median = float(np.median([look.bright for look in looks]))
@@ -100,7 +100,7 @@ def _middle(values: list[float]) -> float:
     return sorted(values)[(len(values) - 1) // 2] if values else 0.0
 
 
-def _typical(look: Look, others: list[Look]) -> float:
+def _typical(look: SkyBrightness, others: list[SkyBrightness]) -> float:
     """How near it is to the median of the others, at most 0."""
     median = np.median([other[1:] for other in others], axis=0)
     return -float(np.abs(np.array(look[1:]) - median).sum())

@@ -1,1 +1,10 @@
-"""Retrievers: photos and texts as unit vectors whose cosine says how well they go together."""
+"""Retrievers: photos and texts as vectors of one space."""
+
+from halonerf.exports import lazy_exports
+
+_HOMES = {
+    "Clip": "clip",
+    "Projected": "projected",
+}
+__all__ = [*_HOMES]
+__getattr__ = lazy_exports(__name__, _HOMES)

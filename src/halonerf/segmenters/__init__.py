@@ -1,0 +1,13 @@
+"""Text-prompted segmenters: photo + text -> probability map."""
+
+from halonerf.exports import lazy_exports
+
+_HOMES = {
+    "ClipSeg": "clipseg",
+    "GroundedSam": "grounded_sam",
+    "Masks": "masks",
+    "Sam3": "sam3",
+    "TimmText": "timm_text",
+}
+__all__ = [*_HOMES]
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,1 +1,13 @@
-"""Gaussian splatting: one differentiable function, `halonerf.splatting.rasterise.rasterise`, with several engines."""
+"""Gaussian splatting: one differentiable `rasterise` and its adjoint `lift`, with several engines."""
+
+from halonerf.exports import lazy_exports
+
+_HOMES = {
+    "Photometric": "similarity",
+    "compiled": "compiled",
+    "lift": "rasterise",
+    "rasterise": "rasterise",
+    "slope_limits": "constants",
+}
+__all__ = [*_HOMES]
+__getattr__ = lazy_exports(__name__, _HOMES)

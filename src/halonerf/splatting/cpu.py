@@ -34,7 +34,7 @@ LIFT_CHANNELS = 32  # channels gathered at once: bounds the memory of the pairs'
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """What is drawn where in one view: the drawn Gaussians in order of depth, and the pairs of splat and tile."""
 
     order: np.ndarray  # [M], the drawn in order of depth
@@ -61,7 +61,7 @@ class Rasterise(torch.autograd.Function):
         colours = _array(features)
         if count < compositing.COLOURS:  # the backward pass is written for three or more
             colours = np.pad(colours, ((0, 0), (0, compositing.COLOURS - count)))
-        plan = plan_view(arrays, colours, width, height)
+        plan = plan_tiles(arrays, colours, width, height)
         image = np.empty((height, width, colours.shape[1] + 2), np.float32)
         used = np.zeros(len(plan.starts) - 1, np.int64)
         compositing.composite(*plan.lists(), plan.tiles_x, image, used)
@@ -103,7 +103,7 @@ def _without_padding(image: Tensor, count: int) -> Tensor:
     return torch.cat([image[..., :count], image[..., -2:]], dim=-1)
 
 
-def plan_view(gaussians: Sequence[np.ndarray], features: np.ndarray, width: int, height: int) -> Plan:
+def plan_tiles(gaussians: Sequence[np.ndarray], features: np.ndarray, width: int, height: int) -> TilePlan:
     """Project, sort by depth (ties by index) and list the pairs of splat and tile.
 
     gaussians: means, scales, rotations, opacities, offsets and the camera, as `projection.project` takes them.
@@ -123,7 +123,7 @@ def plan_view(gaussians: Sequence[np.ndarray], features: np.ndarray, width: int,
     starts = np.empty(tiles_x * tiles_y + 1, np.int64)
     listed = np.empty(len(tile_of), np.int32)
     tiles.sort_pairs(tile_of, starts, listed)
-    return Plan(order, splats, spans, splat_of, blocks_of, starts, listed, tiles_x)
+    return TilePlan(order, splats, spans, splat_of, blocks_of, starts, listed, tiles_x)
 
 
 def _aligned_rows(number: int, least: int) -> np.ndarray:
@@ -147,11 +147,11 @@ def lift(means, scales, rotations, opacities, maps: Tensor, camera: Tensor) -> T
     image, number = _array(maps), len(means)
     shapes = [_array(t) for t in (means, scales, rotations, opacities)]
     still, nothing = np.zeros((number, 2), np.float32), np.empty((number, 0), np.float32)
-    plan = plan_view([*shapes, still, _array(camera)], nothing, image.shape[1], image.shape[0])
+    plan = plan_tiles([*shapes, still, _array(camera)], nothing, image.shape[1], image.shape[0])
     return torch.from_numpy(gather(plan, number, image)).to(maps.device)
 
 
-def gather(plan: Plan, number: int, maps: np.ndarray) -> np.ndarray:
+def gather(plan: TilePlan, number: int, maps: np.ndarray) -> np.ndarray:
     """Sum over pixels of weight times maps [H, W, C] for each of `number` Gaussians, [N, C]."""
     out = np.zeros((number, maps.shape[2]), np.float32)
     for first in range(0, maps.shape[2], LIFT_CHANNELS):

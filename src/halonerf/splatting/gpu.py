@@ -29,7 +29,7 @@ CHANNELS = 32  # composited at once; gsplat keeps them in registers and slows do
 
 
 @dataclass(frozen=True)
-class Splats:
+class ProjectedSplats:
     """Gaussians in one view, each tensor with a leading axis of one camera, and which tile lists which of them."""
 
     centres: Tensor  # [1, N, 2], px of the view
@@ -90,7 +90,7 @@ def load() -> ModuleType:
     return gsplat
 
 
-def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, view: View) -> Splats:
+def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, view: View) -> ProjectedSplats:
     """Where the Gaussians lie in the view; differentiable, and in offsets [N, 2], px, too."""
     left, top, right, bottom = view.bounds
     shift = torch.tensor([left, top], device=means.device)
@@ -117,10 +117,10 @@ def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, vi
     rows, columns = -(-view.height // TILE), -(-view.width // TILE)
     _, pairs, listed = gsplat.isect_tiles(centres, radii, depths, TILE, columns, rows, packed=False)
     starts = gsplat.isect_offset_encode(pairs, 1, columns, rows).reshape(1, rows, columns)
-    return Splats(centres, conics, opacities.float()[None], depths, starts, listed)
+    return ProjectedSplats(centres, conics, opacities.float()[None], depths, starts, listed)
 
 
-def composite(gsplat: ModuleType, splats: Splats, values: Tensor, view: View) -> tuple[Tensor, Tensor]:
+def composite(gsplat: ModuleType, splats: ProjectedSplats, values: Tensor, view: View) -> tuple[Tensor, Tensor]:
     """values [N, C], C > 0 -> their image [H, W, C] and the opacity [H, W]."""
     images, opacity = [], None
     for part in values.split(CHANNELS, dim=1):

@@ -15,8 +15,8 @@ from halonerf.data.labels.page import Sample, sample
 from halonerf.data.labels.table import read_label_rows
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.files import harmless, write_json
-from halonerf.pipeline.stage import Source, Stage
+from halonerf.files import escape_cell, write_json
+from halonerf.pipeline.stage import Stage, StageSource
 from halonerf.types import ImageRecord, PseudoLabel
 from halonerf.visualization.html_pages import Page
 
@@ -57,9 +57,9 @@ class CompareLabels(Stage):
         return () if config.get("corpus") else cls.needs
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
         return {
-            name: Source(None, ("distill",), {"distill": {"distiller": distiller}})
+            name: StageSource(None, ("distill",), {"distill": {"distiller": distiller}})
             for name, distiller in config["distillers"].items()
         }
 
@@ -100,8 +100,8 @@ class CompareLabels(Stage):
                 kinds[tuple(labels)] += 1
                 if len(kinds) > MOST_KINDS:  # free answers: rare ones are let go
                     kinds = Counter(dict(kinds.most_common(MOST_KINDS // 2)))
-                cells = [(harmless(a.label), f"{a.confidence:.4f}", harmless(a.evidence)) for a in answers]
-                writer.writerow([harmless(record.image_id), *(cell for three in cells for cell in three)])
+                cells = [(escape_cell(a.label), f"{a.confidence:.4f}", escape_cell(a.evidence)) for a in answers]
+                writer.writerow([escape_cell(record.image_id), *(cell for three in cells for cell in three)])
                 place = len(shown) if len(shown) < self.samples else chance.randrange(disagreements)
                 if place < self.samples:
                     shown[place : place + 1] = [(sample(record, answers[0]), answers)]

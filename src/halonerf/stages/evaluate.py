@@ -33,7 +33,7 @@ from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import differences, estimates
 from halonerf.evaluation.curves import write_curves
 from halonerf.evaluation.examples import picks, stacked, strip
-from halonerf.evaluation.ground_truth import Truths
+from halonerf.evaluation.ground_truth import GroundTruthMasks
 from halonerf.evaluation.protocol import at_native, check_held_out, counted, scored_views
 from halonerf.evaluation.scores import FIGURES, METHODS, as_text, figure_rows, histogram, no_map, score_map, summarise
 from halonerf.evaluation.tables import latex_table, table_fields, table_rows
@@ -72,13 +72,13 @@ class Evaluate(Stage):
         self.scene = Scene(self.inputs["ingest"])
         if self.protocol == "heldout":
             check_held_out(self.inputs["localize"], self.scene.split)
-        truths = Truths.open(self.scene, self.inputs["collect"], self.masks_path)
+        truths = GroundTruthMasks.open(self.scene, self.inputs["collect"], self.masks_path)
         if truths is None:
             log.warning(
                 "evaluate: nothing is scored, for this collection has no masks of its own. "
                 "Name a folder of them, <concept>/<photo>.png, with: evaluate.masks=DIR"
             )
-        self.truths = truths or Truths(self.scene, MaskFolder(Path(), {}))
+        self.truths = truths or GroundTruthMasks(self.scene, MaskFolder(Path(), {}))
         self.masks = self.truths.masks
         self.mapped: list[str] = json.loads((self.inputs["localize"] / "concepts.json").read_text())
         self.segmented: list[str] = json.loads((self.inputs["segment"] / "concepts.json").read_text())

@@ -12,7 +12,7 @@ from typing import Any
 from halonerf.expressions import given_texts, read_texts
 from halonerf.factory import build
 from halonerf.pipeline.stage import Stage
-from halonerf.queries.session import QueryScene
+from halonerf.queries.session import QuerySession
 
 
 class Explore(Stage):
@@ -57,7 +57,7 @@ class Explore(Stage):
     def serve(self) -> None:
         """Open the window, say where it is, and wait until whoever runs this has seen enough."""
         viewer = build(self.viewer_config)
-        scene = QueryScene(
+        scene = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )
         address = viewer.start(scene, self.folder, self.words)

@@ -22,8 +22,8 @@ from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
-from halonerf.queries.answer import Answer, Options, ShownMap, rounded
-from halonerf.queries.session import QueryScene
+from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap, rounded_seconds
+from halonerf.queries.session import QuerySession
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
 ANSWER = "query.json"
@@ -75,7 +75,7 @@ class Query(Stage):
         super().__init__()
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
         self.words, self.sky, self.batch, self.adapted = _asked(words), sky, batch, adapted
-        self.options = Options(negatives, relevancy, threshold, view, views, size, join, smallest, most)
+        self.options = QueryOptions(negatives, relevancy, threshold, view, views, size, join, smallest, most)
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class Query(Stage):
         return (self.folder / item).is_file()
 
     def predict_step(self, item: str, index: int) -> None:
-        scene = QueryScene(
+        scene = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )
         answer = scene.query(self.words, **dataclasses.asdict(self.options))
@@ -109,10 +109,10 @@ class Query(Stage):
         answer = json.loads((self.folder / ANSWER).read_text(encoding="utf-8"))
         return {key: answer[key] for key in ("texts", "seconds", "known", "notes")} | {"parts": len(answer["parts"])}
 
-    def _describe(self, scene: QueryScene, answer: Answer) -> dict[str, Any]:
+    def _describe(self, scene: QuerySession, answer: QueryAnswer) -> dict[str, Any]:
         return {
             "texts": answer.texts,
-            "seconds": rounded({**answer.seconds, "encode": scene.encode_s, "open": scene.open_s}),
+            "seconds": rounded_seconds({**answer.seconds, "encode": scene.encode_s, "open": scene.open_s}),
             "known": [round(share, 4) for share in answer.known],
             "notes": answer.notes,
             "parts": scene.describe_parts(answer),
@@ -132,7 +132,7 @@ def _asked(words: Any) -> list[str]:
     return given_texts(words)
 
 
-def _pictures(photo: np.ndarray, shown: ShownMap) -> list[np.ndarray]:
+def _pictures(photo: np.ndarray, shown: RenderedMap) -> list[np.ndarray]:
     """The photo at the maps' size, then each text over it."""
     height, width = shown.probability.shape[:2]
     resized = np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS))

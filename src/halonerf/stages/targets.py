@@ -34,7 +34,7 @@ from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
-from halonerf.prediction import at_size
+from halonerf.prediction import resized_probabilities
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
 OVERVIEW = 6  # pairs
@@ -155,7 +155,7 @@ class Targets(Stage):
         with torch.no_grad():
             encoded = self.segmenter.encode(images, names=[self.scene.names[near]])
             logits = self.segmenter.decode(encoded, words)
-        probability, known = at_size(logits[0].float().cpu(), *photo.shape[:2])
+        probability, known = resized_probabilities(logits[0].float().cpu(), *photo.shape[:2])
         everywhere = (known.all(dim=0) & self.scene.valid(near)).float()
         return torch.cat([probability, everywhere[None]])
 

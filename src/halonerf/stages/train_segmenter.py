@@ -18,15 +18,15 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, normalize
 
 from halonerf.data.labels.words import plural
-from halonerf.data.training.batches import LessonBatches
-from halonerf.data.training.procedural import WHOLE, Lesson, Lessons
+from halonerf.data.training.batches import SampleBatches
+from halonerf.data.training.procedural import WHOLE, MaskedSample, SegmentationDataset
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_json
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
-from halonerf.prediction import at_size
+from halonerf.prediction import resized_probabilities
 from halonerf.visualization.pictures import grid, outline, overlay, save_picture
 
 EPOCH_STEPS = 100  # between two checkpoints
@@ -42,7 +42,7 @@ class TrainSegmenter(Stage):
     Args:
         segmenter: config of a segmenter that is a torch module with `text` (words to embeddings) and `save`; it is
             built without weights.
-        lessons: config of what is learnt from and scored on (`halonerf.data.training.procedural.Lessons`).
+        lessons: config of what is learnt from and scored on (`halonerf.data.training.procedural.SegmentationDataset`).
         prompts: words a step. batch: crops a step. crop: px, their side. smallest, largest: of a photo's short side,
             what a crop covers. stretch: the logarithm of its sides' ratio at most.
         plurals: share of the words asked in the plural. relight: share of the crops seen in other light.
@@ -98,7 +98,7 @@ class TrainSegmenter(Stage):
 
     def prepare(self) -> None:
         """Make the lessons that are not there yet; build the segmenter with random weights."""
-        self.lessons: Lessons = build(self.lessons_config)
+        self.lessons: SegmentationDataset = build(self.lessons_config)
         self.words, self.strangers = self.lessons.vocabulary(self.folder.parent), self.lessons.strangers
         if self.asking["prompts"] <= bool(self.strangers):
             raise BadInput("expected train_segmenter.prompts of at least 2: a word and a stranger, or 1 without any.")
@@ -109,7 +109,7 @@ class TrainSegmenter(Stage):
         self.spoken, self.meaning = [form for form, _ in pairs], torch.tensor([index for _, index in pairs])
 
     def datamodule(self) -> WorkData:
-        batches = LessonBatches(
+        batches = SampleBatches(
             self.lessons.learnt(self.folder.parent),
             self.words,
             self.strangers,
@@ -163,7 +163,7 @@ class TrainSegmenter(Stage):
     def summary(self) -> dict[str, Any]:
         return {part: scores["mean"] for part, scores in self.metrics.items()}
 
-    def _scores(self, segmenter: Any, lessons: Sequence[Lesson]) -> dict[str, float | None]:
+    def _scores(self, segmenter: Any, lessons: Sequence[MaskedSample]) -> dict[str, float | None]:
         """Average precision of each concept, mean over the photos that show it, and the mean of those."""
         found: dict[str, list[float]] = {concept: [] for concept in self.words}
         for lesson in lessons:
@@ -181,9 +181,9 @@ class TrainSegmenter(Stage):
         images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
             logits = segmenter.decode(segmenter.encode(images), list(self.words))
-        return np.round(at_size(logits[0], *pixels.shape[:2])[0].numpy() * 255).astype(np.uint8)
+        return np.round(resized_probabilities(logits[0], *pixels.shape[:2])[0].numpy() * 255).astype(np.uint8)
 
-    def _example(self, segmenter: Any, lesson: Lesson) -> list[np.ndarray]:
+    def _example(self, segmenter: Any, lesson: MaskedSample) -> list[np.ndarray]:
         """The photo, and each concept's map with the truth outlined."""
         pixels = lesson.image()
         truths = [lesson.mask(concept, *pixels.shape[:2]) for concept in self.words]
@@ -216,7 +216,7 @@ def synonym_loss(embedding: Tensor, meaning: Tensor) -> Tensor:
     return -(likelihood.masked_fill(~same, 0).sum(dim=1) / friends.clamp(min=1))[friends > 0].mean()
 
 
-def spread(lessons: Sequence[Lesson], count: int) -> list[Lesson]:
+def spread(lessons: Sequence[MaskedSample], count: int) -> list[MaskedSample]:
     """At most `count` of them, evenly spaced."""
     picks = np.linspace(0, len(lessons) - 1, min(count, len(lessons))).round().astype(int)
     return [lessons[pick] for pick in picks]

@@ -1,1 +1,9 @@
-"""The browser window on a landmark."""
+"""The viewer: a landmark in a browser window."""
+
+from halonerf.exports import lazy_exports
+
+_HOMES = {
+    "Browser": "browser",
+}
+__all__ = [*_HOMES]
+__getattr__ = lazy_exports(__name__, _HOMES)

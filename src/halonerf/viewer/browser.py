@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from halonerf.errors import BadInput
-from halonerf.queries.session import QueryScene
+from halonerf.queries.session import QuerySession
 from halonerf.types import View
 from halonerf.viewer.cameras import framing
 from halonerf.viewer.engine import Engine
@@ -80,7 +80,7 @@ class Browser:
         self._lock = threading.Lock()
         self._server: viser.ViserServer | None = None
 
-    def start(self, scene: QueryScene, folder: Path, words: Sequence[str] = ()) -> str:
+    def start(self, scene: QuerySession, folder: Path, words: Sequence[str] = ()) -> str:
         """Begin to serve; gives the address.
 
         Args:
@@ -142,7 +142,7 @@ class Browser:
             lines.append("Everybody who can reach this machine can look and let it work: there is no password.")
         return "\n".join(lines)
 
-    def _engine(self, scene: QueryScene) -> Engine:
+    def _engine(self, scene: QuerySession) -> Engine:
         return Engine(scene, memory_mb=self.memory_mb, most_splats=self.most_splats)
 
     def _bearable(self) -> int:

@@ -15,12 +15,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from halonerf.camera_paths.path import Light, Mix
+from halonerf.camera_paths.path import LightMix, LightName
 from halonerf.errors import BadInput
-from halonerf.queries.answer import Options
-from halonerf.queries.connected_parts import Part
-from halonerf.queries.session import QueryScene
-from halonerf.rendering.lights import MEAN, as_fitted, check_light, light_of
+from halonerf.queries.answer import QueryOptions
+from halonerf.queries.connected_parts import ConnectedPart
+from halonerf.queries.session import QuerySession
+from halonerf.rendering.lights import MEAN, appearance_code, resolve_light, undistorted_photo
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.rendering.tiles import render_frame
 from halonerf.rendering.times_of_day import named_lights
@@ -61,7 +61,7 @@ class Engine:
         most_splats: Gaussians a browser draws at most, those with the largest opacity times area.
     """
 
-    def __init__(self, scene: QueryScene, memory_mb: float = 512.0, most_splats: int = 100_000) -> None:
+    def __init__(self, scene: QuerySession, memory_mb: float = 512.0, most_splats: int = 100_000) -> None:
         self.scene, self.memory_mb = scene, memory_mb
         self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
         self._found: OrderedDict[str, Found] = OrderedDict()
@@ -121,10 +121,10 @@ class Engine:
             self._found.move_to_end(text)
             return self._found[text]
 
-    def parts(self, found: Found, threshold: float) -> list[Part]:
+    def parts(self, found: Found, threshold: float) -> list[ConnectedPart]:
         """Its parts from a probability on."""
         with self._lock:
-            asked = Options(threshold=threshold, most=MOST_PARTS)
+            asked = QueryOptions(threshold=threshold, most=MOST_PARTS)
             return self.scene.parts(found.probability, found.confidence, asked)
 
     def lights(self) -> list[str]:
@@ -132,12 +132,12 @@ class Engine:
         return [MEAN, *self.named, *self.photos]
 
     @torch.no_grad()
-    def light(self, light: Light | Mix) -> Tensor:
+    def light(self, light: LightName | LightMix) -> Tensor:
         """The appearance code [A] of a light by name, a code, or a mix. Raises: BadInput for another; reads no file."""
         field, scene = self.scene.field, self.scene.scene
         with self._lock:
-            known = check_light(light, field, scene, "a light", files=False, known=self.named)  # type: ignore[arg-type]
-            return light_of(known, field, scene, 0).detach()
+            known = resolve_light(light, field, scene, "a light", files=False, known=self.named)  # type: ignore[arg-type]
+            return appearance_code(known, field, scene, 0).detach()
 
     @torch.no_grad()
     def encode(self, content: bytes) -> Tensor:
@@ -147,7 +147,7 @@ class Engine:
         """
         if not self.encodes:
             raise BadInput("this field learnt the light of its own photos alone; fit one with field.codes=encoder")
-        pixels = as_fitted(np.asarray(read_upload(content)), self.scene.scene)
+        pixels = undistorted_photo(np.asarray(read_upload(content)), self.scene.scene)
         with self._lock:
             return self.scene.field.encode(pixels.to(self.scene.device))
 

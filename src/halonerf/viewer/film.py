@@ -12,10 +12,10 @@ from torch import Tensor
 
 from halonerf.camera_paths.path import CameraPath
 from halonerf.errors import UserError
-from halonerf.lifting import show_elements
-from halonerf.rendering.film_frames import Drawing
-from halonerf.rendering.lights import check_light
-from halonerf.rendering.tiles import FIXED, parts
+from halonerf.lifting import render_known
+from halonerf.rendering.film_frames import FrameRenderer
+from halonerf.rendering.lights import resolve_light
+from halonerf.rendering.tiles import FIXED, view_tiles
 from halonerf.types import View
 from halonerf.viewer.engine import Engine
 from halonerf.visualization.video import save_video
@@ -32,7 +32,9 @@ def checked(path: CameraPath, engine: Engine) -> CameraPath:
     """
     scene, keyframes = engine.scene, []
     for place, key in enumerate(path.keyframes):
-        light = check_light(key.light, scene.field, scene.scene, f"the light of key-frame {place}", False, engine.named)
+        light = resolve_light(
+            key.light, scene.field, scene.scene, f"the light of key-frame {place}", False, engine.named
+        )
         keyframes.append(replace(key, light=light))  # type: ignore[arg-type]
     return replace(path, keyframes=tuple(keyframes))
 
@@ -61,12 +63,14 @@ def film(
         probability = torch.stack([found[word].probability for word in shown], dim=1)
         confidence = torch.stack([found[word].confidence for word in shown], dim=1)
         frame = torch.zeros(view.height, view.width, len(shown))
-        for part, (rows, columns) in parts(view, FIXED + 2 * len(shown), engine.memory_mb):
-            frame[rows, columns] = show_elements(engine.scene.field, part, code, probability, confidence)[0]
+        for part, (rows, columns) in view_tiles(view, FIXED + 2 * len(shown), engine.memory_mb):
+            frame[rows, columns] = render_known(engine.scene.field, part, code, probability, confidence)[0]
         return frame
 
     tints = {word: number for number, word in enumerate(words)}
-    drawing = Drawing(engine.scene.field, engine.scene.scene, maps, tints, engine.memory_mb, duration=path.duration)
+    drawing = FrameRenderer(
+        engine.scene.field, engine.scene.scene, maps, tints, engine.memory_mb, duration=path.duration
+    )
     samples = path.sample(fps)
 
     def frames() -> Iterator[np.ndarray]:

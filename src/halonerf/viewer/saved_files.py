@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from viser import ClientHandle
 
 
-def keep(folder: Path, name: str, content: bytes) -> Path:
+def save_numbered(folder: Path, name: str, content: bytes) -> Path:
     """Write a file into `folder` under `name` with the next free number; nothing is replaced, whoever else writes.
 
     "picture.png" becomes "picture_0001.png", or a number not in use.
@@ -31,7 +31,7 @@ def keep(folder: Path, name: str, content: bytes) -> Path:
 
 
 @contextmanager
-def unnamed(folder: Path, ending: str) -> Iterator[Path]:
+def temporary_file(folder: Path, ending: str) -> Iterator[Path]:
     """A place in `folder` for a file that is still being made; what is there at the end is removed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{uuid.uuid4().hex}{ending}"

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.camera_paths.path import Mix
+from halonerf.camera_paths.path import LightMix
 from halonerf.errors import BadInput
-from halonerf.lifting import known_channels, maps_of
+from halonerf.lifting import known_channels, split_known
 from halonerf.rendering.lights import MEAN
 from halonerf.types import View
 from halonerf.viewer.engine import Engine, Found
-from halonerf.visualization.overlays import TINTS, doubt, light_up, sureness
+from halonerf.visualization.overlays import TINTS, confidence_colours, highlight, relative_confidence
 
 MOST_WORDS = 24  # of a window
 SKY = 24  # px, width of the sky behind the browser's Gaussians
@@ -42,7 +42,7 @@ class Session:
     opacity: float = 0.8
     words: dict[str, ShownWord] = field(default_factory=dict)
     doubtful: str | None = None
-    mix: Mix = field(default_factory=lambda: {MEAN: 1.0})
+    mix: LightMix = field(default_factory=lambda: {MEAN: 1.0})
 
     def copy(self) -> Session:
         """What it is now, whatever becomes of this one."""
@@ -85,7 +85,7 @@ class Session:
         element = self.engine.splats.element
         if word := self._doubted():
             confidence = word.found.confidence[element]
-            return to_bytes(doubt(sureness(confidence), (confidence > 0).float()))
+            return to_bytes(confidence_colours(relative_confidence(confidence), (confidence > 0).float()))
         colour, lit = self.engine.colours(self.code()), self.lit
         if not lit:
             return to_bytes(colour)
@@ -105,7 +105,7 @@ class Session:
         doubted, channels = self._doubted(), None
         if doubted:
             confidence = doubted.found.confidence
-            channels = torch.stack([sureness(confidence), (confidence > 0).float()], dim=1)
+            channels = torch.stack([relative_confidence(confidence), (confidence > 0).float()], dim=1)
         elif self.lit:
             channels = self._channels()
         shown = self.engine.render(view, self.code(), channels)
@@ -113,10 +113,10 @@ class Session:
         if doubted:
             assert shown.channels is not None
             sure, known_share = shown.channels.unbind(dim=-1)
-            coloured = doubt((sure / known_share.clamp(min=1e-4)).clamp(0, 1), known_share.clamp(0, 1))
+            coloured = confidence_colours((sure / known_share.clamp(min=1e-4)).clamp(0, 1), known_share.clamp(0, 1))
             picture = torch.lerp(picture, coloured, shown.opacity[..., None])
         elif self.lit:
-            picture = self._light_up(picture, maps_of(shown)[0])
+            picture = self._light_up(picture, split_known(shown)[0])
         return to_bytes(picture)
 
     def advice(self, found: Found, parts: int) -> str:
@@ -142,7 +142,7 @@ class Session:
         """colour: [..., 3]. probability: [..., Q] of the words that are lit."""
         tints = [word.tint for word in self.lit]
         return torch.from_numpy(
-            light_up(colour.numpy(), probability.numpy(), [self.opacity] * len(tints), self.threshold, tints)
+            highlight(colour.numpy(), probability.numpy(), [self.opacity] * len(tints), self.threshold, tints)
         )
 
     def _doubted(self) -> ShownWord | None:

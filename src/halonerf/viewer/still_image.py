@@ -11,7 +11,7 @@ from collections.abc import Callable
 log = logging.getLogger("halonerf")
 
 
-class Still:
+class StillRenderer:
     """A thread that draws once nothing has moved for a while, and hides what it drew as soon as something does.
 
     Args:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from halonerf.camera_paths.path import Mix
+from halonerf.camera_paths.path import LightMix
 from halonerf.errors import UserError
-from halonerf.queries.connected_parts import Part
+from halonerf.queries.connected_parts import ConnectedPart
 from halonerf.rotations import matrices
 from halonerf.viewer.cameras import fly, framing, pose_of, towards, view_of
 from halonerf.viewer.engine import Engine
 from halonerf.viewer.session import Session
-from halonerf.viewer.still_image import Still
+from halonerf.viewer.still_image import StillRenderer
 
 if TYPE_CHECKING:
     from viser import ClientHandle
@@ -57,7 +57,7 @@ class Window:
             rgbs=self.session.splat_colours(),
             opacities=splats.opacities.cpu().numpy()[:, None],
         )
-        self.still = Still(self._draw_still, self._hide_still, rest_s) if still_size else None
+        self.still = StillRenderer(self._draw_still, self._hide_still, rest_s) if still_size else None
         client.camera.on_update(lambda _: self.disturb())
 
     # --- what is shown
@@ -69,7 +69,7 @@ class Window:
         self.client.flush()
         self.disturb()
 
-    def show(self, mix: Mix, words: Mapping[str, float], threshold: float) -> None:
+    def show(self, mix: LightMix, words: Mapping[str, float], threshold: float) -> None:
         """Colour the Gaussians otherwise than the session has it, until `refresh`. words: opacity of each."""
         look = Session(self.engine, threshold, max(words.values(), default=0.0), mix=mix)
         for word in words:
@@ -135,7 +135,7 @@ class Window:
             self.engine.distance(view.centre),
         )
 
-    def fly_to_part(self, part: Part) -> None:
+    def fly_to_part(self, part: ConnectedPart) -> None:
         """Take the camera near a part, on the side of the best photo that shows it."""
         views = self.engine.scene.scene.views
         eye = views[part.photos[0]].centre if part.photos else pose_of(self.client.camera)[:, 3]

@@ -29,7 +29,7 @@ LETTER = 28  # letters are the picture's height divided by this high, and no sma
 LEAST = 10
 
 
-def light_up(
+def highlight(
     colour: np.ndarray,
     probability: np.ndarray,
     opacity: Sequence[float],
@@ -59,7 +59,7 @@ def light_up(
     return paler + ((colour + (lit - colour) * amount) - paler) * where
 
 
-def tint(number: int) -> tuple[int, int, int]:
+def concept_tint(number: int) -> tuple[int, int, int]:
     """The tint of the word of this number."""
     return TINTS[number % len(TINTS)]
 
@@ -121,15 +121,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 UNKNOWN = 0.35  # grey of what nobody has said anything about
 
 
-def sureness(confidence: Tensor) -> Tensor:
+def relative_confidence(confidence: Tensor) -> Tensor:
     """Confidence in opaque pixels, [...], on a scale from 0 (nothing was said) to 1; one pixel is a half."""
     return confidence / (1 + confidence)
 
 
-def doubt(sure: Tensor, known: Tensor) -> Tensor:
+def confidence_colours(sure: Tensor, known: Tensor) -> Tensor:
     """Colours [..., 3] of how sure something is: dark to bright, and grey in so far as it is not known.
 
-    sure: [...] in [0, 1], see `sureness`. known: [...] in [0, 1].
+    sure: [...] in [0, 1], see `relative_confidence`. known: [...] in [0, 1].
     """
     ramp = torch.from_numpy(heat(np.atleast_2d(sure.numpy()), "viridis").reshape(*sure.shape, 3)).float() / 255
     return torch.lerp(torch.full_like(ramp, UNKNOWN), ramp, known[..., None])

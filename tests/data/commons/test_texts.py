@@ -15,7 +15,7 @@ from halonerf.data.commons.attribution import Attribution, credit_line, read_att
 from halonerf.data.commons.category_walk import category_title
 from halonerf.data.commons.filter import ENDINGS, FREE, PhotoFilter, PhotoNames, safe_stem
 from halonerf.data.commons.media_file import CommonsFile
-from halonerf.data.commons.text import in_languages, one_line, plain, tidy
+from halonerf.data.commons.text import in_languages, one_line, plain_text, tidy_text
 from halonerf.errors import MissingArtifact
 
 
@@ -37,21 +37,21 @@ from halonerf.errors import MissingArtifact
     ],
 )
 def test_html_becomes_what_a_browser_shows(html: str, text: str):
-    assert plain(html) == text
+    assert plain_text(html) == text
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_becomes_one_clean_line(text: str):
-    for made in (plain(text), tidy(text)):
+    for made in (plain_text(text), tidy_text(text)):
         assert made == made.strip()
         assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in made)
         made.encode()
-    assert tidy(tidy(text)) == tidy(text)
+    assert tidy_text(tidy_text(text)) == tidy_text(text)
 
 
 def test_a_huge_description_is_read_in_part():
-    assert len(plain("<b>x</b> " * 1_000_000)) < 50_000
+    assert len(plain_text("<b>x</b> " * 1_000_000)) < 50_000
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,16 @@ import torch
 from PIL import Image
 
 from halonerf.data.collection import Collection
-from halonerf.data.labels.photo_labels import PhotoLabel, interleave, kin, merge_labels, photo_labels, split_photos
+from halonerf.data.labels.photo_labels import (
+    PhotoLabel,
+    interleave,
+    merge_labels,
+    photo_labels,
+    related_labels,
+    split_photos,
+)
 from halonerf.data.labels.table import read_labels
-from halonerf.data.labels.words import tidy
+from halonerf.data.labels.words import normalise_label
 from halonerf.stages.adapt_clip.batches import Draws, LabelBatches, PhotoBatches, load_image
 from halonerf.types import PseudoLabel
 from helpers.made_labels import write_landmark
@@ -26,7 +33,8 @@ def rows(labels: list[str]) -> list[PhotoLabel]:
 
 def test_labels_that_differ_in_writing_are_one():
     labels = [
-        tidy(x) for x in ("Rose  Window", "rose-windows", "rose window", "apsis", "galleries", "GALLERY", "Türme")
+        normalise_label(x)
+        for x in ("Rose  Window", "rose-windows", "rose window", "apsis", "galleries", "GALLERY", "Türme")
     ]
     same = merge_labels(labels)
     assert same["rose-windows"] == "rose window"
@@ -34,16 +42,16 @@ def test_labels_that_differ_in_writing_are_one():
     assert same["apsis"] == "apsis"
     assert same["türme"] == "türme"
     assert merge_labels(["portals", "portals", "portal"])["portal"] == "portals"  # the most frequent stands for both
-    assert tidy("ｄｏｍｅ\n") == "dome"
+    assert normalise_label("ｄｏｍｅ\n") == "dome"
 
 
 def test_a_rose_window_is_kin_of_a_window():
-    found = kin(["window", "rose window", "rose", "dome", "window sill"])
+    found = related_labels(["window", "rose window", "rose", "dome", "window sill"])
     expected = np.zeros((5, 5), bool)
     for a, b in ((0, 1), (1, 2), (0, 4)):
         expected[a, b] = expected[b, a] = True
     assert (found == expected).all()
-    assert kin([]).shape == (0, 0)
+    assert related_labels([]).shape == (0, 0)
 
 
 def test_rows_leave_out_what_cannot_be_used(tmp_path: Path):

@@ -15,11 +15,11 @@ from halonerf.data.procedural.camera import Camera
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.data.procedural.crowd import crowd
 from halonerf.data.procedural.landmark import ProceduralLandmark
-from halonerf.data.procedural.light import MIX, choose_hours, some_light
-from halonerf.data.procedural.mesh import Frame, Shell
+from halonerf.data.procedural.light import MIX, choose_hours, sample_light
+from halonerf.data.procedural.mesh import LocalFrame, Shell
 from halonerf.data.procedural.metadata import landmark, record
 from halonerf.data.procedural.outline import arched, circle
-from halonerf.data.procedural.renderer import Studio
+from halonerf.data.procedural.renderer import SceneRenderer
 from halonerf.data.procedural.textures import paint
 from halonerf.errors import BadInput
 
@@ -136,19 +136,19 @@ def test_depth_of_one_photo_lands_on_the_depth_of_another(collected: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def studio() -> tuple[Studio, Shell]:
+def studio() -> tuple[SceneRenderer, Shell]:
     """A portal-like block 4 m wide and 3 m high, 1 m before a wall."""
     shell = Shell()
-    frame = Frame.facing([0, 0, 0], 0)
+    frame = LocalFrame.facing([0, 0, 0], 0)
     shell.box(frame, (-20, 20), (0, 15), (-1, 0), "wall")
     with shell.part("portal", normal=frame.normal):
         shell.box(frame, (-2, 2), (1, 4), (0, 1), "trim")
-    return Studio(shell, paint("cathedral", np.random.default_rng(0), 0.2), 1), shell
+    return SceneRenderer(shell, paint("cathedral", np.random.default_rng(0), 0.2), 1), shell
 
 
-def test_a_block_of_known_size_fills_exactly_its_pixels(studio: tuple[Studio, Shell]) -> None:
+def test_a_block_of_known_size_fills_exactly_its_pixels(studio: tuple[SceneRenderer, Shell]) -> None:
     camera = Camera.looking(200, 150, 150.0, np.array([0.0, -21.0, 2.5]), np.array([0.0, 0.0, 2.5]))
-    exposure = studio[0].expose(camera, some_light(np.random.default_rng(0), "day"), Shell(), 4, 0)
+    exposure = studio[0].expose(camera, sample_light(np.random.default_rng(0), "day"), Shell(), 4, 0)
     expected = np.zeros((150, 200), bool)
     expected[64:86, 85:115] = (
         True  # face 4 x 3 m at 20 m with 150 px: 30 x 22.5 px; rows 63.75 to 86.25 by their centres
@@ -158,9 +158,9 @@ def test_a_block_of_known_size_fills_exactly_its_pixels(studio: tuple[Studio, Sh
     np.testing.assert_allclose(exposure.depth[40, 100], 21.0, atol=1e-4)
 
 
-def test_rolled_and_tilted_cameras_see_parts_where_they_project(studio: tuple[Studio, Shell]) -> None:
+def test_rolled_and_tilted_cameras_see_parts_where_they_project(studio: tuple[SceneRenderer, Shell]) -> None:
     camera = Camera.looking(160, 120, 170.0, np.array([9.0, -16.0, 1.7]), np.array([0.5, 0.0, 3.2]), roll=0.2)
-    exposure = studio[0].expose(camera, some_light(np.random.default_rng(1), "overcast"), Shell(), 4, 0)
+    exposure = studio[0].expose(camera, sample_light(np.random.default_rng(1), "overcast"), Shell(), 4, 0)
     inner = np.stack(np.meshgrid(np.linspace(-1.9, 1.9, 12), [-1.0], np.linspace(1.1, 3.9, 9)), -1).reshape(-1, 3)
     pixels, depth = camera.project(inner)
     x, y = pixels.astype(int).T
@@ -171,9 +171,9 @@ def test_rolled_and_tilted_cameras_see_parts_where_they_project(studio: tuple[St
     assert not mask[outside[:, 1], outside[:, 0]].any()
 
 
-def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[Studio, Shell]) -> None:
+def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[SceneRenderer, Shell]) -> None:
     camera = Camera.looking(160, 120, 120.0, np.array([0.0, -25.0, 1.7]), np.array([0.0, 0.0, 2.5]))
-    light = some_light(np.random.default_rng(0), "day")
+    light = sample_light(np.random.default_rng(0), "day")
     masks, pictures = [], []
     for index in range(2):
         passing = crowd(
@@ -190,10 +190,10 @@ def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[Studio,
     assert (pictures[0] ^ pictures[1]).sum() > 100
 
 
-def test_sunlight_comes_from_where_the_sun_stands(studio: tuple[Studio, Shell]) -> None:
+def test_sunlight_comes_from_where_the_sun_stands(studio: tuple[SceneRenderer, Shell]) -> None:
     """The front, which faces -y, is lit by a sun before it and dark with the sun behind."""
     camera = Camera.looking(40, 30, 60.0, np.array([0.0, -20.0, 6.0]), np.array([0.0, 0.0, 6.0]))
-    light = some_light(np.random.default_rng(2), "day")
+    light = sample_light(np.random.default_rng(2), "day")
     values = []
     for y in (-0.6, 0.6):
         sun = np.array([0.1, y, 0.5]) / np.linalg.norm([0.1, y, 0.5])

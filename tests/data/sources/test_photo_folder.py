@@ -11,7 +11,7 @@ from PIL import Image
 
 from halonerf.data.collection import Collection
 from halonerf.data.photo_io import focal_from_exif, inspect_photo, read_photo
-from halonerf.data.sfm.photo_checks import check_photos, settle
+from halonerf.data.sfm.photo_checks import check_photos, split_usable
 from halonerf.data.sources.photo_folder import PhotoFolder, list_photos
 from halonerf.errors import BadInput
 
@@ -166,7 +166,7 @@ def test_photos_are_set_aside_with_a_reason(tmp_path: Path):
     (tmp_path / "f text.jpg").write_text("hello")
     (tmp_path / "g empty.jpg").write_bytes(b"")
     save(tmp_path / "h other.jpg", seed=1)
-    usable, aside = settle(check_photos(tmp_path, list_photos(tmp_path), workers=2))
+    usable, aside = split_usable(check_photos(tmp_path, list_photos(tmp_path), workers=2))
     assert [f.image_id for f in usable] == ["a good.jpg", "h other.jpg"]
     reasons = {f.image_id[0]: f.problem for f in aside}
     assert reasons["b"] == "duplicate: the same file as a good.jpg"

@@ -12,8 +12,8 @@ from PIL import Image
 
 from halonerf.data.augmentation import crop_window, relit, resampled
 from halonerf.data.labels.words import plural
-from halonerf.data.training.batches import LessonBatches
-from halonerf.data.training.procedural import WHOLE, Course, ProceduralLessons, find_lessons, render_lessons
+from halonerf.data.training.batches import SampleBatches
+from halonerf.data.training.procedural import WHOLE, ProceduralDataset, RenderSettings, find_samples, render_samples
 from halonerf.errors import BadInput
 
 WORDS = {"red": ["red", "rouge"], "blue": ["blue"], "never": ["never"]}
@@ -41,20 +41,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def batches(folder: Path, strangers: tuple[str, ...] = ("dog",), **options: float) -> LessonBatches:
+def batches(folder: Path, strangers: tuple[str, ...] = ("dog",), **options: float) -> SampleBatches:
     given: dict[str, Any] = {"prompts": 4, "batch": 6, "size": 24, "batches": 5, "seed": 3}
     given |= {"smallest": 0.6, "largest": 1.0, "stretch": 0.0, "plurals": 0.5, "relight": 1.0}
-    return LessonBatches(find_lessons(folder), WORDS, strangers, **(given | options))
+    return SampleBatches(find_samples(folder), WORDS, strangers, **(given | options))
 
 
 def test_lessons_are_found_with_what_they_show(folder: Path):
-    first, second = find_lessons(folder)
+    first, second = find_samples(folder)
     assert (first.aim, second.aim) == ("red", WHOLE)
     assert first.image().shape == (30, 40, 3)
     assert first.mask("red", 30, 40).sum() == 14 * 14
     assert not first.mask("never", 30, 40).any()
     with pytest.raises(BadInput, match="found no photo"):
-        find_lessons(folder / "photos")
+        find_samples(folder / "photos")
 
 
 @pytest.mark.parametrize("stretch", [0.0, 0.4])
@@ -171,25 +171,25 @@ def test_light_changes_and_stays_a_photo():
 
 
 def test_rendered_buildings_are_whole_and_kept(tmp_path: Path):
-    course = Course(photos=2, whole=0.5, width=48, samples=1)
-    found = render_lessons(tmp_path, course, ["synagogue"], [1000], workers=1)
+    course = RenderSettings(photos=2, whole=0.5, width=48, samples=1)
+    found = render_samples(tmp_path, course, ["synagogue"], [1000], workers=1)
     assert len(found) == 2
     assert all(max(lesson.image().shape) == 48 for lesson in found)
     assert any(lesson.masks for lesson in found)
     assert not list(tmp_path.rglob("*.partial"))
     before = found[0].photo.stat().st_mtime_ns
-    again = render_lessons(tmp_path, course, ["synagogue"], [1000], workers=1)
+    again = render_samples(tmp_path, course, ["synagogue"], [1000], workers=1)
     assert again == found
     assert found[0].photo.stat().st_mtime_ns == before
 
 
 def test_buildings_to_score_on_follow_those_to_learn_from(tmp_path: Path):
     """Renders are found where they are: `renders/` beside the stage's folders, by version, options and seed."""
-    lessons = ProceduralLessons(
+    lessons = ProceduralDataset(
         WORDS, ["dog"], ["block"], first_seed=7, buildings=2, test_buildings=1, photos=2, whole=0.5, width=40, samples=1
     )
     for seed in (7, 8, 9):
-        folder = Course(2, 0.5, 40, 1).folder(tmp_path / "renders", "block", seed)
+        folder = RenderSettings(2, 0.5, 40, 1).folder(tmp_path / "renders", "block", seed)
         write_lesson(folder, "000_red", seed)
         write_lesson(folder, "001_whole", seed)
     assert [lesson.photo.parts[-3] for lesson in lessons.learnt(tmp_path)] == [

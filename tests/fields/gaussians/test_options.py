@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians.field import Gaussians, basis
+from halonerf.fields.gaussians.field import Gaussians, harmonics_basis
 from halonerf.types import View
 
 NAMES = ("a.jpg", "b.jpg")
@@ -89,7 +89,7 @@ def test_learnt_codes_cannot_be_read_from_a_photo():
 def test_harmonics_are_orthonormal():
     random = torch.Generator().manual_seed(0)
     directions = torch.nn.functional.normalize(torch.randn(200_000, 3, generator=random), dim=1)
-    values = torch.cat([torch.full((200_000, 1), math.sqrt(1 / (4 * math.pi))), basis(directions, 3)], dim=1)
+    values = torch.cat([torch.full((200_000, 1), math.sqrt(1 / (4 * math.pi))), harmonics_basis(directions, 3)], dim=1)
     products = 4 * math.pi * values.T @ values / len(values)
     torch.testing.assert_close(products, torch.eye(16), atol=0.02, rtol=0)  # Monte Carlo: 1 / sqrt(200,000) is 0.002
 

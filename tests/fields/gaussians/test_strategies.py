@@ -10,15 +10,21 @@ import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians.field import GROWTHS, ROWS, STATISTICS, Gaussians
-from halonerf.fields.gaussians.strategies.base import Limits, Rows, choose, grown, without_needles
-from halonerf.fields.gaussians.strategies.budget import Pull, target_number
-from halonerf.fields.gaussians.strategies.mcmc import COPIES, Relocation, divided
-from halonerf.fields.gaussians.strategies.threshold import RESET_OPACITY, Threshold
+from halonerf.fields.gaussians.field import DENSIFICATIONS, ROWS, STATISTICS, Gaussians
+from halonerf.fields.gaussians.strategies.base import (
+    DensificationLimits,
+    GaussianRows,
+    added_rows,
+    choose_rows,
+    without_needles,
+)
+from halonerf.fields.gaussians.strategies.budget import BudgetStrategy, target_number
+from halonerf.fields.gaussians.strategies.mcmc import COPIES, McmcStrategy, split_opacity
+from halonerf.fields.gaussians.strategies.threshold import RESET_OPACITY, ThresholdStrategy
 from halonerf.splatting.rasterise import rasterise
 from halonerf.types import View
 
-LIMITS = Limits(budget=60, start=0.1, until=0.9, every=10, split_size=0.05, largest=0.5, faintest=0.01)
+LIMITS = DensificationLimits(budget=60, start=0.1, until=0.9, every=10, split_size=0.05, largest=0.5, faintest=0.01)
 
 
 def field(number: int = 30, **options) -> Gaussians:
@@ -28,7 +34,7 @@ def field(number: int = 30, **options) -> Gaussians:
     return made
 
 
-def table(made: Gaussians) -> Rows:
+def table(made: Gaussians) -> GaussianRows:
     """The field's rows, with momentum: 0, 1, 2, ... in every column."""
     optimiser = made.optimiser()
     rates = [group["lr"] for group in optimiser.param_groups]
@@ -43,10 +49,10 @@ def table(made: Gaussians) -> Rows:
         for value in optimiser.state[getattr(made, name)].values():
             if value.dim():
                 value.copy_(torch.arange(len(value)).reshape(-1, *[1] * (value.dim() - 1)).expand_as(value))
-    return Rows(made, ROWS, STATISTICS, optimiser)
+    return GaussianRows(made, ROWS, STATISTICS, optimiser)
 
 
-def momentum(rows: Rows, name: str = "means") -> Tensor:
+def momentum(rows: GaussianRows, name: str = "means") -> Tensor:
     return rows.optimiser.state[getattr(rows.module, name)]["exp_avg"][:, 0]
 
 
@@ -54,7 +60,7 @@ def chance(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def act(strategy, rows: Rows, step: int = 49, progress: float = 0.5) -> None:
+def act(strategy, rows: GaussianRows, step: int = 49, progress: float = 0.5) -> None:
     with torch.no_grad():
         strategy(rows, step, progress, chance())
 
@@ -97,7 +103,7 @@ def test_a_small_gaussian_is_doubled_and_a_large_one_split():
         "rotations": torch.tensor([[1.0, 0, 0, 0]]).expand(2, 4),
         "opacity_logits": torch.tensor([1.0, 2.0]),
     }
-    made = grown(rows, torch.tensor([0, 1]), 0.05, chance())
+    made = added_rows(rows, torch.tensor([0, 1]), 0.05, chance())
     assert made["opacity_logits"].tolist() == [1, 2, 1, 2]
     torch.testing.assert_close(made["log_scales"][[0, 2]], rows["log_scales"][[0, 0]])
     torch.testing.assert_close(made["log_scales"][[1, 3]], rows["log_scales"][[1, 1]] - math.log(1.6))
@@ -110,9 +116,9 @@ def test_a_small_gaussian_is_doubled_and_a_large_one_split():
 
 def test_the_most_pulled_are_chosen_in_their_order():
     scores = torch.tensor([0.3, 0.1, 0.9, 0.0, 0.5])
-    assert choose(scores, 3, 0.05).tolist() == [0, 2, 4]
-    assert choose(scores, 3, 0.4).tolist() == [2, 4]
-    assert choose(scores, 0, 0.0).tolist() == choose(scores, -2, 0.0).tolist() == []
+    assert choose_rows(scores, 3, 0.05).tolist() == [0, 2, 4]
+    assert choose_rows(scores, 3, 0.4).tolist() == [2, 4]
+    assert choose_rows(scores, 0, 0.0).tolist() == choose_rows(scores, -2, 0.0).tolist() == []
 
 
 def test_needles_are_shortened_to_six_times_the_middle_axis():
@@ -121,7 +127,7 @@ def test_needles_are_shortened_to_six_times_the_middle_axis():
     torch.testing.assert_close(without_needles(scales.log(), 0.5).exp(), expected)
 
 
-@pytest.mark.parametrize("strategy", [Pull(LIMITS, 30, 0.0), Threshold(LIMITS, 0.0, 0.0)])
+@pytest.mark.parametrize("strategy", [BudgetStrategy(LIMITS, 30, 0.0), ThresholdStrategy(LIMITS, 0.0, 0.0)])
 @pytest.mark.parametrize(("step", "progress"), [(48, 0.5), (49, 0.95), (49, 0.05)])
 def test_nothing_is_added_outside_the_growing_phase(strategy, step: int, progress: float):
     made = field()
@@ -147,7 +153,7 @@ def test_pull_doubles_the_hardest_pulled_and_drops_the_faint():
     with torch.no_grad():
         made.opacity_logits[[0, 7]] = -9.0
         before = made.means.clone()
-    act(Pull(LIMITS, 30, 0.0), table(made))
+    act(BudgetStrategy(LIMITS, 30, 0.0), table(made))
     gone = [0, 7, 9, 11]  # two faint ones, though one was pulled; two doubled
     kept = [i for i in range(30) if i not in gone]
     assert made.elements == 26 + 4
@@ -161,10 +167,10 @@ def test_pull_doubles_the_hardest_pulled_and_drops_the_faint():
 def test_threshold_adds_all_that_are_pulled_harder_up_to_the_budget():
     made = field()
     pulled(made, [3, 4, 5, 6], strength=1e-3)
-    act(Threshold(LIMITS, 1.5e-3, 0.0), table(made))
+    act(ThresholdStrategy(LIMITS, 1.5e-3, 0.0), table(made))
     assert made.elements == 30 + 3  # 4, 3 and 2 thousandths; one is below
     pulled(made, list(range(33)))
-    act(Threshold(LIMITS, 0.0, 0.0), table(made))
+    act(ThresholdStrategy(LIMITS, 0.0, 0.0), table(made))
     assert made.elements == 60
 
 
@@ -176,7 +182,7 @@ def test_threshold_resets_opacities_at_every_quarter(step: int, resets: bool):
     made = field()
     made.opacity_logits.copy_(torch.linspace(-4, 3, 30))
     rows = table(made)
-    act(Threshold(LIMITS, 1e9, 0.25), rows, step, (step + 1) / 1000)
+    act(ThresholdStrategy(LIMITS, 1e9, 0.25), rows, step, (step + 1) / 1000)
     most = rows.opacities.max().item()
     assert most == pytest.approx(RESET_OPACITY if resets else 0.9526, rel=1e-3)
     assert bool(rows.optimiser.state[made.opacity_logits]["exp_avg"].any()) is not resets
@@ -189,7 +195,7 @@ def test_threshold_resets_opacities_at_every_quarter(step: int, resets: bool):
 def test_copies_look_like_the_one_they_come_from():
     """Several equal Gaussians in one place stop as much light at their centre, and over the picture, as one did."""
     opacity, copies = torch.tensor([0.05, 0.5, 0.9, 0.99]), torch.tensor([1, 2, 5, COPIES])
-    each, factor = divided(opacity, copies)
+    each, factor = split_opacity(opacity, copies)
     assert each[0].item() == pytest.approx(0.05)
     assert factor[0].item() == pytest.approx(1.0)
     torch.testing.assert_close(1 - (1 - each) ** copies, opacity)
@@ -214,7 +220,7 @@ def test_the_dead_move_to_the_living():
         made.opacity_logits[10:] = 1.0
         alive = made.means[10:].clone()
     rows = table(made)
-    act(Relocation(Limits(30, 0.1, 0.9, 10, 0.05, 0.5, 0.01), 0.0), rows)
+    act(McmcStrategy(DensificationLimits(30, 0.1, 0.9, 10, 0.05, 0.5, 0.01), 0.0), rows)
     assert made.elements == 30
     assert all((place == alive).all(dim=1).any() for place in made.means[:10])
     assert torch.equal(made.means[10:], alive)
@@ -231,7 +237,7 @@ def test_numbers_grow_by_a_twentieth_up_to_the_budget():
     rows = table(made)
     counts = []
     for _ in range(12):
-        act(Relocation(LIMITS, 0.0), rows)
+        act(McmcStrategy(LIMITS, 0.0), rows)
         counts.append(made.elements)
     assert counts[:3] == [42, 44, 46]
     assert counts[-1] == 60
@@ -244,7 +250,7 @@ def test_only_the_faint_wander_and_as_wide_as_they_are():
         made.log_scales[0] = math.log(0.1)
         made.log_scales[2] = math.log(0.01)
         before = made.means.clone()
-    act(Relocation(LIMITS, 1e3), table(made), step=3)
+    act(McmcStrategy(LIMITS, 1e3), table(made), step=3)
     moved = (made.means - before).norm(dim=1)
     assert (moved[0::2] > 0).all()
     assert not moved[1::2].any()
@@ -274,7 +280,7 @@ def fitted(made: Gaussians, optimiser, first: int, last: int, steps: int = 40) -
 OPTIONS = {"grow_every": 5, "grow_threshold": 1e-9, "reset_every": 0.3}
 
 
-@pytest.mark.parametrize("growth", GROWTHS)
+@pytest.mark.parametrize("growth", DENSIFICATIONS)
 def test_every_strategy_learns_grows_and_keeps_the_budget(growth: str):
     made = field(growth=growth, **OPTIONS)
     fitted(made, made.optimiser(), 0, 40)
@@ -282,7 +288,7 @@ def test_every_strategy_learns_grows_and_keeps_the_budget(growth: str):
     assert all(torch.isfinite(p).all() for p in made.parameters())
 
 
-@pytest.mark.parametrize("growth", GROWTHS)
+@pytest.mark.parametrize("growth", DENSIFICATIONS)
 def test_a_fit_goes_on_bit_for_bit(growth: str, tmp_path: Path, one_thread: None):
     whole = field(growth=growth, **OPTIONS)
     fitted(whole, whole.optimiser(), 0, 40)

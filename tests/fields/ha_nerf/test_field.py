@@ -13,7 +13,7 @@ from halonerf.errors import BadInput
 from halonerf.fields.encoder import AppearanceEncoder, initialise_layers
 from halonerf.fields.ha_nerf.field import HaNerf
 from halonerf.fields.ha_nerf.network import Colour, Trunk, frequencies
-from halonerf.fields.ha_nerf.rays import limits
+from halonerf.fields.ha_nerf.rays import near_far
 from halonerf.fields.ha_nerf.voxels import contract
 from halonerf.geometry import sample_picture
 from halonerf.types import View
@@ -139,18 +139,18 @@ def test_a_window_is_a_square_grid_of_half_the_photo_or_more():
 
 def test_near_and_far_are_those_of_the_points_in_the_whole_picture():
     points = torch.cat([torch.rand(2000, 3) * torch.tensor([0.2, 0.2, 2.0]), torch.tensor([[50.0, 0.0, 40.0]] * 9)])
-    near, far = limits(points, view())
+    near, far = near_far(points, view())
     assert near == pytest.approx(2.5, abs=0.01)
     assert far == pytest.approx(4.5, abs=0.01)
     part = view().cropped(12.0, 9.0, 5, 4).resized(32, 32)
-    assert limits(points, part) == pytest.approx((near, far))
+    assert near_far(points, part) == pytest.approx((near, far))
 
 
 def test_near_and_far_where_hardly_any_point_is_in_the_picture():
     beside = torch.rand(50, 3) + torch.tensor([30.0, 0.0, 3.0])
-    near, far = limits(beside, view())
+    near, far = near_far(beside, view())
     assert 5.4 < near < far < 6.6
-    near, far = limits(torch.rand(50, 3) - torch.tensor([0.0, 0.0, 9.0]), view())
+    near, far = near_far(torch.rand(50, 3) - torch.tensor([0.0, 0.0, 9.0]), view())
     assert 0 < near < 1 < far
 
 

@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_stage(made: Path, folder: Path, trainable: str, **options: Any) -> AdaptClip:
     """The stage on the landmarks "one" and "two", scored on "three", unless `options` say otherwise."""
     retriever = {
-        "_target_": "halonerf.retrievers.clip.Clip",
+        "_target_": "halonerf.retrievers.Clip",
         "weights": str(made / "clip"),
         "trainable": trainable,
     }
@@ -188,18 +188,18 @@ def test_options_that_cannot_be_are_refused():
 
 def test_the_plan_reads_every_landmark(tmp_path: Path):
     scenes = {
-        name: {"_target_": "halonerf.data.procedural.landmark.ProceduralLandmark", "kind": "mosque", "seed": seed}
+        name: {"_target_": "halonerf.data.procedural.ProceduralLandmark", "kind": "mosque", "seed": seed}
         for seed, name in enumerate(("a", "b"))
     }
     stages = {
-        "collect": {"_target_": "halonerf.stages.collect.Collect", "scene": scenes["a"]},
+        "collect": {"_target_": "halonerf.stages.Collect", "scene": scenes["a"]},
         "distill": {
-            "_target_": "halonerf.stages.distill.stage.Distill",
-            "distiller": {"_target_": "halonerf.distillers.rules.Rules", "vocabulary": None},
+            "_target_": "halonerf.stages.Distill",
+            "distiller": {"_target_": "halonerf.distillers.Rules", "vocabulary": None},
         },
         "adapt_clip": {
-            "_target_": "halonerf.stages.adapt_clip.stage.AdaptClip",
-            "retriever": {"_target_": "halonerf.retrievers.clip.Clip"},
+            "_target_": "halonerf.stages.AdaptClip",
+            "retriever": {"_target_": "halonerf.retrievers.Clip"},
             "landmarks": {"a": scenes["a"]},
             "validation": {"b": scenes["b"]},
         },

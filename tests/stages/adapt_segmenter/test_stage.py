@@ -21,17 +21,17 @@ from halonerf.data.collection import write_collection
 from halonerf.data.formats.target_maps import write_map, write_photo, write_table
 from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
-from halonerf.pipeline.stage import Source
+from halonerf.pipeline.stage import StageSource
 from halonerf.stages.adapt_segmenter.losses import (
     LOSSES,
-    Look,
+    CropComparison,
+    LossWeights,
     PhotoBatch,
-    Weights,
+    batches_by_size,
     best_crop_loss,
-    by_size,
+    compare_crop,
     crop_loss,
-    look,
-    own_entropy,
+    self_entropy,
     set_trainable,
     target_loss,
 )
@@ -238,7 +238,7 @@ def test_batch_norms_learn_statistics_only_where_asked():
     [
         ({"losses": {"wrapped": 1.0}}, "wrapped"),
         ({"losses": {"warped": 0.0, "crop": 0.0}}, "one above 0"),
-        ({"segmenter": {"_target_": "halonerf.segmenters.masks.Masks", "path": "."}}, "can be trained"),
+        ({"segmenter": {"_target_": "halonerf.segmenters.Masks", "path": "."}}, "can be trained"),
         ({"original": "data"}, "original_table"),
     ],
 )
@@ -269,7 +269,7 @@ def test_which_stages_are_read():
     config = {"losses": {"warped": 1}, "landmarks": {"a": {"x": 1}}, "test": {"t": {"y": 2}}}
     assert AdaptSegmenter.requires(config) == ()
     assert AdaptSegmenter.sources(config) == {
-        "a": Source({"x": 1}, ("collect", "distill", "targets")), "test:t": Source({"y": 2}, ("collect",))
+        "a": StageSource({"x": 1}, ("collect", "distill", "targets")), "test:t": StageSource({"y": 2}, ("collect",))
     }  # fmt: skip
     assert AdaptSegmenter.requires({"losses": {"warped": 0, "crop": 1}}) == ("collect", "distill")
     assert AdaptSegmenter.requires({}) == ("collect", "distill", "targets")
@@ -302,9 +302,9 @@ def test_a_consensus_weighs_close_ups_and_the_whole():
 
 def test_entropy_is_of_own_words_and_falls_with_certainty():
     logits = torch.stack([torch.zeros(3, 3), torch.full((3, 3), 9.0)])[None]
-    assert own_entropy(logits, torch.tensor([[True, False]])).item() == pytest.approx(np.log(2))
-    assert own_entropy(logits, torch.tensor([[False, True]])).item() < 0.01
-    assert own_entropy(logits, torch.tensor([[False, False]])).item() == 0
+    assert self_entropy(logits, torch.tensor([[True, False]])).item() == pytest.approx(np.log(2))
+    assert self_entropy(logits, torch.tensor([[False, True]])).item() < 0.01
+    assert self_entropy(logits, torch.tensor([[False, False]])).item() == 0
 
 
 def test_the_teacher_sees_the_same_place_as_the_student():
@@ -313,14 +313,14 @@ def test_the_teacher_sees_the_same_place_as_the_student():
     photos = torch.rand(2, 3, 40, 64, generator=torch.Generator().manual_seed(0))
     logits = gauge(photos, ["portal"])
     for place in ((0.0, 0.0, 0.5), (1.0, 1.0, 0.5), (0.37, 0.61, 0.3)):
-        seen = look(gauge, photos, ["portal"], logits, torch.tensor([place, place]))
+        seen = compare_crop(gauge, photos, ["portal"], logits, torch.tensor([place, place]))
         torch.testing.assert_close(seen.target, torch.sigmoid(seen.logits), atol=1e-5, rtol=0)
         assert seen.crops.shape[-1] == seen.crops.shape[-2]
 
 
 def test_the_better_crop_is_the_one_that_shows_the_word():
-    def seen(level: float) -> Look:
-        return Look(torch.zeros(1, 3, 8, 8), torch.full((1, 2, 2, 2), level), torch.zeros(1, 2, 2, 2))
+    def seen(level: float) -> CropComparison:
+        return CropComparison(torch.zeros(1, 3, 8, 8), torch.full((1, 2, 2, 2), level), torch.zeros(1, 2, 2, 2))
 
     own = torch.tensor([[True, False]])
     faint, clear = seen(0.1), seen(0.9)
@@ -335,16 +335,16 @@ def test_a_retriever_may_choose(tmp_path: Path):
         tmp_path / "out", write_world(tmp_path), retriever={"_target_": f"{__name__}.Reddest"}, epochs=1, **crops
     )
     batch = stage.batches[0]
-    group: PhotoBatch = by_size(batch)[0]
+    group: PhotoBatch = batches_by_size(batch)[0]
     logits = stage.segmenter(group.shown, batch["prompts"])
-    looks = [look(stage.teaching.teacher, group.photos, batch["prompts"], logits, crop) for crop in group.crops]
+    looks = [compare_crop(stage.teaching.teacher, group.photos, batch["prompts"], logits, crop) for crop in group.crops]
     ranks = stage.teaching.ranks(looks, batch["prompts"])
     assert torch.allclose(ranks[0][:, 0], looks[0].crops[:, 0].mean(dim=(1, 2)))
 
 
 def test_weights_keep_their_defaults():
-    assert Weights.of({"crop": 0.5}) == Weights(**{**LOSSES, "crop": 0.5})
-    assert Weights.of({}) == Weights(**LOSSES)
+    assert LossWeights.of({"crop": 0.5}) == LossWeights(**{**LOSSES, "crop": 0.5})
+    assert LossWeights.of({}) == LossWeights(**LOSSES)
 
 
 def test_means_over_photos_concepts_and_landmarks():

@@ -15,8 +15,8 @@ from PIL import Image
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.tables import MEAN, cell, spreads, text_table
-from halonerf.pipeline.stage import Source
-from halonerf.stages.compare.runs import READ, Roads
+from halonerf.pipeline.stage import StageSource
+from halonerf.stages.compare.runs import READ, RunGrid
 from halonerf.stages.compare.stage import Compare
 from halonerf.stages.evaluate import Evaluate
 from helpers.made_road import run_stage, write_masks, write_road
@@ -75,13 +75,13 @@ def compared(tmp_path_factory: pytest.TempPathFactory, roads: dict[str, Path]) -
 
 def test_every_scene_is_walked_by_every_method_and_protocol():
     protocols = {"paper": {}, "heldout": {"localize": {"views": "train"}}}
-    found = Roads.of({"one": {"a": 1}, "two": {"a": 2}}, METHODS, protocols).sources()
+    found = RunGrid.of({"one": {"a": 1}, "two": {"a": 2}}, METHODS, protocols).sources()
     assert len(found) == 2 * 3 * 2
-    assert found["two/heldout/blank"] == Source(
+    assert found["two/heldout/blank"] == StageSource(
         {"a": 2}, READ, {"head": {"_target_": "other"}, "localize": {"views": "train"}}
     )
-    assert Roads.of(None, None, None).sources() == {
-        "own/2d": Source(None, READ, {}), "own/3d": Source(None, READ, {})
+    assert RunGrid.of(None, None, None).sources() == {
+        "own/2d": StageSource(None, READ, {}), "own/3d": StageSource(None, READ, {})
     }  # fmt: skip
 
 

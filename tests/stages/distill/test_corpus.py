@@ -20,16 +20,16 @@ from halonerf.data.corpora.wikiscenes_text import WikiScenesText
 from halonerf.data.labels.table import read_labels
 from halonerf.distillers.rules import Rules
 from halonerf.errors import BadInput
-from halonerf.files import as_written, harmless
+from halonerf.files import escape_cell, unescape_cell
 from halonerf.pipeline.plan import Step, make_plan
 from halonerf.stages.distill.scoring import WeakScores
-from halonerf.stages.distill.shards import by_record
+from halonerf.stages.distill.shards import group_by_record
 from halonerf.stages.distill.stage import Distill
 from halonerf.types import ImageRecord, PseudoLabel
 from helpers.made_corpus import corpus_of
 from helpers.made_road import run_stage
 
-RULES = {"_target_": "halonerf.distillers.rules.Rules"}
+RULES = {"_target_": "halonerf.distillers.Rules"}
 ROWS = [
     {"id": "=cmd|'/c calc'!A0", "text": "The portal", "truth": ["portal"]},
     {"id": "'-1.jpg", "text": "Tympanum", "truth": ["portal"]},
@@ -82,7 +82,7 @@ def test_no_cell_is_a_formula(tmp_path: Path):
 
 @pytest.mark.parametrize("cell", ["=1", "'=1", "''=1", "'", "", "'a", "-", "a=1", "@x", "\rx"])
 def test_harmless_cells_lose_nothing(cell: str):
-    assert as_written(harmless(cell)) == cell
+    assert unescape_cell(escape_cell(cell)) == cell
 
 
 def test_weak_labels_are_scored_and_shown(tmp_path: Path):
@@ -130,10 +130,10 @@ def test_a_distiller_may_keep_files_and_tell_figures(tmp_path: Path):
 def test_records_with_one_id_keep_their_own_labels():
     records = [ImageRecord("a"), ImageRecord("a"), ImageRecord("b")]
     labels = [PseudoLabel("a", "x", 1.0), PseudoLabel("a", "y", 1.0), PseudoLabel("b", "z", 1.0)]
-    assert [[label.label for label in group] for group in by_record(records, labels, "")] == [["x"], ["y"], ["z"]]
+    assert [[label.label for label in group] for group in group_by_record(records, labels, "")] == [["x"], ["y"], ["z"]]
     for wrong in (labels[:2], [*labels, PseudoLabel("c", "")], labels[::-1]):
         with pytest.raises(AssertionError):
-            by_record(records, wrong, "Made")
+            group_by_record(records, wrong, "Made")
 
 
 def test_killed_at_random_moments(tmp_path: Path):

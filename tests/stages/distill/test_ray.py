@@ -25,7 +25,7 @@ from helpers.made_road import run_stage
 from helpers.places import ROOT
 from helpers.tiny_language import write_llama
 
-RULES = {"_target_": "halonerf.distillers.rules.Rules"}
+RULES = {"_target_": "halonerf.distillers.Rules"}
 CAPTIONS = ("The portal", "Tympanum", "nothing", "Rose window", "The \ud800 organ", "View from the tower", "=1+1")
 FAKE = str(ROOT / "tests" / "helpers" / "fake_vllm")
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'halonerf[ray]'")
@@ -132,7 +132,7 @@ def test_vllm_is_asked_through_rays_own_integration(tmp_path: Path, ray: Any, mo
     """With a stand-in for vLLM; `tests/distillers/test_vllm_ray_real.py` has a real one."""
     monkeypatch.syspath_prepend(FAKE)
     weights = write_llama(tmp_path / "llama")
-    vllm = {"_target_": "halonerf.distillers.vllm_engine.VllmEngine", "weights": str(weights), "labels": 1}
+    vllm = {"_target_": "halonerf.distillers.VllmEngine", "weights": str(weights), "labels": 1}
     vllm |= {"characters": 200, "tokens": 160, "context": 1400}
     rows = [*records(40), {"id": "refused.jpg", "text": "refused", "truth": []}]
     rows.append({"id": "long.jpg", "text": "€" * 200, "truth": []})  # three tokens each

@@ -14,12 +14,12 @@ from halonerf.data.labels.table import best_labels, read_labels, write_labels
 from halonerf.errors import BadInput
 from halonerf.pipeline.plan import identity_of
 from halonerf.stages.distill.scoring import score
-from halonerf.stages.distill.shards import Part, Parts
-from halonerf.stages.distill.stage import Distill, Settled
+from halonerf.stages.distill.shards import LabelShard, LabelShards
+from halonerf.stages.distill.stage import Distill, RareLabelMerger
 from halonerf.types import ImageRecord, PseudoLabel
 from helpers.made_road import run_stage
 
-RULES = {"_target_": "halonerf.distillers.rules.Rules"}
+RULES = {"_target_": "halonerf.distillers.Rules"}
 RECORDS = [
     ImageRecord("a.jpg", caption="The dome"),
     ImageRecord("b.jpg", caption='A "window", with\na comma, and a line'),
@@ -155,7 +155,7 @@ def test_rare_labels_become_broader_ones_or_unknown(tmp_path: Path):
 def test_labels_that_become_the_same_are_one():
     groups = [[PseudoLabel("a", "rose window", 0.9, "rose"), PseudoLabel("a", "window", 0.5, "window")]]
     becomes = {"rose window": "window", "window": "window"}
-    settled = Settled(groups, lambda counts, least: becomes, 2)
+    settled = RareLabelMerger(groups, lambda counts, least: becomes, 2)
     assert settled(groups[0]) == [PseudoLabel("a", "window", 0.9, "rose")]
     assert settled.figures() == {"labels": 1, "rows": 1, "broader": 1, "unknown": 0}
 
@@ -172,7 +172,7 @@ def test_options_out_of_range(options: dict[str, float]):
 
 
 def test_where_the_work_is_done_changes_no_fingerprint():
-    options = {"_target_": "halonerf.stages.distill.stage.Distill", "distiller": RULES, "min_count": 1}
+    options = {"_target_": "halonerf.stages.Distill", "distiller": RULES, "min_count": 1}
     elsewhere = {**options, "engine": "ray", "workers": 4, "worker_gpus": 0.5, "address": "auto"}
     assert identity_of(elsewhere) == identity_of(options)
     assert identity_of({**options, "min_count": 2}) != identity_of(options)
@@ -180,7 +180,7 @@ def test_where_the_work_is_done_changes_no_fingerprint():
 
 def test_records_come_back_from_their_shards_as_they_were(tmp_path: Path):
     odd = ImageRecord("\udcff.jpg", "Łódź", "ü.jpg", "\x00\ud800 portal", ("a", "", "\ud83d"), "mosque")
-    parts = Parts(tmp_path)
+    parts = LabelShards(tmp_path)
     assert parts.write_records(iter([*RECORDS, odd, ImageRecord("")]), 3) == 7
     assert parts.read_records(0) == RECORDS[:3]
     assert parts.read_records(3) == [*RECORDS[3:], odd]
@@ -188,7 +188,9 @@ def test_records_come_back_from_their_shards_as_they_were(tmp_path: Path):
     parts.forget_records()
     parts.write(
         0,
-        Part([[PseudoLabel("a", "x", 0.123456789, "e"), PseudoLabel("a", "y")], [PseudoLabel("b", "")]], 2.5, {"n": 1}),
+        LabelShard(
+            [[PseudoLabel("a", "x", 0.123456789, "e"), PseudoLabel("a", "y")], [PseudoLabel("b", "")]], 2.5, {"n": 1}
+        ),
     )
     assert parts.write_records(iter(RECORDS), 2) == 5
     assert not (parts.records / "00000000.parquet").exists()  # its labels are there

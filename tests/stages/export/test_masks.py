@@ -14,7 +14,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.masks import MaskFolder
 from halonerf.stages.export.formats.depth import FURTHEST, write_depth
-from halonerf.stages.export.formats.masks import outline_of, write_coco, write_masks
+from halonerf.stages.export.formats.masks import mask_outline, write_coco, write_masks
 from halonerf.stages.export.stage import Export
 from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
 from helpers.made_road import VIEW, made_mask, run_stage
@@ -93,7 +93,7 @@ def test_the_threshold_divides_probabilities(tmp_path: Path):
 def test_runs_go_down_the_columns(mask: np.ndarray):
     from pycocotools import mask as coco_mask
 
-    found = outline_of(mask)
+    found = mask_outline(mask)
     runs = coco_mask.frPyObjects(found["segmentation"], *mask.shape)
     assert np.array_equal(coco_mask.decode(runs) > 0, mask)
     assert found["area"] == coco_mask.area(runs)

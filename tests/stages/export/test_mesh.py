@@ -14,7 +14,7 @@ import trimesh
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.stages.export.formats.mesh import linear
-from halonerf.stages.export.formats.surface import Surface, empty_grid, extract, fuse, large_pieces, seen_on
+from halonerf.stages.export.formats.surface import ExtractedSurface, empty_grid, extract, fuse, large_pieces, seen_on
 from halonerf.stages.export.stage import Export
 from halonerf.types import View
 from helpers.made_export import GAUSSIANS, HEAD, RADIUS, colours_at, made_gaussians, on_ball, write_ball_road
@@ -93,7 +93,7 @@ def test_vertices_take_the_numbers_of_views_that_see_them_and_no_others():
 def test_specks_are_no_pieces_of_the_surface():
     strip = np.stack([np.arange(2000), np.arange(1, 2001), np.arange(2, 2002)], axis=1)
     faces = np.concatenate([strip, [[2002, 2003, 2004]]])
-    kept = large_pieces(Surface(np.zeros((2005, 3)), np.zeros((2005, 3)), faces))
+    kept = large_pieces(ExtractedSurface(np.zeros((2005, 3)), np.zeros((2005, 3)), faces))
     assert kept.tolist() == [True] * 2000 + [False]
 
 

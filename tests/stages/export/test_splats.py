@@ -17,9 +17,9 @@ from halonerf.rendering.surfels import open_splats
 from halonerf.splatting.rasterise import rasterise
 from halonerf.stages.export.contents import placed_splats
 from halonerf.stages.export.formats.ply import write_ply
-from halonerf.stages.export.formats.splat_views import draw, outward_normals
+from halonerf.stages.export.formats.splat_views import outward_normals, render_splats
 from halonerf.stages.export.formats.splats import write_splats
-from halonerf.stages.export.frame import Frame
+from halonerf.stages.export.frame import ExportFrame
 from halonerf.stages.export.names import folder_names, inside, property_names
 from halonerf.stages.export.stage import Export
 from halonerf.types import Splats
@@ -118,7 +118,7 @@ def test_concepts_are_colours_and_the_rest_is_grey(road, tmp_path: Path):
 
 def test_the_reconstructions_frame_shows_the_same_from_its_own_cameras(road, tmp_path: Path):
     scene = Scene(road["ingest"])
-    frame = Frame.of("model", scene)
+    frame = ExportFrame.of("model", scene)
     assert abs(frame.scale - 1) > 0.01
     world, colours = read_splats(exported(road, tmp_path / "w", formats=["splats"]) / "splats/splats.ply")
     model, _ = read_splats(exported(road, tmp_path / "m", formats=["splats"], frame="model") / "splats/splats.ply")
@@ -217,7 +217,7 @@ def test_a_field_without_gaussians_is_exported_too(road, tmp_path: Path):
 def test_edges_show_no_depth(road):
     scene = Scene(road["ingest"])
     field = made_gaussians(scene.names)
-    drawn = draw(placed_splats(field.splats())[0], torch.zeros(3000, 0), scene.views[0])
+    drawn = render_splats(placed_splats(field.splats())[0], torch.zeros(3000, 0), scene.views[0])
     shown = field.render(scene.views[0], field.mean_appearance())
     assert 0 < (drawn.depth > 0).sum() < (shown.opacity > 0.5).sum()
     surface = drawn.depth > 0

@@ -18,9 +18,9 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
-from halonerf.lifting import show_elements
-from halonerf.queries.session import QueryScene
-from halonerf.stages.export.contents import Concepts
+from halonerf.lifting import render_known
+from halonerf.queries.session import QuerySession
+from halonerf.stages.export.contents import ExportedConcepts
 from halonerf.stages.export.stage import FORMATS, Export
 from halonerf.stages.index.stage import Index
 from halonerf.types import Splats
@@ -111,14 +111,14 @@ def test_words_are_exported_beside_the_concepts(tmp_path: Path):
     for number, item in enumerate(stage.items()):
         stage.predict_step(item, number)
     stage.finish()
-    asked = QueryScene(folders, SEGMENTER, FIELD, HEAD)
+    asked = QuerySession(folders, SEGMENTER, FIELD, HEAD)
     answer = asked.query(["red", "red AND NOT blue"])
     vertex = PlyData.read(tmp_path / "out/points/points.ply")["vertex"]
     np.testing.assert_allclose(vertex["p_red"], answer.probability[:, 0], atol=1e-6)
     np.testing.assert_allclose(vertex["p_red_and_not_blue"], answer.probability[:, 1], atol=1e-6)
     np.testing.assert_allclose(vertex["p_dome"], concepts)
     code = asked.field.appearance(scene.names[2])
-    maps, _ = show_elements(asked.field, scene.views[2], code, answer.probability, answer.confidence)
+    maps, _ = render_known(asked.field, scene.views[2], code, answer.probability, answer.confidence)
     for place, name in enumerate(("red", "red_AND_NOT_blue")):
         picture = np.asarray(Image.open(tmp_path / "out/masks/probability" / name / f"{scene.names[2]}.png"))
         assert np.abs(picture / 255 - maps[..., place].numpy()).max() < 0.003
@@ -169,7 +169,7 @@ def test_the_place_of_an_image_file_is_told_to_nobody(road, tmp_path: Path):
 
 def test_concepts_keep_their_places():
     probability = torch.rand(5, 3)
-    chosen = Concepts.chosen(["a", "b", "c"], probability, probability + 1, ["c", "a"])
+    chosen = ExportedConcepts.chosen(["a", "b", "c"], probability, probability + 1, ["c", "a"])
     assert (chosen.names, chosen.found) == (["c", "a"], [2, 0])
     assert torch.equal(chosen.probability, probability[:, [2, 0]])
     more = chosen.and_words(["a", "new"], torch.zeros(5, 2), torch.zeros(5, 2))
@@ -179,7 +179,7 @@ def test_concepts_keep_their_places():
 
 def test_the_smallest_of_several_concepts_shows():
     probability = torch.tensor([[0.9, 0.6], [0.9, 0.1], [0.8, 0.4], [0.1, 0.4]])
-    concepts = Concepts(["tower", "window"], probability, torch.ones(4, 2), [0, 1])
+    concepts = ExportedConcepts(["tower", "window"], probability, torch.ones(4, 2), [0, 1])
     splats = Splats(torch.zeros(4, 3), torch.ones(4, 3), torch.ones(4, 4), torch.ones(4), torch.arange(4))
     tower, window = concepts.colours
     painted = concepts.paint(splats, torch.full((4, 3), 0.5), 0.5)

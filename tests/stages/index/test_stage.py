@@ -14,8 +14,8 @@ from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed, resolve_stages
 from halonerf.errors import BadInput
 from halonerf.pipeline.plan import make_plan
-from halonerf.queries.lifting_tables import cells, shares
-from halonerf.stages.index.photo_selection import pick_photos
+from halonerf.queries.lifting_tables import lifting_table, table_grid
+from halonerf.stages.index.photo_selection import select_covering_photos
 from halonerf.stages.index.stage import Index
 from halonerf.types import View
 from helpers.made_query import FIELD, SEGMENTER, Colours, made_field, noise, write_query_road
@@ -32,10 +32,10 @@ def camera(width: int, height: int) -> View:
 def test_the_table_lifts_what_the_field_lifts(width: int, height: int, longest: int):
     """Of coarse maps drawn out to the view's size, and where the photo is valid alone; in several parts, too."""
     field, view = made_field(), camera(width, height)
-    grid = cells(view, longest)
+    grid = table_grid(view, longest)
     assert max(grid) == min(longest, max(width, height))
     valid = (noise((height, width), 1) > 0.2).float()
-    table = shares(field, view, valid, grid)
+    table = lifting_table(field, view, valid, grid)
     maps = noise((*grid, 2), 2)
     drawn = interpolate(maps.permute(2, 0, 1)[None], (height, width), mode="bilinear", align_corners=False)[0]
     sums, seen = field.lift(view, drawn.permute(1, 2, 0), valid)
@@ -47,26 +47,26 @@ def test_the_table_lifts_what_the_field_lifts(width: int, height: int, longest: 
 
 def test_small_parts_give_the_same_table(monkeypatch: pytest.MonkeyPatch):
     field, view = made_field(), camera(70, 50)
-    whole = shares(field, view, torch.ones(50, 70), (13, 18))
+    whole = lifting_table(field, view, torch.ones(50, 70), (13, 18))
     monkeypatch.setattr("halonerf.queries.lifting_tables.PART_BYTES", 1.0)  # a tile at a time
-    parts = shares(field, view, torch.ones(50, 70), (13, 18))
+    parts = lifting_table(field, view, torch.ones(50, 70), (13, 18))
     assert abs(whole - parts).max() < 1e-3  # px; an entry below 1e-4 px in each of several parts is dropped
 
 
 def test_photos_that_see_the_same_are_not_picked_twice():
     left, right = np.array([1.0, 1, 0, 0]), np.array([0, 0, 0.6, 0.6])
     seen = np.stack([left, left, right, 0.1 * right])
-    assert [row for row, _ in pick_photos(seen, np.ones(4), 2)] == [0, 2]
-    gains = pick_photos(seen, np.ones(4), 9)
+    assert [row for row, _ in select_covering_photos(seen, np.ones(4), 2)] == [0, 2]
+    gains = select_covering_photos(seen, np.ones(4), 9)
     assert [row for row, _ in gains] == [0, 2]  # the others add nothing
     assert sum(gain for _, gain in gains) == pytest.approx(1.0)
 
 
 def test_trust_decides_between_photos_alike():
     seen = np.ones((3, 5))
-    assert pick_photos(seen, np.array([0.2, 0.9, 0.5]), 1)[0][0] == 1
-    assert pick_photos(seen, np.zeros(3), 3) == []
-    assert pick_photos(np.zeros((2, 4)), np.ones(2), 2) == []
+    assert select_covering_photos(seen, np.array([0.2, 0.9, 0.5]), 1)[0][0] == 1
+    assert select_covering_photos(seen, np.zeros(3), 3) == []
+    assert select_covering_photos(np.zeros((2, 4)), np.ones(2), 2) == []
 
 
 def test_it_writes_what_a_query_needs(tmp_path: Path):

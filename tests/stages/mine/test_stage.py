@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from halonerf.data.pairs.proposals import by_looks, by_tracks, union
-from halonerf.data.pairs.zoom import carry, outline_of
+from halonerf.data.pairs.proposals import by_appearance, by_tracks, union
+from halonerf.data.pairs.zoom import carry, projected_outline
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.files import write_at, write_json, write_npz
@@ -75,7 +75,7 @@ def write_wall_scene(folder: Path) -> Scene:
     return Scene(folder)
 
 
-TRACKS = {"_target_": "halonerf.miners.sfm_tracks.SfmTracks"}
+TRACKS = {"_target_": "halonerf.miners.SfmTracks"}
 
 
 def mine(root: Path, stop_after: int | None = None, miner: dict[str, Any] = TRACKS, **options: Any) -> Mine:
@@ -102,7 +102,7 @@ def test_the_close_up_is_found_with_its_place(tmp_path: Path):
     assert row.inside == 1.0
     assert row.inliers == row.matches >= 10
     expected = photographed(np.array([[1.5, 1.1], [1.5 + 4 / 3, 1.1], [1.5 + 4 / 3, 2.1], [1.5, 2.1]]), 0, 0, 4.0)
-    outline = carry(outline_of(WIDTH, HEIGHT), np.reshape(row.homography, (3, 3)))
+    outline = carry(projected_outline(WIDTH, HEIGHT), np.reshape(row.homography, (3, 3)))
     np.testing.assert_allclose(outline, expected, atol=0.1)
     assert stage.summary()["pairs"] == 2
     with np.load(tmp_path / "mine" / "matches.npz") as arrays:
@@ -203,11 +203,11 @@ def test_photos_are_proposed_by_looks(tmp_path: Path):
     photos = [walls[0][:HEIGHT, :WIDTH], walls[1][:HEIGHT, :WIDTH], walls[0][20 : 20 + HEIGHT, 30 : 30 + WIDTH]]
     for i, photo in enumerate(photos):
         write_at(tmp_path / "images.u8", i * photo.size, photo.tobytes())
-    looked = [by_looks(scene, 1, 2, 0, workers, tmp_path).tolist() for workers in (1, 2)]
+    looked = [by_appearance(scene, 1, 2, 0, workers, tmp_path).tolist() for workers in (1, 2)]
     assert [0, 2] in looked[0]
     assert len(looked[0]) < 3
     assert looked[0] == looked[1]
-    assert by_looks(scene, 1, 3, 0, 1, tmp_path).tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert by_appearance(scene, 1, 3, 0, 1, tmp_path).tolist() == [[0, 1], [0, 2], [1, 2]]
     assert list(tmp_path.glob("looks-*.npz"))
     assert union(np.array([[1, 2], [0, 1]]), np.array([[0, 1]])).tolist() == [[0, 1], [1, 2]]
     assert union().shape == (0, 2)

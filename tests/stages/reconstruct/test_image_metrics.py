@@ -11,7 +11,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.stages.reconstruct import image_metrics as perceptual
-from halonerf.stages.reconstruct.image_metrics import compare, fit_light, means_of, score_seen, score_unseen
+from halonerf.stages.reconstruct.image_metrics import (
+    comparison_picture,
+    fit_appearance,
+    means_of,
+    score_heldout_photos,
+    score_training_photos,
+)
 from halonerf.types import Rendering, View
 from helpers.made_fields import Panorama
 
@@ -42,17 +48,17 @@ def everything() -> torch.Tensor:
 def test_light_is_found_on_the_left_half_alone(field: Panorama, photo: torch.Tensor):
     other = photo.clone()
     other[:, SEEN:] = 0.0
-    code = fit_light(field, VIEW, photo, everything(), LIGHTS, steps=25)
-    assert torch.equal(code, fit_light(field, VIEW, other, everything(), LIGHTS, steps=25))
+    code = fit_appearance(field, VIEW, photo, everything(), LIGHTS, steps=25)
+    assert torch.equal(code, fit_appearance(field, VIEW, other, everything(), LIGHTS, steps=25))
     other[:, SEEN - 1] = 0.0
-    assert not torch.equal(code, fit_light(field, VIEW, other, everything(), LIGHTS, steps=25))
+    assert not torch.equal(code, fit_appearance(field, VIEW, other, everything(), LIGHTS, steps=25))
     torch.testing.assert_close(code, torch.tensor([0.8, 0.1, -0.7]), atol=0.1, rtol=0)  # noise of 0.05
 
 
 def test_unknown_pixels_give_no_light(field: Panorama, photo: torch.Tensor):
     other, valid = photo.clone(), everything()
     other[:10], valid[:10] = 0.0, False
-    code = fit_light(field, VIEW, other, valid, LIGHTS, steps=25)
+    code = fit_appearance(field, VIEW, other, valid, LIGHTS, steps=25)
     torch.testing.assert_close(code, torch.tensor([0.8, 0.1, -0.7]), atol=0.15, rtol=0)
 
 
@@ -64,29 +70,29 @@ def test_a_field_that_encodes_starts_from_the_left_half(field: Panorama, photo: 
         return torch.tensor([0.1, 0.2, 0.3])
 
     field.encodes, field.encode = True, encode  # type: ignore[method-assign]
-    code = fit_light(field, VIEW, photo, everything(), LIGHTS, steps=0)
+    code = fit_appearance(field, VIEW, photo, everything(), LIGHTS, steps=0)
     assert torch.equal(code, torch.tensor([0.1, 0.2, 0.3]))
     assert torch.equal(given[0], photo[:, :SEEN])
 
 
 def test_otherwise_it_starts_from_the_fitted_light_that_is_most_like_it(field: Panorama, photo: torch.Tensor):
-    assert torch.equal(fit_light(field, VIEW, photo, everything(), LIGHTS, steps=0), LIGHTS[0])
+    assert torch.equal(fit_appearance(field, VIEW, photo, everything(), LIGHTS, steps=0), LIGHTS[0])
     dark = field.render(VIEW, LIGHTS[1]).colour
     dark[:, SEEN:] = 1.0
-    assert torch.equal(fit_light(field, VIEW, dark, everything(), LIGHTS, steps=0), LIGHTS[1])
+    assert torch.equal(fit_appearance(field, VIEW, dark, everything(), LIGHTS, steps=0), LIGHTS[1])
     neutral = field.render(VIEW, field.mean_appearance()).colour
-    assert torch.equal(fit_light(field, VIEW, neutral, everything(), LIGHTS, steps=0), field.mean_appearance())
+    assert torch.equal(fit_appearance(field, VIEW, neutral, everything(), LIGHTS, steps=0), field.mean_appearance())
 
 
 def test_nothing_but_the_code_moves(field: Panorama, photo: torch.Tensor):
     before = {key: value.clone() for key, value in field.state_dict().items()}
-    score_unseen(field, VIEW, photo, everything(), LIGHTS, 10, None)
+    score_heldout_photos(field, VIEW, photo, everything(), LIGHTS, 10, None)
     assert all(torch.equal(before[key], value) for key, value in field.state_dict().items())
 
 
 def test_scores_are_those_of_scikit_image_on_the_right_half(field: Panorama, photo: torch.Tensor):
-    scores = score_unseen(field, VIEW, photo, everything(), LIGHTS, 10, None)
-    code = fit_light(field, VIEW, photo, everything(), LIGHTS, 10)
+    scores = score_heldout_photos(field, VIEW, photo, everything(), LIGHTS, 10, None)
+    code = fit_appearance(field, VIEW, photo, everything(), LIGHTS, 10)
     shown = field.render(VIEW, code).colour.numpy()[:, SEEN:]
     eight_bit = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
     truth = np.rint(photo.numpy()[:, SEEN:] * 255).astype(np.uint8)
@@ -94,16 +100,16 @@ def test_scores_are_those_of_scikit_image_on_the_right_half(field: Panorama, pho
     assert scores["psnr"] == pytest.approx(peak_signal_noise_ratio(truth, eight_bit, data_range=255), abs=1e-4)
     expected = structural_similarity(truth, eight_bit, data_range=255, channel_axis=2)
     assert scores["ssim"] == pytest.approx(expected, abs=1e-4)
-    whole = score_seen(field, VIEW, photo, everything(), code, None)
+    whole = score_training_photos(field, VIEW, photo, everything(), code, None)
     assert whole["psnr"] != scores["psnr"]
     assert scores["lpips"] is None
 
 
 def test_what_is_not_defined_is_none():
     flat = torch.full((5, 40, 3), 0.5)
-    scores = compare(flat, (flat * 255).round() / 255, torch.ones(5, 40, dtype=torch.bool), None)
+    scores = comparison_picture(flat, (flat * 255).round() / 255, torch.ones(5, 40, dtype=torch.bool), None)
     assert scores == {"psnr": None, "ssim": None, "lpips": None}  # infinite, too low for a window, no weights
-    assert compare(flat, flat + 0.1, torch.zeros(5, 40, dtype=torch.bool), None)["psnr"] is None
+    assert comparison_picture(flat, flat + 0.1, torch.zeros(5, 40, dtype=torch.bool), None)["psnr"] is None
 
 
 def test_means_leave_out_what_is_not_defined():
@@ -136,12 +142,15 @@ def test_lpips_is_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert measure(image, image) == 0
     known = torch.ones(40, 52, dtype=torch.bool)
     eight_bit = (image * 255).round() / 255
-    assert compare(image, other, known, measure)["lpips"] == pytest.approx(measure(eight_bit, other))
+    assert comparison_picture(image, other, known, measure)["lpips"] == pytest.approx(measure(eight_bit, other))
     known[:, :20] = False
     altered = other.clone()
     altered[:, :20] = 0.3
-    assert compare(image, other, known, measure)["lpips"] == compare(image, altered, known, measure)["lpips"]
-    assert compare(image[:20], other[:20], known[:20], measure)["lpips"] is None
+    assert (
+        comparison_picture(image, other, known, measure)["lpips"]
+        == comparison_picture(image, altered, known, measure)["lpips"]
+    )
+    assert comparison_picture(image[:20], other[:20], known[:20], measure)["lpips"] is None
 
 
 class Spotted(Panorama):
@@ -158,7 +167,7 @@ def test_only_the_left_half_is_rendered_while_the_light_is_found(photo: torch.Te
     made = Spotted()
     made.initialise(torch.zeros(4, 3), torch.zeros(4, 3), ["a.jpg"], seed=0)
     made.train(False).requires_grad_(False)
-    assert score_unseen(made, VIEW, photo, everything(), LIGHTS, 3, None)["psnr"] is not None
+    assert score_heldout_photos(made, VIEW, photo, everything(), LIGHTS, 3, None)["psnr"] is not None
 
 
 def test_a_field_of_one_light_keeps_it(photo: torch.Tensor):
@@ -166,5 +175,5 @@ def test_a_field_of_one_light_keeps_it(photo: torch.Tensor):
     random = torch.Generator().manual_seed(0)
     made.initialise(torch.randn(30, 3, generator=random), torch.rand(30, 3, generator=random), ["a.jpg"], seed=0)
     made.train(False).requires_grad_(False)
-    code = fit_light(made, VIEW, photo, everything(), [made.appearance("a.jpg")], steps=5)
+    code = fit_appearance(made, VIEW, photo, everything(), [made.appearance("a.jpg")], steps=5)
     assert torch.equal(code, made.appearance("a.jpg"))

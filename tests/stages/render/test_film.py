@@ -17,13 +17,13 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
-from halonerf.lifting import show_elements
+from halonerf.lifting import render_known
 from halonerf.pipeline.plan import identity_of, make_plan
-from halonerf.queries.session import QueryScene
-from halonerf.rendering.film_frames import wiped
-from halonerf.rendering.lights import light_of
+from halonerf.queries.session import QuerySession
+from halonerf.rendering.film_frames import wipe
+from halonerf.rendering.lights import appearance_code
 from halonerf.stages.render.stage import Render
-from halonerf.visualization.overlays import TINTS, caption, legend, light_up
+from halonerf.visualization.overlays import TINTS, caption, highlight, legend
 from helpers.made_query import FIELD as PLAIN_FIELD
 from helpers.made_query import HEAD, SEGMENTER
 from helpers.made_render import frames_of, picture, render, rendered, write_render_road, write_words_road
@@ -74,7 +74,7 @@ def test_a_film_shows_what_the_field_shows(lit, tmp_path: Path):
     samples = CameraPath.read(path).sample(4)
     assert len(list((out / "film").iterdir())) == len(samples) == 8
     for number, sample in enumerate(samples):
-        code = sum(weight * light_of(light, field, scene, 0) for light, weight in sample.light.items())
+        code = sum(weight * appearance_code(light, field, scene, 0) for light, weight in sample.light.items())
         with torch.no_grad():
             expected = field.render(sample.view(64, 48), code).colour.clamp(0, 1) * 255
         assert np.abs(picture(out / "film" / f"{number:05d}.png") - expected.numpy()).max() <= 0.51
@@ -101,7 +101,7 @@ def test_words_are_lit_where_they_are(wordy, tmp_path: Path):
     _, field = opened(wordy)
     sample = CameraPath.read(path).sample(4)[0]
     view, code = sample.view(64, 48), field.mean_appearance()
-    query = QueryScene(wordy, SEGMENTER, PLAIN_FIELD, HEAD)
+    query = QuerySession(wordy, SEGMENTER, PLAIN_FIELD, HEAD)
     answer = query.query(list(texts[1:]), size=16)
     head = Lifted()
     head.load(wordy["localize"] / "head.safetensors")
@@ -109,14 +109,14 @@ def test_words_are_lit_where_they_are(wordy, tmp_path: Path):
         maps = torch.cat(
             [
                 head.render(field, view, code)[0],
-                show_elements(field, view, code, answer.probability, answer.confidence)[0],
+                render_known(field, view, code, answer.probability, answer.confidence)[0],
             ],
             dim=2,
         )
         colour = field.render(view, code).colour.numpy()
     for place in range(3):
         assert 0.02 < float((maps[..., place] > 0.4).float().mean()) < 0.9
-    expected = light_up(colour, maps.numpy(), [1.0] * 3, 0.4, TINTS[:3])
+    expected = highlight(colour, maps.numpy(), [1.0] * 3, 0.4, TINTS[:3])
     expected = legend((expected.clip(0, 1) * 255).round().astype(np.uint8), {t: (i, 1.0) for i, t in enumerate(texts)})
     found = picture(out / "film" / "00000.png")
     assert np.abs(found - expected.astype(int)).max() <= 1
@@ -206,7 +206,7 @@ def test_a_wipe_shows_one_light_then_the_other(lit, tmp_path: Path):
 
 def test_a_wipes_line_goes_over_and_back():
     black, white = np.zeros((4, 100, 3), np.uint8), np.full((4, 100, 3), 200, np.uint8)
-    shares = [(wiped(black, white, time) == 0).mean() for time in (0, 0.25, 0.5, 0.75, 1)]
+    shares = [(wipe(black, white, time) == 0).mean() for time in (0, 0.25, 0.5, 0.75, 1)]
     assert shares == pytest.approx([0, 0.49, 1, 0.49, 0], abs=0.01)
 
 
@@ -291,15 +291,15 @@ def test_lit_pixels_have_the_tint_and_others_are_paler():
     probability[0, 0, 0] = probability[0, 1, 1] = 0.9
     probability[0, 2] = 0.9
     probability[1, 0, 0] = 0.3
-    found = light_up(colour, probability, [1.0, 1.0], 0.5, TINTS[:2])
+    found = highlight(colour, probability, [1.0, 1.0], 0.5, TINTS[:2])
     luma = float(colour[0, 0] @ np.float32([0.299, 0.587, 0.114]))
     tints = np.array(TINTS[:2]) / 255 * (0.5 + 0.5 * luma)
     np.testing.assert_allclose(found[0, 0], tints[0], atol=1e-5)
     np.testing.assert_allclose(found[0, 1], tints[1], atol=1e-5)
     np.testing.assert_allclose(found[0, 2], tints.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(found[1, 0], 0.5 * colour[1, 0] + 0.375 * luma, atol=1e-5)
-    assert light_up(colour, probability, [0.0, 0.0], 0.5, TINTS[:2]) is colour
-    half = light_up(colour, probability, [0.5, 0.0], 0.5, TINTS[:2])
+    assert highlight(colour, probability, [0.0, 0.0], 0.5, TINTS[:2]) is colour
+    half = highlight(colour, probability, [0.5, 0.0], 0.5, TINTS[:2])
     np.testing.assert_allclose(half[0, 0], (colour[0, 0] + tints[0]) / 2, atol=1e-5)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.pipeline.plan import identity_of
-from halonerf.rendering.lights import light_of
+from halonerf.rendering.lights import appearance_code
 from halonerf.stages.render.stage import Render
 from helpers.made_query import HEAD, SEGMENTER
 from helpers.made_render import FIELD, Mirror, frames_of, picture, render, rendered, write_render_road
@@ -67,11 +67,11 @@ def test_light_is_computed_from_any_photo_by_a_field_that_encodes(folders, tmp_p
     scene = Scene(folders["ingest"])
     field = Mirror(code_size=4)
     field.load(folders["reconstruct"] / "field.safetensors")
-    code = light_of(str(tmp_path / "dusk.png"), field, scene, view=2)
+    code = appearance_code(str(tmp_path / "dusk.png"), field, scene, view=2)
     torch.testing.assert_close(code, torch.tensor([1.0, 0.2, 0.0, 0.0]))
-    assert torch.equal(light_of("own", field, scene, view=2), field.appearance(scene.names[2]))
+    assert torch.equal(appearance_code("own", field, scene, view=2), field.appearance(scene.names[2]))
     held_out = (scene.photo(0).float() / 255).mean(dim=(0, 1))
-    torch.testing.assert_close(light_of("own", field, scene, view=0)[:3], held_out)
+    torch.testing.assert_close(appearance_code("own", field, scene, view=0)[:3], held_out)
     out = rendered(folders, tmp_path / "out", MIRROR, light=str(tmp_path / "dusk.png"), views="test")
     assert (out / "colour" / "00000.png").is_file()
 

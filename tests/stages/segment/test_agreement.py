@@ -17,8 +17,8 @@ from torch.nn.functional import interpolate
 
 from halonerf.errors import BadInput
 from halonerf.files import write_at
-from halonerf.lifting import lifted
-from halonerf.stages.segment.agreement import Consensus, Work, photos_in, shrunken
+from halonerf.lifting import lift_known
+from halonerf.stages.segment.agreement import LeaveOneOutSums, WorkItem, downsized, photos_added
 from halonerf.stages.segment.stage import Segment
 from halonerf.types import Rendering, View
 from helpers.made_road import VIEW, write_ingest, write_masks
@@ -69,7 +69,7 @@ class Colours(nn.Module):
 
 
 COLOURS = {"_target_": f"{__name__}.Colours"}
-MASKS = {"_target_": "halonerf.segmenters.masks.Masks"}
+MASKS = {"_target_": "halonerf.segmenters.Masks"}
 
 
 def picture(**parts: tuple[slice, slice]) -> np.ndarray:
@@ -183,7 +183,7 @@ def test_a_killed_run_ends_the_same(tmp_path: Path, inputs, killed: int):
     run(again, tmp_path / "killed", inputs[0], most=0)
     assert all(again.done(item) for item in again.items())  # killed after all was done: nothing is done twice
     assert again.items()[-4:] == [
-        Work(kind, tuple(group)) for kind in ("sums", "agree") for group in (range(16), range(16, 20))
+        WorkItem(kind, tuple(group)) for kind in ("sums", "agree") for group in (range(16), range(16, 20))
     ]
 
 
@@ -211,21 +211,21 @@ def test_the_others_are_the_sums_without_ones_own(tmp_path: Path):
     view = View(16, 12, 10.0, 10.0, 8.0, 6.0, torch.eye(4)[:3])
     board = Board()
     photos = [(torch.rand(12, 16, 2), (torch.rand(12, 16, 2) > 0.5).float()) for _ in range(3)]
-    consensus = Consensus(board.elements, 2)
+    consensus = LeaveOneOutSums(board.elements, 2)
     for maps, known in photos:
         consensus.add(board, view, maps, known)
     consensus.skip()
     consensus.save(tmp_path / "sums.safetensors")
-    again = Consensus(board.elements, 2)
-    assert photos_in(tmp_path / "none") == 0
+    again = LeaveOneOutSums(board.elements, 2)
+    assert photos_added(tmp_path / "none") == 0
     again.load(tmp_path / "sums.safetensors")
-    assert again.photos == photos_in(tmp_path / "sums.safetensors") == 4
+    assert again.photos == photos_added(tmp_path / "sums.safetensors") == 4
     others, far = again.others(board, view, *photos[1])
     support = photos[0][1] + photos[2][1]
     expected = (photos[0][0] * photos[0][1] + photos[2][0] * photos[2][1]) / support.clamp(min=1)
     torch.testing.assert_close(others, expected, atol=1e-5, rtol=0)  # a subtraction in single precision
     torch.testing.assert_close(far, (support > 0).float())
-    said, weight = lifted(board, view, *photos[1])
+    said, weight = lift_known(board, view, *photos[1])
     torch.testing.assert_close(weight.sum(), photos[1][1].sum())
     torch.testing.assert_close(said.sum(), (photos[1][0] * photos[1][1]).sum())
 
@@ -235,10 +235,10 @@ def test_shrunken_maps_are_means_of_what_is_known():
     probability, known = torch.ones(1, 32, 64), torch.ones(1, 32, 64)
     probability[:, :, 1::2], known[:, :, 1::2] = 0.25, 0
     probability[:, :, :32:2] = 0.5
-    small, maps, share = shrunken(view, probability, known, 16)
+    small, maps, share = downsized(view, probability, known, 16)
     assert (small.width, small.height, small.fx) == (16, 8, 2.5)
     assert maps.shape == (8, 16, 1)
     assert (share == 0.5).all()
     assert torch.equal(maps[0, :, 0], torch.tensor([0.5] * 8 + [1.0] * 8))
-    same, _, _ = shrunken(view, probability, known, 100)
+    same, _, _ = downsized(view, probability, known, 100)
     assert (same.width, same.height) == (64, 32)  # never enlarged

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from halonerf.errors import BadInput
-from halonerf.prediction import building_part
+from halonerf.prediction import largest_building_part
 from halonerf.stages.segment.photo_scores import (
     FLOOR,
     agreement,
     certainty,
-    combined,
+    combine_scores,
     geometry_score,
     occlusion_score,
     photo_measures,
@@ -23,7 +23,14 @@ from halonerf.stages.segment.photo_scores import (
     relative,
     term_values,
 )
-from halonerf.stages.segment.selection import best, check_options, covering, incidence, reasons, write_choice
+from halonerf.stages.segment.selection import (
+    check_options,
+    explain,
+    incidence,
+    select_for_coverage,
+    select_top,
+    write_choice,
+)
 
 
 def test_measures_of_known_photos():
@@ -80,8 +87,8 @@ def test_an_occluded_photo_scores_low():
 def test_the_building_is_its_largest_part():
     map_ = np.zeros((20, 20))
     map_[2:8, 2:8], map_[12:14, 12:14] = 0.9, 1.0
-    assert np.array_equal(building_part(map_), block(20, 20, slice(2, 8), slice(2, 8)))
-    assert not building_part(np.full((4, 4), 0.5)).any()
+    assert np.array_equal(largest_building_part(map_), block(20, 20, slice(2, 8), slice(2, 8)))
+    assert not largest_building_part(np.full((4, 4), 0.5)).any()
 
 
 def test_certainty_knows_yes_from_perhaps():
@@ -130,15 +137,18 @@ def test_coverage_prefers_a_new_view_to_a_better_duplicate():
     assert sees.sum() == 261  # a point counts once in a photo
     score = np.array([0.9, 0.85, 0.8, 1.0])
     # gains: front 90, 85, back 48; then the duplicate has 42.5 left, the back 48
-    assert covering(score, sees, 2) == [0, 2]
-    assert best(score, 2) == [3, 0]
-    assert covering(score, sees, 10) == [0, 2, 1, 3]
-    assert covering(np.array([0.5, 0.5, 0.0, 0.0]), sees, 3) == [0, 1]  # ties in their order; 0 is never chosen
-    assert covering(np.zeros(0), incidence([], 5), 3) == []
+    assert select_for_coverage(score, sees, 2) == [0, 2]
+    assert select_top(score, 2) == [3, 0]
+    assert select_for_coverage(score, sees, 10) == [0, 2, 1, 3]
+    assert select_for_coverage(np.array([0.5, 0.5, 0.0, 0.0]), sees, 3) == [
+        0,
+        1,
+    ]  # ties in their order; 0 is never chosen
+    assert select_for_coverage(np.zeros(0), incidence([], 5), 3) == []
 
 
 def test_the_best_are_chosen():
-    assert best(np.array([0.5, 0.7, 0.5, 0.0]), 4) == [1, 0, 2]
+    assert select_top(np.array([0.5, 0.7, 0.5, 0.0]), 4) == [1, 0, 2]
 
 
 def entries(**columns: list[float]) -> list[dict[str, object]]:
@@ -150,23 +160,23 @@ def entries(**columns: list[float]) -> list[dict[str, object]]:
 def test_terms_are_put_together_by_product_or_sum():
     photos = entries(geometry=[1.2, 0.4], occlusion=[0.5, 1.0])
     values = term_values(["geometry", "occlusion"], photos, [], 2)
-    assert combined(values, "sum", 2)[0].tolist() == pytest.approx([1.7, 1.4])
-    assert combined(values, "product", 2)[0].tolist() == pytest.approx([0.6, 0.4])
-    np.testing.assert_allclose(combined(values, "sum", 2)[1], [[1.7, 1.7], [1.4, 1.4]])
+    assert combine_scores(values, "sum", 2)[0].tolist() == pytest.approx([1.7, 1.4])
+    assert combine_scores(values, "product", 2)[0].tolist() == pytest.approx([0.6, 0.4])
+    np.testing.assert_allclose(combine_scores(values, "sum", 2)[1], [[1.7, 1.7], [1.4, 1.4]])
     values = term_values(["geometry", "agreement"], photos, [[0.3, None], [0.6, None]], 2)
-    score, weights = combined(values, "product", 2)
+    score, weights = combine_scores(values, "product", 2)
     middle = 0.45
     assert score.tolist() == pytest.approx([1.2 * 0.3 / middle, 0.4])
     np.testing.assert_allclose(weights, [[1.2 * 0.3 / middle, 0], [0.4, 0]])  # nothing known of the second concept
-    np.testing.assert_allclose(combined(values, "sum", 2)[1], [[1.2 + 0.3 / middle, 0], [1.4, 0]])
+    np.testing.assert_allclose(combine_scores(values, "sum", 2)[1], [[1.2 + 0.3 / middle, 0], [1.4, 0]])
 
 
 def test_certainty_weighs_maps_and_does_not_choose_photos():
     values = {"quality": np.array([0.5, 0.8]), "certainty": np.array([[1.0, 0.5], [0.5, np.nan]])}
-    score, weights = combined(values, "product", 2)
+    score, weights = combine_scores(values, "product", 2)
     assert score.tolist() == [0.5, 0.8]
     np.testing.assert_allclose(weights, [[0.5, 0.25], [0.4, 0.0]])
-    assert combined({"certainty": values["certainty"]}, "product", 2)[0].tolist() == [0.75, 0.5], (
+    assert combine_scores({"certainty": values["certainty"]}, "product", 2)[0].tolist() == [0.75, 0.5], (
         "where nothing else does"
     )
 
@@ -175,13 +185,13 @@ def test_who_cannot_be_compared_has_nothing_against_them():
     photos = [{"known": [True]}, {"known": [True]}, {"known": [False]}]
     values = term_values(["agreement"], photos, [[0.5], [None], [None]], 1)
     np.testing.assert_array_equal(values["agreement"], [[1], [1], [np.nan]])
-    assert combined(values, "product", 1)[0].tolist() == [1, 1, 0]
+    assert combine_scores(values, "product", 1)[0].tolist() == [1, 1, 0]
 
 
 def test_every_photo_is_told_why(tmp_path: Path):
     score = np.array([0.5, 0.9, 0.0, 0.1, 0.7])
     values = {"quality": np.array([0.5, 0.9, 0.0, 0.1, 0.7]), "certainty": np.array([[1.0], [1], [0.5], [1], [np.nan]])}
-    told = reasons([1, 0], score, [True, True, True, True, False], values)
+    told = explain([1, 0], score, [True, True, True, True, False], values)
     assert told == ["rank 2", "rank 1", "no quality", "behind the 2 chosen", "nothing known in it"]
     names = ["ä, b.jpg", "b", "c", "d", "e"]
     write_choice(tmp_path, names, ["rose window"], score, [1, 0], told, values, np.ones((5, 1)) / 3)

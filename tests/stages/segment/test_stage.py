@@ -21,13 +21,13 @@ from halonerf.data.scene.files import Filters, write_tables
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_at, write_csv
-from halonerf.prediction import at_size, building_box, without_sky
-from halonerf.stages.segment.agreement import Work
+from halonerf.prediction import building_box, resized_probabilities, subtract_sky
+from halonerf.stages.segment.agreement import WorkItem
 from halonerf.stages.segment.stage import Segment
 from halonerf.types import ImageRecord
 
 LABELS = ("image_id", "label", "confidence", "evidence")
-MASKS = {"_target_": "halonerf.segmenters.masks.Masks"}
+MASKS = {"_target_": "halonerf.segmenters.Masks"}
 
 
 def write_scene(folder: Path, photos: int = 4, size: int = 64) -> list[str]:
@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_with_the_photos_that_are_missing(tmp_path: Path, i
     again = Segment(config)
     again.bind(tmp_path / "killed", folders, 0)
     again.prepare()
-    assert list(again.datamodule().items) == [Work("photos", (2,)), Work("photos", (3,))]
+    assert list(again.datamodule().items) == [WorkItem("photos", (2,)), WorkItem("photos", (3,))]
     run(again, tmp_path / "killed", folders)
     assert (tmp_path / "killed" / "maps" / "00000.npz").stat().st_mtime_ns == before
     for path in (tmp_path / "whole").rglob("*.*"):
@@ -196,7 +196,7 @@ def test_photos_are_cropped_to_the_building_and_nothing_is_outside(tmp_path: Pat
 def test_another_segmenter_may_find_the_building(tmp_path: Path, inputs):
     folders, _ = inputs
     paint(folders["ingest"], 4)
-    tiny = {"_target_": "halonerf.segmenters.timm_text.TimmText", "weights": None, "backbone": "lcnet_050"}
+    tiny = {"_target_": "halonerf.segmenters.TimmText", "weights": None, "backbone": "lcnet_050"}
     Colours.asked.clear()
     stage = Segment(tiny, concepts=["window"], building="cathedral", building_segmenter=COLOURS)
     run(stage, tmp_path / "out", folders)
@@ -220,7 +220,7 @@ def test_where_the_sky_is_concepts_are_not(tmp_path: Path, inputs):
 def test_photos_segmented_together_get_the_maps_they_get_alone(tmp_path: Path, inputs):
     folders, _ = inputs
     tiny = {
-        "_target_": "halonerf.segmenters.timm_text.TimmText",
+        "_target_": "halonerf.segmenters.TimmText",
         "weights": None,
         "backbone": "lcnet_050",
         "channels": 8,
@@ -236,7 +236,7 @@ def test_photos_segmented_together_get_the_maps_they_get_alone(tmp_path: Path, i
         stage = Segment({**tiny, "weights": str(tmp_path / "model.safetensors")}, ["window", "dome"], batch=batch)
         run(stage, tmp_path / str(batch), folders)
         maps.append(maps_of(tmp_path / str(batch)).astype(int))
-    assert list(stage.items()) == [Work("photos", (0, 1, 2)), Work("photos", (3,))]
+    assert list(stage.items()) == [WorkItem("photos", (0, 1, 2)), WorkItem("photos", (3,))]
     assert maps[0].std() > 1
     assert np.abs(maps[0] - maps[1]).max() <= 1  # other batch, other order of sums, then eight bits
 
@@ -244,7 +244,7 @@ def test_photos_segmented_together_get_the_maps_they_get_alone(tmp_path: Path, i
 def test_the_adapted_segmenter_is_taken_where_asked_for(tmp_path: Path, inputs):
     folders, _ = inputs
     tiny = {
-        "_target_": "halonerf.segmenters.timm_text.TimmText",
+        "_target_": "halonerf.segmenters.TimmText",
         "weights": None,
         "backbone": "lcnet_050",
         "channels": 8,
@@ -282,14 +282,14 @@ def test_the_building_is_the_largest_part_with_a_margin():
 def test_an_unknown_sky_takes_nothing():
     probability = torch.full((2, 1, 2), 0.5)
     known = torch.tensor([[[True, True]], [[True, False]]])
-    found, still = without_sky(probability, known)
+    found, still = subtract_sky(probability, known)
     assert torch.equal(found, torch.tensor([[[0.25, 0.5]]]))
     assert still.all()
 
 
 def test_concepts_come_from_the_option_then_the_scene_then_the_labels(tmp_path: Path, inputs):
     folders, names = inputs
-    text = {"_target_": "halonerf.segmenters.timm_text.TimmText", "weights": None, "backbone": "lcnet_050"}
+    text = {"_target_": "halonerf.segmenters.TimmText", "weights": None, "backbone": "lcnet_050"}
 
     def decided(**options: object) -> list[str]:
         stage = Segment(text, **options)  # type: ignore[arg-type]
@@ -318,7 +318,7 @@ def test_masks_of_other_photos_are_no_masks(tmp_path: Path, inputs):
 def test_unknown_pixels_do_not_leak_into_known_ones():
     logits = torch.zeros(2, 4, 4)
     logits[0, :, :2] = torch.nan
-    probability, known = at_size(logits, 16, 16)
+    probability, known = resized_probabilities(logits, 16, 16)
     assert not known[0, :, :8].any()
     assert known[0, :, 10:].all()
     assert known[1].all()

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from halonerf.data.collection import LONGEST
 from halonerf.errors import MissingArtifact
-from halonerf.files import as_written, harmless, write_csv
+from halonerf.files import escape_cell, unescape_cell, write_csv
 
 NAME = "attribution.csv"
 
@@ -61,7 +61,7 @@ def read_attribution(folder: Path) -> list[Attribution]:
         )
     with open(path, newline="", encoding="utf-8") as stream:
         rows = csv.DictReader(stream)
-        return [Attribution(**{key: as_written(row.get(key) or "") for key in Attribution._fields}) for row in rows]
+        return [Attribution(**{key: unescape_cell(row.get(key) or "") for key in Attribution._fields}) for row in rows]
 
 
 def credit_line(row: Attribution) -> str:
@@ -73,4 +73,4 @@ def credit_line(row: Attribution) -> str:
 
 def write_safe_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows as CSV that no spreadsheet runs."""
-    write_csv(path, fields, [{key: harmless(str(value))[:LONGEST] for key, value in row.items()} for row in rows])
+    write_csv(path, fields, [{key: escape_cell(str(value))[:LONGEST] for key, value in row.items()} for row in rows])

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from halonerf.data.commons.api import Api, ApiError, Batch
 from halonerf.data.commons.filter import ENDINGS, PhotoNames
 from halonerf.data.commons.media_file import EXTRA, CommonsFile, without_namespace
-from halonerf.data.commons.text import tidy
+from halonerf.data.commons.text import tidy_text
 from halonerf.errors import BadInput
 from halonerf.files import write_json
 
@@ -141,7 +141,9 @@ class Walk:
         found = {}
         for name, entity in answer.get("entities", {}).items():
             labels = entity.get("labels") or {}  # [] where there are none
-            texts = {tidy(str(code)): tidy(str(label.get("value", ""))) for code, label in dict(labels).items()}
+            texts = {
+                tidy_text(str(code)): tidy_text(str(label.get("value", ""))) for code, label in dict(labels).items()
+            }
             if name[1:].isdigit():
                 found[int(name[1:])] = {code: text for code, text in texts.items() if text}
         return found
@@ -150,7 +152,7 @@ class Walk:
 def category_title(text: str) -> str:
     """A category's title from what people type: with or without "Category:", underscores, or its page's address."""
     title = unquote(text.rpartition("/wiki/")[2]) if "/wiki/" in text else text
-    title = tidy(title.replace("_", " "))
+    title = tidy_text(title.replace("_", " "))
     return title.partition(":")[2].strip() if title.casefold().startswith("category:") else title
 
 

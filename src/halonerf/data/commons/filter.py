@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from halonerf.data.commons.media_file import CommonsFile
-from halonerf.data.commons.text import tidy
+from halonerf.data.commons.text import tidy_text
 from halonerf.errors import BadInput
 
 # Short names of licences, with every space and underscore a hyphen, that let anybody use, change and pass on the photo.
@@ -138,7 +138,7 @@ class PhotoNames:
 
 def safe_stem(title: str, mime: str) -> tuple[str, str]:
     """A title without its ending, in letters that any disk takes and that never leave the folder; and an ending."""
-    text = "".join(c if c.isprintable() else "_" for c in tidy(title))
+    text = "".join(c if c.isprintable() else "_" for c in tidy_text(title))
     text = re.sub(r'[/\\:*?"<>|\0]+', "_", text)
     endings = ENDINGS[mime]
     ending = next((text[-len(e) :] for e in endings if text.lower().endswith(e)), endings[0])

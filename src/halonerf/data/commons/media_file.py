@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from halonerf.data.commons.text import in_languages, one_line, tidy
+from halonerf.data.commons.text import in_languages, one_line, tidy_text
 
 EXTRA = (  # what is asked for of `extmetadata`
     "ImageDescription|Artist|Credit|Attribution|LicenseShortName|License|LicenseUrl|UsageTerms|NonFree|Restrictions"
@@ -56,23 +56,23 @@ class CommonsFile:
             for key, entry in (info.get("extmetadata") or {}).items()
             if isinstance(entry, Mapping) and entry.get("value") not in (None, "")
         }
-        url, scaled = tidy(str(info.get("url", ""))), tidy(str(info.get("thumburl", "")))
+        url, scaled = tidy_text(str(info.get("url", ""))), tidy_text(str(info.get("thumburl", "")))
         said = {key: one_line(value) for key, value in extra.items() if key != "ImageDescription"}
-        uploader = tidy(str(info.get("user", "")))
+        uploader = tidy_text(str(info.get("user", "")))
         return cls(
             pageid=int(page.get("pageid", 0)),
             title=without_namespace(str(page.get("title", ""))),
             path=path,
             categories=tuple(sorted(without_namespace(str(c["title"])) for c in page.get("categories", ()))),
-            mime=tidy(str(info.get("mime", ""))),
+            mime=tidy_text(str(info.get("mime", ""))),
             size=int(info.get("size") or 0),
             width=int(info.get("width") or 0),
             height=int(info.get("height") or 0),
-            sha1=tidy(str(info.get("sha1", ""))),
+            sha1=tidy_text(str(info.get("sha1", ""))),
             url=url,
-            page_url=tidy(str(info.get("descriptionurl", ""))),
+            page_url=tidy_text(str(info.get("descriptionurl", ""))),
             scaled_url="" if scaled == url else scaled,
-            scaled_mime=tidy(str(info.get("thumbmime", ""))),
+            scaled_mime=tidy_text(str(info.get("thumbmime", ""))),
             descriptions=in_languages(extra.get("ImageDescription", "")),
             author=said.get("Artist", "") or (f"{uploader} (who uploaded it)" if uploader else ""),
             credit=said.get("Attribution", "") or said.get("Credit", ""),
@@ -108,4 +108,4 @@ class CommonsFile:
 
 def without_namespace(title: str) -> str:
     """The title of a page of a namespace: "File:Portal.jpg" -> "Portal.jpg"."""
-    return tidy(title.partition(":")[2] or title)
+    return tidy_text(title.partition(":")[2] or title)

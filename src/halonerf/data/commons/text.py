@@ -16,15 +16,15 @@ VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "l
 STEERING = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 
 
-def plain(html: str) -> str:
+def plain_text(html: str) -> str:
     """The visible text of a piece of HTML on one line."""
     reader = _Reader()
     reader.feed(html[:LONGEST])
     reader.close()
-    return tidy("".join(reader.parts))
+    return tidy_text("".join(reader.parts))
 
 
-def tidy(text: str) -> str:
+def tidy_text(text: str) -> str:
     """Composed letters, single spaces; control characters and broken halves of characters become spaces."""
     text = STEERING.sub("", unicodedata.normalize("NFC", text))
     kept = (" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
@@ -38,7 +38,9 @@ def in_languages(value: Any) -> dict[str, str]:
     """
     if not isinstance(value, Mapping):
         value = {"": value}
-    texts = {tidy(str(key))[:20]: plain(str(html)) for key, html in value.items() if not str(key).startswith("_")}
+    texts = {
+        tidy_text(str(key))[:20]: plain_text(str(html)) for key, html in value.items() if not str(key).startswith("_")
+    }
     return {language: text for language, text in texts.items() if text}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from halonerf.data.collection import Collection
-from halonerf.data.labels.words import plural, tidy
+from halonerf.data.labels.words import normalise_label, plural
 from halonerf.types import PseudoLabel
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def photo_labels(
     found: dict[tuple[str, str], PhotoLabel] = {}
     closed: set[str] = set()
     for answer in labels:
-        label, photo = tidy(answer.label), collection.photos / answer.image_id
+        label, photo = normalise_label(answer.label), collection.photos / answer.image_id
         if not label or answer.confidence < min_confidence or answer.image_id in closed:
             continue
         key = (answer.image_id, label)
@@ -72,7 +72,7 @@ def merge_labels(labels: Iterable[str]) -> dict[str, str]:
     }
 
 
-def kin(labels: Sequence[str]) -> np.ndarray:
+def related_labels(labels: Sequence[str]) -> np.ndarray:
     """[L, L] bool, symmetric: of two labels, one holds all words of the other ("rose window" and "window").
 
     A photo of the one may well show the other, and may not. A label is not its own kin.

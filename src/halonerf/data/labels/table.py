@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from halonerf.errors import BadInput
-from halonerf.files import as_written, harmless
+from halonerf.files import escape_cell, unescape_cell
 from halonerf.types import PseudoLabel
 
 FIELDS = ("image_id", "label", "confidence", "evidence")
@@ -35,7 +35,7 @@ def write_labels(path: Path, labels: Iterable[PseudoLabel]) -> None:
             writer = csv.writer(stream)
             writer.writerow(FIELDS)
             writer.writerows(
-                (harmless(row.image_id), harmless(row.label), f"{row.confidence:.4f}", harmless(row.evidence))
+                (escape_cell(row.image_id), escape_cell(row.label), f"{row.confidence:.4f}", escape_cell(row.evidence))
                 for row in labels
             )
             stream.flush()
@@ -49,8 +49,8 @@ def read_label_rows(path: Path) -> Iterator[PseudoLabel]:
     if path.suffix == ".csv" and (path.is_file() or not table.is_file()):
         with open(path, newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
-                cells = (as_written(row["image_id"]), as_written(row["label"]))
-                yield PseudoLabel(*cells, float(row["confidence"]), as_written(row["evidence"]))
+                cells = (unescape_cell(row["image_id"]), unescape_cell(row["label"]))
+                yield PseudoLabel(*cells, float(row["confidence"]), unescape_cell(row["evidence"]))
         return
     import pyarrow.parquet
 

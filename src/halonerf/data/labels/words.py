@@ -15,6 +15,6 @@ def plural(word: str) -> str:
     return word[:-1] + "ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else word + "s"
 
 
-def tidy(label: str) -> str:
+def normalise_label(label: str) -> str:
     """Lower case, composed letters, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())

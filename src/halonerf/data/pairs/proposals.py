@@ -36,7 +36,9 @@ def by_tracks(ids: Sequence[np.ndarray], least: int) -> np.ndarray:
     return _sorted(np.stack([shared.row[chosen], shared.col[chosen]], axis=1))
 
 
-def by_looks(scene: Scene, neighbours: int, exhaustive_limit: int, seed: int, workers: int, folder: Path) -> np.ndarray:
+def by_appearance(
+    scene: Scene, neighbours: int, exhaustive_limit: int, seed: int, workers: int, folder: Path
+) -> np.ndarray:
     """Pairs [P, 2] of photos, i < j, sorted: each with those whose largest SIFT features, aggregated, are most alike.
 
     Args:

@@ -14,7 +14,7 @@ from halonerf.data.pairs.two_view import epipolar_inliers, robust_homography
 
 
 @dataclass(frozen=True)
-class Zoom:
+class ZoomPair:
     """A verified pair.
 
     ratio: pixels of the close-up a pixel of the farther photo, > 1.
@@ -62,7 +62,7 @@ def verify_zoom(
     tolerance: float,
     epipolar: float,
     seed: int,
-) -> Zoom | None:
+) -> ZoomPair | None:
     """The pair as a zoom of at least `min_ratio`, or None where the matches do not bear it out.
 
     Args:
@@ -81,14 +81,14 @@ def verify_zoom(
     if inliers.sum() < min_inliers:
         return None
     ratio = scale_ratio(points0[rigid], points1[rigid])
-    outline = carry(outline_of(*size0), homography)
+    outline = carry(projected_outline(*size0), homography)
     if ratio < min_ratio or outline is None or not _sane(outline, size0, ratio):
         return None
     coverage = _coverage(points0[inliers], size0)
-    return Zoom(ratio, homography, rigid, inliers, coverage, _share_inside(homography, size0, size1))
+    return ZoomPair(ratio, homography, rigid, inliers, coverage, _share_inside(homography, size0, size1))
 
 
-def outline_of(width: int, height: int) -> np.ndarray:
+def projected_outline(width: int, height: int) -> np.ndarray:
     """Corners of a photo, [4, 2] px, clockwise from the top left."""
     return np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from halonerf.data.procedural.cathedral import cathedral
-from halonerf.data.procedural.mesh import Array, Part, Shell
+from halonerf.data.procedural.mesh import Array, MeshPart, Shell
 from halonerf.data.procedural.mosque import mosque
 from halonerf.data.procedural.synagogue import synagogue
 from halonerf.data.procedural.textures import Texture, paint
@@ -31,7 +31,7 @@ class Building:
     kind: str
     seed: int
     shell: Shell
-    parts: tuple[Part, ...]
+    parts: tuple[MeshPart, ...]
     concepts: tuple[str, ...]  # those of its kind that this one has
 
     @property

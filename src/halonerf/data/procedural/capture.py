@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from halonerf.data.procedural.building import Building, build, stream
 from halonerf.data.procedural.crowd import crowd
-from halonerf.data.procedural.develop import develop
-from halonerf.data.procedural.light import Light, choose_hours, some_light
+from halonerf.data.procedural.develop import develop_photo
+from halonerf.data.procedural.light import OutdoorLight, choose_hours, sample_light
 from halonerf.data.procedural.mesh import Array, Shell
-from halonerf.data.procedural.renderer import Exposure, Studio
+from halonerf.data.procedural.renderer import RenderPasses, SceneRenderer
 from halonerf.data.procedural.viewpoints import Shot, choose_part, close_up, overview
 
 FILM_DIAGONAL = float(np.hypot(36.0, 24.0))  # mm; equivalent focal lengths compare diagonals (CIPA DCG-001)
 
 
 @dataclass(frozen=True)
-class Plan:
+class CapturePlan:
     """The options of a collection (`ProceduralLandmark` explains them)."""
 
     kind: str
@@ -37,18 +37,18 @@ class Photo:
 
     picture: NDArray[np.uint8]
     shot: Shot
-    light: Light
-    exposure: Exposure
+    light: OutdoorLight
+    exposure: RenderPasses
     exif_focal: int | None
 
 
-class Visit:
+class PhotoSession:
     """A landmark with a photographer before it. threads: of this process; 0 for all cores."""
 
-    def __init__(self, plan: Plan, threads: int = 0) -> None:
+    def __init__(self, plan: CapturePlan, threads: int = 0) -> None:
         self.plan = plan
         self.building = build(plan.kind, plan.seed)
-        self._studio = Studio(self.building.shell, self.building.textures(plan.width), threads)
+        self._studio = SceneRenderer(self.building.shell, self.building.textures(plan.width), threads)
         rng = stream(plan.kind, plan.seed, "itinerary")
         self._hours = choose_hours(rng, plan.photos)
         self._aims = _aims(rng, plan, self.building)
@@ -57,14 +57,14 @@ class Visit:
         """Take photo `index`."""
         rng = stream(self.plan.kind, self.plan.seed, "photo", index)
         shot = self._shot(rng, self._aims[index])
-        light = some_light(rng, self._hours[index])
+        light = sample_light(rng, self._hours[index])
         camera = shot.camera
         people, vehicles = rng.poisson(self.plan.passers_by), rng.poisson(self.plan.passers_by / 5)
         passing = crowd(rng, camera.position, camera.forward, camera.half_angle, people, vehicles)
         exposure = self._studio.expose(camera, light, passing, self.plan.samples, index)
         if shot.part is not None and _hidden(exposure.depth, self._studio.depth(camera), shot):
             exposure = self._studio.expose(camera, light, Shell(), self.plan.samples, index)
-        picture = develop(exposure, camera, light, rng)
+        picture = develop_photo(exposure, camera, light, rng)
         told = rng.random() < 0.75
         focal = round(camera.focal * FILM_DIAGONAL / np.hypot(camera.width, camera.height)) if told else None
         return Photo(picture, shot, light, exposure, focal)
@@ -79,7 +79,7 @@ class Visit:
         return overview(rng, self._studio.depth, self.plan.width, self.building.extent, closeness)
 
 
-def _aims(rng: np.random.Generator, plan: Plan, building: Building) -> list[str]:
+def _aims(rng: np.random.Generator, plan: CapturePlan, building: Building) -> list[str]:
     """The concept that each photo aims at, "" for the whole: concepts take turns, photos come in random order."""
     count = round(plan.photos * plan.close_ups)
     turns = [building.concepts[k % len(building.concepts)] for k in range(count)]

@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 from halonerf.data.procedural.crowns import dome, spire
 from halonerf.data.procedural.masses import balustrade, cornice, gable_roof, pinnacle, sides, square_tower
-from halonerf.data.procedural.mesh import Frame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, Shell
 from halonerf.data.procedural.openings import portal, rose_in_wall, row_of_windows, window
 from halonerf.data.procedural.outline import Style, arched
 from halonerf.data.procedural.walls import wall
@@ -41,7 +41,7 @@ def cathedral(shell: Shell, rng: Generator) -> None:
                 for sy in (-1, 1):
                     pinnacle(shell, [side * offset + sx * inner, tower + sy * inner, height], 0.55, 5.5)
             shell.box(
-                Frame.facing([side * offset, tower, 0], 0),
+                LocalFrame.facing([side * offset, tower, 0], 0),
                 (-inner, inner),
                 (height - 0.3, height),
                 (-inner, inner),
@@ -63,7 +63,7 @@ def _centre_bay(
     radius: float,
     petals: int,
 ) -> None:
-    front = Frame.facing([0, 0, 0], 0)
+    front = LocalFrame.facing([0, 0, 0], 0)
     width = nave * 1.18
     door = arched(0.0, 0.7, width, portals * 0.46 if style == "pointed" else portals * 0.42, style, 20)
     wall(shell, front, (-nave, nave), (0.0, portals), [door])
@@ -109,7 +109,7 @@ def _centre_bay(
 
 
 def _gallery(
-    shell: Shell, frame: Frame, a: tuple[float, float], bottom: float, top: float, count: int, style: Style
+    shell: Shell, frame: LocalFrame, a: tuple[float, float], bottom: float, top: float, count: int, style: Style
 ) -> None:
     """A row of niches with statues of kings between two string courses."""
     step = (a[1] - a[0]) / count
@@ -139,7 +139,7 @@ def _gallery(
 
 
 def _tower_front(shell: Shell, style: Style, x: float, half: float, portals: float, gallery: float) -> None:
-    front = Frame.facing([x, 0, 0], 0)
+    front = LocalFrame.facing([x, 0, 0], 0)
     door = arched(0.0, 0.7, half * 1.15, portals * 0.42, style, 16)
     wall(shell, front, (-half, half), (0.0, portals), [door])
     portal(shell, front, door, style, 3, portals * 0.40, gable=portals * 0.2)
@@ -155,7 +155,7 @@ def _nave(shell: Shell, rng: Generator, style: Style, nave: float, tower: float,
     for side in (-1, 1):
         face = 90 * side
         for wall_x, z0, z1, count_lights in ((nave + aisle, 0.0, low, 2), (nave, low, height, 3)):
-            frame = Frame.facing([side * wall_x, start + length / 2, 0], face)
+            frame = LocalFrame.facing([side * wall_x, start + length / 2, 0], face)
             span = z1 - z0
             row_of_windows(
                 shell,
@@ -177,7 +177,7 @@ def _nave(shell: Shell, rng: Generator, style: Style, nave: float, tower: float,
         )
         for k in range(bays + 1):
             y = start + k * step
-            post = Frame.facing([side * (nave + aisle), y, 0], face)
+            post = LocalFrame.facing([side * (nave + aisle), y, 0], face)
             shell.hexahedron(
                 post,
                 [(-0.7, 0.7, -0.4, 2.4, 0), (-0.7, 0.7, -0.4, 2.0, low * 0.6), (-0.7, 0.7, -0.4, 1.6, low + 3.5)],
@@ -203,7 +203,7 @@ def _transept(
 ) -> None:
     middle, half, reach = end + 7.0, 7.0, nave + aisle + 5.0
     for side in (-1, 1):
-        face = Frame.facing([side * reach, middle, 0], 90 * side)
+        face = LocalFrame.facing([side * reach, middle, 0], 90 * side)
         radius = half * 0.5
         door = arched(0, 0.6, 5.0, 5.5, style)
         wall(shell, face, (-half, half), (0, 11.5), [door])
@@ -212,7 +212,7 @@ def _transept(
         tip = face.world([(-half, height, 0), (half, height, 0), (0, ridge, 0)])
         shell.add([tip], "wall")
         for turn, sign in ((0, -1), (180, 1)):
-            flank = Frame.facing([side * (nave + reach) / 2, middle + sign * half, 0], turn)
+            flank = LocalFrame.facing([side * (nave + reach) / 2, middle + sign * half, 0], turn)
             span = (reach - nave) / 2
             outline = arched(0, height * 0.5, 2.6, height * 0.78, style)
             wall(shell, flank, (-span, span), (0, height), [outline])
@@ -229,7 +229,7 @@ def _transept(
     if crossing < 0.55:
         spire(shell, (0.0, middle), 2.2, ridge - 2.5, rng.uniform(16, 24), rng, "roof")
     else:
-        shell.box(Frame.facing([0, middle, 0], 0), (-nave, nave), (height - 2, ridge + 0.5), (-nave, nave), "wall")
+        shell.box(LocalFrame.facing([0, middle, 0], 0), (-nave, nave), (height - 2, ridge + 0.5), (-nave, nave), "wall")
         cornice(shell, (0.0, middle), nave, ridge + 0.5, 0.4, 0.6)
         dome(
             shell,

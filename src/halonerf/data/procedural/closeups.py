@@ -12,9 +12,9 @@ from PIL import Image
 
 from halonerf.data.procedural.building import GENERATOR_VERSION, Building, build, stream
 from halonerf.data.procedural.crowd import crowd
-from halonerf.data.procedural.develop import develop
-from halonerf.data.procedural.light import choose_hours, some_light
-from halonerf.data.procedural.renderer import Studio
+from halonerf.data.procedural.develop import develop_photo
+from halonerf.data.procedural.light import choose_hours, sample_light
+from halonerf.data.procedural.renderer import SceneRenderer
 from halonerf.data.procedural.viewpoints import Shot, choose_part, close_up, overview
 from halonerf.files import write_atomic
 
@@ -36,19 +36,19 @@ def close_ups(
 ) -> Iterator[CloseUp]:
     """`count` pictures of one building, in other light each. width: px of the longer side; overviews: their share."""
     building = build(kind, seed)
-    studio = Studio(building.shell, building.textures(width), threads)
+    studio = SceneRenderer(building.shell, building.textures(width), threads)
     hours = choose_hours(stream(kind, seed, "close-up hours"), count)
     for index in range(count):
         rng = stream(kind, seed, "close-up", index)
         shot = _shot(rng, studio, building, width, overviews)
-        light = some_light(rng, hours[index])
+        light = sample_light(rng, hours[index])
         camera = shot.camera
         passing = crowd(
             rng, camera.position, camera.forward, camera.half_angle, int(rng.integers(0, 8)), int(rng.integers(0, 2))
         )
         exposure = studio.expose(camera, light, passing, samples, index)
         yield CloseUp(
-            develop(exposure, camera, light, rng),
+            develop_photo(exposure, camera, light, rng),
             {concept: exposure.mask(concept) for concept in building.concepts},
             shot.part.name if shot.part else "",
         )
@@ -74,7 +74,7 @@ def render_closeups(kind: str, seed: int, count: int, folder: Path, width: int =
     write_atomic(done, options)
 
 
-def _shot(rng: np.random.Generator, studio: Studio, building: Building, width: int, overviews: float) -> Shot:
+def _shot(rng: np.random.Generator, studio: SceneRenderer, building: Building, width: int, overviews: float) -> Shot:
     if rng.random() >= overviews:
         for _ in range(20):
             concept = building.concepts[rng.integers(len(building.concepts))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from halonerf.data.procedural.mesh import Array, Frame, Shell
+from halonerf.data.procedural.mesh import Array, LocalFrame, Shell
 
 
 def crowd(rng: Generator, camera: Array, forward: Array, half_angle: float, people: int, vehicles: int) -> Shell:
@@ -46,7 +46,7 @@ def _cloth(rng: Generator) -> list[float]:
 
 def _person(shell: Shell, rng: Generator, foot: Array) -> None:
     size = rng.uniform(0.88, 1.1)
-    frame = Frame.facing(foot, float(rng.uniform(0, 360)))
+    frame = LocalFrame.facing(foot, float(rng.uniform(0, 360)))
     trousers, coat = _cloth(rng), _cloth(rng)
     skin = list(np.array([0.62, 0.42, 0.32]) * rng.uniform(0.35, 1.15))
     stride = rng.uniform(0.05, 0.28)
@@ -91,7 +91,7 @@ def _person(shell: Shell, rng: Generator, foot: Array) -> None:
         shell.box(frame, (-0.16, 0.16), (1.0 * size, 1.42 * size), (-0.36, -0.18), "passer-by", _cloth(rng))
 
 
-def _wheels(shell: Shell, frame: Frame, places: list[float], half_width: float, radius: float) -> None:
+def _wheels(shell: Shell, frame: LocalFrame, places: list[float], half_width: float, radius: float) -> None:
     angle = np.linspace(0, 2 * np.pi, 13)
     rim = np.stack([np.cos(angle), np.sin(angle) + 1, 0 * angle], 1) * [radius, radius, 1]
     for x in places:
@@ -111,7 +111,7 @@ def _wheels(shell: Shell, frame: Frame, places: list[float], half_width: float, 
 
 
 def _car(shell: Shell, rng: Generator, foot: Array) -> None:
-    frame = Frame.facing(foot, float(rng.uniform(-30, 30)))
+    frame = LocalFrame.facing(foot, float(rng.uniform(-30, 30)))
     body, dark = _cloth(rng), [0.03, 0.04, 0.05]
     shell.hexahedron(
         frame,
@@ -125,7 +125,7 @@ def _car(shell: Shell, rng: Generator, foot: Array) -> None:
 
 
 def _coach(shell: Shell, rng: Generator, foot: Array) -> None:
-    frame = Frame.facing(foot, float(rng.uniform(-20, 20)))
+    frame = LocalFrame.facing(foot, float(rng.uniform(-20, 20)))
     body = _cloth(rng)
     shell.box(frame, (-5.5, 5.5), (0.35, 3.1), (-1.2, 1.2), "passer-by", body)
     shell.box(frame, (-5.3, 5.52), (1.5, 2.7), (-1.22, 1.22), "passer-by", [0.04, 0.05, 0.06])

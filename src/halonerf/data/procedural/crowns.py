@@ -7,7 +7,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from halonerf.data.procedural.masses import sides
-from halonerf.data.procedural.mesh import Frame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, Shell
 from halonerf.data.procedural.openings import row_of_windows
 
 
@@ -43,7 +43,7 @@ def spire(
 
 def cross(shell: Shell, foot: ArrayLike, height: float) -> None:
     """A gilded cross on a ball."""
-    frame = Frame(np.asarray(foot, float), np.array([1.0, 0, 0]), np.array([0, -1.0, 0]))
+    frame = LocalFrame(np.asarray(foot, float), np.array([1.0, 0, 0]), np.array([0, -1.0, 0]))
     shell.lathe(frame.origin, [(0.0, 0.0), (0.28, 0.28), (0.0, 0.56)], "gold", 8)
     shell.box(frame, (-0.07, 0.07), (0.4, height), (-0.07, 0.07), "gold")
     shell.box(frame, (-height * 0.28, height * 0.28), (height * 0.62, height * 0.62 + 0.14), (-0.07, 0.07), "gold")

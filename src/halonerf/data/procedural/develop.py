@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from halonerf.data.procedural.camera import Camera
-from halonerf.data.procedural.light import Light
+from halonerf.data.procedural.light import OutdoorLight
 from halonerf.data.procedural.mesh import Array
-from halonerf.data.procedural.renderer import Exposure
+from halonerf.data.procedural.renderer import RenderPasses
 from halonerf.data.procedural.textures import noise
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
-def develop(exposure: Exposure, camera: Camera, light: Light, rng: Generator) -> NDArray[np.uint8]:
+def develop_photo(exposure: RenderPasses, camera: Camera, light: OutdoorLight, rng: Generator) -> NDArray[np.uint8]:
     """uint8 [H, W, 3], sRGB. Every photo has its own exposure, balance, vignetting and grain, drawn from `rng`."""
     sky_light = smooth(exposure.irradiance, exposure.depth)
     ground = exposure.coverage > 0.5
@@ -53,7 +53,7 @@ def smooth(irradiance: Array, depth: Array) -> Array:
     return current.astype(np.float64)
 
 
-def cloudy(backdrop: Array, camera: Camera, light: Light, rng: Generator) -> Array:
+def cloudy(backdrop: Array, camera: Camera, light: OutdoorLight, rng: Generator) -> Array:
     """Clouds over the sky's radiance [H, W, 3]: a flat layer seen in perspective, other in every photo."""
     layer = noise(rng, 256, 5, 5)
     drift = rng.uniform(0, 256, 2)
@@ -72,7 +72,7 @@ def cloudy(backdrop: Array, camera: Camera, light: Light, rng: Generator) -> Arr
     return backdrop * (1 - share) + share * level * tint * (1 - 0.15 * np.clip(cover, 0, 2))[..., None]
 
 
-def _print(picture: Array, ground: NDArray[np.bool_], light: Light, rng: Generator) -> NDArray[np.uint8]:
+def _print(picture: Array, ground: NDArray[np.bool_], light: OutdoorLight, rng: Generator) -> NDArray[np.uint8]:
     lit = picture[ground] if ground.sum() > 100 else picture.reshape(-1, 3)
     cast = lit.mean(0) / max(float(lit.mean(0) @ LUMINANCE), 1e-9)
     correction = rng.uniform(0.55, 0.9) if light.hour != "dusk" else rng.uniform(0.2, 0.5)

@@ -30,7 +30,7 @@ from rich.text import Text
 from halonerf.artifacts import fingerprint
 from halonerf.data.collection import write_collection
 from halonerf.data.procedural.building import GENERATOR_VERSION, build
-from halonerf.data.procedural.capture import Plan, Visit
+from halonerf.data.procedural.capture import CapturePlan, PhotoSession
 from halonerf.data.procedural.metadata import landmark, record
 from halonerf.files import write_atomic, write_json
 
@@ -66,7 +66,7 @@ class ProceduralLandmark:
         passers_by: float = 10.0,
         workers: int = 0,
     ) -> None:
-        self.plan = Plan(kind, seed, photos, width, samples, close_ups, passers_by)
+        self.plan = CapturePlan(kind, seed, photos, width, samples, close_ups, passers_by)
         self.workers = workers
         self.name = f"{kind}_seed{seed}"
 
@@ -92,11 +92,11 @@ def photo_name(index: int) -> str:
     return f"{index:04d}.jpg"
 
 
-def _shoot(plan: Plan, folder: Path, indices: list[int], workers: int) -> Iterator[None]:
+def _shoot(plan: CapturePlan, folder: Path, indices: list[int], workers: int) -> Iterator[None]:
     """Make the photos, in processes where there are several; yields once for each."""
     workers = min(workers, len(indices))
     if workers <= 1:
-        visit = Visit(plan) if indices else None
+        visit = PhotoSession(plan) if indices else None
         for index in indices:
             assert visit is not None
             _save(visit, folder, index)
@@ -113,13 +113,13 @@ def _shoot(plan: Plan, folder: Path, indices: list[int], workers: int) -> Iterat
             raise
 
 
-_visit: Visit | None = None  # of a worker process
+_visit: PhotoSession | None = None  # of a worker process
 
 
-def _start(plan: Plan, threads: int) -> None:
+def _start(plan: CapturePlan, threads: int) -> None:
     global _visit
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _visit = Visit(plan, threads)
+    _visit = PhotoSession(plan, threads)
 
 
 def _leave_with_parent() -> None:
@@ -135,7 +135,7 @@ def _work(folder: Path, index: int) -> None:
     _save(_visit, folder, index)
 
 
-def _save(visit: Visit, folder: Path, index: int) -> None:
+def _save(visit: PhotoSession, folder: Path, index: int) -> None:
     """Write one photo with everything known about it; its note comes last and says that the rest is there."""
     photo = visit.photo(index)
     name = photo_name(index)
@@ -163,7 +163,7 @@ def _save(visit: Visit, folder: Path, index: int) -> None:
     )
 
 
-def _write_tables(plan: Plan, folder: Path, name: str, concepts: tuple[str, ...]) -> None:
+def _write_tables(plan: CapturePlan, folder: Path, name: str, concepts: tuple[str, ...]) -> None:
     notes: dict[str, dict[str, Any]] = {
         photo_name(k): json.loads((folder / f"notes/{k:04d}.json").read_text()) for k in range(plan.photos)
     }

@@ -15,7 +15,7 @@ MIX: dict[Hour, float] = {"day": 0.67, "overcast": 0.15, "dusk": 0.10, "night": 
 
 
 @dataclass(frozen=True)
-class Light:
+class OutdoorLight:
     """sun: [3], towards it. turbidity: haze of the Preetham/Hosek scale. clouds: covered share of the sky."""
 
     hour: Hour
@@ -26,7 +26,7 @@ class Light:
     colour: tuple[float, float, float]  # of the floodlights
 
 
-def some_light(rng: Generator, hour: Hour) -> Light:
+def sample_light(rng: Generator, hour: Hour) -> OutdoorLight:
     """A light of this hour; the front, which faces -y, is lit from its half of the sky most of the time."""
     elevation = {
         "day": rng.uniform(18, 62),
@@ -51,7 +51,7 @@ def some_light(rng: Generator, hour: Hour) -> Light:
             )
         lamps.append(((0.0, -34.0, 14.0), (0.0, 0.0, 9.0), 1.2))
     warmth = rng.uniform(0.35, 0.8)
-    return Light(
+    return OutdoorLight(
         hour, sun, float(turbidity), float(clouds), tuple(lamps), (1.0, 0.62 + 0.25 * warmth, 0.2 + 0.55 * warmth)
     )
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from halonerf.data.procedural.mesh import Frame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, Shell
 from halonerf.data.procedural.openings import row_of_windows
 from halonerf.data.procedural.outline import Style
 
 
-def sides(x: float, y: float, half: float, z: float, count: int = 4, half_depth: float | None = None) -> list[Frame]:
+def sides(
+    x: float, y: float, half: float, z: float, count: int = 4, half_depth: float | None = None
+) -> list[LocalFrame]:
     """The vertical faces of a block (or of a regular prism of `count` sides) about (x, y), front first.
 
     half: from the centre to a face; half_depth: the same from the centre to the front, where the block is not square.
@@ -22,7 +24,7 @@ def sides(x: float, y: float, half: float, z: float, count: int = 4, half_depth:
         degrees = 360.0 * k / count
         angle = np.radians(degrees)
         reach_x, reach_y = half, half if half_depth is None else half_depth
-        frames.append(Frame.facing([x + np.sin(angle) * reach_x, y - np.cos(angle) * reach_y, z], degrees))
+        frames.append(LocalFrame.facing([x + np.sin(angle) * reach_x, y - np.cos(angle) * reach_y, z], degrees))
     return frames
 
 
@@ -66,7 +68,7 @@ def square_tower(
         cornice(shell, (x, y), shrink, top, 0.3, 0.5)
         for sx in (-1, 1):
             for sy in (-1, 1):
-                frame = Frame.facing([x + sx * shrink, y + sy * shrink, 0.0], 0)
+                frame = LocalFrame.facing([x + sx * shrink, y + sy * shrink, 0.0], 0)
                 size = 1.15 - 0.15 * index
                 shell.hexahedron(
                     frame,
@@ -91,7 +93,7 @@ def cornice(
 ) -> None:
     """A moulding around a block, its top at z."""
     depth = half if half_depth is None else half_depth
-    frame = Frame.facing([*centre, 0.0], 0)
+    frame = LocalFrame.facing([*centre, 0.0], 0)
     shell.hexahedron(
         frame,
         [
@@ -102,7 +104,7 @@ def cornice(
     )
 
 
-def balustrade(shell: Shell, frame: Frame, a: tuple[float, float], z: float, height: float = 1.1) -> None:
+def balustrade(shell: Shell, frame: LocalFrame, a: tuple[float, float], z: float, height: float = 1.1) -> None:
     """Posts and a rail along a wall's top."""
     count = max(2, int((a[1] - a[0]) / 0.7))
     for x in np.linspace(a[0] + 0.1, a[1] - 0.1, count):
@@ -114,7 +116,7 @@ def pinnacle(shell: Shell, foot: ArrayLike, size: float, height: float) -> None:
     """A small turret with a pyramid, crockets and a finial."""
     base = np.asarray(foot, float)
     shaft = height * 0.45
-    frame = Frame(base, np.array([1.0, 0, 0]), np.array([0, -1.0, 0]))
+    frame = LocalFrame(base, np.array([1.0, 0, 0]), np.array([0, -1.0, 0]))
     shell.box(frame, (-size, size), (0, shaft), (-size, size), "trim")
     shell.lathe(
         base,
@@ -151,7 +153,7 @@ def hip_roof(
     """A roof that slopes on all four sides to a ridge or flat top that is `share` as wide as the building."""
     cx, cy = sum(x) / 2, sum(y) / 2
     hx, hy = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
-    frame = Frame.facing([cx, cy, 0.0], 0)
+    frame = LocalFrame.facing([cx, cy, 0.0], 0)
     inset = min(hx, hy) * (1 - share)
     shell.hexahedron(
         frame,

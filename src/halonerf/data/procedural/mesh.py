@@ -15,7 +15,7 @@ UP = np.array([0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True)
-class Frame:
+class LocalFrame:
     """A vertical plane to build on: a along `right`, b up, c outward along `normal`, from `origin`."""
 
     origin: Array
@@ -23,7 +23,7 @@ class Frame:
     normal: Array
 
     @classmethod
-    def facing(cls, origin: ArrayLike, degrees: float) -> Frame:
+    def facing(cls, origin: ArrayLike, degrees: float) -> LocalFrame:
         """A plane whose normal is -y (towards the square) turned by `degrees` about the vertical, seen from above."""
         angle = np.radians(degrees)
         right = np.array([np.cos(angle), np.sin(angle), 0.0])
@@ -34,13 +34,13 @@ class Frame:
         p = np.asarray(points, float)
         return self.origin + p[..., :1] * self.right + p[..., 1:2] * UP + p[..., 2:] * self.normal
 
-    def moved(self, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> Frame:
+    def moved(self, a: float = 0.0, b: float = 0.0, c: float = 0.0) -> LocalFrame:
         """The same plane with its origin at local (a, b, c)."""
-        return Frame(self.world([a, b, c]), self.right, self.normal)
+        return LocalFrame(self.world([a, b, c]), self.right, self.normal)
 
 
 @dataclass(frozen=True)
-class Part:
+class MeshPart:
     """One instance of a concept: its name, the triangles' bounding box (world), and the way it faces, if any."""
 
     name: str
@@ -56,7 +56,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Surface:
+class MeshSurface:
     """Triangles of one material and one set of concepts.
 
     vertices: [T, 3, 3], world, in either winding. uv: [T, 3, 2], metres of texture. colours: [T, 3] linear, or None.
@@ -73,8 +73,8 @@ class Shell:
     """Collects triangles. Inside `with shell.part("portal"):` what is added belongs to a portal."""
 
     def __init__(self) -> None:
-        self.parts: list[Part] = []
-        self._chunks: list[Surface] = []
+        self.parts: list[MeshPart] = []
+        self._chunks: list[MeshSurface] = []
         self._concepts: list[str] = []
 
     @contextmanager
@@ -85,7 +85,7 @@ class Shell:
         yield
         del self._concepts[depth:]
         points = np.concatenate([chunk.vertices.reshape(-1, 3) for chunk in self._chunks[start:]])
-        self.parts.append(Part(name, points.min(0), points.max(0), normal))
+        self.parts.append(MeshPart(name, points.min(0), points.max(0), normal))
 
     def add(
         self,
@@ -98,11 +98,11 @@ class Shell:
         t = np.asarray(triangles, float)
         mapping = np.full((len(t), 3, 2), np.nan) if uv is None else uv
         tint = None if colour is None else np.tile(np.asarray(colour, float), (len(t), 1))
-        self._chunks.append(Surface(material, frozenset(self._concepts), t, mapping, tint))
+        self._chunks.append(MeshSurface(material, frozenset(self._concepts), t, mapping, tint))
 
-    def surfaces(self) -> list[Surface]:
+    def surfaces(self) -> list[MeshSurface]:
         """Everything added but triangles without area, merged by material and concepts, in a fixed order."""
-        groups: dict[tuple[str, tuple[str, ...]], list[Surface]] = {}
+        groups: dict[tuple[str, tuple[str, ...]], list[MeshSurface]] = {}
         for chunk in self._chunks:
             groups.setdefault((chunk.material, tuple(sorted(chunk.concepts))), []).append(chunk)
         return [_merged(material, frozenset(c), chunks) for (material, c), chunks in sorted(groups.items())]
@@ -116,7 +116,7 @@ class Shell:
 
     def box(
         self,
-        frame: Frame,
+        frame: LocalFrame,
         a: Sequence[float],
         b: Sequence[float],
         c: Sequence[float],
@@ -128,7 +128,7 @@ class Shell:
 
     def hexahedron(
         self,
-        frame: Frame,
+        frame: LocalFrame,
         floors: Sequence[tuple[float, float, float, float, float]],
         material: str,
         colour: Sequence[float] | None = None,
@@ -171,7 +171,7 @@ class Shell:
         self.add(corners(points), material, corners(uv), colour)
 
 
-def _merged(material: str, concepts: frozenset[str], chunks: list[Surface]) -> Surface:
+def _merged(material: str, concepts: frozenset[str], chunks: list[MeshSurface]) -> MeshSurface:
     vertices, uv = (np.concatenate([getattr(c, name) for c in chunks]) for name in ("vertices", "uv"))
     colours = [c.colours for c in chunks if c.colours is not None]
     cross = np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])
@@ -179,7 +179,7 @@ def _merged(material: str, concepts: frozenset[str], chunks: list[Surface]) -> S
     keep = area > 1e-9
     vertices, uv, normal = vertices[keep], uv[keep], (cross / np.maximum(area, 1e-12)[:, None])[keep]
     uv = np.where(np.isnan(uv), unfold(vertices, normal), uv)
-    return Surface(material, concepts, vertices, uv, np.concatenate(colours)[keep] if colours else None)
+    return MeshSurface(material, concepts, vertices, uv, np.concatenate(colours)[keep] if colours else None)
 
 
 def unfold(triangles: Array, normals: Array) -> Array:

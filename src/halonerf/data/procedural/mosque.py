@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 from halonerf.data.procedural.crowns import crescent, dome
 from halonerf.data.procedural.masses import balustrade, cornice, hip_roof, sides
-from halonerf.data.procedural.mesh import Frame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, Shell
 from halonerf.data.procedural.openings import portal, row_of_windows
 from halonerf.data.procedural.outline import Style, arched
 from halonerf.data.procedural.walls import band, wall
@@ -81,7 +81,7 @@ def _domes(shell: Shell, rng: Generator, shape: str, half: float, height: float,
     main = half * rng.uniform(0.56, 0.64)
     base = height + main * 0.62
     shell.hexahedron(
-        Frame.facing([x, y, 0], 0),
+        LocalFrame.facing([x, y, 0], 0),
         [
             (-main * 1.1, main * 1.1, -main * 1.1, main * 1.1, height),
             (-main * 1.1, main * 1.1, -main * 1.1, main * 1.1, base),
@@ -101,7 +101,7 @@ def _domes(shell: Shell, rng: Generator, shape: str, half: float, height: float,
             shell.lathe(foot, profile, "dome", 28)
             for j in range(5):
                 window_foot = np.radians(-90 + 90 * k + (j - 2) * 30)
-                frame = Frame.facing(
+                frame = LocalFrame.facing(
                     np.add(foot, [np.cos(window_foot) * r, np.sin(window_foot) * r, 0]), 90 * k + (j - 2) * 30
                 )
                 with shell.part("window", normal=frame.normal):
@@ -116,7 +116,7 @@ def _domes(shell: Shell, rng: Generator, shape: str, half: float, height: float,
 
 def _iwan(shell: Shell, style: Style, half: float, top: float) -> None:
     """The portal: a tall rectangular screen around a deep niche, with a framed door."""
-    front = Frame.facing([0, -0.6, 0], 0)
+    front = LocalFrame.facing([0, -0.6, 0], 0)
     with shell.part("portal", normal=front.normal):
         niche = arched(0.0, 0.54, half * 1.25, top * 0.5, style, 20)
         wall(shell, front, (-half, half), (0.0, top), [niche], "tiles")
@@ -152,7 +152,7 @@ def _portico(
     for side in (-1, 1):
         for k in range(bays):
             x = side * (inner + (k + 0.5) * step)
-            frame = Frame.facing([x, 0, 0], 0)
+            frame = LocalFrame.facing([x, 0, 0], 0)
             spring = height - 1.0 - step * 0.48
             outline = arched(0, 0.0, step * 0.78, spring, style)
             wall(shell, frame, (-step / 2, step / 2), (0, height), [outline], "ablaq")
@@ -173,8 +173,8 @@ def _portico(
                     12,
                 )
         start, end = sorted((side * inner, side * half))
-        shell.box(Frame.facing([0, 0, 0], 0), (start, end), (height - 0.4, height), (-depth, 0.4), "trim")
-        outer = Frame.facing([side * half, depth / 2, 0], 90 * side)
+        shell.box(LocalFrame.facing([0, 0, 0], 0), (start, end), (height - 0.4, height), (-depth, 0.4), "trim")
+        outer = LocalFrame.facing([side * half, depth / 2, 0], 90 * side)
         door = arched(0, 0, depth * 0.6, height * 0.5, style)
         wall(shell, outer, (-depth / 2, depth / 2), (0, height), [door])
 
@@ -184,7 +184,7 @@ def _minaret(shell: Shell, foot: tuple[float, float], height: float, balconies: 
     with shell.part("minaret"):
         size, square = 2.1, base * 0.8
         shell.hexahedron(
-            Frame.facing([x, y, 0], 0),
+            LocalFrame.facing([x, y, 0], 0),
             [
                 (-size - 0.3, size + 0.3, -size - 0.3, size + 0.3, 0),
                 (-size, size, -size, size, 0.8),

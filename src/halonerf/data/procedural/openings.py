@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from halonerf.data.procedural.mesh import Array, Frame, Shell
+from halonerf.data.procedural.mesh import Array, LocalFrame, Shell
 from halonerf.data.procedural.outline import Outline, Style, arched, circle
 from halonerf.data.procedural.walls import annulus, at, band, between, prism, rectangle, reveal, wall
 
 
 def window(
     shell: Shell,
-    frame: Frame,
+    frame: LocalFrame,
     outline: Outline,
     depth: float = 0.6,
     lights: int = 2,
@@ -59,7 +59,7 @@ def window(
             shell.box(frame, (left - hood, right + hood), (sill - 0.35, sill), (-depth, 0.22), "trim")
 
 
-def rose(shell: Shell, frame: Frame, outline: Outline, petals: int, depth: float = 0.8) -> None:
+def rose(shell: Shell, frame: LocalFrame, outline: Outline, petals: int, depth: float = 0.8) -> None:
     """A round window with `petals` spokes, inner and outer rings of tracery; a window too."""
     left, right, bottom, top = outline.bounds
     centre, radius = ((left + right) / 2, (bottom + top) / 2), (right - left) / 2
@@ -87,7 +87,7 @@ def rose(shell: Shell, frame: Frame, outline: Outline, petals: int, depth: float
 
 def portal(
     shell: Shell,
-    frame: Frame,
+    frame: LocalFrame,
     outline: Outline,
     style: Style,
     orders: int,
@@ -140,7 +140,7 @@ def portal(
 
 def row_of_windows(
     shell: Shell,
-    frame: Frame,
+    frame: LocalFrame,
     a: tuple[float, float],
     b: tuple[float, float],
     count: int,
@@ -163,7 +163,7 @@ def row_of_windows(
 
 def rose_in_wall(
     shell: Shell,
-    frame: Frame,
+    frame: LocalFrame,
     a: tuple[float, float],
     b: tuple[float, float],
     centre: tuple[float, float],
@@ -200,7 +200,7 @@ def _column(shell: Shell, foot: Array, height: float, radius: float, figure: boo
         shell.lathe(np.add(foot, [0, 0, height * 0.38]), body * size * [1, 1.1], "carved", 8)
 
 
-def _gable(shell: Shell, frame: Frame, outline: Outline, height: float) -> None:
+def _gable(shell: Shell, frame: LocalFrame, outline: Outline, height: float) -> None:
     left, right, _, top = outline.bounds
     centre, foot = (left + right) / 2, float(outline.high[0]) + (top - outline.high[0]) * 0.15
     apex = top + height

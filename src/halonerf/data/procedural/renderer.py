@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halonerf.data.procedural.camera import Camera
-from halonerf.data.procedural.light import Light, overcast_sky
-from halonerf.data.procedural.mesh import Array, Shell, Surface
+from halonerf.data.procedural.light import OutdoorLight, overcast_sky
+from halonerf.data.procedural.mesh import Array, MeshSurface, Shell
 from halonerf.data.procedural.textures import Texture
 from halonerf.errors import BadInput
 
@@ -24,7 +24,7 @@ NEAR = 0.1  # metres
 
 
 @dataclass(frozen=True)
-class Exposure:
+class RenderPasses:
     """What falls into a camera, linear: sun, sky, colour, backdrop [H, W, 3]; coverage, depth [H, W].
 
     sun: direct light sent back. irradiance: the sky's, over pi. backdrop: the sky itself. depth: metres along the
@@ -38,7 +38,7 @@ class Exposure:
     coverage: Array
     depth: Array
     number: NDArray[np.int64]
-    surfaces: tuple[Surface, ...]
+    surfaces: tuple[MeshSurface, ...]
 
     def mask(self, concept: str) -> NDArray[np.bool_]:
         """Pixels whose centre shows the concept, [H, W]."""
@@ -46,7 +46,7 @@ class Exposure:
         return np.isin(self.number, members)
 
 
-class Studio:
+class SceneRenderer:
     """A landmark ready to be photographed.
 
     Args:
@@ -71,7 +71,7 @@ class Studio:
         """Without passers-by: metres along the optical axis at pixel centres, [H, W], 0 for sky."""
         return self._depth(self._still, camera)
 
-    def expose(self, camera: Camera, light: Light, passing: Shell, samples: int, seed: int) -> Exposure:
+    def expose(self, camera: Camera, light: OutdoorLight, passing: Shell, samples: int, seed: int) -> RenderPasses:
         """Photograph the landmark with `passing` on its square; samples: light paths a pixel."""
         surfaces = (*self._surfaces, *passing.surfaces())
         added = surfaces[len(self._surfaces) :]
@@ -91,7 +91,7 @@ class Studio:
         number = self._render(open_air, camera, plain, 1, seed)[..., 0]
         backdrop = self._render(self._scene([], {"sky": sky}), camera, plain, 1, seed)[..., :3] / GLOW
         irradiance = glimmer[..., :3] / GLOW - (1 - glimmer[..., 3:]) * backdrop
-        return Exposure(
+        return RenderPasses(
             sun=direct[..., :3] / GLOW,
             irradiance=np.maximum(irradiance, 0) / np.maximum(glimmer[..., 3:], 0.25),
             colour=colour[..., :3],
@@ -102,7 +102,7 @@ class Studio:
             surfaces=surfaces,
         )
 
-    def sunlight(self, light: Light) -> Array:
+    def sunlight(self, light: OutdoorLight) -> Array:
         """The sun's irradiance on a plane that faces it, RGB, in the units of the sky's radiance."""
         t = self._mi.ScalarTransform4f
         plane = {
@@ -117,10 +117,10 @@ class Studio:
         picture = self._render(scene, away, {"type": "direct", "emitter_samples": 1, "bsdf_samples": 0}, 16, 0)
         return picture[..., :3].mean((0, 1)) * np.pi
 
-    def _sunsky(self, light: Light) -> dict[str, Any]:
+    def _sunsky(self, light: OutdoorLight) -> dict[str, Any]:
         return {"type": "sunsky", "sun_direction": list(light.sun), "turbidity": light.turbidity, "albedo": 0.25}
 
-    def _sources(self, light: Light) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _sources(self, light: OutdoorLight) -> tuple[dict[str, Any], dict[str, Any]]:
         """Lamps or sun for direct light, and the sky."""
         if light.hour == "night":
             sky: dict[str, Any] = {
@@ -153,7 +153,7 @@ class Studio:
             }
         }, sky
 
-    def _mesh(self, surface: Surface, number: int | None) -> Any:
+    def _mesh(self, surface: MeshSurface, number: int | None) -> Any:
         """Painted and lit (number None), or white and glowing with its number + 1."""
         mi, count = self._mi, len(surface.vertices)
         own = surface.colours is not None
@@ -176,7 +176,7 @@ class Studio:
         data.update()
         return mesh
 
-    def _turn(self, surface: Surface, meshes: list[Any], camera: Camera) -> None:
+    def _turn(self, surface: MeshSurface, meshes: list[Any], camera: Camera) -> None:
         """Wind every triangle so that its front, the side that is lit and glows, is the one the camera is on."""
         v = surface.vertices
         normal = np.cross(v[:, 1] - v[:, 0], v[:, 2] - v[:, 0])

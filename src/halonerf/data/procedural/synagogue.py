@@ -7,7 +7,7 @@ from numpy.random import Generator
 
 from halonerf.data.procedural.crowns import dome
 from halonerf.data.procedural.masses import balustrade, cornice, gable_roof, hip_roof, pinnacle, sides, square_tower
-from halonerf.data.procedural.mesh import Frame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, Shell
 from halonerf.data.procedural.openings import portal, rose_in_wall, row_of_windows, window
 from halonerf.data.procedural.outline import Style, arched
 from halonerf.data.procedural.walls import annulus, wall
@@ -34,7 +34,7 @@ def synagogue(shell: Shell, rng: Generator) -> None:
         radius = half * rng.uniform(0.55, 0.7)
         place = (0.0, length * rng.uniform(0.4, 0.5))
         shell.box(
-            Frame.facing([*place, 0.0], 0),
+            LocalFrame.facing([*place, 0.0], 0),
             (-radius * 1.12, radius * 1.12),
             (height, ridge + 0.6),
             (-radius * 1.12, radius * 1.12),
@@ -54,7 +54,7 @@ def synagogue(shell: Shell, rng: Generator) -> None:
 
 
 def _front(shell: Shell, rng: Generator, style: Style, half: float, ground: float, height: float) -> None:
-    front = Frame.facing([0, 0, 0], 0)
+    front = LocalFrame.facing([0, 0, 0], 0)
     middle = arched(0, 0.7, half * 0.62, ground * 0.5, style, 18)
     side_doors = [arched(s * half * 0.64, 0.7, half * 0.4, ground * 0.42, style, 14) for s in (-1, 1)]
     wall(shell, front, (-half, half), (0, ground), [middle, *side_doors])
@@ -110,7 +110,7 @@ def _front(shell: Shell, rng: Generator, style: Style, half: float, ground: floa
     _star(shell, front, (0.0, height + (peak - height) * 0.36), half * 0.13)
 
 
-def _star(shell: Shell, frame: Frame, centre: tuple[float, float], radius: float) -> None:
+def _star(shell: Shell, frame: LocalFrame, centre: tuple[float, float], radius: float) -> None:
     """A hexagram in a ring."""
     annulus(shell, frame, centre, (radius * 1.25, radius * 1.5), (0, 0.2), "trim", 28)
     for turn in (90, 270):
@@ -122,7 +122,7 @@ def _star(shell: Shell, frame: Frame, centre: tuple[float, float], radius: float
         shell.strip(frame.world(ends[0]), frame.world(ends[1]), "gold")
 
 
-def _blind_lancet(shell: Shell, frame: Frame, x: float, sill: float, width: float, top: float) -> None:
+def _blind_lancet(shell: Shell, frame: LocalFrame, x: float, sill: float, width: float, top: float) -> None:
     """A slender window in a projecting frame, set on the wall."""
     outline = arched(x, sill, width, top - width, "round", 10)
     with shell.part("window", normal=frame.normal):
@@ -193,7 +193,7 @@ def _wing(
     shell: Shell, rng: Generator, style: Style, side: int, inner: float, width: float, height: float, length: float
 ) -> None:
     middle = side * (inner + width / 2)
-    front = Frame.facing([middle, 1.5, 0], 0)
+    front = LocalFrame.facing([middle, 1.5, 0], 0)
     door = arched(0, 0.5, width * 0.42, height * 0.3, style)
     half = width / 2
     wall(shell, front, (-half, half), (0, height * 0.52), [door])
@@ -212,7 +212,7 @@ def _wing(
     )
     shell.box(front, (-half, half), (height * 0.5, height * 0.54), (-0.1, 0.3), "trim")
     balustrade(shell, front, (-half, half), height)
-    outer = Frame.facing([side * (inner + width), 1.5 + length * 0.45, 0], 90 * side)
+    outer = LocalFrame.facing([side * (inner + width), 1.5 + length * 0.45, 0], 90 * side)
     reach = length * 0.45
     bays = int(rng.integers(4, 6))
     for z0, z1, lights in ((0.0, height * 0.5, 1), (height * 0.5, height, 2)):
@@ -235,7 +235,7 @@ def _wing(
 
 def _flank(shell: Shell, style: Style, side: int, half: float, low: float, height: float, length: float) -> None:
     """The upper wall of the hall, over the wing."""
-    frame = Frame.facing([side * half, length / 2, 0], 90 * side)
+    frame = LocalFrame.facing([side * half, length / 2, 0], 90 * side)
     wall(shell, frame, (-length / 2, length / 2), (0, low))
     places = np.linspace(-length / 2, length / 2, 7)
     middles = (places[:-1] + places[1:]) / 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from halonerf.data.procedural.mesh import Frame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, Shell
 
 SQUARE = 46.0  # metres from the axis to the houses on either side
 REACH = 78.0  # metres the square stretches in front of the landmark
@@ -42,14 +42,14 @@ def _ground(shell: Shell) -> None:
             x0, x1, y0, y1 = edges[i], edges[i + 1], edges[j], edges[j + 1]
             material = "ground" if i == 1 and j == 1 else "grass"
             shell.strip([(x0, y0, 0), (x1, y0, 0)], [(x0, y1, 0), (x1, y1, 0)], material)
-    frame = Frame.facing([0, 0, 0], 0)
+    frame = LocalFrame.facing([0, 0, 0], 0)
     for k, reach in enumerate((4.6, 3.8, 3.0)):
         shell.box(frame, (-31 - reach, 31 + reach), (0.0, 0.14 * (k + 1)), (-1.0, reach), "trim")
 
 
 def _house(shell: Shell, rng: Generator, x: float, y: float, degrees: float, length: float, height: float) -> None:
     middle = [x, y + length / 2, 0.0] if degrees else [x, y, 0.0]
-    frame = Frame.facing(middle, degrees)
+    frame = LocalFrame.facing(middle, degrees)
     tint = np.array([[0.62, 0.5, 0.36], [0.55, 0.36, 0.27], [0.66, 0.62, 0.54], [0.5, 0.5, 0.47], [0.68, 0.55, 0.4]])[
         rng.integers(5)
     ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from halonerf.data.procedural.camera import Camera
-from halonerf.data.procedural.mesh import Array, Part
+from halonerf.data.procedural.mesh import Array, MeshPart
 
 TRIES = 60
 
@@ -27,7 +27,7 @@ class Shot:
     """A camera and the part it was aimed at; None for a view of the whole."""
 
     camera: Camera
-    part: Part | None
+    part: MeshPart | None
 
 
 def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, closeness: float = 1.0) -> Shot:
@@ -53,7 +53,7 @@ def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, close
 
 
 def close_up(
-    rng: Generator, meter: DepthMeter, width: int, part: Part, fill: tuple[float, float] = (0.32, 0.8)
+    rng: Generator, meter: DepthMeter, width: int, part: MeshPart, fill: tuple[float, float] = (0.32, 0.8)
 ) -> Shot | None:
     """One part filling `fill` of the frame's tighter side, or None where no place on the square shows it well."""
     corners = part.corners
@@ -78,7 +78,7 @@ def close_up(
     return None
 
 
-def choose_part(rng: Generator, parts: Sequence[Part]) -> Part:
+def choose_part(rng: Generator, parts: Sequence[MeshPart]) -> MeshPart:
     """One of `parts`: large ones and those near the front more often, none below a metre and a half if it can be."""
     size = np.array([np.linalg.norm(part.high - part.low) for part in parts])
     behind = np.array([max(part.low[1], 0.0) for part in parts])
@@ -99,7 +99,7 @@ def _free(meter: DepthMeter, camera: Camera, solid: float = 0.25) -> bool:
     return bool((depth > 0).mean() > solid and ((depth > 0) & (depth < 5.5)).mean() < 0.12)
 
 
-def _shows(meter: DepthMeter, camera: Camera, part: Part) -> bool:
+def _shows(meter: DepthMeter, camera: Camera, part: MeshPart) -> bool:
     """Whether the part is in the frame, not hidden: it fills a fair share of what its bounding box covers there."""
     small = camera.resized(64)
     depth = meter(small)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from halonerf.data.procedural.mesh import Array, Frame, Shell
+from halonerf.data.procedural.mesh import Array, LocalFrame, Shell
 from halonerf.data.procedural.outline import Outline
 
 
 def wall(
     shell: Shell,
-    frame: Frame,
+    frame: LocalFrame,
     a: tuple[float, float],
     b: tuple[float, float],
     openings: Sequence[Outline] = (),
@@ -39,7 +39,9 @@ def wall(
     rectangle(shell, frame, a, (floor, b[1]), material)
 
 
-def band(shell: Shell, frame: Frame, outline: Outline, width: float, c: tuple[float, float], material: str) -> None:
+def band(
+    shell: Shell, frame: LocalFrame, outline: Outline, width: float, c: tuple[float, float], material: str
+) -> None:
     """A moulding `width` wide around jambs and arch, from c[0] out to c[1]."""
     left, right, _, top = outline.bounds
     half, spring = (right - left) / 2, float(outline.high[0])
@@ -56,14 +58,14 @@ def band(shell: Shell, frame: Frame, outline: Outline, width: float, c: tuple[fl
     shell.strip(at(frame, outline.arch(), c[0]), at(frame, outline.arch(), c[1]), material)
 
 
-def reveal(shell: Shell, frame: Frame, outline: Outline, front: float, back: float, material: str) -> None:
+def reveal(shell: Shell, frame: LocalFrame, outline: Outline, front: float, back: float, material: str) -> None:
     """The sides of a hole from c = front to c = back."""
     shell.strip(at(frame, outline.loop(), front), at(frame, outline.loop(), back), material)
 
 
 def annulus(
     shell: Shell,
-    frame: Frame,
+    frame: LocalFrame,
     centre: tuple[float, float],
     radii: tuple[float, float],
     c: tuple[float, float],
@@ -79,7 +81,7 @@ def annulus(
     shell.strip(at(frame, inner, c[0]), at(frame, inner, c[1]), material)
 
 
-def prism(shell: Shell, frame: Frame, corners: Array, c: tuple[float, float], material: str) -> None:
+def prism(shell: Shell, frame: LocalFrame, corners: Array, c: tuple[float, float], material: str) -> None:
     """A convex quadrilateral [4, 2] drawn out from c[0] to c[1]."""
     loop = np.concatenate([corners, corners[:1]])
     shell.strip(at(frame, loop, c[0]), at(frame, loop, c[1]), material)
@@ -87,7 +89,7 @@ def prism(shell: Shell, frame: Frame, corners: Array, c: tuple[float, float], ma
 
 
 def rectangle(
-    shell: Shell, frame: Frame, a: tuple[float, float], b: tuple[float, float], material: str, c: float = 0.0
+    shell: Shell, frame: LocalFrame, a: tuple[float, float], b: tuple[float, float], material: str, c: float = 0.0
 ) -> None:
     """A flat rectangle a[0]..a[1] x b[0]..b[1] at c, where it has an area."""
     if a[1] - a[0] > 1e-6 and b[1] - b[0] > 1e-6:
@@ -95,11 +97,11 @@ def rectangle(
         shell.strip(at(frame, low, c), at(frame, high, c), material)
 
 
-def between(shell: Shell, frame: Frame, xs: Array, low: Array, high: Array, c: float, material: str) -> None:
+def between(shell: Shell, frame: LocalFrame, xs: Array, low: Array, high: Array, c: float, material: str) -> None:
     """The area between two curves over xs, at c."""
     shell.strip(at(frame, np.stack([xs, low], 1), c), at(frame, np.stack([xs, high], 1), c), material)
 
 
-def at(frame: Frame, points: Array, c: float) -> Array:
+def at(frame: LocalFrame, points: Array, c: float) -> Array:
     """[N, 2] of the wall's plane at c, to world."""
     return frame.world(np.concatenate([points, np.full((len(points), 1), c)], axis=1))

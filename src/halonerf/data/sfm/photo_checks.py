@@ -42,7 +42,7 @@ def check_model_photos(folder: Path, sizes: Mapping[str, tuple[int, int]], worke
         return list(pool.map(check, sizes))
 
 
-def settle(facts: Iterable[PhotoFacts], duplicates: bool = False) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
+def split_usable(facts: Iterable[PhotoFacts], duplicates: bool = False) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
     """Split facts into the photos to use and those set aside, each with its `problem`.
 
     Args:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from halonerf.data.augmentation import crop_window, relit, resampled
 from halonerf.data.labels.words import plural
-from halonerf.data.training.procedural import Lesson
+from halonerf.data.training.procedural import MaskedSample
 
 
-class LessonBatches(Sequence):
+class SampleBatches(Sequence):
     """Batch i of a course, drawn from seed and i alone: `images` [B, 3, S, S], `prompts`, `targets` [B, P, S, S].
 
     Args:
@@ -32,7 +32,7 @@ class LessonBatches(Sequence):
 
     def __init__(
         self,
-        lessons: Sequence[Lesson],
+        lessons: Sequence[MaskedSample],
         words: Mapping[str, Sequence[str]],
         strangers: Sequence[str],
         prompts: int,

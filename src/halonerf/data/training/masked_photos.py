@@ -69,10 +69,10 @@ class MaskedPhotos:
             )
         return words
 
-    def learnt(self, cache: Path) -> list[StoredLesson]:
+    def learnt(self, cache: Path) -> list[StoredSample]:
         return self._stored(cache)[: -self.test_photos]
 
-    def scored(self, cache: Path) -> list[StoredLesson]:
+    def scored(self, cache: Path) -> list[StoredSample]:
         """Each test photo whole, and its close-up, which depends on the photo's name alone."""
         tests = self._stored(cache)[-self.test_photos :]
         return [lesson for test in tests for lesson in (test, self._close_up(test))]
@@ -82,13 +82,13 @@ class MaskedPhotos:
         """Computed once: it reads every file of the source."""
         return fingerprint({"source": self.source.identity(), "size": self.size, "version": STORE_VERSION})
 
-    def _close_up(self, lesson: StoredLesson) -> StoredLesson:
+    def _close_up(self, lesson: StoredSample) -> StoredSample:
         (height, width), (smallest, largest) = lesson.image().shape[:2], self.close
         random = np.random.default_rng(crc32(lesson.name.encode()))
         window = crop_window(height, width, smallest, largest, 0.0, random)
-        return StoredLesson(lesson.file, lesson.name, lesson.planes, window)
+        return StoredSample(lesson.file, lesson.name, lesson.planes, window)
 
-    def _stored(self, cache: Path) -> list[StoredLesson]:
+    def _stored(self, cache: Path) -> list[StoredSample]:
         """Every photo, shrunk once into `<cache>/photos/<fingerprint>/`, in the order of names.
 
         Raises: BadInput where the source has no masks, or no more photos than are scored on.
@@ -104,11 +104,11 @@ class MaskedPhotos:
                 f"expected more photos than the {self.test_photos} that are scored on, got {len(names)} from "
                 f"'{self.source.name}'.\nScore on fewer with: lessons.test_photos=N"
             )
-        return [StoredLesson(folder / f"{i:06d}.npy", name, planes) for i, name in enumerate(names)]
+        return [StoredSample(folder / f"{i:06d}.npy", name, planes) for i, name in enumerate(names)]
 
 
 @dataclass(frozen=True)
-class StoredLesson:
+class StoredSample:
     """A photo, or a part of it, with its masks in one array [H, W, 3 + ceil(K / 8)] uint8 that is mapped, not read.
 
     The first three numbers are the colour; the bits of the others, the highest first, are the masks. window: top,
@@ -171,7 +171,7 @@ def store_photos(source: SceneSource, size: int, folder: Path) -> None:
 
 
 def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
-    """A photo and its masks as `StoredLesson` keeps them, with a long side of `size` at most.
+    """A photo and its masks as `StoredSample` keeps them, with a long side of `size` at most.
 
     Raises: BadInput where the photo cannot be read, or a mask's shape is not the photo's.
     """

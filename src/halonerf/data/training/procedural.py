@@ -22,7 +22,7 @@ from halonerf.errors import BadInput
 WHOLE = "whole"  # what the camera was aimed at, where it was the whole building
 
 
-class Lesson(Protocol):
+class MaskedSample(Protocol):
     """A photo and where it shows what. What has no mask is not in the photo."""
 
     @property
@@ -36,7 +36,7 @@ class Lesson(Protocol):
         """[height, width] bool; nothing where the photo does not show the concept."""
 
 
-class Lessons(Protocol):
+class SegmentationDataset(Protocol):
     """Where lessons come from. Everything is the same on every call; no photo, or building, is in both lists.
 
     cache: a folder that outlives the run, for what is slow to make.
@@ -49,14 +49,14 @@ class Lessons(Protocol):
     def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
         """How each concept may be called."""
 
-    def learnt(self, cache: Path) -> Sequence[Lesson]:
+    def learnt(self, cache: Path) -> Sequence[MaskedSample]:
         """What is learnt from."""
 
-    def scored(self, cache: Path) -> Sequence[Lesson]:
+    def scored(self, cache: Path) -> Sequence[MaskedSample]:
         """What is scored on: some photos of the whole, the rest close-ups."""
 
 
-class ProceduralLessons:
+class ProceduralDataset:
     """Photos of made-up buildings with exact masks, rendered once into `<cache>/renders`.
 
     Args:
@@ -86,24 +86,24 @@ class ProceduralLessons:
         self.words, self.strangers = words, strangers
         self.kinds, self.first_seed, self.workers = kinds, first_seed, workers
         self.buildings, self.test_buildings = buildings, test_buildings
-        self.course = Course(photos, whole, width, samples)
+        self.course = RenderSettings(photos, whole, width, samples)
 
     def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
         return self.words
 
-    def learnt(self, cache: Path) -> list[RenderedLesson]:
+    def learnt(self, cache: Path) -> list[RenderedSample]:
         return self._rendered(cache, self.first_seed, self.buildings)
 
-    def scored(self, cache: Path) -> list[RenderedLesson]:
+    def scored(self, cache: Path) -> list[RenderedSample]:
         return self._rendered(cache, self.first_seed + self.buildings, self.test_buildings)
 
-    def _rendered(self, cache: Path, first: int, count: int) -> list[RenderedLesson]:
+    def _rendered(self, cache: Path, first: int, count: int) -> list[RenderedSample]:
         """Photos of `count` buildings of each kind from seed `first` on."""
-        return render_lessons(cache / "renders", self.course, self.kinds, range(first, first + count), self.workers)
+        return render_samples(cache / "renders", self.course, self.kinds, range(first, first + count), self.workers)
 
 
 @dataclass(frozen=True)
-class RenderedLesson:
+class RenderedSample:
     """A rendered photo on disk, and the masks of what it shows."""
 
     photo: Path
@@ -124,7 +124,7 @@ class RenderedLesson:
 
 
 @dataclass(frozen=True)
-class Course:
+class RenderSettings:
     """How the photos of a building are made.
 
     photos: a building. whole: share of them that show all of it. width: px, long side. samples: light paths a pixel.
@@ -141,9 +141,9 @@ class Course:
         return root / options / f"{kind}_{seed}"
 
 
-def render_lessons(
-    root: Path, course: Course, kinds: Sequence[str], seeds: Sequence[int], workers: int
-) -> list[RenderedLesson]:
+def render_samples(
+    root: Path, course: RenderSettings, kinds: Sequence[str], seeds: Sequence[int], workers: int
+) -> list[RenderedSample]:
     """Every photo of a building of each kind and seed; buildings that are there already are kept.
 
     Args:
@@ -162,10 +162,10 @@ def render_lessons(
         for finished in as_completed(work):
             finished.result()
             progress.advance(bar)
-    return [lesson for _, _, folder in folders for lesson in find_lessons(folder)]
+    return [lesson for _, _, folder in folders for lesson in find_samples(folder)]
 
 
-def render_building(kind: str, seed: int, course: Course, folder: Path) -> None:
+def render_building(kind: str, seed: int, course: RenderSettings, folder: Path) -> None:
     """Write `photos/<number>_<aim>.jpg` and `masks/<concept>/<same>.png`, 0 or 255, for each concept in sight.
 
     Written beside `folder` and renamed, so that a folder that exists is whole.
@@ -184,7 +184,7 @@ def render_building(kind: str, seed: int, course: Course, folder: Path) -> None:
     partial.rename(folder)
 
 
-def find_lessons(folder: Path) -> list[RenderedLesson]:
+def find_samples(folder: Path) -> list[RenderedSample]:
     """Every photo in the folder of a building, in the order of names.
 
     Raises: BadInput where there is none.
@@ -193,7 +193,7 @@ def find_lessons(folder: Path) -> list[RenderedLesson]:
     for path in sorted((folder / "masks").glob("*/*.png")):
         masks.setdefault(path.stem, {})[path.parent.name] = path
     lessons = [
-        RenderedLesson(photo, photo.stem.rpartition("_")[2].replace("-", " "), masks.get(photo.stem, {}))
+        RenderedSample(photo, photo.stem.rpartition("_")[2].replace("-", " "), masks.get(photo.stem, {}))
         for photo in sorted((folder / "photos").glob("*.jpg"))
     ]
     if not lessons:

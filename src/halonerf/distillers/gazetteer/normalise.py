@@ -40,7 +40,7 @@ def without_compass(label: str) -> str:
         label = shorter
 
 
-def tidy(label: str) -> str:
+def clean_label(label: str) -> str:
     """`label` in lower case, one line, printable, without article and edge punctuation, at most `LABEL` characters."""
     plain = "".join(c if c.isprintable() else " " for c in label.lower())
     plain = _ARTICLE.sub("", " ".join(plain.split()).strip(_EDGES), count=1) if plain else ""

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from halonerf.distillers.gazetteer.normalise import _EDGES, _LEAD, EVIDENCE, LABEL, is_unknown, tidy, without_compass
+from halonerf.distillers.gazetteer.normalise import (
+    _EDGES,
+    _LEAD,
+    EVIDENCE,
+    LABEL,
+    clean_label,
+    is_unknown,
+    without_compass,
+)
 
 READ = 20_000  # characters of an answer that are looked at
 OUT_OF_FORM = 0.3  # confidence of a plain answer where JSON was wanted: kept only where the record supports it
@@ -84,7 +92,7 @@ def parse_plain(text: str, labels: int, confidence: float) -> Answer:
     line = _LEAD.sub("", lines[0].strip(_EDGES).lower(), count=1)
     if is_unknown(line):
         return Answer()
-    parts = [tidy(part) for part in re.split(r"[,;|/]", line)] if labels > 1 else [tidy(line)]
+    parts = [clean_label(part) for part in re.split(r"[,;|/]", line)] if labels > 1 else [clean_label(line)]
     kept = [part for part in dict.fromkeys(parts) if part and not is_unknown(part)]
     return Answer(tuple(Claim(part, confidence) for part in kept[:labels]))
 
@@ -92,7 +100,7 @@ def parse_plain(text: str, labels: int, confidence: float) -> Answer:
 def parse_paper(text: str, confidence: float) -> Answer:
     """An answer as the paper cleans it: lower case, unknown or not, no leading compass direction, and no more."""
     line = " ".join(text[:READ].lower().split())
-    label = tidy(without_compass(line)) if line and not is_unknown(line) else ""
+    label = clean_label(without_compass(line)) if line and not is_unknown(line) else ""
     return Answer((Claim(label, confidence),) if label else ())
 
 
@@ -123,7 +131,7 @@ def _validated(data: Any, labels: int) -> Answer:
             return Answer(failure=WRONG_FORM)
         if not 0.0 <= confidence <= 1.0:
             return Answer(failure=WRONG_FORM)
-        label = tidy(entry["label"])
+        label = clean_label(entry["label"])
         if label and not is_unknown(label) and confidence > 0:
             claims.setdefault(label, Claim(label, float(confidence), evidence[:EVIDENCE]))
     language = data.get("language", "")

@@ -14,7 +14,7 @@ from typing import Any
 from halonerf.distillers.llm.answer_cache import AnswerCache, Reply, key_of
 from halonerf.distillers.llm.answers import Answer, Claim, parse_json, parse_paper, parse_plain, schema
 from halonerf.distillers.llm.bookkeeping import FAILURE, Bookkeeping
-from halonerf.distillers.llm.grounding import ground
+from halonerf.distillers.llm.grounding import ground_claim
 from halonerf.distillers.llm.prompts import Fields, Messages, Prompt
 from halonerf.distillers.llm.trace import Trace
 from halonerf.errors import BadInput
@@ -194,7 +194,7 @@ class LanguageDistiller(Bookkeeping, ABC):
         """A claim as a label, empty if it is not to be believed, and why."""
         concept = self.merging.canonical(claim.label)
         name = claim.label if self.answers == "paper" else concept
-        found = ground(claim, concept, fields, self.vocabulary)
+        found = ground_claim(claim, concept, fields, self.vocabulary)
         confidence = claim.confidence * (1.0 if found.grounded else self.ungrounded)
         dropped = ""
         if not name or (self.closed and name not in self.vocabulary.wider):

@@ -16,7 +16,7 @@ ORDER = 4  # words of the longest phrase that is looked for as an order
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class GroundingResult:
     """evidence: words of the record, as they stand there; "" where none say so. grounded: whether any do.
 
     ordered: the record speaks to the model ("ignore previous …"), so that a quotation from it proves nothing.
@@ -27,7 +27,7 @@ class Ground:
     ordered: bool = False
 
 
-def ground(claim: Claim, concept: str, fields: Fields, vocabulary: Vocabulary) -> Ground:
+def ground_claim(claim: Claim, concept: str, fields: Fields, vocabulary: Vocabulary) -> GroundingResult:
     """Look a claim up in what its record told the model.
 
     A part that the vocabulary finds in the record, in any of its languages, is evidence; so are the label's own words;
@@ -43,15 +43,15 @@ def ground(claim: Claim, concept: str, fields: Fields, vocabulary: Vocabulary) -
         ordered = ordered or gives_orders(text, vocabulary)
         mention = next((m for m in find_mentions(text, vocabulary) if m.concept in kinds and m.role != DENIED), None)
         if mention:
-            return Ground(mention.words[:LONGEST], True, ordered)
+            return GroundingResult(mention.words[:LONGEST], True, ordered)
     if ordered:
-        return Ground("", False, True)
+        return GroundingResult("", False, True)
     for text in fields.told:
         literal = _literal(claim.label, text) if concept not in vocabulary.wider else ""
         quotation = literal or _quoted(claim.evidence, text)
         if quotation:
-            return Ground(quotation[:LONGEST], True)
-    return Ground("", False)
+            return GroundingResult(quotation[:LONGEST], True)
+    return GroundingResult("", False)
 
 
 def gives_orders(text: str, vocabulary: Vocabulary) -> bool:

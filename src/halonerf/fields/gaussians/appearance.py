@@ -19,7 +19,7 @@ KINDS = ("embedding", "encoder")
 PHOTO_SIZE = 64  # px; light is a matter of large areas, and the encoder's cost grows with the pixels
 
 
-class Codes(nn.Module):
+class AppearanceCodes(nn.Module):
     """Codes of the photos that are fitted, and with "encoder" of any other.
 
     Args:
@@ -98,7 +98,7 @@ TINTS = ("network", "affine", "none")
 SKY_STEP = 4  # px of the picture a sample of the sky: it is smooth
 
 
-class Light(nn.Module):
+class AppearanceModel(nn.Module):
     """Two small networks; one is evaluated once a Gaussian, the other once for 4 x 4 pixels.
 
     Args:

@@ -15,11 +15,11 @@ from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
 from halonerf.fields.field_file import read_field, write_field
-from halonerf.fields.gaussians.appearance import Codes, Light
-from halonerf.fields.gaussians.strategies.base import Growth, Limits, Rows
-from halonerf.fields.gaussians.strategies.budget import Pull
-from halonerf.fields.gaussians.strategies.mcmc import Relocation
-from halonerf.fields.gaussians.strategies.threshold import Threshold
+from halonerf.fields.gaussians.appearance import AppearanceCodes, AppearanceModel
+from halonerf.fields.gaussians.strategies.base import DensificationLimits, DensificationStrategy, GaussianRows
+from halonerf.fields.gaussians.strategies.budget import BudgetStrategy
+from halonerf.fields.gaussians.strategies.mcmc import McmcStrategy
+from halonerf.fields.gaussians.strategies.threshold import ThresholdStrategy
 from halonerf.fields.ha_nerf.network import frequencies
 from halonerf.losses import photometric
 from halonerf.rotations import matrices
@@ -81,7 +81,7 @@ class GaussianTable(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-GROWTHS = ("pull", "threshold", "mcmc")
+DENSIFICATIONS = ("pull", "threshold", "mcmc")
 LEARNING_RATES = {
     "means": 8e-4,
     "log_scales": 1e-2,
@@ -165,8 +165,8 @@ class Gaussians(GaussianTable):
         self.grow_floor, self.split_size, self.largest, self.prune_opacity = (
             grow_floor, split_size, largest, prune_opacity,
         )  # fmt: skip
-        if growth not in GROWTHS:
-            raise BadInput(f"expected field.growth among {', '.join(GROWTHS)}, got '{growth}'")
+        if growth not in DENSIFICATIONS:
+            raise BadInput(f"expected field.growth among {', '.join(DENSIFICATIONS)}, got '{growth}'")
         self.growth, self.grow_threshold, self.reset_every, self.noise = growth, grow_threshold, reset_every, noise
         self.opacity_weight, self.scale_weight = opacity_weight, scale_weight
         self.coarse_until, self.settle, self.ssim_share = coarse_until, settle, ssim_share
@@ -175,8 +175,8 @@ class Gaussians(GaussianTable):
             raise BadInput(
                 f"expected field.learning_rates for {', '.join(LEARNING_RATES)}, got {', '.join(sorted(unknown))}"
             )
-        self.light = Light(code_size, feature_size, width, tint)
-        self.codes = Codes(codes, code_size)
+        self.light = AppearanceModel(code_size, feature_size, width, tint)
+        self.codes = AppearanceCodes(codes, code_size)
         self.first, self.seed = 0, 0
         self._offsets: Tensor | None = None  # px, zeros whose gradient says where the last picture pulled
         self._half = 1.0  # px, half the longer side of that picture
@@ -244,7 +244,7 @@ class Gaussians(GaussianTable):
         """See `halonerf.protocols.RadianceField`. Differentiable in everything, the view's pose too."""
         logits = self.colour_logits
         if self.sh_degree:
-            logits = logits + seen_from(self.means, self.harmonics, view.centre, self.sh_degree)
+            logits = logits + view_dependent_colours(self.means, self.harmonics, view.centre, self.sh_degree)
         parts = [self.light.tint(logits, self.features, appearance)]
         if channels is not None:
             parts.append(channels.to(parts[0]))
@@ -298,14 +298,14 @@ class Gaussians(GaussianTable):
     @torch.no_grad()
     def element_features(self) -> Tensor:
         """See `halonerf.protocols.FeatureField` and `halonerf.fields.gaussians.field`."""
-        return features_of(self.means, self.features, self.colour_logits)
+        return element_features(self.means, self.features, self.colour_logits)
 
     def shade(self, view: View, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """See `halonerf.protocols.FeatureField`: `function` is asked once a Gaussian that the view may show."""
         means, scales, rotations, opacities = (tensor.detach() for tensor in self.shapes())
-        shown = in_picture(means, scales, view)
+        shown = composite_features(means, scales, view)
         with torch.no_grad():
-            features = features_of(means[shown], self.features[shown], self.colour_logits[shown])
+            features = element_features(means[shown], self.features[shown], self.colour_logits[shown])
         raster = rasterise(means[shown], scales[shown], rotations[shown], opacities[shown], function(features), view)
         return raster.features, raster.opacity.detach()
 
@@ -349,18 +349,18 @@ class Gaussians(GaussianTable):
             self.pull += strength
             self.seen += strength > 0
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        self._strategy()(Rows(self, ROWS, STATISTICS, optimiser), step, progress, chance)
+        self._strategy()(GaussianRows(self, ROWS, STATISTICS, optimiser), step, progress, chance)
 
-    def _strategy(self) -> Growth:
-        limits = Limits(
+    def _strategy(self) -> DensificationStrategy:
+        limits = DensificationLimits(
             self.budget, self.grow_from, self.grow_until, self.grow_every, self.split_size, self.largest,
             self.prune_opacity,
         )  # fmt: skip
         if self.growth == "threshold":
-            return Threshold(limits, self.grow_threshold, self.reset_every)
+            return ThresholdStrategy(limits, self.grow_threshold, self.reset_every)
         if self.growth == "mcmc":
-            return Relocation(limits, self.noise)
-        return Pull(limits, self.first, self.grow_floor)
+            return McmcStrategy(limits, self.noise)
+        return BudgetStrategy(limits, self.first, self.grow_floor)
 
     def save(self, path: Path) -> None:
         """Write everything that rendering needs, as safetensors; photos' names and sizes go in its header."""
@@ -389,17 +389,17 @@ OCTAVES = 7  # of the place: waves from 6 down to 0.1 world units long, a few of
 
 
 def feature_width(feature_size: int) -> int:
-    """Numbers in `features_of`, where a Gaussian's learnt feature has `feature_size`."""
+    """Numbers in `element_features`, where a Gaussian's learnt feature has `feature_size`."""
     return 3 * (1 + 2 * OCTAVES) + feature_size + 3
 
 
-def features_of(means: Tensor, features: Tensor, colour_logits: Tensor) -> Tensor:
+def element_features(means: Tensor, features: Tensor, colour_logits: Tensor) -> Tensor:
     """Means [N, 3], world units, encoded in octaves; learnt features [N, F]; colours in neutral light: side by side."""
     return torch.cat([frequencies(means, OCTAVES), features, torch.sigmoid(colour_logits)], dim=1)
 
 
 @torch.no_grad()
-def in_picture(means: Tensor, scales: Tensor, view: View) -> Tensor:
+def composite_features(means: Tensor, scales: Tensor, view: View) -> Tensor:
     """Indices, increasing, of Gaussians that may be drawn in a view: all that are, and few others.
 
     A Gaussian ends where it is fainter than an eighth bit shows, r = sqrt(2 ln 255) standard deviations away at
@@ -423,7 +423,7 @@ def in_picture(means: Tensor, scales: Tensor, view: View) -> Tensor:
 DEGREES = 3
 
 
-def basis(directions: Tensor, degree: int) -> Tensor:
+def harmonics_basis(directions: Tensor, degree: int) -> Tensor:
     """Values of the (degree + 1)^2 - 1 harmonics above the constant one at unit directions [N, 3]: [N, K].
 
     Orthonormal on the sphere (Ramamoorthi and Hanrahan 2001, eq. 2, continued to degree 3).
@@ -446,13 +446,13 @@ def basis(directions: Tensor, degree: int) -> Tensor:
     return torch.stack(values, dim=-1) if values else directions.new_zeros(len(directions), 0)
 
 
-def seen_from(means: Tensor, weights: Tensor, centre: Tensor, degree: int) -> Tensor:
+def view_dependent_colours(means: Tensor, weights: Tensor, centre: Tensor, degree: int) -> Tensor:
     """What harmonics add to each colour logit of Gaussians seen from `centre` [3]: [N, 3].
 
     means: [N, 3]. weights: [N, 3 K], the K weights of the first colour first. Directions are held fixed.
     """
     directions = torch.nn.functional.normalize((means - centre.to(means)).detach(), dim=-1)
-    return torch.einsum("nk,nck->nc", basis(directions, degree), weights.view(len(means), 3, -1))
+    return torch.einsum("nk,nck->nc", harmonics_basis(directions, degree), weights.view(len(means), 3, -1))
 
 
 def facing_normals(means: Tensor, log_scales: Tensor, rotations: Tensor, eye: Tensor) -> Tensor:

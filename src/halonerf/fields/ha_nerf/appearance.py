@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from halonerf.fields.encoder import AppearanceEncoder
 
 
-class Lesson(NamedTuple):
+class RelitPair(NamedTuple):
     """What a step learns from besides the fine network's error."""
 
     coarse: Tensor  # [H, W, 3], the coarse network's picture
@@ -21,7 +21,7 @@ class Lesson(NamedTuple):
     relit: Tensor | None  # [H, W, 3], the picture in that light
 
 
-class Lights(nn.Module):
+class AppearanceLosses(nn.Module):
     """The encoder and, for every fitted photo, its code as it was when the photo was last seen.
 
     Args:
@@ -77,7 +77,7 @@ class Lights(nn.Module):
             return None
         return self.codes[seen[int(torch.randint(len(seen), (1,), generator=chance))]].clone()
 
-    def penalty(self, lesson: Lesson) -> Tensor:
+    def penalty(self, lesson: RelitPair) -> Tensor:
         """The squared length of the code; the error with which the encoder reads the other light from the relit
         picture; and the inverse of how much the picture changed per change of the code, which keeps the field from
         leaving codes unused (Mao et al., Mode seeking, 2019, eq. 3).

@@ -16,9 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from halonerf.errors import BadInput
 from halonerf.fields.encoder import initialise_layers
 from halonerf.fields.field_file import read_field, write_field
-from halonerf.fields.ha_nerf.appearance import Lesson, Lights
-from halonerf.fields.ha_nerf.rays import Pair, Rays, rays_of, with_normals
-from halonerf.fields.ha_nerf.voxels import Support
+from halonerf.fields.ha_nerf.appearance import AppearanceLosses, RelitPair
+from halonerf.fields.ha_nerf.rays import Rays, SamplerPair, rays_of, with_normals
+from halonerf.fields.ha_nerf.voxels import VoxelGrid
 from halonerf.types import Rendering, View
 from halonerf.volume import composite
 
@@ -80,11 +80,11 @@ class HaNerf(nn.Module):
         self.width, self.code_size = width, code_size
         self.samples, self.render_samples, self.rays, self.window_from = samples, render_samples, rays, window_from
         self.learning_rate, self.memory_mb = learning_rate, memory_mb
-        self.networks = Pair(width, depth, position_frequencies, direction_frequencies, code_size)
-        self.lights = Lights(code_size, photo_size, code_weight, relit_weight, spread_weight)
-        self.support = Support(support_side, support_hit)
+        self.networks = SamplerPair(width, depth, position_frequencies, direction_frequencies, code_size)
+        self.lights = AppearanceLosses(code_size, photo_size, code_weight, relit_weight, spread_weight)
+        self.support = VoxelGrid(support_side, support_hit)
         self.seed = 0
-        self._lesson: Lesson | None = None
+        self._lesson: RelitPair | None = None
         self.register_buffer("points", torch.zeros(0, 3))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -157,7 +157,7 @@ class HaNerf(nn.Module):
         whole = {name: torch.cat(values).unflatten(0, (view.height, view.width)) for name, values in parts.items()}
         self._lesson = None
         if learning:
-            self._lesson = Lesson(whole["coarse"], whole["colour"], appearance, other, whole.get("relit"))
+            self._lesson = RelitPair(whole["coarse"], whole["colour"], appearance, other, whole.get("relit"))
         shown = Rendering(whole["colour"], whole["depth"], whole["opacity"], whole.get("channels"))
         return with_normals(shown, view) if normals else shown
 
@@ -288,7 +288,7 @@ LAYERS = 8  # of the trunk's width that are in memory while a sample is asked an
 
 
 @torch.no_grad()
-def features_at(networks: Pair, points: Tensor, together: int) -> Tensor:
+def features_at(networks: SamplerPair, points: Tensor, together: int) -> Tensor:
     """The feature at points [N, 3], world frame: [N, width]; zero where a point is NaN. together: points at once."""
     features = []
     for place in points.split(together):
@@ -299,7 +299,7 @@ def features_at(networks: Pair, points: Tensor, together: int) -> Tensor:
 
 
 def shaded(
-    networks: Pair, chunks: Iterable[Rays], samples: int, function: Callable[[Tensor], Tensor]
+    networks: SamplerPair, chunks: Iterable[Rays], samples: int, function: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """`function` of the feature [N, width] to [N, P] at each sample, composited: [R, P], and opacity [R].
 

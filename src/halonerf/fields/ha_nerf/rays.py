@@ -39,7 +39,7 @@ class Samples(NamedTuple):
     feature: Tensor  # [R S, width], what the fine network's last layer says
 
 
-class Pair(nn.Module):
+class SamplerPair(nn.Module):
     """A coarse network that finds where something is, and a fine one that says what (NeRF, section 5.2).
 
     Args:
@@ -87,7 +87,7 @@ class Pair(nn.Module):
         return ray_weights(density.view(t.shape), edges * length)
 
 
-def limits(points: Tensor, view: View) -> tuple[float, float]:
+def near_far(points: Tensor, view: View) -> tuple[float, float]:
     """Near and far of a view: 0.1 and 99.9 percentile of the depths of the scene's points [M, 3] that it shows.
 
     A part of a picture has the limits of the whole. Where fewer than ten points are in the picture, those in front of
@@ -111,9 +111,9 @@ def limits(points: Tensor, view: View) -> tuple[float, float]:
 def rays_of(view: View, points: Tensor, number: int, wanted: Tensor | None = None) -> Iterator[tuple[Tensor, Rays]]:
     """The rays of a view, `number` at a time: indices [R] of their pixels, in order, and the rays.
 
-    points: [M, 3], the scene's, for `limits`. wanted: bool [H W]; other pixels are left out.
+    points: [M, 3], the scene's, for `near_far`. wanted: bool [H W]; other pixels are left out.
     """
-    near, far = limits(points, view)
+    near, far = near_far(points, view)
     directions = ray_directions(view, pixel_centres(view)).flatten(0, 1).to(points)
     centre = view.centre.to(points)
     pixels = torch.arange(len(directions), device=points.device)

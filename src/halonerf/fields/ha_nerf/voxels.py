@@ -10,7 +10,7 @@ from torch import Tensor, nn
 INNER = 0.75  # share of a side's voxels that lie within the box; the rest reaches from there to infinity
 
 
-class Support(nn.Module):
+class VoxelGrid(nn.Module):
     """A grid over contracted space. An element is a cell that rays hit or, the last one, all the others together.
 
     Until `settle`, every cell is an element.

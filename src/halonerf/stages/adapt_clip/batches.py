@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from halonerf.data.labels.photo_labels import PhotoLabel, interleave, kin, label_table
+from halonerf.data.labels.photo_labels import PhotoLabel, interleave, label_table, related_labels
 from halonerf.data.labels.words import plural
 from halonerf.data.photo_io import read_photo
 
@@ -38,7 +38,7 @@ class Draws:
 class LabelBatches(Sequence):
     """Batch i, drawn from seed and i alone; every `steps` of them show each row once, landmarks mixed.
 
-    A batch holds `images`, B photos [3, h, w] in [0, 1] of their own sizes; `texts`, one a photo; `shows` and `kin`,
+    A batch holds `images`, B photos [3, h, w] in [0, 1] of their own sizes; `texts`, one a photo; `shows` and `related_labels`,
     bool [B, B], photo by text: the text names a label of the photo; the text names kin of a label of the photo, and
     none of its labels; `weight` [B], the rows' confidences.
 
@@ -62,7 +62,7 @@ class LabelBatches(Sequence):
         photos, labels, self.shows = label_table(self.rows, same)
         self.photo = np.array([photos[row.photo] for row in self.rows])
         self.label = np.array([labels[same[row.label]] for row in self.rows])
-        self.kin = (self.shows.astype(int) @ kin(list(labels)).astype(int) > 0) & ~self.shows
+        self.kin = (self.shows.astype(int) @ related_labels(list(labels)).astype(int) > 0) & ~self.shows
 
     def __len__(self) -> int:
         return self.steps * self.epochs

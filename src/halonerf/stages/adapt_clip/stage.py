@@ -29,7 +29,7 @@ from halonerf.files import write_json
 from halonerf.losses import contrastive
 from halonerf.metrics import label_retrieval
 from halonerf.pipeline.optim import SCHEDULES, adamw
-from halonerf.pipeline.stage import Source, Stage
+from halonerf.pipeline.stage import Stage, StageSource
 from halonerf.protocols import Retriever, TrainableRetriever
 from halonerf.stages.adapt_clip.batches import Draws, LabelBatches, LabelData, PhotoBatches
 from halonerf.visualization.pictures import save_picture
@@ -131,9 +131,9 @@ class AdaptClip(Stage):
         return () if config["landmarks"] else cls.needs
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
         read = {**config["landmarks"], **config["validation"]}
-        return {name: Source(scene, cls.needs) for name, scene in read.items()}
+        return {name: StageSource(scene, cls.needs) for name, scene in read.items()}
 
     def prepare(self) -> None:
         rows = [row for name in self.landmarks or [""] for row in self._rows(name)]

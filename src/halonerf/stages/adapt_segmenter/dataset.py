@@ -22,7 +22,7 @@ CERTAIN = 1 / 255  # the last step of eight bits: nothing is surer than that
 
 
 @dataclass(frozen=True)
-class Study:
+class TrainingPhoto:
     """A photo, the labels it is known by, and targets in it."""
 
     photo: Path
@@ -30,18 +30,18 @@ class Study:
     targets: tuple[Target, ...] = ()
 
 
-def group_targets(targets: Sequence[Target]) -> list[Study]:
+def group_targets(targets: Sequence[Target]) -> list[TrainingPhoto]:
     """One study a photo, with all its targets; labelled by those that are positive."""
     photos: dict[Path, list[Target]] = {}
     for target in targets:
         photos.setdefault(target.photo, []).append(target)
     return [
-        Study(photo, tuple(dict.fromkeys(t.label for t in found if t.kind == POSITIVE)), tuple(found))
+        TrainingPhoto(photo, tuple(dict.fromkeys(t.label for t in found if t.kind == POSITIVE)), tuple(found))
         for photo, found in photos.items()
     ]
 
 
-class StudyBatches(Sequence):
+class AdaptationBatches(Sequence):
     """Batch i, drawn from seed and i alone.
 
     photos: list of [3, H, W] in [0, 1]. shown: the same, at times in other light: what the student sees.
@@ -61,8 +61,8 @@ class StudyBatches(Sequence):
 
     def __init__(
         self,
-        plain: Sequence[Study],
-        paired: Sequence[Study],
+        plain: Sequence[TrainingPhoto],
+        paired: Sequence[TrainingPhoto],
         share: float,
         words: Sequence[str],
         prompts: int,
@@ -101,20 +101,20 @@ class StudyBatches(Sequence):
             "crops": self._crops(studies, random),
         }
 
-    def _pick(self, random: np.random.Generator) -> Study:
+    def _pick(self, random: np.random.Generator) -> TrainingPhoto:
         """A photo of a label that is drawn first, so that rare ones count as much."""
         pool = self.paired if self.paired and random.random() < self.share else self.plain
         studies = pool[sorted(pool)[int(random.integers(len(pool)))]]
         return studies[int(random.integers(len(studies)))]
 
-    def _asked(self, studies: Sequence[Study], random: np.random.Generator) -> list[str]:
+    def _asked(self, studies: Sequence[TrainingPhoto], random: np.random.Generator) -> list[str]:
         """The labels of the photos, then others, in random order, up to `prompts`."""
         own = list(dict.fromkeys(label for study in studies for label in study.labels))
         named = {target.label for study in studies for target in study.targets} | set(self.words)
         others = [str(word) for word in random.permutation(sorted(named - set(own)))]
         return own + others[: max(0, self.prompts - len(own))]
 
-    def _crops(self, studies: Sequence[Study], random: np.random.Generator) -> Tensor:
+    def _crops(self, studies: Sequence[TrainingPhoto], random: np.random.Generator) -> Tensor:
         low, high = self.sides
         fresh = random.uniform(size=(self.candidates, len(studies), 3))
         fresh[..., 2] = random.uniform(low, high, size=(self.candidates, 1))
@@ -128,15 +128,15 @@ def _of_photo(path: Path) -> np.random.Generator:
     return np.random.default_rng(list(path.name.encode()))
 
 
-def _by_label(studies: Sequence[Study]) -> dict[str, list[Study]]:
-    pool: dict[str, list[Study]] = {}
+def _by_label(studies: Sequence[TrainingPhoto]) -> dict[str, list[TrainingPhoto]]:
+    pool: dict[str, list[TrainingPhoto]] = {}
     for study in studies:
         for label in study.labels or ("",):
             pool.setdefault(label, []).append(study)
     return pool
 
 
-def _known(study: Study, words: Sequence[str], photo: Tensor) -> tuple[Tensor, Tensor]:
+def _known(study: TrainingPhoto, words: Sequence[str], photo: Tensor) -> tuple[Tensor, Tensor]:
     """Sum of the log-odds that the targets give each word, and how many give any, [P, H, W] each."""
     height, width = photo.shape[-2:]
     evidence, votes = torch.zeros(len(words), height, width), torch.zeros(len(words), height, width)
@@ -149,9 +149,9 @@ def _known(study: Study, words: Sequence[str], photo: Tensor) -> tuple[Tensor, T
     return evidence, votes
 
 
-def plain_studies(
+def unpaired_photos(
     inputs: Mapping[str, Path], landmarks: Iterable[str], words: Sequence[str] | None, min_confidence: float
-) -> list[Study]:
+) -> list[TrainingPhoto]:
     """Labelled photos of the landmarks, or, where `words` are given, all photos.
 
     Args:
@@ -163,19 +163,19 @@ def plain_studies(
         collection = Collection.read(_folder(inputs, landmark, "collect"))
         labels = labels_by_photo(_folder(inputs, landmark, "distill") / "labels.csv", min_confidence)
         studies += [
-            Study(collection.photos / record.image_id, tuple(labels.get(record.image_id, ())))
+            TrainingPhoto(collection.photos / record.image_id, tuple(labels.get(record.image_id, ())))
             for record in collection.records()
             if record.image_id in labels or words
         ]
     return studies
 
 
-def close_up_targets(inputs: Mapping[str, Path], landmarks: Iterable[str]) -> list[Target]:
-    """The targets of the landmarks; `inputs` as in `plain_studies`."""
+def read_landmark_targets(inputs: Mapping[str, Path], landmarks: Iterable[str]) -> list[Target]:
+    """The targets of the landmarks; `inputs` as in `unpaired_photos`."""
     return [target for landmark in landmarks for target in read_targets(_folder(inputs, landmark, "targets"))]
 
 
-def original_targets(folder: str | None, table: str | None) -> list[Target]:
+def read_original_targets(folder: str | None, table: str | None) -> list[Target]:
     """Targets in the layout of the original's publication; none without a folder.
 
     Raises: BadInput where the folder comes without its table.

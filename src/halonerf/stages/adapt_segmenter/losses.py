@@ -19,7 +19,7 @@ LOSSES: Mapping[str, float] = MappingProxyType({"warped": 1.0, "entropy": 0.0, "
 
 
 @dataclass(frozen=True)
-class Weights:
+class LossWeights:
     """What each loss counts; one of weight 0 is not computed."""
 
     warped: float
@@ -28,7 +28,7 @@ class Weights:
     detail: float
 
     @classmethod
-    def of(cls, given: Mapping[str, float]) -> Weights:
+    def of(cls, given: Mapping[str, float]) -> LossWeights:
         """The weights in a config; those that it does not name are those of `LOSSES`.
 
         Raises: BadInput for an unknown loss, a negative weight, or none above 0.
@@ -61,7 +61,7 @@ class PhotoBatch:
 
 
 @dataclass(frozen=True)
-class Look:
+class CropComparison:
     """A crop of each photo: the teacher's answer at the student's resolution, the student's logits, [B, P, h, w]."""
 
     crops: Tensor  # [B, 3, h', w']
@@ -69,7 +69,7 @@ class Look:
     logits: Tensor
 
 
-def by_size(batch: Mapping[str, Any]) -> list[PhotoBatch]:
+def batches_by_size(batch: Mapping[str, Any]) -> list[PhotoBatch]:
     """The photos of a batch in groups of one size."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, photo in enumerate(batch["photos"]):
@@ -108,12 +108,12 @@ def target_loss(logits: Tensor, evidence: Tensor, votes: Tensor, whole: Tensor |
     return soft_cross_entropy(logits, target, known * (known > 0.5))
 
 
-def own_entropy(logits: Tensor, own: Tensor) -> Tensor:
+def self_entropy(logits: Tensor, own: Tensor) -> Tensor:
     """Mean entropy of the maps [B, P, h, w] of the words that a photo is known by, bool [B, P]."""
     return weighted_mean(binary_entropy(logits).mean(dim=(-2, -1)), own.float())
 
 
-def look(teacher: Any, photos: Tensor, prompts: Sequence[str], logits: Tensor, crop: Tensor) -> Look:
+def compare_crop(teacher: Any, photos: Tensor, prompts: Sequence[str], logits: Tensor, crop: Tensor) -> CropComparison:
     """A crop as the teacher sees it, large, and as the student sees it within the photo.
 
     Args:
@@ -135,15 +135,15 @@ def look(teacher: Any, photos: Tensor, prompts: Sequence[str], logits: Tensor, c
     with torch.no_grad():
         target = torch.sigmoid(teacher(pixels, prompts).float())
     seen = torch.stack([_cut(m, top, left, tall, wide) for m, top, left in zip(logits, tops, lefts, strict=True)])
-    return Look(pixels, _shrunk(target, (tall, wide)), seen)
+    return CropComparison(pixels, _shrunk(target, (tall, wide)), seen)
 
 
-def crop_loss(seen: Look) -> Tensor:
+def crop_loss(seen: CropComparison) -> Tensor:
     """Cross-entropy of the student within the photo with the teacher on the crop."""
     return soft_cross_entropy(seen.logits, seen.target, torch.ones_like(seen.target))
 
 
-def best_crop_loss(candidates: Sequence[Look], own: Tensor, ranks: Sequence[Tensor] | None) -> Tensor:
+def best_crop_loss(candidates: Sequence[CropComparison], own: Tensor, ranks: Sequence[Tensor] | None) -> Tensor:
     """The loss on each photo's best crop: the one that fits the words the photo is known by, bool [B, P].
 
     ranks: how well each candidate fits each word, [B, P] each; None: the mean of the teacher's map.
@@ -183,8 +183,8 @@ def set_trainable(segmenter: TrainableSegmenter, statistics: bool = False) -> No
                 module.train(False)
 
 
-def _of(seen: Look, rows: Tensor) -> Look:
-    return Look(seen.crops[rows], seen.target[rows], seen.logits[rows])
+def _of(seen: CropComparison, rows: Tensor) -> CropComparison:
+    return CropComparison(seen.crops[rows], seen.target[rows], seen.logits[rows])
 
 
 def _cut(picture: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
@@ -202,10 +202,10 @@ def _shrunk(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Teaching:
+class TeacherStudentLosses:
     """Frozen models; not a module, for what does not learn need not be in every checkpoint."""
 
-    weights: Weights
+    weights: LossWeights
     base: Any  # the segmenter as it was
     teacher: Any  # the one that looks at crops
     retriever: Any | None  # chooses the better crop; None leaves it to the teacher
@@ -226,9 +226,9 @@ class Teaching:
             whole = self._whole(group, prompts) if self.consensus else None
             found["warped"] = target_loss(logits, group.evidence, group.votes, whole, self.consensus)
         if self.weights.entropy:
-            found["entropy"] = own_entropy(logits, group.own)
+            found["entropy"] = self_entropy(logits, group.own)
         if len(group.crops):
-            looks = [look(self.teacher, group.photos, prompts, logits, crop) for crop in group.crops]
+            looks = [compare_crop(self.teacher, group.photos, prompts, logits, crop) for crop in group.crops]
             candidates, details = looks[: self.candidates], looks[self.candidates :]
             if candidates:
                 found["crop"] = best_crop_loss(candidates, group.own, self.ranks(candidates, prompts))
@@ -237,7 +237,7 @@ class Teaching:
         return found
 
     @torch.no_grad()
-    def ranks(self, candidates: Sequence[Look], prompts: Sequence[str]) -> list[Tensor] | None:
+    def ranks(self, candidates: Sequence[CropComparison], prompts: Sequence[str]) -> list[Tensor] | None:
         """How well each candidate crop fits each word, [B, P]."""
         if self.retriever is None:
             return None

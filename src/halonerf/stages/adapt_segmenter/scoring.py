@@ -15,14 +15,14 @@ from halonerf.data.formats.target_maps import photo_tensor
 from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision, mean_defined
-from halonerf.prediction import at_size
+from halonerf.prediction import resized_probabilities
 from halonerf.visualization.pictures import outline, overlay
 
 SMALL = 0.02  # of a photo's pixels: a concept that covers fewer is seen from afar
 
 
 @dataclass(frozen=True)
-class Exam:
+class LandmarkEvaluation:
     """A landmark's photos with masks."""
 
     name: str
@@ -32,7 +32,7 @@ class Exam:
     size: int  # px, long side at most
 
     @classmethod
-    def open(cls, name: str, collection: Collection, photos: int | None, size: int) -> Exam:
+    def open(cls, name: str, collection: Collection, photos: int | None, size: int) -> LandmarkEvaluation:
         """Evenly spaced photos with masks, at most `photos` of them.
 
         Raises: BadInput where the collection has no masks.
@@ -78,7 +78,7 @@ class Exam:
             return np.zeros((0, *photo.shape[-2:]), np.uint16)
         with torch.no_grad():
             logits = segmenter.decode(segmenter.encode(photo[None].to(device)), list(concepts))
-        probability, known = at_size(logits[0].float().cpu(), *photo.shape[-2:])
+        probability, known = resized_probabilities(logits[0].float().cpu(), *photo.shape[-2:])
         return np.round((probability * known).numpy() * 65535).astype(np.uint16)
 
     def shown(self, segmenters: Iterable[Any], name: str, device: torch.device | str = "cpu") -> list[np.ndarray]:
@@ -122,7 +122,9 @@ def mean_ap(table: Sequence[dict[str, Any]], figure: str = "ap") -> float:
     return mean_defined(mean_defined(row[figure] for row in table if row["landmark"] == name) for name in landmarks)
 
 
-def scored(exams: Sequence[Exam], methods: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
+def score_methods(
+    exams: Sequence[LandmarkEvaluation], methods: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, float | None]]:
     """Rows of `concept_means` with their `method`, and each method's means, `<method>_ap` and `<method>_ap_small`."""
     tables = {
         method: concept_means([row for exam in exams for row in exam.scores(segmenter)])
@@ -136,8 +138,8 @@ def scored(exams: Sequence[Exam], methods: Mapping[str, Any]) -> tuple[list[dict
     return [{"method": method, **row} for method, table in tables.items() for row in table], means
 
 
-def examples(exams: Sequence[Exam], segmenters: Sequence[Any], photos: int) -> list[list[np.ndarray]]:
-    """A row of pictures a photo (`Exam.shown`), of at most `photos` of each landmark, evenly spaced."""
+def example_rows(exams: Sequence[LandmarkEvaluation], segmenters: Sequence[Any], photos: int) -> list[list[np.ndarray]]:
+    """A row of pictures a photo (`LandmarkEvaluation.shown`), of at most `photos` of each landmark, evenly spaced."""
     picks = [
         (exam, exam.photos[i])
         for exam in exams

@@ -22,16 +22,28 @@ from halonerf.factory import build
 from halonerf.files import write_csv, write_json
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.optim import SCHEDULES, adamw
-from halonerf.pipeline.stage import Source, Stage
+from halonerf.pipeline.stage import Stage, StageSource
 from halonerf.stages.adapt_segmenter.dataset import (
-    StudyBatches,
-    close_up_targets,
+    AdaptationBatches,
     group_targets,
-    original_targets,
-    plain_studies,
+    read_landmark_targets,
+    read_original_targets,
+    unpaired_photos,
 )
-from halonerf.stages.adapt_segmenter.losses import LOSSES, Teaching, Weights, by_size, set_trainable
-from halonerf.stages.adapt_segmenter.scoring import Exam, concept_means, examples, mean_ap, scored
+from halonerf.stages.adapt_segmenter.losses import (
+    LOSSES,
+    LossWeights,
+    TeacherStudentLosses,
+    batches_by_size,
+    set_trainable,
+)
+from halonerf.stages.adapt_segmenter.scoring import (
+    LandmarkEvaluation,
+    concept_means,
+    example_rows,
+    mean_ap,
+    score_methods,
+)
 from halonerf.visualization.pictures import grid, save_picture
 
 SCORES = ("method", "landmark", "concept", "ap", "photos", "ap_small", "small")
@@ -112,7 +124,7 @@ class AdaptSegmenter(Stage):
         self.segmenter_config, self.teacher_options, self.retriever_config = segmenter, teacher or {}, retriever
         self.landmarks, self.validation, self.test = landmarks or {}, validation or {}, test or {}
         self.original, self.original_table, self.words = original, original_table, words
-        self.weights = Weights.of(losses)
+        self.weights = LossWeights.of(losses)
         if schedule not in SCHEDULES:
             raise BadInput(f"expected adapt_segmenter.schedule={' or '.join(SCHEDULES)}, got '{schedule}'.")
         self.consensus, self.candidates, self.details, self.sides = consensus, candidates, details, tuple(sides)
@@ -128,10 +140,12 @@ class AdaptSegmenter(Stage):
         return () if config.get("landmarks") else cls._read(config)
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
-        taught = {name: Source(scene, cls._read(config)) for name, scene in (config.get("landmarks") or {}).items()}
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
+        taught = {
+            name: StageSource(scene, cls._read(config)) for name, scene in (config.get("landmarks") or {}).items()
+        }
         exams = {
-            f"{part}:{name}": Source(scene, ("collect",))
+            f"{part}:{name}": StageSource(scene, ("collect",))
             for part in ("validation", "test")
             for name, scene in (config.get(part) or {}).items()
         }
@@ -140,13 +154,13 @@ class AdaptSegmenter(Stage):
     @classmethod
     def _read(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Stages of each landmark: pairs cost a reconstruction, so they are made only where they count."""
-        return (*cls.needs, "targets") if Weights.of(config.get("losses", LOSSES)).warped else cls.needs
+        return (*cls.needs, "targets") if LossWeights.of(config.get("losses", LOSSES)).warped else cls.needs
 
     def prepare(self) -> None:
         taught = list(self.landmarks) or [""]
-        plain = plain_studies(self.inputs, taught, self.words, self.min_confidence)
-        targets = close_up_targets(self.inputs, taught) if self.weights.warped else []
-        targets += original_targets(self.original, self.original_table)
+        plain = unpaired_photos(self.inputs, taught, self.words, self.min_confidence)
+        targets = read_landmark_targets(self.inputs, taught) if self.weights.warped else []
+        targets += read_original_targets(self.original, self.original_table)
         if not plain and not targets:
             raise BadInput(
                 "expected photos with a distilled label to adapt with, found none in "
@@ -161,7 +175,7 @@ class AdaptSegmenter(Stage):
             )
         paired = group_targets(targets)
         asked = self.words or sorted({label for study in [*plain, *paired] for label in study.labels})
-        self.batches = StudyBatches(
+        self.batches = AdaptationBatches(
             plain,
             paired,
             share=self.share,
@@ -189,7 +203,7 @@ class AdaptSegmenter(Stage):
         if self.teacher_options:
             teacher = build(self.segmenter_config, **self.teacher_options).requires_grad_(False).eval()
         retriever = build(self.retriever_config) if self.retriever_config else None
-        self.teaching = Teaching(
+        self.teaching = TeacherStudentLosses(
             self.weights, base, teacher, retriever, self.consensus, self.candidates if self.weights.crop else 0
         )
         self.exams = {part: self._exams(part) for part in ("validation", "test")}
@@ -213,7 +227,7 @@ class AdaptSegmenter(Stage):
 
     def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
         sums: dict[str, Any] = {}
-        for group in by_size(batch):
+        for group in batches_by_size(batch):
             share = len(group) / len(batch["photos"])
             for name, value in self.teaching.losses(self.segmenter, group, batch["prompts"]).items():
                 sums[name] = sums.get(name, 0.0) + share * value
@@ -248,10 +262,10 @@ class AdaptSegmenter(Stage):
             "base": self.teaching.base.cpu(),
             "adapted": build(self.segmenter_config, weights=str(self.model_path)).eval(),
         }
-        rows, self.figures = scored(self.exams["test"], methods)
+        rows, self.figures = score_methods(self.exams["test"], methods)
         write_csv(self.folder / "scores.csv", SCORES, rows)
         write_json(self.folder / "metrics.json", {**self.figures, "validation": self.history})
-        if shown := examples(self.exams["test"], tuple(methods.values()), EXAMPLES):
+        if shown := example_rows(self.exams["test"], tuple(methods.values()), EXAMPLES):
             save_picture(self.folder / "examples.png", grid(shown))
 
     def summary(self) -> dict[str, Any]:
@@ -264,10 +278,12 @@ class AdaptSegmenter(Stage):
         """Where the adapted weights are kept."""
         return self.folder / self.segmenter.weights_name
 
-    def _exams(self, part: str) -> list[Exam]:
+    def _exams(self, part: str) -> list[LandmarkEvaluation]:
         landmarks = self.validation if part == "validation" else self.test
         return [
-            Exam.open(name, Collection.read(self.inputs[f"{part}:{name}/collect"]), self.scored, self.size)
+            LandmarkEvaluation.open(
+                name, Collection.read(self.inputs[f"{part}:{name}/collect"]), self.scored, self.size
+            )
             for name in landmarks
         ]
 

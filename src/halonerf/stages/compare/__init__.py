@@ -1,0 +1,9 @@
+"""Stage `compare`: scenes, methods and protocols in one table."""
+
+from halonerf.exports import lazy_exports
+
+_HOMES = {
+    "Compare": "stage",
+}
+__all__ = [*_HOMES]
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from halonerf.artifacts import MANIFEST
 from halonerf.data.scene.scene import Scene
 from halonerf.evaluation.examples import stacked
-from halonerf.evaluation.ground_truth import Truths
+from halonerf.evaluation.ground_truth import GroundTruthMasks
 from halonerf.evaluation.protocol import at_size
 from halonerf.masks import match_concepts
-from halonerf.stages.compare.runs import Ends, Method
+from halonerf.stages.compare.runs import Method, RunResults
 from halonerf.visualization.html_pages import labelled_strip
 from halonerf.visualization.pictures import outline, overlay
 
 LARGEST = 0.3  # of a photo: a part that fills more shows little of its surroundings
 
 
-def method_strips(ends: Ends, protocol: str, photos: int) -> NDArray[np.uint8]:
+def method_strips(ends: RunResults, protocol: str, photos: int) -> NDArray[np.uint8]:
     """Of each scene some photos, one a concept: the photo, what each method finds, the truth. uint8 [H, W, 3]."""
     strips = []
     for name in ends.roads.scenes:
         first = ends.roads.methods[0]
         scene = Scene(ends.folder(name, protocol, first, "ingest"))
         options = json.loads((ends.folder(name, protocol, first, "evaluate") / MANIFEST).read_text())["config"]
-        truths = Truths.open(scene, ends.folder(name, protocol, first, "collect"), options["masks"])
+        truths = GroundTruthMasks.open(scene, ends.folder(name, protocol, first, "collect"), options["masks"])
         if truths is None:
             continue
         for view, concept in _clearest(ends.folder(name, protocol, first, "evaluate") / "scores", photos, scene):
@@ -49,7 +49,7 @@ def _clearest(scores: Path, photos: int, scene: Scene) -> list[tuple[int, str]]:
 
 
 def _strip(
-    ends: Ends, name: str, protocol: str, scene: Scene, truths: Truths, view: int, concept: str
+    ends: RunResults, name: str, protocol: str, scene: Scene, truths: GroundTruthMasks, view: int, concept: str
 ) -> NDArray[np.uint8]:
     camera, photo = scene.views[view], scene.photo(view).numpy()
     masks, _ = truths.of(view, [concept])
@@ -63,7 +63,9 @@ def _strip(
     return labelled_strip(panels, (camera.width, camera.height))
 
 
-def _map(ends: Ends, name: str, protocol: str, method: Method, view: int, concept: str) -> NDArray[np.floating] | None:
+def _map(
+    ends: RunResults, name: str, protocol: str, method: Method, view: int, concept: str
+) -> NDArray[np.floating] | None:
     """What a method says of a concept in a view, [H, W] in [0, 1]; None where it says nothing."""
     stage, part = ("segment", "maps") if method.maps == "2d" else ("localize", "renders")
     folder = ends.folder(name, protocol, method, stage)

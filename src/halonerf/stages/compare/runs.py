@@ -12,8 +12,8 @@ from typing import Any
 from halonerf.artifacts import MANIFEST
 from halonerf.errors import BadInput
 from halonerf.evaluation.scores import FIGURES
-from halonerf.pipeline.overrides import merged
-from halonerf.pipeline.stage import Source
+from halonerf.pipeline.overrides import merge_overrides
+from halonerf.pipeline.stage import StageSource
 
 OWN = "own"  # what the only protocol is called where none is named: as `evaluate` is set
 READ = ("collect", "ingest", "segment", "localize", "evaluate")
@@ -30,7 +30,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Roads:
+class RunGrid:
     """Scenes, methods and protocols, as the options of `compare` name them."""
 
     scenes: Mapping[str, Mapping[str, Any] | None]  # name to config; {"": None} is the stage's own scene
@@ -40,7 +40,7 @@ class Roads:
     @classmethod
     def of(
         cls, scenes: Mapping[str, Any] | None, methods: Mapping[str, Any] | None, protocols: Mapping[str, Any] | None
-    ) -> Roads:
+    ) -> RunGrid:
         """What is not named is the road as it is: its own scene, its 2D and 3D maps, its own protocol. 2D comes first.
 
         Raises: BadInput for a method whose maps are neither "2d" nor "3d", or with another option.
@@ -49,10 +49,10 @@ class Roads:
         columns = sorted((_method(name, options) for name, options in named.items()), key=lambda method: method.maps)
         return cls(scenes or {"": None}, tuple(columns), protocols or {OWN: {}})
 
-    def sources(self) -> dict[str, Source]:
+    def sources(self) -> dict[str, StageSource]:
         """What `halonerf.pipeline.stage.Stage.sources` is asked for."""
         return {
-            _name(scene, protocol, method): Source(options, READ, merged(method.changes, changes))
+            _name(scene, protocol, method): StageSource(options, READ, merge_overrides(method.changes, changes))
             for scene, options in self.scenes.items()
             for protocol, changes in self.protocols.items()
             for method in self.methods
@@ -65,10 +65,10 @@ class Roads:
 
 
 @dataclass(frozen=True)
-class Ends:
+class RunResults:
     """The finished folders of all roads."""
 
-    roads: Roads
+    roads: RunGrid
     inputs: Mapping[str, Path]
 
     def folder(self, scene: str, protocol: str, method: Method, stage: str) -> Path:

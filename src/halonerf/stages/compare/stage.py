@@ -23,9 +23,9 @@ from halonerf.evaluation.curves import save_curves
 from halonerf.evaluation.scores import FIGURES
 from halonerf.evaluation.tables import MEAN, latex_table, spreads, table_fields, table_rows, text_table
 from halonerf.files import safe_name, write_atomic, write_csv, write_json
-from halonerf.pipeline.stage import Source, Stage
+from halonerf.pipeline.stage import Stage, StageSource
 from halonerf.stages.compare.pictures import method_strips
-from halonerf.stages.compare.runs import Ends, Roads
+from halonerf.stages.compare.runs import RunGrid, RunResults
 from halonerf.visualization.html_pages import Page
 from halonerf.visualization.pictures import save_picture
 
@@ -56,15 +56,15 @@ class Compare(Stage):
         pictures: int = 3,
     ) -> None:
         super().__init__()
-        self.roads = Roads.of(scenes, methods, protocols)
+        self.roads = RunGrid.of(scenes, methods, protocols)
         self.draws, self.shown = draws, pictures
 
     @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, Source]:
-        return Roads.of(config.get("scenes"), config.get("methods"), config.get("protocols")).sources()
+    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
+        return RunGrid.of(config.get("scenes"), config.get("methods"), config.get("protocols")).sources()
 
     def prepare(self) -> None:
-        self.ends = Ends(self.roads, self.inputs)
+        self.ends = RunResults(self.roads, self.inputs)
         self.rows = {protocol: self.ends.rows(protocol) for protocol in self.roads.protocols}
         if not any(self.rows.values()):
             raise BadInput(

@@ -1,6 +1,6 @@
 """Distilling over a cluster: Ray Data gives the shards to workers, each with a distiller of its own.
 
-A shard is one row of Ray's data set: what it reads and writes are Parquet files that all machines see (`Parts`), and a
+A shard is one row of Ray's data set: what it reads and writes are Parquet files that all machines see (`LabelShards`), and a
 worker that finds it done passes on. So a shard whose worker dies is done again by another, and has its labels once.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 from halonerf import errors
 from halonerf.factory import build, locate
 from halonerf.files import storage_errors
-from halonerf.stages.distill.shards import Parts, distilled
+from halonerf.stages.distill.shards import LabelShards, distill_shard
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers
@@ -45,7 +45,7 @@ def distill_with_ray(
         kind = locate(config["_target_"])
         if hasattr(kind, "ask_with_ray"):
             options = {key: value for key, value in config.items() if key != "_target_"}
-            config = kind.ask_with_ray(options, shards, Parts(folder).read_records, folder, workers)
+            config = kind.ask_with_ray(options, shards, LabelShards(folder).read_records, folder, workers)
         found = ray.cluster_resources()
         most = workers or max(int(found.get("GPU", 0) / gpus if gpus else found.get("CPU", 1)), 1)
         rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
@@ -67,7 +67,7 @@ class Worker:
     """Labels shards in a process of its own, one at a time. What a user can mend is told, not raised."""
 
     def __init__(self, config: Mapping[str, Any], folder: str) -> None:
-        self.folder, self.parts = Path(folder), Parts(Path(folder))
+        self.folder, self.parts = Path(folder), LabelShards(Path(folder))
         self.failed: errors.UserError | None = None
         try:
             self.distiller = build(config)
@@ -87,7 +87,7 @@ class Worker:
                 raise self.failed
             if not self.parts.done(shard):
                 with storage_errors(self.folder):
-                    self.parts.write(shard, distilled(self.distiller, self.parts.read_records(shard)))
+                    self.parts.write(shard, distill_shard(self.distiller, self.parts.read_records(shard)))
         except errors.UserError as error:
             kind = "" if isinstance(error, errors.MissingExtra) else type(error).__name__
             return {"shard": [shard], "error": [kind or "UserError"], "message": [str(error)]}

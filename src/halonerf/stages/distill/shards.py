@@ -21,7 +21,7 @@ RECORDS = "records"
 _FIGURES = b"halonerf"  # key of a file's metadata
 
 
-class Part(NamedTuple):
+class LabelShard(NamedTuple):
     """The labels of one shard.
 
     groups: of each record, best first. seconds: that the distiller took. counts: of its own, of this shard alone; they
@@ -33,7 +33,7 @@ class Part(NamedTuple):
     counts: dict[str, float]
 
 
-class Parts:
+class LabelShards:
     """The shards in a folder, each named by its first record's place. Every file appears whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +43,7 @@ class Parts:
         """Whether the labels of a shard are there."""
         return _named(self.labels, first).is_file()
 
-    def write(self, first: int, part: Part) -> None:
+    def write(self, first: int, part: LabelShard) -> None:
         """Keep the labels of a shard."""
         import pyarrow
 
@@ -59,7 +59,7 @@ class Parts:
         table = pyarrow.table(columns).replace_schema_metadata({_FIGURES: json.dumps(figures)})
         _write(_named(self.labels, first), table)
 
-    def read(self, first: int) -> Part:
+    def read(self, first: int) -> LabelShard:
         """The labels of a shard that is done."""
         table = _read(_named(self.labels, first))
         figures = json.loads(table.schema.metadata[_FIGURES])
@@ -67,7 +67,7 @@ class Parts:
         places, *columns = (table.column(name).to_pylist() for name in table.column_names)
         for place, row in zip(places, zip(*columns, strict=True), strict=True):
             groups[place].append(PseudoLabel(*row))
-        return Part(groups, figures["seconds"], figures["counts"])
+        return LabelShard(groups, figures["seconds"], figures["counts"])
 
     def write_records(self, records: Iterable[ImageRecord], size: int) -> int:
         """Keep those shards of `size` records whose labels are not there, and give the number of all records."""
@@ -94,16 +94,16 @@ class Parts:
         shutil.rmtree(self.records, ignore_errors=True)
 
 
-def distilled(distiller: Any, records: Sequence[ImageRecord]) -> Part:
+def distill_shard(distiller: Any, records: Sequence[ImageRecord]) -> LabelShard:
     """What `distiller` says of a shard, with its time and what it counted."""
     count: Callable[[], Mapping[str, float]] = getattr(distiller, "counts", dict)
     before, started = count(), time.perf_counter()
     labels = distiller.distill(records)
     seconds = time.perf_counter() - started
-    return Part(by_record(records, labels, type(distiller).__name__), seconds, _difference(count(), before))
+    return LabelShard(group_by_record(records, labels, type(distiller).__name__), seconds, _difference(count(), before))
 
 
-def by_record(records: Sequence[ImageRecord], labels: Sequence[PseudoLabel], who: str) -> list[list[PseudoLabel]]:
+def group_by_record(records: Sequence[ImageRecord], labels: Sequence[PseudoLabel], who: str) -> list[list[PseudoLabel]]:
     """The labels of each record, at least one, from a list in the records' order.
 
     Raises: AssertionError where the distiller `who` broke its contract.

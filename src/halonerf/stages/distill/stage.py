@@ -19,7 +19,7 @@ from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
 from halonerf.stages.distill.ray import distill_with_ray
 from halonerf.stages.distill.scoring import WeakScores, nothing_broader, score
-from halonerf.stages.distill.shards import Parts, distilled
+from halonerf.stages.distill.shards import LabelShards, distill_shard
 from halonerf.types import ImageRecord, PseudoLabel
 
 ENGINES = ("local", "ray")
@@ -92,7 +92,7 @@ class Distill(Stage):
     def prepare(self) -> None:
         self.corpus = build(self.corpus_options) if self.corpus_options else None
         self.collection = None if self.corpus else Collection.read(self.inputs["collect"])
-        self.parts = Parts(self.folder)
+        self.parts = LabelShards(self.folder)
         if self.engine == "ray":
             self.count = self.parts.write_records(self.records(), self.batch)
             self.distiller = _without_model(self.options)
@@ -131,7 +131,7 @@ class Distill(Stage):
             self._stream, self._place = self.records(), 0
         records = list(islice(self._stream, item - self._place, item - self._place + self.batch))
         self._place = item + len(records)
-        self.parts.write(item, distilled(self.distiller, records))
+        self.parts.write(item, distill_shard(self.distiller, records))
 
     def finish(self) -> None:
         if self.engine == "ray":
@@ -144,7 +144,7 @@ class Distill(Stage):
         wholes = getattr(self.distiller, "wholes", nothing_broader)
         if classes := {label for weak in self._weak_labels() for label in weak}:
             self._weak = WeakScores(classes, broader, wholes)
-        settled = Settled(self._groups(), self.distiller.settle, self.min_count) if self.min_count > 1 else None
+        settled = RareLabelMerger(self._groups(), self.distiller.settle, self.min_count) if self.min_count > 1 else None
         path = table_path(self.folder, self.table)
         write_labels(path, (label for group in self._reviewed(settled) for label in group))
         metrics: dict[str, Any] | None = self._weak.result() if self._weak else None
@@ -181,7 +181,7 @@ class Distill(Stage):
         self._seconds += elsewhere.get("ask_seconds", 0.0)
         return self.distiller.figures(self._counts)
 
-    def _reviewed(self, settled: Settled | None) -> Iterator[list[PseudoLabel]]:
+    def _reviewed(self, settled: RareLabelMerger | None) -> Iterator[list[PseudoLabel]]:
         """Every record's labels, counted, scored and sampled on their way."""
         for record, weak, group in zip(self.records(), self._weak_or_none(), self._groups(), strict=True):
             labels = settled(group) if settled else group
@@ -223,7 +223,7 @@ def _without_model(config: Mapping[str, Any]) -> Any:
 Settle = Callable[[Mapping[str, int], int], Mapping[str, str]]
 
 
-class Settled:
+class RareLabelMerger:
     """What the labels of all records become when those of fewer than `least` records go.
 
     Args:

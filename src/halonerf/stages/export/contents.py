@@ -13,22 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.camera_paths.path import Light
+from halonerf.camera_paths.path import LightName
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.lifting import show_elements
+from halonerf.lifting import render_known
 from halonerf.protocols import SemanticHead, TrainableField
-from halonerf.queries.session import WARM, QueryScene
-from halonerf.rendering.lights import light_of
+from halonerf.queries.session import WARM, QuerySession
+from halonerf.rendering.lights import appearance_code
 from halonerf.rendering.surfels import open_splats
 from halonerf.stages.export.names import folder_names, property_names
 from halonerf.types import Splats
 
 
 @dataclass(frozen=True)
-class Words:
-    """What to look for besides the concepts of `localize`: texts, and the options of `QueryScene`."""
+class ExtraTexts:
+    """What to look for besides the concepts of `localize`: texts, and the options of `QuerySession`."""
 
     texts: Sequence[str]
     segmenter: Mapping[str, Any]
@@ -37,14 +37,14 @@ class Words:
     batch: int
 
 
-class Material:
+class ExportContents:
     """A field, opened for export.
 
     Args:
         inputs: finished folders of `ingest`, `reconstruct` and `localize`, and those that words need.
         field: the fitted one, on the device where it is to be drawn. scene: as the field was fitted to it.
         head: config of the head that `localize` fitted.
-        light: as `light_of` takes it. wanted: concepts; None: all. words: looked for besides.
+        light: as `appearance_code` takes it. wanted: concepts; None: all. words: looked for besides.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class Material:
         field: TrainableField,
         scene: Scene,
         head: Mapping[str, Any],
-        light: Light,
+        light: LightName,
         wanted: Sequence[str] | None,
-        words: Words,
+        words: ExtraTexts,
     ) -> None:
         self.inputs, self.field, self.scene = dict(inputs), field, scene
         self.head_config, self.light, self.wanted, self.words = head, light, wanted, words
         self.known: list[str] = json.loads((inputs["localize"] / "concepts.json").read_text(encoding="utf-8"))
 
     @cached_property
-    def concepts(self) -> Concepts:
+    def concepts(self) -> ExportedConcepts:
         """Those of `localize`, and the words."""
         head: SemanticHead = build(self.head_config)
         head.load(self.inputs["localize"] / "head.safetensors")
-        found = Concepts.chosen(self.known, head.channels(), head.confidence(), self.wanted)
+        found = ExportedConcepts.chosen(self.known, head.channels(), head.confidence(), self.wanted)
         if not self.words.texts:
             return found
         words = self.words
-        asked = QueryScene(
+        asked = QuerySession(
             self.inputs, words.segmenter, words.field, self.head_config, words.sky, words.batch, self._device
         )
         answer = asked.query(words.texts, size=WARM)
@@ -100,7 +100,7 @@ class Material:
         if asked:
             light = self.field.appearance(self.scene.names[view])
             said = (self.concepts.probability[:, asked], self.concepts.confidence[:, asked])
-            shown, _ = show_elements(self.field, camera.to(self._device), light, *said)
+            shown, _ = render_known(self.field, camera.to(self._device), light, *said)
             maps[asked] = (shown * 255).round().byte().permute(2, 0, 1).numpy()
         return maps
 
@@ -110,7 +110,7 @@ class Material:
         splats, rows = placed_splats(opened.splats(), self._device)
         if not len(splats):
             raise BadInput("expected a field with something in a place, got none.\nFit another: seed=1")
-        colours = opened.splat_colours(light_of(self.light, self.field, self.scene, 0))
+        colours = opened.splat_colours(appearance_code(self.light, self.field, self.scene, 0))
         return splats, colours.detach().cpu()[rows.cpu()]
 
     @property
@@ -119,7 +119,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Concepts:
+class ExportedConcepts:
     """P concepts. probability, confidence: [E, P] of the field's elements; unknown: both 0.
 
     found: of each concept, its place among those that `localize` drew, or None for a word that was asked besides.
@@ -133,7 +133,7 @@ class Concepts:
     @classmethod
     def chosen(
         cls, known: Sequence[str], probability: Tensor, confidence: Tensor, wanted: Sequence[str] | None
-    ) -> Concepts:
+    ) -> ExportedConcepts:
         """Those of the known that are wanted, or all. Raises: BadInput for one that is not known."""
         names = list(known) if wanted is None else list(wanted)
         unknown = [name for name in names if name not in known]
@@ -145,10 +145,10 @@ class Concepts:
         places = [list(known).index(name) for name in names]
         return cls(names, probability[:, places].cpu(), confidence[:, places].cpu(), list(places))
 
-    def and_words(self, names: Sequence[str], probability: Tensor, confidence: Tensor) -> Concepts:
+    def and_words(self, names: Sequence[str], probability: Tensor, confidence: Tensor) -> ExportedConcepts:
         """With words [E, Q] that are not among the concepts yet."""
         new = [i for i, name in enumerate(names) if name not in self.names]
-        return Concepts(
+        return ExportedConcepts(
             [*self.names, *(names[i] for i in new)],
             torch.cat([self.probability, probability[:, new].cpu()], dim=1),
             torch.cat([self.confidence, confidence[:, new].cpu()], dim=1),

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Frame:
+class ExportFrame:
     """x' = scale * rotation @ x + shift, from the world frame to the export's.
 
     name: "world" or "model". rotation: [3, 3]. shift: [3]. upright: [3, 3], turns the export's axes so that +y is up,
@@ -33,7 +33,7 @@ class Frame:
     upright: Array
 
     @classmethod
-    def of(cls, name: str, scene: Scene) -> Frame:
+    def of(cls, name: str, scene: Scene) -> ExportFrame:
         """The frame of that name. Raises: BadInput for an unknown one."""
         y_up = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # of a frame whose +z is up
         if name == WORLD:

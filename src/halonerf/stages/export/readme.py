@@ -12,7 +12,7 @@ from typing import Any
 from halonerf.data.commons.attribution import NAME, read_attribution
 from halonerf.data.scene.scene import Scene
 from halonerf.files import write_atomic, write_json
-from halonerf.stages.export.frame import WORLD, Frame
+from halonerf.stages.export.frame import WORLD, ExportFrame
 
 README = "README.txt"
 FILES = {
@@ -39,7 +39,7 @@ FILES = {
 }
 
 
-def write_readme(folder: Path, scene: str, kind: str, frame: Frame, facts: dict[str, Any]) -> None:
+def write_readme(folder: Path, scene: str, kind: str, frame: ExportFrame, facts: dict[str, Any]) -> None:
     """Write README.txt into the folder of one kind of export.
 
     facts: `light`, `threshold`, `concepts` (as `Concepts.describe` has them), `licences` (lines).
@@ -65,7 +65,7 @@ def write_readme(folder: Path, scene: str, kind: str, frame: Frame, facts: dict[
     write_atomic(folder / README, "\n\n".join(parts) + "\n")
 
 
-def write_description(folder: Path, scene: Scene, frame: Frame, facts: dict[str, Any]) -> None:
+def write_description(folder: Path, scene: Scene, frame: ExportFrame, facts: dict[str, Any]) -> None:
     """Write export.json: `facts`, and where the frame lies."""
     place = {
         "scene": scene.name,

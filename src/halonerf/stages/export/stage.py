@@ -28,9 +28,9 @@ from halonerf.files import write_json
 from halonerf.loading import fitted_scene
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import TrainableField
-from halonerf.rendering.lights import OWN, check_light
+from halonerf.rendering.lights import OWN, resolve_light
 from halonerf.rendering.tiles import render_frame
-from halonerf.stages.export.contents import Material, Words
+from halonerf.stages.export.contents import ExportContents, ExtraTexts
 from halonerf.stages.export.formats.colmap import write_colmap
 from halonerf.stages.export.formats.depth import depth_files, depth_unit, write_depth
 from halonerf.stages.export.formats.images import image_files, write_image
@@ -39,7 +39,7 @@ from halonerf.stages.export.formats.mesh import write_mesh
 from halonerf.stages.export.formats.nerfstudio import write_nerfstudio
 from halonerf.stages.export.formats.points import write_points
 from halonerf.stages.export.formats.splats import write_splats
-from halonerf.stages.export.frame import Frame
+from halonerf.stages.export.frame import ExportFrame
 from halonerf.stages.export.readme import copy_licences, write_description, write_readme
 
 FORMATS = ("splats", "points", "mesh", "colmap", "nerfstudio", "masks", "depth")
@@ -118,10 +118,10 @@ class Export(Stage):
         self.field: TrainableField = build(self.field_config)
         self.field.load(self.inputs["reconstruct"] / "field.safetensors")
         self.scene = fitted_scene(self.inputs)
-        self.frame = Frame.of(self.frame_name, self.scene)
-        light = check_light(self.light, self.field, self.scene, "export.light")
-        words = Words(self.words, self.segmenter_config, self.field_config, self.sky, self.batch)
-        self.material = Material(self.inputs, self.field, self.scene, self.head_config, light, self.wanted, words)
+        self.frame = ExportFrame.of(self.frame_name, self.scene)
+        light = resolve_light(self.light, self.field, self.scene, "export.light")
+        words = ExtraTexts(self.words, self.segmenter_config, self.field_config, self.sky, self.batch)
+        self.material = ExportContents(self.inputs, self.field, self.scene, self.head_config, light, self.wanted, words)
         for kind in self.formats:
             (self.folder / kind).mkdir(exist_ok=True)
 

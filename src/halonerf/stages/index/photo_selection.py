@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pick_photos(seen: NDArray[np.floating], score: NDArray[np.floating], photos: int) -> list[tuple[int, float]]:
+def select_covering_photos(
+    seen: NDArray[np.floating], score: NDArray[np.floating], photos: int
+) -> list[tuple[int, float]]:
     """At most `photos` rows of `seen`, picked one by one, each with the share of what can be gained that it adds.
 
     With q_ie how large photo i shows element e, as a share of how large any photo does, s_i the trust in the photo and

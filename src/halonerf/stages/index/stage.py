@@ -4,7 +4,7 @@ Output:
     seen/<view>.safetensors     `share` [E] half: of a photo's light, what each element has; of every photo to trust
     photos.csv                  the photos that a query looks at: view, photo, score, gain
     photos/<view>.safetensors   `encoding.*`: the segmenter's, of that photo alone, floats in half precision;
-                                `shares.*`: the table B^T of `halonerf.queries.lifting_tables` by rows (`start`, `element`,
+                                `lifting_table.*`: the table B^T of `halonerf.queries.lifting_tables` by rows (`start`, `element`,
                                 `value` half, px); `grid` [2], height and width of the map that it lifts
 """
 
@@ -27,8 +27,8 @@ from halonerf.files import write_atomic, write_csv
 from halonerf.loading import fitted_scene, open_segmenter
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import TrainableField
-from halonerf.queries.lifting_tables import cells, shares
-from halonerf.stages.index.photo_selection import pick_photos
+from halonerf.queries.lifting_tables import lifting_table, table_grid
+from halonerf.stages.index.photo_selection import select_covering_photos
 from halonerf.types import View
 
 TABLE = "photos.csv"
@@ -134,11 +134,11 @@ class Index(Stage):
         views = list(self.trusted)
         seen = np.stack([load_file(self._seen_path(view))["share"].numpy() for view in views])
         score = np.array([self.trusted[view] for view in views])
-        return [(views[row], float(score[row]), gain) for row, gain in pick_photos(seen, score, self.photos)]
+        return [(views[row], float(score[row]), gain) for row, gain in select_covering_photos(seen, score, self.photos)]
 
     def _seen(self, view: int) -> Tensor:
         """[E], sums to the photo's mean opacity where it is valid."""
-        height, width = cells(self.scene.views[view], self.maps)
+        height, width = table_grid(self.scene.views[view], self.maps)
         camera = self.scene.views[view].resized(width, height).to(self.device)
         weight = self._valid(view, camera)
         _, seen = self.field.lift(camera, weight.new_zeros(height, width, 0), weight)
@@ -154,11 +154,11 @@ class Index(Stage):
 
     def _shares(self, view: int) -> dict[str, Tensor]:
         camera = self.scene.views[view].to(self.device)
-        grid = cells(camera, self.maps)
+        grid = table_grid(camera, self.maps)
         if self.size is not None:
-            height, width = cells(camera, self.size)
+            height, width = table_grid(camera, self.size)
             camera = camera.resized(width, height)
-        table = shares(self.field, camera, self._valid(view, camera), grid)
+        table = lifting_table(self.field, camera, self._valid(view, camera), grid)
         scale = self.scene.views[view].height * self.scene.views[view].width / (camera.height * camera.width)
         return {
             "shares.start": torch.from_numpy(table.indptr.astype(np.int64)),

@@ -25,7 +25,7 @@ from halonerf.data.sfm.colmap_model import match_names, read_model, registered_n
 from halonerf.data.sfm.features import extract_features, mapping_scale
 from halonerf.data.sfm.mapping import make_cameras, rebuild, run_mapper, write_database
 from halonerf.data.sfm.pairing import propose_pairs
-from halonerf.data.sfm.photo_checks import check_model_photos, check_photos, settle
+from halonerf.data.sfm.photo_checks import check_model_photos, check_photos, split_usable
 from halonerf.data.sfm.shared_cameras import accept, refine, shared_groups
 from halonerf.data.sfm.verification import (
     VerifiedPair,
@@ -136,7 +136,7 @@ class IngestState:
     @cached_property
     def _settled(self) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
         facts = load_facts([self.work / f"check-{i}.json" for i in range(self.photo_items)])
-        usable, aside = settle(facts, duplicates=self.collection.model is not None)
+        usable, aside = split_usable(facts, duplicates=self.collection.model is not None)
         for fact in aside:
             log.warning("ingest: set aside %s: %s", fact.image_id, fact.problem)
         if self.collection.model is None and len(usable) < 2:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from halonerf.data.pairs.zoom import carry, outline_of
+from halonerf.data.pairs.zoom import carry, projected_outline
 from halonerf.data.scene.scene import Scene
 
 _LINE = "#e8303a"
@@ -37,7 +37,7 @@ def draw_pairs(scene: Scene, table: pd.DataFrame, path: Path, most: int = 8) -> 
         left.imshow(scene.photo(near).numpy())
         right.imshow(scene.photo(far).numpy())
         outline = carry(
-            outline_of(scene.views[near].width, scene.views[near].height), np.reshape(row.homography, (3, 3))
+            projected_outline(scene.views[near].width, scene.views[near].height), np.reshape(row.homography, (3, 3))
         )
         if outline is not None:
             right.add_patch(Polygon(outline - 0.5, closed=True, fill=False, edgecolor=_LINE, linewidth=1.8))

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from halonerf.data.pairs.proposals import by_looks, by_tracks, union
+from halonerf.data.pairs.proposals import by_appearance, by_tracks, union
 from halonerf.data.pairs.zoom import scale_ratio, verify_zoom
 from halonerf.data.scene.scene import Scene
 from halonerf.data.sfm.verification import single_threaded
@@ -115,7 +115,7 @@ class Mine(Stage):
             found.append(by_tracks([ids.numpy() for _, ids in self.seen], self.min_shared))
         if how in ("looks", "both"):
             options = self.neighbours, self.exhaustive_limit, SEED, self.workers, self.folder
-            found.append(by_looks(self.scene, *options))
+            found.append(by_appearance(self.scene, *options))
         self.proposals = union(*found)
 
     def items(self) -> list[int]:

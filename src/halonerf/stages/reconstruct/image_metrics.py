@@ -21,14 +21,14 @@ SSIM_WINDOW = 7  # px
 LEARNING_RATE = 0.1  # Adam's, of the code; decays to a tenth
 
 
-def score_seen(
+def score_training_photos(
     field: TrainableField, view: View, photo: Tensor, valid: Tensor, code: Tensor, perceptual: Perceptual | None
 ) -> dict[str, float | None]:
-    """Figures of a fitted photo, the whole of it, in the light `code` [A]: see `compare`."""
-    return compare(_shown(field, view, code), photo, valid, perceptual)
+    """Figures of a fitted photo, the whole of it, in the light `code` [A]: see `comparison_picture`."""
+    return comparison_picture(_shown(field, view, code), photo, valid, perceptual)
 
 
-def score_unseen(
+def score_heldout_photos(
     field: TrainableField,
     view: View,
     photo: Tensor,
@@ -39,11 +39,11 @@ def score_unseen(
 ) -> dict[str, float | None]:
     """Figures of a photo that was not fitted: the left W - W // 2 columns give its light, the others are scored."""
     seen = view.width - view.width // 2
-    code = fit_light(field, view, photo, valid, lights, steps)
-    return compare(_shown(field, view, code)[:, seen:], photo[:, seen:], valid[:, seen:], perceptual)
+    code = fit_appearance(field, view, photo, valid, lights, steps)
+    return comparison_picture(_shown(field, view, code)[:, seen:], photo[:, seen:], valid[:, seen:], perceptual)
 
 
-def fit_light(
+def fit_appearance(
     field: TrainableField, view: View, photo: Tensor, valid: Tensor, lights: Sequence[Tensor], steps: int
 ) -> Tensor:
     """The code [A] in which the field looks most like the left W - W // 2 columns of a photo; all else is frozen.
@@ -88,7 +88,9 @@ def _unlike(field: TrainableField, view: View, known: Tensor, code: Tensor) -> T
     return photometric(field.render(view, code).colour, target[..., :3], weight, ssim_share=0.0)
 
 
-def compare(image: Tensor, photo: Tensor, valid: Tensor, perceptual: Perceptual | None) -> dict[str, float | None]:
+def comparison_picture(
+    image: Tensor, photo: Tensor, valid: Tensor, perceptual: Perceptual | None
+) -> dict[str, float | None]:
     """PSNR (dB), SSIM and LPIPS of a rendering in 8 bits against a photo, [H, W, 3] in [0, 1] both.
 
     valid: bool [H, W], the pixels that count; for LPIPS the others are black in both. None where a figure is not

@@ -30,7 +30,7 @@ from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import TrainableField, TransientMask
 from halonerf.stages.reconstruct.camera_refinement import CameraCorrections
-from halonerf.stages.reconstruct.image_metrics import means_of, perceptual, score_seen, score_unseen
+from halonerf.stages.reconstruct.image_metrics import means_of, perceptual, score_heldout_photos, score_training_photos
 from halonerf.types import Rendering, View
 from halonerf.visualization.pictures import depth_colours, grid, heat, save_picture
 
@@ -229,12 +229,12 @@ class Reconstruct(Stage):
         for i in _spread(self.train_views, len(self.train_views) if self.scored is None else self.scored):
             name, view = self.scene.names[i], self._camera(i)
             seen = self._seen(self._photo(i), view)
-            photos["train"][name] = score_seen(self.field, view, *seen, self.field.appearance(name), measure)
+            photos["train"][name] = score_training_photos(self.field, view, *seen, self.field.appearance(name), measure)
         lights = [self.field.appearance(self.scene.names[i]) for i in _spread(self.train_views, LIGHTS)]
         for i in self.scene.indices("test"):
             name, view = self.scene.names[i], self._camera(i)
             seen = self._seen(self._photo(i), view)
-            photos["heldout"][name] = score_unseen(self.field, view, *seen, lights, self.heldout_steps, measure)
+            photos["heldout"][name] = score_heldout_photos(self.field, view, *seen, lights, self.heldout_steps, measure)
         means = {f"{key}_{part}": mean for part in photos for key, mean in means_of(photos[part].values()).items()}
         return {**means, **{f"photos_{part}": scores for part, scores in photos.items()}}
 

@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from halonerf.camera_paths.path import Light, Sample
+from halonerf.camera_paths.path import LightName, Sample
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import safe_name
 from halonerf.loading import fitted_scene
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import SemanticHead, TrainableField
-from halonerf.queries.session import QueryScene
-from halonerf.queries.word_layers import WordMaps
-from halonerf.rendering.film_frames import COMPARISONS, Drawing
-from halonerf.rendering.lights import check_light, light_of
-from halonerf.rendering.tiles import FIXED, parts, render_frame
+from halonerf.queries.session import QuerySession
+from halonerf.queries.word_layers import WordLayers
+from halonerf.rendering.film_frames import COMPARISONS, FrameRenderer
+from halonerf.rendering.lights import appearance_code, resolve_light
+from halonerf.rendering.tiles import FIXED, render_frame, view_tiles
 from halonerf.stages.render.film import KINDS, Film, read_picture
 from halonerf.stages.render.film_path import against_light, film_path, film_size, light_path, path_texts
 from halonerf.types import Rendering, View
@@ -70,7 +70,7 @@ class Render(Stage):
         field: Mapping[str, Any],
         head: Mapping[str, Any],
         segmenter: Mapping[str, Any],
-        light: Light = "own",
+        light: LightName = "own",
         views: str = "all",
         size: int | None = None,
         concepts: Sequence[str] | None = None,
@@ -79,8 +79,8 @@ class Render(Stage):
         path: str | None = None,
         film: str = "mp4",
         compare: str | None = None,
-        against: Light | None = None,
-        video: Sequence[Light] | None = None,
+        against: LightName | None = None,
+        video: Sequence[LightName] | None = None,
         video_view: str | None = None,
         video_seconds: float = 10.0,
         video_fps: float = 25.0,
@@ -144,7 +144,7 @@ class Render(Stage):
         unknown = [c for c in self.shown if c not in self.known]
         if unknown:
             raise BadInput(f"expected render.concepts among {', '.join(self.known)}; got {', '.join(unknown)}")
-        self.light = check_light(self.light, self.field, self.scene, "render.light")
+        self.light = resolve_light(self.light, self.field, self.scene, "render.light")
         for path in self._paths(0).values():
             path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -162,7 +162,7 @@ class Render(Stage):
             assert self.film is not None
             self.film.work(item[1])
             return
-        view, appearance = self._view(item), light_of(self.light, self.field, self.scene, item)
+        view, appearance = self._view(item), appearance_code(self.light, self.field, self.scene, item)
         shown = self._draw(view, appearance, self.normals)
         colour = _bytes(shown.colour)
         pictures = {"colour": colour, "depth": depth_colours(shown.depth.numpy(), shown.opacity.numpy())}
@@ -206,7 +206,7 @@ class Render(Stage):
         """Of the concepts that are shown, float16 [concepts, H, W]."""
         chosen = [self.known.index(concept) for concept in self.shown]
         frame = np.empty((len(chosen), view.height, view.width), np.float16)
-        for part, (rows, columns) in parts(view, FIXED + 2 * len(self.known), self.memory_mb):
+        for part, (rows, columns) in view_tiles(view, FIXED + 2 * len(self.known), self.memory_mb):
             probability, _ = self.head.render(self.field, part, appearance)
             frame[:, rows, columns] = probability[..., chosen].permute(2, 0, 1).cpu().numpy()
         return frame
@@ -219,32 +219,32 @@ class Render(Stage):
         path.write(self.folder / "path.json")
         width, height = film_size(path.aspect, self.size or max(max(v.width, v.height) for v in self.scene.views))
         texts = path.words()
-        self.maps = WordMaps(self.field, self.head, self.known, texts, self._query, self.memory_mb) if texts else None
+        self.maps = WordLayers(self.field, self.head, self.known, texts, self._query, self.memory_mb) if texts else None
         other = against_light(self.against, self.field, self.scene, hours)
         titles = {photo: hour for hour, photo in hours.items()}
         tints = {text: number for number, text in enumerate(texts)}
         shown = (tints, self.memory_mb, self.compare, other, path.duration, titles)
-        drawing = Drawing(self.field, self.scene, self.maps, *shown)
+        drawing = FrameRenderer(self.field, self.scene, self.maps, *shown)
 
         def draw(sample: Sample) -> np.ndarray:
             return drawing.picture(sample, sample.view(width, height).to(self.device))
 
         return Film(self.folder, "film", path.sample(self.video_fps), draw, self.video_fps, self.kind)
 
-    def _light_film(self, lights: Sequence[Light]) -> Film:
+    def _light_film(self, lights: Sequence[LightName]) -> Film:
         """One photo's view while the light changes; "own" is that photo's."""
         given = (self.video_view, self._views(), self.scene, self.field, lights, self.video_seconds)
         index, path = light_path(*given)
-        drawing = Drawing(self.field, self.scene, None, {}, self.memory_mb)
+        drawing = FrameRenderer(self.field, self.scene, None, {}, self.memory_mb)
 
         def draw(sample: Sample) -> np.ndarray:
             return drawing.picture(sample, self._view(index), index)
 
         return Film(self.folder, "light", path.sample(self.video_fps), draw, self.video_fps, self.kind)
 
-    def _query(self) -> QueryScene:
+    def _query(self) -> QuerySession:
         configs = (self.segmenter_config, self.field_config, self.head_config)
-        return QueryScene(self.inputs, *configs, self.sky, self.batch, self.device)
+        return QuerySession(self.inputs, *configs, self.sky, self.batch, self.device)
 
     def _paths(self, item: int) -> dict[str, Path]:
         """Where each picture of a view goes, by what it shows."""

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from halonerf.data.scene.scene import Scene
 from halonerf.files import write_json
-from halonerf.lifting import lifted
+from halonerf.lifting import lift_known
 from halonerf.protocols import RadianceField
 from halonerf.stages.segment.photo_scores import agreement
 from halonerf.types import View
@@ -24,7 +24,7 @@ LEAST = 0.05  # fully opaque pixels that the others must have said about an elem
 ROUNDING = 1e-4  # of an element's sum, what remains after a subtraction in single precision
 
 
-class Consensus:
+class LeaveOneOutSums:
     """Sums over photos of what their maps say of each element: support A'w and what was said A'(w p), [E, P] each.
 
     Whatever the number of photos, it is these two arrays. What the others say of a view is (sum minus the photo's
@@ -40,7 +40,7 @@ class Consensus:
 
     def add(self, field: RadianceField, view: View, maps: Tensor, known: Tensor) -> None:
         """A photo's maps [H, W, P], and how far each pixel of them is known, [H, W, P]."""
-        said, support = lifted(field, view, maps, known)
+        said, support = lift_known(field, view, maps, known)
         self.said += said
         self.support += support
         self.photos += 1
@@ -56,7 +56,7 @@ class Consensus:
         As in `halonerf.heads.lifted`: elements of which they say nothing are left out of a pixel; what passes all
         elements is the background, which is known to show no concept.
         """
-        own_said, own_support = lifted(field, view, maps, known)
+        own_said, own_support = lift_known(field, view, maps, known)
         support = self.support - own_support
         heard = support > torch.clamp(ROUNDING * self.support, min=LEAST)
         value = torch.where(heard, (self.said - own_said) / support.clamp(min=1e-12), 0.0).clamp(0, 1)
@@ -77,10 +77,10 @@ class Consensus:
         """Read what `save` wrote."""
         with safe_open(path, "pt") as file:
             self.said, self.support = file.get_tensor("said"), file.get_tensor("support")
-        self.photos = photos_in(path)
+        self.photos = photos_added(path)
 
 
-def photos_in(path: Path) -> int:
+def photos_added(path: Path) -> int:
     """How many photos a written consensus holds; 0 where there is none."""
     if not path.is_file():
         return 0
@@ -88,7 +88,7 @@ def photos_in(path: Path) -> int:
         return int(file.metadata()["photos"])
 
 
-def shrunken(view: View, probability: Tensor, known: Tensor, size: int) -> tuple[View, Tensor, Tensor]:
+def downsized(view: View, probability: Tensor, known: Tensor, size: int) -> tuple[View, Tensor, Tensor]:
     """A view with its maps at a long side of at most `size` px: view, maps [h, w, P], known [h, w, P] in [0, 1].
 
     probability, known: [P, H, W], the latter 0 or 1. Averages over the area, of known pixels alone.
@@ -102,17 +102,17 @@ def shrunken(view: View, probability: Tensor, known: Tensor, size: int) -> tuple
 
 TOGETHER = 16  # photos added between two notes of the sums, 20 MB for 200,000 elements and 12 concepts
 
-Maps = tuple[Tensor, Tensor]  # probability [P, H, W] in [0, 1], and where it is known, float [P, H, W]
+ViewMaps = tuple[Tensor, Tensor]  # probability [P, H, W] in [0, 1], and where it is known, float [P, H, W]
 
 
-class Work(NamedTuple):
+class WorkItem(NamedTuple):
     """What is done to some views: "photos" (segmented and measured), "sums" (lifted and added), "agree" (compared)."""
 
     kind: str
     views: tuple[int, ...]
 
 
-class Agreeing:
+class AgreementPass:
     """Two passes over the photos: their sums, then each against the sums without its own.
 
     Args:
@@ -128,27 +128,27 @@ class Agreeing:
         folder: Path,
         scene: Scene,
         field: RadianceField,
-        maps: Callable[[int], Maps | None],
+        maps: Callable[[int], ViewMaps | None],
         concepts: int,
         size: int,
     ) -> None:
         self.folder = folder / "agreement"
         self.folder.mkdir(exist_ok=True)
         self.scene, self.field, self.maps, self.concepts, self.size = scene, field, maps, concepts, size
-        self._consensus: Consensus | None = None
+        self._consensus: LeaveOneOutSums | None = None
 
-    def items(self) -> list[Work]:
+    def items(self) -> list[WorkItem]:
         """All sums come before the first comparison."""
         views = range(len(self.scene))
         groups = [tuple(views[start : start + TOGETHER]) for start in range(0, len(views), TOGETHER)]
-        return [Work(kind, group) for kind in ("sums", "agree") for group in groups]
+        return [WorkItem(kind, group) for kind in ("sums", "agree") for group in groups]
 
-    def done(self, work: Work) -> bool:
+    def done(self, work: WorkItem) -> bool:
         if work.kind == "agree":
             return all(self._path(view).is_file() for view in work.views)
-        return photos_in(self._sums) > work.views[-1] or all(self._path(i).is_file() for i in range(len(self.scene)))
+        return photos_added(self._sums) > work.views[-1] or all(self._path(i).is_file() for i in range(len(self.scene)))
 
-    def do(self, work: Work) -> None:
+    def do(self, work: WorkItem) -> None:
         consensus = self._opened()
         for view in work.views:
             given = self._given(view)
@@ -174,13 +174,13 @@ class Agreeing:
     def _path(self, view: int) -> Path:
         return self.folder / f"{view:05d}.json"
 
-    def _opened(self) -> Consensus:
+    def _opened(self) -> LeaveOneOutSums:
         if self._consensus is None:
-            self._consensus = Consensus(self.field.elements, self.concepts)
+            self._consensus = LeaveOneOutSums(self.field.elements, self.concepts)
             if self._sums.is_file():
                 self._consensus.load(self._sums)
         return self._consensus
 
     def _given(self, view: int) -> tuple[View, Tensor, Tensor] | None:
         found = self.maps(view)
-        return None if found is None else shrunken(self.scene.views[view], *found, self.size)
+        return None if found is None else downsized(self.scene.views[view], *found, self.size)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from halonerf.data.scene.scene import Scene
-from halonerf.prediction import Question, building_part
+from halonerf.prediction import ConceptPredictor, largest_building_part
 from halonerf.protocols import TrainableField
 
 PHOTO_TERMS = ("quality", "geometry", "occlusion")  # of a photo, before any text
@@ -97,7 +97,7 @@ def term_values(
     return values
 
 
-def combined(values: Mapping[str, np.ndarray], combine: str, concepts: int) -> tuple[np.ndarray, np.ndarray]:
+def combine_scores(values: Mapping[str, np.ndarray], combine: str, concepts: int) -> tuple[np.ndarray, np.ndarray]:
     """The score of each photo [V], and the weight of each photo and concept [V, P].
 
     combine: "product" or "sum" of the terms; of a photo's score, terms of concepts give their mean over the concepts
@@ -209,7 +209,7 @@ def relative(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Measures:
+class PhotoMeasures:
     """The same for every photo.
 
     field: needed for the term "occlusion" alone, with the scene's cameras as it was fitted to them.
@@ -217,7 +217,7 @@ class Measures:
 
     terms: tuple[str, ...]
     scene: Scene
-    question: Question
+    question: ConceptPredictor
     field: TrainableField | None
 
     def of(self, view: int, probability: np.ndarray, known: np.ndarray, building: np.ndarray | None) -> dict[str, Any]:
@@ -234,7 +234,7 @@ class Measures:
         }
         if "certainty" in self.terms:
             measures["certainty"] = certainty(probability, known)
-        part = None if building is None else building_part(building * valid)
+        part = None if building is None else largest_building_part(building * valid)
         if part is not None and "geometry" in self.terms:
             measures["geometry"] = geometry_score(part)
         if part is not None and "occlusion" in self.terms:

@@ -13,13 +13,13 @@ from halonerf.files import write_csv
 from halonerf.stages.segment.photo_scores import CONCEPT_TERMS, PHOTO_TERMS, row_means
 
 
-def best(score: np.ndarray, photos: int) -> list[int]:
+def select_top(score: np.ndarray, photos: int) -> list[int]:
     """At most `photos` photos of the highest score [V], ties in their order; 0 is never chosen."""
     order = np.argsort(-score, kind="stable")
     return [int(index) for index in order[:photos] if score[index] > 0]
 
 
-def reasons(
+def explain(
     order: Sequence[int], score: np.ndarray, mapped: Sequence[bool], values: Mapping[str, np.ndarray]
 ) -> list[str]:
     """Why each photo is chosen or not, for people.
@@ -54,7 +54,7 @@ def incidence(seen: Iterable[np.ndarray], points: int) -> csr_matrix:
     return csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(rows), points))
 
 
-def covering(score: np.ndarray, sees: csr_matrix, photos: int) -> list[int]:
+def select_for_coverage(score: np.ndarray, sees: csr_matrix, photos: int) -> list[int]:
     """At most `photos` photos, each the one that adds most to those before it; photos that add nothing are left out.
 
     What a photo adds is its score times the sum over the points that it shows of 0.5^(chosen photos that show it).

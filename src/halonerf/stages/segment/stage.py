@@ -28,12 +28,19 @@ from halonerf.factory import build
 from halonerf.files import write_atomic, write_json
 from halonerf.loading import fitted_scene, open_segmenter
 from halonerf.pipeline.stage import Stage
-from halonerf.prediction import Question
+from halonerf.prediction import ConceptPredictor
 from halonerf.protocols import TrainableField
-from halonerf.stages.segment.agreement import Agreeing, Maps, Work
+from halonerf.stages.segment.agreement import AgreementPass, ViewMaps, WorkItem
 from halonerf.stages.segment.concepts import decide_concepts
-from halonerf.stages.segment.photo_scores import Measures, combined, term_values
-from halonerf.stages.segment.selection import best, check_options, covering, incidence, reasons, write_choice
+from halonerf.stages.segment.photo_scores import PhotoMeasures, combine_scores, term_values
+from halonerf.stages.segment.selection import (
+    check_options,
+    explain,
+    incidence,
+    select_for_coverage,
+    select_top,
+    write_choice,
+)
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
 OVERVIEW_PHOTOS = 4
@@ -112,29 +119,32 @@ class Segment(Stage):
         for part in ("maps", "photos"):
             (self.folder / part).mkdir(exist_ok=True)
         crop = self.crop and self.building is not None
-        self.question = Question(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
+        self.question = ConceptPredictor(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
         self.field = self._opened_field()
-        self.measures = Measures(self.terms, self.scene, self.question, self.field)
-        self.agreeing: Agreeing | None = None
+        self.measures = PhotoMeasures(self.terms, self.scene, self.question, self.field)
+        self.agreeing: AgreementPass | None = None
         if "agreement" in self.terms and self.field is not None:
             size = self.agreement_size
-            self.agreeing = Agreeing(self.folder, self.scene, self.field, self._maps, len(self.concepts), size)
+            self.agreeing = AgreementPass(self.folder, self.scene, self.field, self._maps, len(self.concepts), size)
 
-    def items(self) -> Sequence[Work]:
+    def items(self) -> Sequence[WorkItem]:
         """At most `batch` views of one size together; then the work of agreement, where it is a term."""
         sizes: dict[tuple[int, int], list[int]] = {}
         for index, view in enumerate(self.scene.views):
             sizes.setdefault((view.height, view.width), []).append(index)
         step = max(1, self.batch)
         groups = [tuple(same[k : k + step]) for same in sizes.values() for k in range(0, len(same), step)]
-        return [*(Work("photos", group) for group in sorted(groups)), *(self.agreeing.items() if self.agreeing else ())]
+        return [
+            *(WorkItem("photos", group) for group in sorted(groups)),
+            *(self.agreeing.items() if self.agreeing else ()),
+        ]
 
-    def done(self, item: Work) -> bool:
+    def done(self, item: WorkItem) -> bool:
         if item.kind != "photos" and self.agreeing is not None:
             return self.agreeing.done(item)
         return all(self._measures(view).is_file() for view in item.views)
 
-    def predict_step(self, item: Work, index: int) -> None:
+    def predict_step(self, item: WorkItem, index: int) -> None:
         """Write each photo's map, then its measures: the measures say that both are there."""
         if item.kind != "photos" and self.agreeing is not None:
             self.agreeing.do(item)
@@ -168,9 +178,9 @@ class Segment(Stage):
             )
         agreements = self.agreeing.values() if self.agreeing else []
         values = term_values(self.terms, entries, agreements, len(self.concepts))
-        score, weights = combined(values, self.combine, len(self.concepts))
+        score, weights = combine_scores(values, self.combine, len(self.concepts))
         self.chosen = self._chosen(score * np.array(mapped))
-        told = reasons(self.chosen, score, mapped, values)
+        told = explain(self.chosen, score, mapped, values)
         write_choice(self.folder, self.scene.names, self.concepts, score, self.chosen, told, values, weights)
         first = sorted(self.chosen, key=lambda view: (-score[view], view))[:OVERVIEW_PHOTOS]
         if first:
@@ -217,11 +227,11 @@ class Segment(Stage):
     def _chosen(self, score: np.ndarray) -> list[int]:
         """The chosen photos by scores [V] that are 0 where a photo can say nothing, in the order of choice."""
         if self.select == "best":
-            return best(score, self.photos)
+            return select_top(score, self.photos)
         seen = [self.scene.observations(view)[2].numpy() for view in range(len(self.scene))]
-        return covering(score, incidence(seen, len(self.scene.points)), self.photos)
+        return select_for_coverage(score, incidence(seen, len(self.scene.points)), self.photos)
 
-    def _maps(self, view: int) -> Maps | None:
+    def _maps(self, view: int) -> ViewMaps | None:
         """A view's map as it was written; None where nothing is known."""
         if not self.map_path(view).is_file():
             return None

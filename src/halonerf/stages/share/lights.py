@@ -14,7 +14,7 @@ from torch import Tensor
 from halonerf.data.scene.scene import Scene
 from halonerf.geometry import pixel_centres, ray_directions
 from halonerf.protocols import TrainableField
-from halonerf.rendering.lights import light_of
+from halonerf.rendering.lights import appearance_code
 from halonerf.rendering.times_of_day import named_lights
 from halonerf.splatting.rasterise import rasterise
 from halonerf.stages.share.photos import far_apart
@@ -38,12 +38,16 @@ class SharedLight:
 def choose_lights(field: TrainableField, scene: Scene, photos: int) -> list[SharedLight]:
     """The mean, the named lights, then those of at most `photos` fitted photos that lie farthest apart."""
     lights = [SharedLight("mean of all photos", "", field.mean_appearance().cpu())]
-    lights += [SharedLight(n, p, light_of(p, field, scene, 0).cpu()) for n, p in named_lights(field, scene).items()]
+    lights += [
+        SharedLight(n, p, appearance_code(p, field, scene, 0).cpu()) for n, p in named_lights(field, scene).items()
+    ]
     names = [scene.names[i] for i in scene.indices("train")]
-    codes = torch.stack([lights[0].code, *(light_of(name, field, scene, 0).cpu() for name in names)])
+    codes = torch.stack([lights[0].code, *(appearance_code(name, field, scene, 0).cpu() for name in names)])
     apart = [names[row - 1] for row in far_apart(codes.float(), 0, photos + 1)[1:]]
     taken = {light.photo for light in lights}
-    return lights + [SharedLight(f"photo {n}", n, light_of(n, field, scene, 0).cpu()) for n in apart if n not in taken]
+    return lights + [
+        SharedLight(f"photo {n}", n, appearance_code(n, field, scene, 0).cpu()) for n in apart if n not in taken
+    ]
 
 
 @torch.no_grad()

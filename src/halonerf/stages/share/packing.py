@@ -48,7 +48,7 @@ class Packed:
 
 def pack_shapes(packed: Packed, splats: Splats, kept: Tensor) -> dict[str, Any]:
     """Add places, sizes, turns and opacities of the splats `kept`; what reading them needs to know."""
-    place = (drawn_together(splats.centres[kept].double()) / REACH + 1) / 2
+    place = (contract(splats.centres[kept].double()) / REACH + 1) / 2
     packed.add("place", (place * 65535).round().clamp(0, 65535).numpy().astype(np.uint16))
     scales = splats.scales[kept].double().clamp(min=SMALLEST)
     largest = max(float(scales.max()) if len(kept) else SMALLEST, 2 * SMALLEST)
@@ -68,7 +68,7 @@ def pack_word(packed: Packed, number: int, probability: Tensor, confidence: Tens
     packed.add(f"sure/{number}", sure.numpy().astype(np.uint8))
 
 
-def drawn_together(places: Tensor) -> Tensor:
+def contract(places: Tensor) -> Tensor:
     """Places [N, 3] with all that is beyond one world unit brought within two (mip-NeRF 360, eq. 10)."""
     distance = places.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return torch.where(distance <= 1, places, (2 - 1 / distance) * places / distance)

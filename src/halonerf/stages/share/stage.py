@@ -25,13 +25,13 @@ from halonerf.files import write_json
 from halonerf.loading import fitted_scene
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import SemanticHead, TrainableField
-from halonerf.queries.session import QueryScene
+from halonerf.queries.session import QuerySession
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.stages.share.lights import SharedLight, choose_lights, draw_preview, sky_of
 from halonerf.stages.share.packing import Packed, pack_shapes, pack_word, to_bytes
 from halonerf.stages.share.page import FACTS, PAGE, PREVIEW, write_share_page
 from halonerf.stages.share.photos import choose_photos, credits_of, describe_photos
-from halonerf.stages.share.words import SharedWord, colour_of, parts_of, seen_in
+from halonerf.stages.share.words import SharedWord, colour_of, visibility, word_parts
 from halonerf.types import Splats
 from halonerf.visualization.pictures import save_picture
 
@@ -130,7 +130,7 @@ class Share(Stage):
         lights = choose_lights(self.field, self.scene, self.lights)
         views = sorted({*choose_photos(self.scene, self.photos), *self._views_of(lights)})
         cameras = [self.scene.views[view].to(self.device) for view in views]
-        seen = seen_in(self.field, cameras)
+        seen = visibility(self.field, cameras)
         home = int((seen > NOTICED).sum(dim=1).argmax())
         words = self._words()
         packed, facts = Packed(), self._facts(words, lights, views, home, (views, seen))
@@ -172,7 +172,7 @@ class Share(Stage):
         more = [text for text in dict.fromkeys(read_texts(self.words)[0]) if text not in concepts] if self.words else []
         if not more:
             return words
-        scene = QueryScene(
+        scene = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )
         answer = scene.query(more, size=64)
@@ -188,7 +188,7 @@ class Share(Stage):
         seen: tuple[Sequence[int], Tensor],
     ) -> dict[str, Any]:
         """What the page's script reads besides the arrays."""
-        parts = parts_of(words, self.field, seen, self.threshold, self.join, self.smallest, self.parts)
+        parts = word_parts(words, self.field, seen, self.threshold, self.join, self.smallest, self.parts)
         place = {self.scene.names[view]: number for number, view in enumerate(views)}
         return {
             "title": self.title or self._landmark(),

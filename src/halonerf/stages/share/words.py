@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from halonerf.protocols import PlacedField, RadianceField
-from halonerf.queries.connected_parts import Part, find_parts, spacing
+from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.types import View
 
 COLOURS = ("#ff8a5c", "#4cc3ff", "#ffd166", "#7ddf8f", "#d39bff", "#ff7eb6", "#45e0c8", "#c3d94e", "#8fa8ff", "#ffb3a0")
@@ -37,7 +37,7 @@ def colour_of(number: int) -> str:
 
 
 @torch.no_grad()
-def seen_in(field: RadianceField, views: Sequence[View]) -> Tensor:
+def visibility(field: RadianceField, views: Sequence[View]) -> Tensor:
     """What share of each view's light every element has, [V, E]."""
     shares = []
     for view in views:
@@ -48,7 +48,7 @@ def seen_in(field: RadianceField, views: Sequence[View]) -> Tensor:
     return torch.stack(shares) if shares else torch.zeros(0, field.elements)
 
 
-def parts_of(
+def word_parts(
     words: Sequence[SharedWord],
     field: RadianceField,
     seen: tuple[Sequence[int], Tensor],
@@ -65,7 +65,7 @@ def parts_of(
     if not isinstance(field, PlacedField):
         return [[] for _ in words]
     centres = field.element_centres().detach().cpu()
-    radius = join * spacing(centres, (seen[1] > 0).any(dim=0))
+    radius = join * element_spacing(centres, (seen[1] > 0).any(dim=0))
     place = {view: number for number, view in enumerate(seen[0])}
     return [
         [
@@ -78,7 +78,7 @@ def parts_of(
     ]  # fmt: skip
 
 
-def _described(part: Part, place: dict[int, int]) -> dict[str, Any]:
+def _described(part: ConnectedPart, place: dict[int, int]) -> dict[str, Any]:
     return {
         "elements": len(part.elements),
         "probability": round(part.probability, 3),

@@ -8,11 +8,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from halonerf.camera_paths.path import CameraPath, KeyFrame, Light, Sample
+from halonerf.camera_paths.path import CameraPath, KeyFrame, LightName, Sample
 from halonerf.errors import BadInput
 from halonerf.viewer.cameras import place_camera, pose_of, view_of
 from halonerf.viewer.film import checked, film
-from halonerf.viewer.saved_files import keep, unnamed
+from halonerf.viewer.saved_files import save_numbered, temporary_file
 from halonerf.viewer.window import Window, plain
 from halonerf.visualization.pictures import encoded
 
@@ -78,7 +78,7 @@ class PathPanel:
             )
             self._tell()
 
-    def _light(self) -> Light:
+    def _light(self) -> LightName:
         """The light as a path keeps it: by name, or as one code where an upload is in the mix."""
         mix = self.window.session.mix
         names = {name: weight for name, weight in mix.items() if isinstance(name, str)}
@@ -156,7 +156,7 @@ class PathPanel:
             with self.window.told():
                 view = view_of(self.window.client.camera, int(self.size.value), enlarge=True)
                 size = (view.width, view.height)
-                with unnamed(self.window.folder / "films", ".mp4") as made:
+                with temporary_file(self.window.folder / "films", ".mp4") as made:
                     film(made, self.path(), self.window.engine, size, self.fps.value, self._step)
                     self._deliver("films", "film.mp4", made.read_bytes())
         finally:
@@ -171,6 +171,6 @@ class PathPanel:
 
     def _deliver(self, kind: str, name: str, content: bytes) -> None:
         """Keep a file in the artefact's folder and send it to the browser."""
-        kept = keep(self.window.folder / kind, name, content)
+        kept = save_numbered(self.window.folder / kind, name, content)
         self.window.client.send_file_download(kept.name, content, save_immediately=True)
         self.window.tell(f"Saved as {kind}/{kept.name}")

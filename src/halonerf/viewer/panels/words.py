@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from halonerf.queries.connected_parts import Part
+from halonerf.queries.connected_parts import ConnectedPart
 from halonerf.viewer.session import ShownWord
 from halonerf.viewer.window import Window, plain
 
@@ -63,7 +63,7 @@ class WordsPanel:
         with self.window.told():
             self.window.refresh()
 
-    def _list(self, word: ShownWord, parts: list[Part]) -> None:
+    def _list(self, word: ShownWord, parts: list[ConnectedPart]) -> None:
         """A folder with everything about a word; the one that was there is replaced."""
         found = word.found
         self._drop(found.text)

@@ -1,0 +1,14 @@
+"""Densification strategies: how Gaussians are added, moved and pruned during a fit."""
+
+from halonerf.exports import lazy_exports
+
+_HOMES = {
+    "DensificationStrategy": "base",
+    "DensificationLimits": "base",
+    "BudgetStrategy": "budget",
+    "McmcStrategy": "mcmc",
+    "GaussianRows": "base",
+    "ThresholdStrategy": "threshold",
+}
+__all__ = [*_HOMES]
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,6 +1,6 @@
 """Gaussians come and go during a fit: what every strategy of growth shares.
 
-A strategy is called after every step of the optimiser; it decides when to act. All it reads is in the table `Rows`,
+A strategy is called after every step of the optimiser; it decides when to act. All it reads is in the table `GaussianRows`,
 and its chance comes from a generator seeded by the seed and the step alone, so that a fit can be resumed.
 """
 
@@ -20,7 +20,7 @@ SPLIT_SHRINK = 1.6  # a Gaussian split in two leaves each this much smaller (Ker
 NEEDLE = 6.0  # largest ratio of the longest axis to the middle one: longer needles show in unseen views
 
 
-class Rows:
+class GaussianRows:
     """The parameters of a field's Gaussians, what its optimiser remembers of them, and statistics; a row is one.
 
     Args:
@@ -67,7 +67,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Limits:
+class DensificationLimits:
     """What all strategies keep.
 
     budget: Gaussians at most. start, until: shares of the fit between which Gaussians are added. every: steps between
@@ -88,20 +88,20 @@ class Limits:
         return progress <= self.until and (step + 1) % self.every == 0
 
 
-class Growth(Protocol):
+class DensificationStrategy(Protocol):
     """A strategy."""
 
-    def __call__(self, rows: Rows, step: int, progress: float, generator: Generator) -> None:
+    def __call__(self, rows: GaussianRows, step: int, progress: float, generator: Generator) -> None:
         """After an optimiser's step, without gradients. progress: share of the fit that is done, (0, 1]."""
 
 
-def choose(scores: Tensor, number: int, floor: float) -> Tensor:
+def choose_rows(scores: Tensor, number: int, floor: float) -> Tensor:
     """Indices of at most `number` rows with the largest scores [N], all above `floor`, in their order."""
     number = max(0, min(number, int((scores > floor).sum())))
     return torch.topk(scores, number).indices.sort().values
 
 
-def grown(table: Mapping[str, Tensor], chosen: Tensor, large: float, generator: Generator) -> dict[str, Tensor]:
+def added_rows(table: Mapping[str, Tensor], chosen: Tensor, large: float, generator: Generator) -> dict[str, Tensor]:
     """What takes the place of the chosen rows: each small Gaussian twice, each large one as two smaller samples of it.
 
     table: `means`, `log_scales`, `rotations` and any others, [N, ...]. large: world units, largest axis.

@@ -11,19 +11,25 @@ from dataclasses import dataclass
 import torch
 from torch import Generator
 
-from halonerf.fields.gaussians.strategies.base import Limits, Rows, choose, grown, without_needles
+from halonerf.fields.gaussians.strategies.base import (
+    DensificationLimits,
+    GaussianRows,
+    added_rows,
+    choose_rows,
+    without_needles,
+)
 
 
 @dataclass(frozen=True)
-class Pull:
+class BudgetStrategy:
     """The default. first: Gaussians at the start. floor: pull (loss per half-width of the picture) that counts."""
 
-    limits: Limits
+    limits: DensificationLimits
     first: int
     floor: float
 
-    def __call__(self, rows: Rows, step: int, progress: float, generator: Generator) -> None:
-        """See `halonerf.fields.gaussians.strategies.base.Growth`."""
+    def __call__(self, rows: GaussianRows, step: int, progress: float, generator: Generator) -> None:
+        """See `halonerf.fields.gaussians.strategies.base.DensificationStrategy`."""
         limits = self.limits
         if not limits.due(step, progress):
             return
@@ -32,9 +38,9 @@ class Pull:
         pull = torch.where(keep, rows["pull"] / rows["seen"].clamp(min=1), 0.0)
         share = (progress - limits.start) / max(limits.until - limits.start, 1e-9)
         missing = target_number(self.first, limits.budget, share) - int(keep.sum()) if share > 0 else 0
-        chosen = choose(pull, missing, self.floor)
+        chosen = choose_rows(pull, missing, self.floor)
         keep[chosen] = False
-        rows.replace(keep, grown(rows.table(), chosen, limits.split_size, generator))
+        rows.replace(keep, added_rows(rows.table(), chosen, limits.split_size, generator))
 
 
 def target_number(first: int, budget: int, progress: float) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from halonerf.fields.gaussians.strategies.base import Limits, Rows, without_needles
+from halonerf.fields.gaussians.strategies.base import DensificationLimits, GaussianRows, without_needles
 from halonerf.rotations import matrices
 
 RATE = 1.05  # of the number, a change (the paper's value)
@@ -23,14 +23,14 @@ STILL = 0.1  # opacity above which the noise is below 1e-4 of its size and left 
 
 
 @dataclass(frozen=True)
-class Relocation:
+class McmcStrategy:
     """noise: of the centres, in units of their learning rate times their covariance (5e5 in the paper)."""
 
-    limits: Limits
+    limits: DensificationLimits
     noise: float
 
-    def __call__(self, rows: Rows, step: int, progress: float, generator: Generator) -> None:
-        """See `halonerf.fields.gaussians.strategies.base.Growth`."""
+    def __call__(self, rows: GaussianRows, step: int, progress: float, generator: Generator) -> None:
+        """See `halonerf.fields.gaussians.strategies.base.DensificationStrategy`."""
         limits = self.limits
         if limits.due(step, progress) and progress >= limits.start:
             rows["log_scales"].copy_(without_needles(rows["log_scales"], limits.largest))
@@ -38,7 +38,7 @@ class Relocation:
             self._add(rows, generator)
         self._wander(rows, generator)
 
-    def _relocate(self, rows: Rows, generator: Generator) -> None:
+    def _relocate(self, rows: GaussianRows, generator: Generator) -> None:
         """Dead Gaussians become copies of living ones, likelier of opaque ones."""
         dead = rows.opacities < self.limits.faintest
         if dead.all() or not dead.any():
@@ -49,7 +49,7 @@ class Relocation:
             rows[name][dead] = rows[name][chosen]
         rows.forget(rows.names, dead)
 
-    def _add(self, rows: Rows, generator: Generator) -> None:
+    def _add(self, rows: GaussianRows, generator: Generator) -> None:
         number = min(self.limits.budget, int(RATE * len(rows))) - len(rows)
         if number <= 0:
             return
@@ -58,18 +58,18 @@ class Relocation:
         extra = {name: rows[name][chosen] for name in rows.names}
         rows.replace(torch.ones(len(rows), dtype=torch.bool, device=chosen.device), extra)
 
-    def _share(self, rows: Rows, chosen: Tensor) -> None:
+    def _share(self, rows: GaussianRows, chosen: Tensor) -> None:
         """Make the chosen Gaussians, as often as they are chosen, fainter and smaller: with their copies they look as
         before.
         """
         copies = torch.bincount(chosen, minlength=len(rows)) + 1
         shared = copies > 1
-        opacities, factor = divided(rows.opacities[shared], copies[shared])
+        opacities, factor = split_opacity(rows.opacities[shared], copies[shared])
         rows["opacity_logits"][shared] = torch.logit(opacities.clamp(min=self.limits.faintest, max=1 - 1e-6))
         rows["log_scales"][shared] += factor.log()[:, None]
         rows.forget(rows.names, shared)
 
-    def _wander(self, rows: Rows, generator: Generator) -> None:
+    def _wander(self, rows: GaussianRows, generator: Generator) -> None:
         """Noise on the centres of faint Gaussians, as wide as they are: they explore."""
         rate = next(group["lr"] for group in rows.optimiser.param_groups if group["name"] == "means")
         faint = torch.nonzero(rows.opacities < STILL)[:, 0]
@@ -80,7 +80,7 @@ class Relocation:
         rows["means"][faint] += self.noise * rate * gate[:, None] * step
 
 
-def divided(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
+def split_opacity(opacities: Tensor, copies: Tensor) -> tuple[Tensor, Tensor]:
     """Opacity and scale factor, [K] each, of each of `copies` >= 1 equal Gaussians that together look like one.
 
     The centre keeps its opacity, and so does the integral over space (Kheradmand et al. 2024; its two sums

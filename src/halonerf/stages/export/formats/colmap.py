@@ -9,10 +9,10 @@ import pycolmap
 
 from halonerf.data.scene.scene import Scene
 from halonerf.stages.export.formats.ply import byte_colours
-from halonerf.stages.export.frame import Frame
+from halonerf.stages.export.frame import ExportFrame
 
 
-def write_colmap(folder: Path, scene: Scene, frame: Frame) -> None:
+def write_colmap(folder: Path, scene: Scene, frame: ExportFrame) -> None:
     """Write the binary model into `folder`, which exists: a pinhole camera a photo, of its working size.
 
     Photos keep their names and their ids in the reconstruction; points come with what each photo saw of them.

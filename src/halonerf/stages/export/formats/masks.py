@@ -54,7 +54,7 @@ def write_coco(
                 score = round(float(probability[mask].mean()) / 255, 4)
                 annotations.append(
                     {"id": len(annotations) + 1, "image_id": number, "category_id": category, "iscrowd": 0}
-                    | {"score": score, **outline_of(mask)}
+                    | {"score": score, **mask_outline(mask)}
                 )
     categories = [
         {"id": number, "name": name, "supercategory": "building"} for number, name in enumerate(names, start=1)
@@ -63,7 +63,7 @@ def write_coco(
     return len(annotations)
 
 
-def outline_of(mask: np.ndarray) -> dict[str, Any]:
+def mask_outline(mask: np.ndarray) -> dict[str, Any]:
     """Of a mask [H, W] with something in it: `segmentation` (runs down the columns, the first of zeros), `area`, px,
     and `bbox`: left, top, width, height, px.
     """

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic
-from halonerf.stages.export.contents import Concepts
+from halonerf.stages.export.contents import ExportedConcepts
 from halonerf.stages.export.formats.ply import byte_colours
-from halonerf.stages.export.formats.splat_views import draw
-from halonerf.stages.export.formats.surface import Surface, empty_grid, extract, fuse, large_pieces, seen_on
-from halonerf.stages.export.frame import Frame
+from halonerf.stages.export.formats.splat_views import render_splats
+from halonerf.stages.export.formats.surface import ExtractedSurface, empty_grid, extract, fuse, large_pieces, seen_on
+from halonerf.stages.export.frame import ExportFrame
 from halonerf.types import Splats, View
 
 WHOLE = "building"
@@ -33,10 +33,10 @@ def write_mesh(
     path: Path,
     splats: Splats,
     colours: Tensor,
-    concepts: Concepts,
+    concepts: ExportedConcepts,
     views: Sequence[View],
     points: Tensor,
-    frame: Frame,
+    frame: ExportFrame,
     voxels: int,
     threshold: float,
     memory_mb: float,
@@ -60,7 +60,7 @@ def write_mesh(
     turn = np.eye(4)
     turn[:3, :3] = frame.upright
 
-    def add(part: Surface, name: str, rgb: np.ndarray, numbers: dict[str, np.ndarray]) -> None:
+    def add(part: ExtractedSurface, name: str, rgb: np.ndarray, numbers: dict[str, np.ndarray]) -> None:
         mesh = trimesh.Trimesh(
             frame.points(part.vertices),
             part.faces,
@@ -79,7 +79,7 @@ def write_mesh(
         faces[name] = int(lit.sum())
         if lit.any():
             part, _ = surface.part(lit)
-            raised = Surface(part.vertices + LIFT * (k + 1) * side * part.normals, part.normals, part.faces)
+            raised = ExtractedSurface(part.vertices + LIFT * (k + 1) * side * part.normals, part.normals, part.faces)
             add(raised, name, np.tile(concepts.colours[k].numpy(), (len(part.vertices), 1)), {})
     write_atomic(path, export_glb(scene, include_normals=True, tree_postprocessor=_unlit))
     return faces
@@ -88,25 +88,25 @@ def write_mesh(
 def surface_of(
     splats: Splats,
     colours: Tensor,
-    concepts: Concepts,
+    concepts: ExportedConcepts,
     views: Sequence[View],
     points: Tensor,
     voxels: int,
     memory_mb: float,
-) -> tuple[Surface, np.ndarray, np.ndarray, float]:
+) -> tuple[ExtractedSurface, np.ndarray, np.ndarray, float]:
     """The surface that views see, its colours [N, 3] in [0, 1], its probabilities [N, P], and a voxel's side, world
     units. See `write_mesh`.
     """
     grid = empty_grid(points.numpy(), voxels, memory_mb)
     nothing = torch.zeros(len(splats), 0)
-    fuse(grid, views, lambda view: draw(splats, nothing, view).depth.numpy())
+    fuse(grid, views, lambda view: render_splats(splats, nothing, view).depth.numpy())
     surface = extract(grid, len(views))
     probability, confidence = concepts.of(splats)
     known = (confidence > 0).to(probability)
     numbers = torch.cat([colours.cpu(), probability * known, known], dim=1)
 
     def look(view: View) -> tuple[np.ndarray, np.ndarray]:
-        drawn = draw(splats, numbers, view)
+        drawn = render_splats(splats, numbers, view)
         return drawn.depth.numpy(), drawn.numbers.numpy()
 
     seen, weight = seen_on(surface, views, look, grid.side, numbers.shape[1])
@@ -119,7 +119,7 @@ def surface_of(
     return surface, rgb, probabilities, grid.side
 
 
-def node_names(concepts: Concepts) -> list[str]:
+def node_names(concepts: ExportedConcepts) -> list[str]:
     """What each concept's node is called: its own name, but for one that is called as the whole is."""
     return [name if name != WHOLE else f"{name} (concept)" for name in concepts.names]
 

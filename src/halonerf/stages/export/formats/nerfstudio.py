@@ -13,14 +13,14 @@ import numpy as np
 from halonerf.data.scene.scene import Scene
 from halonerf.files import write_json
 from halonerf.stages.export.formats.ply import byte_colours, write_ply
-from halonerf.stages.export.frame import WORLD, Frame
+from halonerf.stages.export.frame import WORLD, ExportFrame
 from halonerf.stages.export.names import inside
 
 POINTS = "sparse_pc.ply"
 FROM_OPENCV = np.diag([1.0, -1.0, -1.0])  # our cameras look along +z, with y down
 
 
-def write_nerfstudio(folder: Path, scene: Scene, frame: Frame) -> None:
+def write_nerfstudio(folder: Path, scene: Scene, frame: ExportFrame) -> None:
     """Write `transforms.json` and the points into `folder`, which exists."""
     points, colours = frame.points(scene.points).astype(np.float32), byte_colours(scene.colours.numpy())
     columns = {axis: points[:, i] for i, axis in enumerate("xyz")}
@@ -41,7 +41,7 @@ def write_nerfstudio(folder: Path, scene: Scene, frame: Frame) -> None:
     write_json(folder / "transforms.json", value)
 
 
-def _frame(scene: Scene, frame: Frame, i: int, file: str) -> dict[str, Any]:
+def _frame(scene: Scene, frame: ExportFrame, i: int, file: str) -> dict[str, Any]:
     view = scene.views[i]
     pose = frame.camera_to_frame(view.camera_to_world)
     matrix = np.eye(4)

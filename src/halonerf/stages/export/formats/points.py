@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from halonerf.stages.export.contents import Concepts
+from halonerf.stages.export.contents import ExportedConcepts
 from halonerf.stages.export.formats.ply import byte_colours, write_ply
 from halonerf.stages.export.formats.splat_views import outward_normals
-from halonerf.stages.export.frame import Frame
+from halonerf.stages.export.frame import ExportFrame
 from halonerf.types import Splats, View
 
 
@@ -19,9 +19,9 @@ def write_points(
     path: Path,
     splats: Splats,
     colours: Tensor,
-    concepts: Concepts,
+    concepts: ExportedConcepts,
     views: Sequence[View],
-    frame: Frame,
+    frame: ExportFrame,
     opacity: float,
     comments: Sequence[str] = (),
 ) -> int:

@@ -18,7 +18,7 @@ EDGE = 0.04  # of the depth: a pixel whose neighbours differ by more lies betwee
 LOOK = 160  # px, long side of the pictures that say which side of a splat is seen
 
 
-class Drawn(NamedTuple):
+class SplatView(NamedTuple):
     """depth: [H, W], world units along the optical axis, 0 where no surface is shown. numbers: [H, W, C]."""
 
     depth: Tensor
@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
 
 
 @torch.no_grad()
-def draw(splats: Splats, numbers: Tensor, view: View) -> Drawn:
+def render_splats(splats: Splats, numbers: Tensor, view: View) -> SplatView:
     """What a view shows of splats with numbers [N, C]: means over each pixel's splats, only where there is a surface.
 
     Pixels at the edge of something near show no one depth, and are left out.
@@ -40,7 +40,7 @@ def draw(splats: Splats, numbers: Tensor, view: View) -> Drawn:
     deep = depth[None, None]
     spread = F.max_pool2d(deep, 3, 1, 1) + F.max_pool2d(-deep, 3, 1, 1)
     solid = (opacity > SOLID) & (spread[0, 0] < EDGE * depth)
-    return Drawn(torch.where(solid, depth, 0.0).cpu(), (raster.features / opacity[..., None]).cpu())
+    return SplatView(torch.where(solid, depth, 0.0).cpu(), (raster.features / opacity[..., None]).cpu())
 
 
 @torch.no_grad()

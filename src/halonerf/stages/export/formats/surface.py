@@ -22,20 +22,20 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Surface:
+class ExtractedSurface:
     """vertices: [N, 3], world frame. normals: [N, 3], unit, outwards. faces: [F, 3], counter-clockwise from outside."""
 
     vertices: Array
     normals: Array
     faces: NDArray[np.int64]
 
-    def part(self, kept: NDArray[np.bool_]) -> tuple[Surface, NDArray[np.int64]]:
+    def part(self, kept: NDArray[np.bool_]) -> tuple[ExtractedSurface, NDArray[np.int64]]:
         """Only the faces [F] that are kept, and the vertices that they use, whose places are returned besides."""
         used, faces = np.unique(self.faces[kept], return_inverse=True)
-        return Surface(self.vertices[used], self.normals[used], faces.reshape(-1, 3)), used
+        return ExtractedSurface(self.vertices[used], self.normals[used], faces.reshape(-1, 3)), used
 
 
-def extract(grid: Grid, views: int) -> Surface:
+def extract(grid: FusionGrid, views: int) -> ExtractedSurface:
     """Marching cubes (Lewiner et al., 2003) where enough of the `views` that were fused looked.
 
     Raises: BadInput where there is no surface.
@@ -51,11 +51,11 @@ def extract(grid: Grid, views: int) -> Surface:
         )
     vertices, faces, _, _ = marching_cubes(grid.distance, 0.0, mask=seen)
     world = grid.origin + vertices.astype(np.float64) * grid.side
-    return Surface(world, _normals(world, faces), faces.astype(np.int64))
+    return ExtractedSurface(world, _normals(world, faces), faces.astype(np.int64))
 
 
 def seen_on(
-    surface: Surface,
+    surface: ExtractedSurface,
     views: Iterable[View],
     look: Callable[[View], tuple[np.ndarray, np.ndarray]],
     side: float,
@@ -90,7 +90,7 @@ def seen_on(
     return total / np.maximum(weight, 1e-12)[:, None], weight
 
 
-def large_pieces(surface: Surface) -> NDArray[np.bool_]:
+def large_pieces(surface: ExtractedSurface) -> NDArray[np.bool_]:
     """Which faces [F] belong to a connected piece that is more than a speck."""
     faces, vertices = surface.faces, len(surface.vertices)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
@@ -117,7 +117,7 @@ BYTES = 24  # a voxel: distance, weight, and what the surface's extraction takes
 
 
 @dataclass(frozen=True)
-class Grid:
+class FusionGrid:
     """Signed distances to the surface, outside positive, in voxels, [X, Y, Z] float32; weights: how many views saw it.
 
     origin: [3], world, the centre of the first voxel. side: world units, of a voxel.
@@ -129,7 +129,7 @@ class Grid:
     side: float
 
 
-def empty_grid(points: np.ndarray, voxels: int, memory_mb: float) -> Grid:
+def empty_grid(points: np.ndarray, voxels: int, memory_mb: float) -> FusionGrid:
     """A grid around points [N, 3] (+z up) but for the outermost hundredth, with `voxels` along its longest side.
 
     Raises: BadInput where the grid and what is made of it do not fit into `memory_mb`.
@@ -145,10 +145,10 @@ def empty_grid(points: np.ndarray, voxels: int, memory_mb: float) -> Grid:
             f"expected a grid that takes at most {memory_mb:g} MB, got one of {' x '.join(map(str, shape))} voxels, "
             f"which takes {needed:.0f} MB.\nTake a coarser one, or allow it: export.voxels=… export.memory_mb=…"
         )
-    return Grid(np.zeros(shape, np.float32), np.zeros(shape, np.float32), low + 0.5 * side, side)
+    return FusionGrid(np.zeros(shape, np.float32), np.zeros(shape, np.float32), low + 0.5 * side, side)
 
 
-def fuse(grid: Grid, views: Iterable[View], depth_of: Callable[[View], np.ndarray]) -> None:
+def fuse(grid: FusionGrid, views: Iterable[View], depth_of: Callable[[View], np.ndarray]) -> None:
     """Add views to the grid, one at a time; depth_of: [H, W] world units along the optical axis, 0: unknown."""
     for view in views:
         pose = view.world_to_camera.double().numpy()
