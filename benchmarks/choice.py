@@ -115,7 +115,7 @@ def opened(options: argparse.Namespace) -> Landmark:
     command = [sys.executable, "-m", "halonerf.cli", "stage=segment", f"scene={options.scene}"]
     command += [f"scene.seed={options.seed}", f"scene.photos={options.photos}", f"artifacts={options.artifacts}"]
     command += ["ingest.size=320", "ingest.features=3000", f"reconstruct.steps={options.steps}"]
-    command += ["segment.terms=[quality,certainty,agreement]"]
+    command += ["segment.score_terms=[quality,certainty,agreement]"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     folder = Path(done.stdout.strip().splitlines()[-1])
     keys = json.loads((folder / MANIFEST).read_text())["inputs"]
@@ -267,7 +267,7 @@ def agreement(landmark: Landmark) -> list[list[float | None]]:
         count = len(landmark.concepts)
         work = AgreementPass(Path(folder), landmark.scene, landmark.field, landmark.maps.__getitem__, count, 96)
         for item in work.items():
-            work.do(item)
+            work.process(item)
         return work.values()
 
 

@@ -68,7 +68,7 @@ def main() -> None:
         retriever = build({**config, "weights": options.weights})
     else:
         rendered = render_samples(cache, LESSONS, KINDS, LEARNT, 1)
-        lessons = [lesson for lesson in rendered if not (options.close and lesson.aim == WHOLE)]
+        lessons = [lesson for lesson in rendered if not (options.close and lesson.subject == WHOLE)]
         torch.manual_seed(options.seed)
         retriever = build({**config, "weights": None})
         started = time.process_time()

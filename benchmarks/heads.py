@@ -155,10 +155,10 @@ def speeds(landmark: Landmark, steps: int) -> dict[str, float]:
         warm = build({**config, "steps": 2})
         warm.fit(landmark.field, landmark.views, landmark.maps, landmark.weights)
         head: LearntHead = build({**config, "steps": steps})
-        head.begin(landmark.field, landmark.views, landmark.maps, landmark.weights)
+        head.start(landmark.field, landmark.views, landmark.maps, landmark.weights)
         started = time.perf_counter()
         for number in range(head.rounds):
-            head.learn(number)
+            head.fit_round(number)
         found[f"{name}_step"] = (time.perf_counter() - started) / steps
         found[f"{name}_fit"] = found[f"{name}_step"] * config["steps"]
     return found

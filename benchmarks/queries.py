@@ -57,7 +57,7 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     most = max(options.photos)
-    overrides = [f"index.photos={most}", *options.overrides]
+    overrides = [f"index.max_photos={most}", *options.overrides]
     base = memory_mb()
     scene = Scene.open(*overrides)
     results: dict[str, Any] = {"memory_mb": memory_mb(), "base_memory_mb": base, "open_s": scene.open_s}
@@ -104,7 +104,9 @@ def only(scene: Any, photos: int) -> Any:
 
     few = copy.copy(scene)
     few.photos = scene.photos[:photos]
-    few.looks = WordMapCache(scene.looks.segmenter, few.photos, scene.looks.batch, scene.looks.sky, scene.device)
+    few.word_maps = WordMapCache(
+        scene.word_maps.segmenter, few.photos, scene.word_maps.batch, scene.word_maps.sky, scene.device
+    )
     return few
 
 
@@ -167,7 +169,7 @@ def clipseg(scene: Any, options: argparse.Namespace) -> dict[str, Any]:
             photos.append(dataclasses.replace(photo, encoding=encodings[shape]))
         other = copy.copy(scene)
         other.photos = photos
-        other.looks = WordMapCache(segmenter, photos, scene.looks.batch, None, scene.device)
+        other.word_maps = WordMapCache(segmenter, photos, scene.word_maps.batch, None, scene.device)
         return measure(other, len(photos), options, words=3)
 
 

@@ -29,7 +29,7 @@ def shared() -> Callable[[str], Path]:
 
 @pytest.fixture
 def halonerf(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `halonerf` with the given arguments in a fresh folder; artefacts go below it unless told otherwise."""
+    """Run `halonerf` with the given arguments in a fresh folder; artifacts go below it unless told otherwise."""
 
     def call(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""Artefact folders are whole or not there, whatever happens in between."""
+"""Artifact folders are whole or not there, whatever happens in between."""
 
 from __future__ import annotations
 

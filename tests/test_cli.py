@@ -135,7 +135,7 @@ def test_photos_of_different_places(tmp_path: Path):
 
 
 def test_publishing_replaces_its_own_files_and_leaves_others(tmp_path: Path):
-    source, target = tmp_path / "artefact", tmp_path / "out"
+    source, target = tmp_path / "artifact", tmp_path / "out"
     (source / "pictures").mkdir(parents=True)
     target.mkdir()
     (source / "report.html").write_text("new")

@@ -29,7 +29,7 @@ class Scene(QuerySession):
         """Make what is not there yet (down to the stage `index`) and open it.
 
         Args:
-            overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.photos=32", …; not "stage=…".
+            overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.max_photos=32", …; not "stage=…".
             device: of segmenter and field.
 
         Raises: UserError, as the command line would print it.
@@ -38,9 +38,9 @@ class Scene(QuerySession):
         stages, name = resolve_stages(config)
         store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
         needed = make_plan("query", stages, name, config.seed, store)[-1].inputs
-        if not all(store.has(*artefact) for artefact in needed.values()):
+        if not all(store.has(*artifact) for artifact in needed.values()):
             config.stage = "index"  # all that a query reads is on the way to it
             run(config)
-        folders = {need: store.folder(*artefact) for need, artefact in needed.items()}
+        folders = {need: store.folder(*artifact) for need, artifact in needed.items()}
         query = stages["query"]
         return cls(folders, query["segmenter"], query["field"], query["head"], query["sky"], query["batch"], device)

@@ -31,7 +31,7 @@ def fingerprint(identity: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class ArtifactStore:
-    """The artefacts under `root`."""
+    """The artifacts under `root`."""
 
     root: Path
 

@@ -76,7 +76,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def run(config: DictConfig) -> Path | str:
-    """Do what `config` says: the artefact folder of its stage, or the plan as text where only that is asked for.
+    """Do what `config` says: the artifact folder of its stage, or the plan as text where only that is asked for.
 
     Raises: UserError.
     """
@@ -133,7 +133,7 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
             kind, options = locate(stages[name]["_target_"]), apply_overrides(stages[name], name, changes)
             waiting += [(need, changes) for need in kind.requires(options)]
             waiting += [
-                (need, merge_overrides(changes, read.changes))
+                (need, merge_overrides(changes, read.overrides))
                 for read in kind.sources(options).values()
                 for need in read.stages
             ]
@@ -141,7 +141,7 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
 
 
 def publish(folder: Path, target: Path) -> None:
-    """Copy the files of an artefact to `target`, each whole or not at all; other files there are left alone."""
+    """Copy the files of an artifact to `target`, each whole or not at all; other files there are left alone."""
     with storage_errors(target):
         for source in sorted(p for p in folder.rglob("*") if p.is_file()):
             copy = target / source.relative_to(folder)

@@ -16,7 +16,7 @@ class MissingArtifact(UserError):
 
 
 class StorageError(UserError):
-    """The artefact folder cannot be written: read-only, full, or held by another run."""
+    """The artifact folder cannot be written: read-only, full, or held by another run."""
 
 
 class MissingExtra(UserError):

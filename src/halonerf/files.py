@@ -72,7 +72,7 @@ def storage_errors(root: Path) -> Iterator[None]:
             raise
         where = error.filename or root
         raise StorageError(
-            f"expected to write artefacts under {root}, but {advice[error.errno]} ({where}).\n"
+            f"expected to write artifacts under {root}, but {advice[error.errno]} ({where}).\n"
             f"What was finished is kept. Go on with the same command, or write elsewhere with: artifacts=DIR"
         ) from error
 

@@ -32,7 +32,7 @@ class ConceptPredictor:
     crop: bool
     sky: str | None
 
-    def answers(self, images: Tensor, names: Sequence[str]) -> tuple[list[Prediction], list[np.ndarray]]:
+    def predict(self, images: Tensor, names: Sequence[str]) -> tuple[list[Prediction], list[np.ndarray]]:
         """Of each photo: where the concepts are, and the probability of the building [H, W] (none without a name)."""
         buildings = self.buildings(images, names)
         if not (buildings and self.crop):

@@ -17,7 +17,7 @@ from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, Splats,
 class SceneSource(Protocol):
     """Where a scene's photos come from: a folder, a finished reconstruction, a procedural landmark."""
 
-    name: str  # the folder of its artefacts
+    name: str  # the folder of its artifacts
 
     def identity(self) -> str:
         """Digest of the data behind the source: changes when, and only when, the data do."""
@@ -37,7 +37,7 @@ class Corpus(Protocol):
     the labels are read from what it collected.
     """
 
-    name: str  # the folder of its artefacts
+    name: str  # the folder of its artifacts
 
     def identity(self) -> str:
         """Digest of the data behind the corpus: changes when, and only when, the data do."""
@@ -172,7 +172,7 @@ class TrainableField(RadianceField, Protocol):
     def initialise(self, points: Tensor, colours: Tensor, names: Sequence[str], seed: int) -> None:
         """points [N, 3] in world units, colours [N, 3] in [0, 1], and the photos that will be fitted."""
 
-    def window(self, view: View, progress: float, generator: Generator) -> View:
+    def training_view(self, view: View, progress: float, generator: Generator) -> View:
         """The part of a photo's view, and the resolution, that the next step learns from.
 
         progress: in [0, 1), share of the fit. generator: the only source of chance.
@@ -184,7 +184,7 @@ class TrainableField(RadianceField, Protocol):
     def encode(self, photo: Tensor) -> Tensor:
         """The code [A] of any photo [H, W, 3] in [0, 1], whole or a part; raises BadInput unless `encodes`."""
 
-    def observe(self, name: str, photo: Tensor) -> Tensor:
+    def training_appearance(self, name: str, photo: Tensor) -> Tensor:
         """While fitting: the code [A] of a photo [H, W, 3] in [0, 1], the whole of it; differentiable.
 
         A field that encodes remembers it, so that `appearance` gives it back without the photo.
@@ -202,7 +202,7 @@ class TrainableField(RadianceField, Protocol):
     def optimiser(self) -> Optimizer:
         """A fresh optimiser of all parameters."""
 
-    def adapt(self, step: int, steps: int, optimiser: Optimizer) -> None:
+    def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
         """After each of `steps` optimiser steps: schedules, growing, pruning. Chance depends on the step alone."""
 
     def save(self, path: Path) -> None:
@@ -260,7 +260,7 @@ class TransientMask(Protocol):
         matched: [M, 2] a photo, in [0, 1]: x from left to right, y from top to bottom.
         """
 
-    def weigh(
+    def pixel_weights(
         self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
         """What every pixel of `view` of a photo counts in the next step, [H, W], and a scalar that the loss adds.
@@ -286,7 +286,7 @@ class SemanticHead(Protocol):
     ) -> None:
         """maps: [H, W, P] in [0, 1] a view; weights: [H, W, P], zero where a view says nothing."""
 
-    def channels(self) -> Tensor:
+    def probabilities(self) -> Tensor:
         """Probabilities, [E, P]. Where no photo said anything: 0 with confidence 0."""
 
     def confidence(self) -> Tensor:
@@ -308,26 +308,26 @@ class SemanticHead(Protocol):
 class LearntHead(SemanticHead, Protocol):
     """A head that is fitted in rounds, so that a long fit can be watched, and taken up again where it was killed.
 
-    `fit` is `begin` and then `learn` for each of `rounds`; chance in a round depends on seed and number alone.
+    `fit` is `start` and then `fit_round` for each of `rounds`; chance in a round depends on seed and number alone.
     """
 
     @property
     def rounds(self) -> int:
         """How many rounds a fit has, at least one."""
 
-    def begin(
+    def start(
         self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
     ) -> None:
         """Take the same as `fit`, and learn nothing yet."""
 
-    def learn(self, number: int) -> float:
+    def fit_round(self, number: int) -> float:
         """Round `number`, counted from 0, after the one before it: its mean loss. After the last, `fit` is done."""
 
     def save_state(self, path: Path) -> None:
         """Between rounds: write what going on needs, as safetensors."""
 
     def load_state(self, path: Path) -> None:
-        """After `begin`: read what `save_state` wrote; raises BadInput where it does not fit."""
+        """After `start`: read what `save_state` wrote; raises BadInput where it does not fit."""
 
 
 @runtime_checkable
@@ -345,7 +345,7 @@ class FeatureHead(SemanticHead, Protocol):
     ) -> None:
         """maps: a view's embeddings at each scale, [D, h, w] over the whole of it; weights: [H, W] a view."""
 
-    def tell(self, texts: Tensor, phrases: Tensor, scale: float) -> None:
+    def set_texts(self, texts: Tensor, phrases: Tensor, scale: float) -> None:
         """After `fit`: unit embeddings of the concepts [P, D] and of phrases that mean nothing in particular [C, D].
 
         scale: what cosines are multiplied by before a softmax. What `save` writes holds the words, too.

@@ -48,7 +48,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ]
     write_csv(root / "segment" / "choice.csv", ("photo", "score", "chosen", "reason"), rows)
     (root / "index").mkdir()
-    stage = Index(segmenter(folders), FIELD, photos=len(rows), maps=96)
+    stage = Index(segmenter(folders), FIELD, max_photos=len(rows), map_size=96)
     stage.bind(root / "index", {**folders, "segment": root / "segment"}, 0)
     stage.prepare()
     for number, item in enumerate(stage.items()):

@@ -18,7 +18,7 @@ from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
 from helpers.chromium import MARKS, open_browser, open_page
 from helpers.made_cathedral import CODE, GAUSSIANS, HELD_OUT, true_mask, write_cathedral_road
-from helpers.made_share_page import apart, lit, overlap, seen, settle, share, visit
+from helpers.made_share_page import apart, lit, overlap, seen, share, visit, wait_until_drawn
 
 pytestmark = MARKS
 HOSTILE = "<img src=x onerror=alert(1)></script>"
@@ -263,7 +263,7 @@ def test_what_people_wrote_stays_text(road: dict[str, Path], browser: Any, tmp_p
     page_file = share(road, tmp_path / "out", title=HOSTILE, lights=1)
     with open_page(browser, page_file.as_uri(), size=(600, 500)) as (page, errors):
         page.on("dialog", lambda dialog: errors.append(dialog.message))
-        settle(page)
+        wait_until_drawn(page)
         assert page.title() == HOSTILE
         assert page.inner_text("h1") == HOSTILE
         assert page.locator("img[src=x]").count() == 0

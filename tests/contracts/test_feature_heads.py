@@ -46,7 +46,7 @@ def fit(head: FeatureHead, field: Gaussians, columns: slice = slice(None)) -> Fe
     weight = torch.zeros(32, 48)
     weight[:, columns] = 1.0
     head.fit(field, VIEWS, [maps(head)] * 2, [weight] * 2)
-    head.tell(torch.stack([LEFT, RIGHT]), NOTHING[None], SCALE)
+    head.set_texts(torch.stack([LEFT, RIGHT]), NOTHING[None], SCALE)
     return head
 
 
@@ -71,7 +71,7 @@ def test_two_places_are_told_apart_by_two_words(head: FeatureHead, field: Gaussi
         assert probability[:, half][inside][:, word].min() > 0.9
         assert probability[:, half][inside][:, 1 - word].max() < 0.5 + 1e-3  # equal to the phrase: even odds
     on_left = field.means[:, 0] < 0
-    own, known = head.channels(), head.confidence()[:, 0] > 0
+    own, known = head.probabilities(), head.confidence()[:, 0] > 0
     assert (known & on_left).any()
     assert (known & ~on_left).any()
     assert (own[known & on_left][:, 0] > 0.99).all()
@@ -82,7 +82,7 @@ def test_two_places_are_told_apart_by_two_words(head: FeatureHead, field: Gaussi
 def test_a_new_word_needs_no_new_fit(head: FeatureHead, field: Gaussians):  # noqa: F811
     fit(head, field)
     both = torch.nn.functional.normalize(LEFT + RIGHT, dim=0)
-    head.tell(both[None], NOTHING[None], SCALE)
+    head.set_texts(both[None], NOTHING[None], SCALE)
     probability, confidence = head.render(field, view(), field.mean_appearance())
     assert probability.shape == (32, 48, 1)
     assert probability[confidence > 0.9].min() > 0.85
@@ -91,7 +91,7 @@ def test_a_new_word_needs_no_new_fit(head: FeatureHead, field: Gaussians):  # no
 def test_what_nobody_spoke_of_is_unknown(head: FeatureHead, field: Gaussians):  # noqa: F811
     fit(head, field, columns=slice(0, 24))
     right = field.means[:, 0] > 0
-    assert not head.channels()[right].any()
+    assert not head.probabilities()[right].any()
     assert not head.confidence()[right].any()
     probability, confidence = head.render(field, view(), field.mean_appearance())
     assert confidence[:, :24].max() > 0.9
@@ -127,7 +127,7 @@ def test_what_was_saved_is_loaded(option: str, field: Gaussians, tmp_path: Path)
     head.save(tmp_path / "head.safetensors")
     twin = make(option)
     twin.load(tmp_path / "head.safetensors")
-    assert torch.equal(twin.channels(), head.channels())
+    assert torch.equal(twin.probabilities(), head.probabilities())
     assert torch.equal(twin.confidence(), head.confidence())
     for one, other in zip(*(h.render(field, view(), field.mean_appearance()) for h in (head, twin)), strict=True):
         assert torch.equal(one, other)
@@ -140,6 +140,6 @@ def test_mistakes_are_named(head: FeatureHead, field: Gaussians):  # noqa: F811
         head.fit(field, VIEWS, [[*maps(head), *maps(head)]] * 2, [torch.ones(32, 48)] * 2)
     fit(head, field)
     with pytest.raises(BadInput, match="at least one word and one phrase, 48 numbers"):
-        head.tell(LEFT[None], torch.zeros(0, 48), SCALE)
+        head.set_texts(LEFT[None], torch.zeros(0, 48), SCALE)
     with pytest.raises(BadInput, match=r"got \[1, 5\]"):
-        head.tell(torch.ones(1, 5), torch.ones(1, 5), SCALE)
+        head.set_texts(torch.ones(1, 5), torch.ones(1, 5), SCALE)

@@ -154,8 +154,8 @@ def photo(width: int = 37, height: int = 26) -> torch.Tensor:
 @pytest.mark.parametrize("progress", [0.0, 0.5, 0.99])
 def test_a_window_is_a_part_of_its_view(field: TrainableField, progress: float):
     for whole in (view(), view().cropped(0, 0, 19, 26), view().cropped(7, 3, 20, 20)):
-        part = field.window(whole, progress, torch.Generator().manual_seed(1))
-        again = field.window(whole, progress, torch.Generator().manual_seed(1))
+        part = field.training_view(whole, progress, torch.Generator().manual_seed(1))
+        again = field.training_view(whole, progress, torch.Generator().manual_seed(1))
         assert part == again
         assert (part.bounds, part.camera_to_world is whole.camera_to_world) == (again.bounds, True)
         scale = (whole.bounds[2] - whole.bounds[0]) / (part.bounds[2] - part.bounds[0])
@@ -165,7 +165,7 @@ def test_a_window_is_a_part_of_its_view(field: TrainableField, progress: float):
 
 
 def test_a_code_is_what_the_photo_says_or_what_was_learnt(field: TrainableField):
-    code = field.observe("b.jpg", photo())
+    code = field.training_appearance("b.jpg", photo())
     assert code.shape == field.mean_appearance().shape
     torch.testing.assert_close(field.appearance("b.jpg"), code)
     if not field.encodes:
@@ -207,7 +207,7 @@ def fitted(field: TrainableField) -> list[float]:
         loss = (shown.colour - target).abs().mean() + field.regularisation()
         loss.backward()
         optimiser.step()
-        field.adapt(step, STEPS, optimiser)
+        field.after_step(step, STEPS, optimiser)
         losses.append(loss.item())
     return losses
 

@@ -70,7 +70,7 @@ def test_what_all_photos_agree_on_is_what_elements_get(head: SemanticHead, field
     known = head.confidence()[:, 0] > 0
     assert known.sum() > 40
     expected = torch.tensor([0.7, 0.3]).expand(int(known.sum()), 2)
-    error = (head.channels()[known] - expected).abs()
+    error = (head.probabilities()[known] - expected).abs()
     seen = head.confidence()[known]  # what hides behind others is learnt last
     assert (error * seen).sum() < NEAR[option] * seen.sum()
 
@@ -90,7 +90,7 @@ def test_concepts_are_told_apart(head: SemanticHead, field: Gaussians):
 def test_what_nobody_spoke_of_is_unknown(head: SemanticHead, field: Gaussians):
     fit(head, field, 1.0, columns=slice(0, 24))
     right = field.means[:, 0] > 0
-    assert not head.channels()[right].any()
+    assert not head.probabilities()[right].any()
     assert not head.confidence()[right].any()
     _, confidence = head.render(field, view(), field.mean_appearance())
     assert confidence[:, :24].max() > 0.9
@@ -100,7 +100,7 @@ def test_what_nobody_spoke_of_is_unknown(head: SemanticHead, field: Gaussians):
 def test_unknown_elements_do_not_read_as_no(head: ElementHead, field: Gaussians):
     """Behind a veil that no photo spoke of, a known "yes" stays a yes."""
     fit(head, field, 1.0)
-    channels, confidence = head.channels().clone(), head.confidence().clone()
+    channels, confidence = head.probabilities().clone(), head.confidence().clone()
     veil = torch.arange(field.elements) % 2 == 0
     probability, known = head.render(field, view(), field.mean_appearance())
     head.hold(channels * ~veil[:, None], confidence * ~veil[:, None])
@@ -126,7 +126,7 @@ def test_what_was_saved_is_loaded(head: SemanticHead, field: Gaussians, option: 
     head.save(tmp_path / "head.safetensors")
     twin = make(option)
     twin.load(tmp_path / "head.safetensors")
-    assert torch.equal(twin.channels(), head.channels())
+    assert torch.equal(twin.probabilities(), head.probabilities())
     assert torch.equal(twin.confidence(), head.confidence())
 
 
@@ -151,5 +151,5 @@ def test_refining_takes_back_blur(field: Gaussians):
         head = build({"_target_": "halonerf.heads.Lifted", "refinements": refinements})
         head.fit(field, VIEWS, maps, weights)
         known = head.confidence()[:, 0] > 1
-        errors[refinements] = (head.channels() - truth)[known].abs().mean().item()
+        errors[refinements] = (head.probabilities() - truth)[known].abs().mean().item()
     assert errors[20] < 0.92 * errors[0]  # measured: 0.86; two views do not determine 80 elements

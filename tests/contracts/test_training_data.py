@@ -58,7 +58,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[SegmentationDa
 def test_lessons_are_photos_with_masks(made: tuple[SegmentationDataset, Path]):
     lessons, cache = made
     concepts = list(lessons.vocabulary(cache))
-    for lesson in [*lessons.learnt(cache), *lessons.scored(cache)]:
+    for lesson in [*lessons.train(cache), *lessons.test(cache)]:
         pixels = lesson.image()
         height, width = pixels.shape[:2]
         assert pixels.shape == (height, width, 3)
@@ -71,12 +71,12 @@ def test_lessons_are_photos_with_masks(made: tuple[SegmentationDataset, Path]):
 
 def test_learning_and_scoring_share_no_photo(made: tuple[SegmentationDataset, Path]):
     lessons, cache = made
-    learnt, scored = lessons.learnt(cache), lessons.scored(cache)
-    assert {lesson.aim == WHOLE for lesson in scored} == {True, False}
-    pictures = [{lesson.image().tobytes() for lesson in part if lesson.aim == WHOLE} for part in (learnt, scored)]
+    learnt, scored = lessons.train(cache), lessons.test(cache)
+    assert {lesson.subject == WHOLE for lesson in scored} == {True, False}
+    pictures = [{lesson.image().tobytes() for lesson in part if lesson.subject == WHOLE} for part in (learnt, scored)]
     assert pictures[0]
     assert not pictures[0] & pictures[1]
-    for before, after in zip([*learnt, *scored], [*lessons.learnt(cache), *lessons.scored(cache)], strict=True):
+    for before, after in zip([*learnt, *scored], [*lessons.train(cache), *lessons.test(cache)], strict=True):
         np.testing.assert_array_equal(before.image(), after.image())
 
 
@@ -85,4 +85,4 @@ def test_every_concept_has_a_name_and_strangers_are_none_of_them(made: tuple[Seg
     names = [name for names in lessons.vocabulary(cache).values() for name in names]
     assert names
     assert all(names)
-    assert not set(names) & set(lessons.strangers)
+    assert not set(names) & set(lessons.negative_words)

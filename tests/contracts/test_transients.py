@@ -58,7 +58,7 @@ def taught(mask: TransientMask, name: str = "a.jpg") -> torch.Tensor:
     optimiser, valid = mask.optimiser(), torch.ones(SIZE, dtype=torch.bool)
     weight = torch.empty(0)
     for step in range(STEPS):
-        weight, penalty = mask.weigh(name, view(), *scene(), valid, step, progress=step / STEPS)
+        weight, penalty = mask.pixel_weights(name, view(), *scene(), valid, step, progress=step / STEPS)
         if optimiser is not None:
             optimiser.zero_grad()
             penalty.backward()
@@ -85,7 +85,7 @@ def test_is_a_transient_mask(mask: TransientMask):
 def test_weights_are_the_pictures_and_zero_where_nothing_is_known(mask: TransientMask, progress: float):
     valid = torch.ones(SIZE, dtype=torch.bool)
     valid[:, 50:] = False
-    weight, penalty = mask.weigh("a.jpg", view(), *scene(), valid, 0, progress)
+    weight, penalty = mask.pixel_weights("a.jpg", view(), *scene(), valid, 0, progress)
     assert weight.shape == SIZE
     assert penalty.shape == ()
     assert weight.min() >= 0
@@ -100,14 +100,14 @@ def test_weights_are_the_pictures_and_zero_where_nothing_is_known(mask: Transien
 def test_without_anything_strange_the_mean_is_plain(mask: TransientMask):
     """A photo that was never fitted has no mask of its own, and noise is no reason for one."""
     valid = torch.rand(SIZE, generator=torch.Generator().manual_seed(1)) < 0.7
-    weight, penalty = mask.weigh("unseen.jpg", view(), *scene(0.0), valid, 9000, 0.9)
+    weight, penalty = mask.pixel_weights("unseen.jpg", view(), *scene(0.0), valid, 9000, 0.9)
     torch.testing.assert_close(weight, valid / valid.float().mean())
     assert penalty == 0
 
 
 def test_a_photo_without_valid_pixels_counts_nothing(mask: TransientMask):
     nothing = torch.zeros(SIZE, dtype=torch.bool)
-    weight, penalty = mask.weigh("a.jpg", view(), *scene(), nothing, 9000, 0.9)
+    weight, penalty = mask.pixel_weights("a.jpg", view(), *scene(), nothing, 9000, 0.9)
     assert weight.eq(0).all()
     assert torch.isfinite(penalty)
 
@@ -130,8 +130,8 @@ def test_what_was_learnt_is_in_the_state(option: str, mask: TransientMask):
     twin = make(option)
     twin.load_state_dict(mask.state_dict())
     valid = torch.ones(SIZE, dtype=torch.bool)
-    found, _ = twin.weigh("a.jpg", view(), *scene(), valid, 9000, 0.99)
-    expected, _ = mask.weigh("a.jpg", view(), *scene(), valid, 9000, 0.99)
+    found, _ = twin.pixel_weights("a.jpg", view(), *scene(), valid, 9000, 0.99)
+    expected, _ = mask.pixel_weights("a.jpg", view(), *scene(), valid, 9000, 0.99)
     assert torch.equal(found, expected)
     assert weight.shape == SIZE
 

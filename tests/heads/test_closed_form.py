@@ -53,7 +53,7 @@ def test_a_ramp_gives_the_value_at_the_centre(robust: str):
     head = lifted(discs(places), [ramp, ramp], [torch.ones_like(ramp)] * 2, robust=robust)
     expected = torch.tensor([0.1 + 0.008 * x + 0.002 * y for x, y, _ in places])
     exact = 1e-4 if robust == "none" else 4e-4  # votes are kept in half precision
-    torch.testing.assert_close(head.channels()[:3, 0], expected, atol=exact, rtol=0)
+    torch.testing.assert_close(head.probabilities()[:3, 0], expected, atol=exact, rtol=0)
     assert not head.confidence()[3:].any()
 
 
@@ -64,7 +64,7 @@ def test_an_edge_gives_the_share_of_the_disc_beyond_it():
     for d in (-3, 0, 2):
         x = pixel_centres(view)[..., :1]
         step = (x < 40.5 + d).float() + 0.5 * (x == 40.5 + d)
-        found = lifted(field, [step], [torch.ones_like(step)]).channels()[0, 0].item()
+        found = lifted(field, [step], [torch.ones_like(step)]).probabilities()[0, 0].item()
         # a sum over pixels instead of an integral, and no tails below 1/255: measured 1.4e-3 at most
         assert found == pytest.approx(0.5 * (1 + math.erf(d / deviation / math.sqrt(2))), abs=3e-3)
 
@@ -73,7 +73,7 @@ def test_photos_count_by_what_they_weigh():
     ones = torch.ones(61, 81, 1)
     field = discs([(40.5, 30.5, 0.0)])
     head = lifted(field, [0.9 * ones, 0.2 * ones, 0.4 * ones], [ones, 0.5 * ones, 0 * ones])
-    assert head.channels()[0, 0].item() == pytest.approx((0.9 + 0.5 * 0.2) / 1.5, abs=1e-4)
+    assert head.probabilities()[0, 0].item() == pytest.approx((0.9 + 0.5 * 0.2) / 1.5, abs=1e-4)
 
 
 def test_what_shines_through_counts_by_its_light():
@@ -92,7 +92,7 @@ def test_what_shines_through_counts_by_its_light():
     expected = [((share * given).sum() / share.sum()).item() for share in (near, far)]
     ones = torch.ones(61, 81, 1)
     head = lifted(field, [given.float()[..., None]], [ones])
-    assert head.channels()[:2, 0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert head.probabilities()[:2, 0].tolist() == pytest.approx(expected, abs=1e-4)
     assert head.confidence()[:2, 0].tolist() == pytest.approx([near.sum().item(), far.sum().item()], rel=1e-4)
     assert expected[0] > expected[1] + 0.05  # the discs are told apart
 

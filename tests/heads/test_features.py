@@ -63,13 +63,13 @@ def test_each_word_takes_the_scale_that_knows_it(field: Gaussians):
     head = LiftedFeatures([0.2, 0.5], rivals="phrases")
     blurred = torch.nn.functional.normalize(A + 3 * NOTHING, dim=0)
     head.fit(field, [view()], [[constant(A), constant(torch.stack([blurred, B]).mean(0))]], [torch.ones(30, 40)])
-    head.tell(torch.stack([A, B]), NOTHING[None], 10.0)
+    head.set_texts(torch.stack([A, B]), NOTHING[None], 10.0)
     assert head.chosen.tolist() == [0, 1]
     probability, confidence = head.render(field, view(), field.mean_appearance())
     assert probability[..., 0][confidence[..., 0] > 0.5].min() > 0.5
     known = head.confidence()[:, 0] > 0
     torch.testing.assert_close(
-        head.channels()[known][:, 0], torch.sigmoid(torch.tensor(10.0)).expand(int(known.sum())), atol=1e-3, rtol=0
+        head.probabilities()[known][:, 0], torch.sigmoid(torch.tensor(10.0)).expand(int(known.sum())), atol=1e-3, rtol=0
     )  # half precision of the features
 
 
@@ -77,7 +77,7 @@ def test_a_rendered_feature_is_compared_and_not_elements_relevancies(field: Gaus
     """Where A and B meet in a pixel, its feature is A + B: its cosine with either is 1 / sqrt 2, not 1 / 2."""
     head = LiftedFeatures([], rivals="phrases")
     head.fit(field, [view()], [[constant(A)]], [torch.ones(30, 40)])
-    head.tell(A[None], NOTHING[None], 4.0)
+    head.set_texts(A[None], NOTHING[None], 4.0)
     mixed = torch.zeros(1, 60, 8)
     mixed[0, ::2] = A
     mixed[0, 1::2] = B
@@ -101,8 +101,8 @@ def test_chunks_and_blocks_do_not_show(field: Gaussians, monkeypatch: pytest.Mon
         monkeypatch.setattr(features, "BLOCK", block)
         head = LiftedFeatures([], "words")
         head.fit(field, [view()], [maps], [torch.ones(30, 40)])
-        head.tell(torch.stack([A, B]), NOTHING[None], 5.0)
-        drawn.append((head.channels(), *head.render(field, view(), field.mean_appearance())))
+        head.set_texts(torch.stack([A, B]), NOTHING[None], 5.0)
+        drawn.append((head.probabilities(), *head.render(field, view(), field.mean_appearance())))
     for one, other in zip(*drawn, strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=0)  # half precision of the features
 

@@ -63,9 +63,9 @@ def test_it_learns_what_the_photos_show(head: LearntHead):
     seen = head.confidence()[:, 0] > 2
     right = FIELD.means[:, 0] > 0.1
     assert seen.sum() > 50
-    assert head.channels()[seen & right, 0].mean() > 0.85
-    assert head.channels()[seen & ~right, 0].mean() < 0.15
-    assert head.channels()[seen & ~right, 1].mean() > 0.85
+    assert head.probabilities()[seen & right, 0].mean() > 0.85
+    assert head.probabilities()[seen & ~right, 0].mean() < 0.15
+    assert head.probabilities()[seen & ~right, 1].mean() > 0.85
 
 
 def test_nothing_in_the_field_gets_a_gradient():
@@ -77,16 +77,16 @@ def test_nothing_in_the_field_gets_a_gradient():
 def test_a_fit_that_was_stopped_goes_on_to_the_same_end(stopped_after: int, tmp_path: Path):
     whole, first, second = (Mlp([16], seed=5, **OPTIONS) for _ in range(3))
     whole.fit(FIELD, *supervision())
-    first.begin(FIELD, *supervision())
+    first.start(FIELD, *supervision())
     for number in range(stopped_after):
-        first.learn(number)
+        first.fit_round(number)
     first.save_state(tmp_path / "state.safetensors")
-    second.begin(FIELD, *supervision())
+    second.start(FIELD, *supervision())
     second.load_state(tmp_path / "state.safetensors")
     for number in range(stopped_after, second.rounds):
-        second.learn(number)
+        second.fit_round(number)
     assert whole.rounds == 3
-    assert torch.equal(second.channels(), whole.channels())  # bit for bit
+    assert torch.equal(second.probabilities(), whole.probabilities())  # bit for bit
     assert torch.equal(second.confidence(), whole.confidence())
 
 
@@ -94,8 +94,8 @@ def test_another_seed_gives_another_head():
     one, same, other = (Mlp([16], seed=seed, **OPTIONS) for seed in (1, 1, 2))
     for head in (one, same, other):
         head.fit(FIELD, *supervision())
-    assert torch.equal(one.channels(), same.channels())
-    assert not torch.equal(one.channels(), other.channels())
+    assert torch.equal(one.probabilities(), same.probabilities())
+    assert not torch.equal(one.probabilities(), other.probabilities())
 
 
 def test_networks_side_by_side_learn_what_each_learns_alone():
@@ -104,7 +104,7 @@ def test_networks_side_by_side_learn_what_each_learns_alone():
     alone, both = (Mlp([8], together=False, **OPTIONS) for _ in range(2))
     alone.fit(FIELD, views, [m[..., :1] for m in maps], [w[..., :1] for w in weights])
     both.fit(FIELD, views, maps, weights)
-    torch.testing.assert_close(both.channels()[:, :1], alone.channels(), atol=2e-2, rtol=0)
+    torch.testing.assert_close(both.probabilities()[:, :1], alone.probabilities(), atol=2e-2, rtol=0)
 
 
 def test_the_papers_targets_say_yes_from_a_fifth_on():
@@ -112,25 +112,25 @@ def test_the_papers_targets_say_yes_from_a_fifth_on():
     head = Linear(targets="paper", **{**OPTIONS, "steps": 500})
     head.fit(FIELD, views, [torch.full_like(m, 0.25) for m in maps], weights)
     seen = head.confidence()[:, 0] > 2
-    assert head.channels()[seen].mean() > 0.9
+    assert head.probabilities()[seen].mean() > 0.9
     head.fit(FIELD, views, [torch.full_like(m, 0.15) for m in maps], weights)
-    assert head.channels()[seen].mean() < 0.1
+    assert head.probabilities()[seen].mean() < 0.1
 
 
 def test_rounds_come_in_order():
     head = Linear(**OPTIONS)
     with pytest.raises(BadInput, match="begin"):
-        head.learn(0)
-    head.begin(FIELD, *supervision())
+        head.fit_round(0)
+    head.start(FIELD, *supervision())
     with pytest.raises(BadInput, match="round 0 to be next, got round 1"):
-        head.learn(1)
+        head.fit_round(1)
 
 
 def test_the_state_of_another_fit_is_refused(tmp_path: Path):
     wide, narrow = Mlp([16], **OPTIONS), Mlp([8], **OPTIONS)
     for head in (wide, narrow):
-        head.begin(FIELD, *supervision())
-    wide.learn(0)
+        head.start(FIELD, *supervision())
+    wide.fit_round(0)
     wide.save_state(tmp_path / "state.safetensors")
     with pytest.raises(BadInput, match="same concepts and options"):
         narrow.load_state(tmp_path / "state.safetensors")
@@ -164,7 +164,7 @@ def test_the_papers_field_is_learnt_from_sample_by_sample():
     seen = head.confidence()[:-1, 0] > 0.5
     assert seen.sum() > 5
     # voxels are asked in their middle, where no sample may have been: measured 0.043
-    assert (head.channels()[:-1, 0][seen] - 0.8).abs().mean() < 0.08
+    assert (head.probabilities()[:-1, 0][seen] - 0.8).abs().mean() < 0.08
     assert all(torch.equal(before[name], value) for name, value in nerf.state_dict().items())
     probability, _ = head.render(nerf, views[0], nerf.mean_appearance())
     assert (probability - 0.8).abs().mean() < 0.1

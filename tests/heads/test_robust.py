@@ -153,8 +153,8 @@ def test_wrong_photos_are_outvoted(robust: str):
     plain, head = Lifted(), Lifted(robust=robust, trim=0.4)
     plain.fit(field, views, maps, weights)
     head.fit(field, views, maps, weights)
-    assert (plain.channels() - 0.66).abs().max() < 0.01  # 0.7 * 0.9 + 0.3 * 0.1
-    torch.testing.assert_close(head.channels(), torch.full((12, 2), 0.9), atol=1e-3, rtol=0)  # half precision
+    assert (plain.probabilities() - 0.66).abs().max() < 0.01  # 0.7 * 0.9 + 0.3 * 0.1
+    torch.testing.assert_close(head.probabilities(), torch.full((12, 2), 0.9), atol=1e-3, rtol=0)  # half precision
     torch.testing.assert_close(head.confidence(), plain.confidence())
 
 
@@ -167,7 +167,7 @@ def test_memory_decides_how_not_what(robust: str):
     heads = [Lifted(robust=robust, refinements=1, memory_mb=mb) for mb in (2000.0, 1e-6)]
     for head in heads:
         head.fit(field, views, maps, weights)
-    torch.testing.assert_close(heads[1].channels(), heads[0].channels())
+    torch.testing.assert_close(heads[1].probabilities(), heads[0].probabilities())
     torch.testing.assert_close(heads[1].confidence(), heads[0].confidence())
 
 

@@ -75,5 +75,5 @@ def test_a_head_smooths_what_it_lifted():
     for head in (plain, smooth):
         head.fit(field, [view], maps, [torch.ones(40, 48, 1)])
     known = plain.confidence()[:, 0] > 0
-    assert smooth.channels()[known].std() < 0.8 * plain.channels()[known].std()
+    assert smooth.probabilities()[known].std() < 0.8 * plain.probabilities()[known].std()
     assert torch.equal(smooth.confidence(), plain.confidence())

@@ -41,7 +41,7 @@ class Panorama(nn.Module):
             self.paint.bias.zero_()
         self.codes = nn.Parameter(torch.zeros(len(names), 3))
 
-    def window(self, view: View, progress: float, generator: torch.Generator) -> View:
+    def training_view(self, view: View, progress: float, generator: torch.Generator) -> View:
         left = int(torch.randint(view.width - view.width // 2 + 1, (), generator=generator))
         return view.cropped(left, 0, view.width // 2, view.height).resized(12, 16)
 
@@ -54,7 +54,7 @@ class Panorama(nn.Module):
     def encode(self, photo: Tensor) -> Tensor:
         raise BadInput("a panorama encodes nothing")
 
-    def observe(self, name: str, photo: Tensor) -> Tensor:
+    def training_appearance(self, name: str, photo: Tensor) -> Tensor:
         return self.appearance(name)
 
     def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
@@ -78,7 +78,7 @@ class Panorama(nn.Module):
     def optimiser(self) -> Optimizer:
         return torch.optim.Adam(self.parameters(), lr=0.02)
 
-    def adapt(self, step: int, steps: int, optimiser: Optimizer) -> None:
+    def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
         pass
 
     def save(self, path: Path) -> None:

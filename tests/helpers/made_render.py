@@ -74,7 +74,7 @@ def write_words_road(root: Path) -> dict[str, Path]:
     road["localize"].mkdir()
     head.save(road["localize"] / "head.safetensors")
     write_json(road["localize"] / "concepts.json", ["portal"])
-    run_stage(Index(SEGMENTER, PLAIN_FIELD, photos=3, maps=32), root / "index", road)
+    run_stage(Index(SEGMENTER, PLAIN_FIELD, max_photos=3, map_size=32), root / "index", road)
     return {**road, "index": root / "index"}
 
 

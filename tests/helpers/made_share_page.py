@@ -18,20 +18,20 @@ YELLOW = 60  # of 255 that red is above blue where "rose window" is lit, and now
 
 def share(road: dict[str, Path], folder: Path, **options: Any) -> Path:
     folder.mkdir()
-    stage = Share(FIELD, HEAD, {}, preview=64, smallest=5, **options)
+    stage = Share(FIELD, HEAD, {}, preview=64, min_elements=5, **options)
     stage.bind(folder, road, 0)
     stage.prepare()
     stage.predict_step("index.html", 0)
     return folder / "index.html"
 
 
-def settle(page: Any) -> None:
+def wait_until_drawn(page: Any) -> None:
     page.wait_for_selector(SETTLED)
 
 
 def seen(page: Any, box: dict[str, float] | None = None) -> np.ndarray:
     """The picture once it rests, [H, W, 3]; only `box` of the window."""
-    settle(page)
+    wait_until_drawn(page)
     page.add_style_tag(content="#photo-bar, #home, #guess { opacity: 0 } #picture { outline: none !important }")
     clip = box or page.locator("#picture").bounding_box()
     stored = page.screenshot(clip=clip)
@@ -42,7 +42,7 @@ def visit(page: Any, photo: str) -> dict[str, float]:
     """Fly to a photo; where on the window its frame is then."""
     page.click(f'button[aria-label="Fly to photo {photo}"]')
     page.wait_for_selector("#over:not([hidden])", state="attached")
-    settle(page)
+    wait_until_drawn(page)
     return page.locator("#over").bounding_box()
 
 

@@ -85,12 +85,12 @@ def uninterrupted(collection: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def folder(uninterrupted: dict[str, Path], tmp_path: Path) -> Path:
-    """A fresh working folder that shares the finished artefacts through links."""
-    for artefact in uninterrupted["ingest"].parents[2].glob("*/*/*/"):
-        target = tmp_path / "artifacts" / artefact.relative_to(uninterrupted["ingest"].parents[2])
+    """A fresh working folder that shares the finished artifacts through links."""
+    for artifact in uninterrupted["ingest"].parents[2].glob("*/*/*/"):
+        target = tmp_path / "artifacts" / artifact.relative_to(uninterrupted["ingest"].parents[2])
         target.parent.mkdir(parents=True, exist_ok=True)
-        if artefact.is_dir() and not artefact.name.endswith(".partial"):
-            target.symlink_to(artefact)
+        if artifact.is_dir() and not artifact.name.endswith(".partial"):
+            target.symlink_to(artifact)
     return tmp_path
 
 
@@ -134,7 +134,7 @@ def test_segment(folder: Path, uninterrupted: dict[str, Path]):
         with np.load(path) as one, np.load(again / "maps" / path.name) as other:
             np.testing.assert_array_equal(one["probability"], other["probability"])
     choices = []
-    for artefact in (uninterrupted["segment"], again):
-        with open(artefact / "choice.csv", newline="") as stream:
+    for artifact in (uninterrupted["segment"], again):
+        with open(artifact / "choice.csv", newline="") as stream:
             choices.append(list(csv.DictReader(stream)))
     assert choices[0] == choices[1]

@@ -61,7 +61,7 @@ class Slope(Stage):
 
     name = "slope"
     needs = ("squares",)
-    learns = True
+    trainable = True
     max_epochs = 4
     fail_at: ClassVar[int | None] = None
 
@@ -253,7 +253,7 @@ class Rough(Exact):
     """The same where the trainer's precision counts."""
 
     name = "rough"
-    mixed = True
+    mixed_precision = True
 
 
 @pytest.mark.parametrize(("kind", "precision"), [("exact", "float32"), ("rough", "bfloat16")])

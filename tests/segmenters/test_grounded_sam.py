@@ -96,8 +96,8 @@ def test_missing_weights_say_what_to_type(folders: dict[str, str], tmp_path: Pat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     nowhere = str(tmp_path / "nowhere")
     with pytest.raises(MissingArtifact, match=r"hf download IDEA-Research/(.|\n)*segmenter\.weights=DIR"):
-        GroundedSam(weights=nowhere, masks=folders["masks"])
+        GroundedSam(weights=nowhere, sam_weights=folders["masks"])
     with pytest.raises(MissingArtifact, match=r"hf download facebook/sam2\.1-hiera-tiny(.|\n)*segmenter\.masks=DIR"):
-        GroundedSam(weights=folders["weights"], masks=nowhere)
+        GroundedSam(weights=folders["weights"], sam_weights=nowhere)
     with pytest.raises(BadInput, match=r"threshold in \(0, 1\)"):
         GroundedSam(**folders, threshold=1.0)

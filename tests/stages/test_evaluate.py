@@ -116,7 +116,7 @@ def test_without_masks_nothing_is_scored_and_the_report_shows_what_was_found(tmp
     metrics = metrics_of(tmp_path / "out")
     assert (metrics["concepts"], metrics["map"]) == ({}, {"segmenter_2d": None, "halonerf_3d": None})
     assert "evaluate.masks=DIR" in (tmp_path / "out" / "report.html").read_text()
-    run_stage(Report(photos=2), tmp_path / "report", {**folders, "evaluate": tmp_path / "out"})
+    run_stage(Report(max_photos=2), tmp_path / "report", {**folders, "evaluate": tmp_path / "out"})
     page = (tmp_path / "report" / "report.html").read_text()
     assert page.count('alt="dome in') == 2
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["per_concept"] == {}
@@ -164,7 +164,7 @@ def test_the_report_is_whole_and_escaped(tmp_path: Path, folders, names):
     folders["evaluate"] = tmp_path / "evaluate"
     run_stage(Evaluate(str(tmp_path / "masks")), folders["evaluate"], folders)
     (folders["evaluate"] / "manifest.json").write_text('{"stage": "evaluate", "wall_s": 2.0, "summary": {}}')
-    stage = run_stage(Report(photos=2), tmp_path / "out", folders)
+    stage = run_stage(Report(max_photos=2), tmp_path / "out", folders)
     for page in (tmp_path / "out" / "report.html", folders["evaluate"] / "report.html"):
         html = page.read_text(encoding="utf-8")
         assert "<i>window" not in html

@@ -54,7 +54,7 @@ def step(tmp_path: Path):
     """Explore on a tiny road that lies in a store, as a step of a plan."""
     store = ArtifactStore(tmp_path / "artifacts")
     road = write_query_road(tmp_path / "road")
-    run_stage(Index(SEGMENTER, FIELD, photos=3, maps=32), tmp_path / "road" / "index", road)
+    run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=32), tmp_path / "road" / "index", road)
     inputs = {}
     for stage in ("ingest", "reconstruct", "index"):
         inputs[stage] = ArtifactId("my church", stage, "0" * 16)

@@ -34,7 +34,7 @@ from helpers.made_road import run_stage, write_masks
 def inputs(tmp_path: Path) -> dict[str, Path]:
     """Finished folders up to `index`, whose maps are as fine as the segmenter's."""
     folders = write_query_road(tmp_path)
-    run_stage(Index(SEGMENTER, FIELD, photos=3, maps=32), tmp_path / "index", folders)
+    run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=32), tmp_path / "index", folders)
     return {**folders, "index": tmp_path / "index"}
 
 
@@ -62,7 +62,7 @@ def test_it_is_what_lifting_without_an_index_gives(inputs: dict[str, Path]):
     answer = scene.query(["red", "blue"], view=scene.scene.names[2], size=None)
     assert (answer.confidence > 0).any()
     # half precision of the encodings and tables: 5e-4 each
-    torch.testing.assert_close(answer.probability, head.channels(), atol=2e-3, rtol=0)
+    torch.testing.assert_close(answer.probability, head.probabilities(), atol=2e-3, rtol=0)
     torch.testing.assert_close(answer.confidence, head.confidence(), atol=1e-2, rtol=2e-3)
     shown = head.render(scene.field, scene.scene.views[2], scene.field.appearance(scene.scene.names[2]))
     torch.testing.assert_close(answer.maps[0].probability, shown[0], atol=2e-3, rtol=0)
@@ -74,7 +74,7 @@ def test_elements_are_shown_as_a_head_shows_them(inputs: dict[str, Path]):
     head.support[::3] = 0  # unknown
     view, light = scene.scene.views[1], scene.field.mean_appearance()
     expected = head.render(scene.field, view, light)
-    found = render_known(scene.field, view, light, head.channels(), head.confidence())
+    found = render_known(scene.field, view, light, head.probabilities(), head.confidence())
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1])
 
@@ -147,7 +147,7 @@ def test_masks_know_their_folders_words_alone(tmp_path: Path):
     folders = write_query_road(tmp_path)
     write_masks(tmp_path / "masks", "domes", Scene(folders["ingest"]).names[:3])
     masks = {"_target_": "halonerf.segmenters.Masks", "path": str(tmp_path / "masks")}
-    run_stage(Index(masks, FIELD, photos=4, maps=32), tmp_path / "index", folders)
+    run_stage(Index(masks, FIELD, max_photos=4, map_size=32), tmp_path / "index", folders)
     inputs = {**folders, "index": tmp_path / "index"}
     run_stage(Query(masks, FIELD, HEAD, ["dome", "rose window"]), tmp_path / "out", inputs)
     written = json.loads((tmp_path / "out" / "query.json").read_text())
@@ -219,9 +219,9 @@ class Learner(Lifted):
 
     rounds = 1
 
-    def begin(self, *given: Any) -> None: ...
+    def start(self, *given: Any) -> None: ...
 
-    def learn(self, number: int) -> float: ...
+    def fit_round(self, number: int) -> float: ...
 
     def save_state(self, path: Path) -> None: ...
 
@@ -235,7 +235,7 @@ def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[st
     stages, name = resolve_stages(composed([*overrides, "stage=query", "text=any"]))
     store = ArtifactStore(tmp_path / "artifacts")
     needed = make_plan("query", stages, name, 0, store)[-1].inputs
-    folders = {need: store.folder(*artefact) for need, artefact in needed.items()}
+    folders = {need: store.folder(*artifact) for need, artifact in needed.items()}
     for need, folder in folders.items():
         folder.parent.mkdir(parents=True)
         if need == "index":
@@ -256,7 +256,7 @@ def test_the_papers_field_answers_too(tmp_path: Path):
     field = build(nerf)
     field.initialise(noise((60, 3)) - 0.5, noise((60, 3)), ["a.jpg"], seed=0)
     field.save(folders["reconstruct"] / "field.safetensors")
-    run_stage(Index(SEGMENTER, nerf, photos=2, maps=16, size=32), tmp_path / "index", folders)
+    run_stage(Index(SEGMENTER, nerf, max_photos=2, map_size=16, size=32), tmp_path / "index", folders)
     scene = QuerySession({**folders, "index": tmp_path / "index"}, SEGMENTER, nerf, HEAD)
     answer = scene.query("red", size=32, threshold=0.3, smallest=1)
     assert answer.maps[0].probability.shape == (24, 32, 1)

@@ -235,7 +235,7 @@ def mined(root: Path) -> dict[str, Path]:
 def test_what_is_seen_close_up_is_carried_to_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warp: str):
     monkeypatch.setattr(stage_module, "Scene", Wall)
     inputs = mined(tmp_path)
-    stage = Targets({"_target_": f"{__name__}.LeftIsPortal"}, warp=warp, others=1, min_photos=2)
+    stage = Targets({"_target_": f"{__name__}.LeftIsPortal"}, warp=warp, max_words=1, min_photos=2)
     out = tmp_path / "out"
     out.mkdir()
     stage.bind(out, inputs, seed=0)

@@ -30,7 +30,7 @@ SEGMENTER = {
 LESSONS = {
     "_target_": "halonerf.data.training.ProceduralLessons",
     "words": {"red": ["red"], "blue": ["blue"]},
-    "strangers": ["dog"],
+    "negative_words": ["dog"],
     "kinds": ["block"],
     "buildings": 1,
     "test_buildings": 1,
@@ -68,7 +68,7 @@ def learn(
 ) -> TrainSegmenter:
     """Run the stage in `folder` for `epochs` epochs of those that `steps` make, from its checkpoint if there is one."""
     torch.manual_seed(0)
-    stage = TrainSegmenter(segmenter=SEGMENTER, lessons=lessons, steps=steps, **(OPTIONS | options))
+    stage = TrainSegmenter(segmenter=SEGMENTER, training_data=lessons, steps=steps, **(OPTIONS | options))
     folder.mkdir(exist_ok=True)
     stage.bind(folder, {}, seed=0)
     stage.prepare()
@@ -134,10 +134,10 @@ def test_it_learns_from_photos_with_indexed_masks(root: Path):
         "size": 64,
     }
     lessons["close"] = [0.9, 1.0]
-    stage = learn(root / "run", 4, 60, lessons=lessons, prompts=2, balance=0.5, synonyms=0.0, stretch=0.2)
+    stage = learn(root / "run", 4, 60, training_data=lessons, prompts=2, balance=0.5, synonyms=0.0, stretch=0.2)
     metrics = json.loads((root / "run" / "metrics.json").read_text())
     assert set(metrics["whole"]) == {"red", "blue", "mean"}
-    assert stage.asking["prompts"] == 2  # no stranger takes a place
+    assert stage.asking["prompts"] == 2  # no negative takes a place
     assert metrics["whole"]["mean"] > 0.85
     assert metrics["close"]["mean"] > 0.85
     with Image.open(root / "run" / "examples.png") as sheet:
@@ -160,7 +160,7 @@ def test_close_ups_are_scored_at_the_size_that_is_asked(root: Path, monkeypatch:
 @pytest.mark.parametrize("bad", [{"smallest": 0.8, "largest": 0.4}, {"largest": 1.2}, {"smallest": 0.0}])
 def test_impossible_framings_are_refused(bad: dict[str, float]):
     with pytest.raises(BadInput, match="smallest"):
-        TrainSegmenter(segmenter=SEGMENTER, lessons=LESSONS, **bad)
+        TrainSegmenter(segmenter=SEGMENTER, training_data=LESSONS, **bad)
 
 
 def test_a_stranger_alone_teaches_nothing(root: Path):
@@ -203,5 +203,5 @@ def test_words_of_one_meaning_are_pulled_together():
 
 
 def test_epochs_hold_all_steps():
-    stage = TrainSegmenter(segmenter=SEGMENTER, lessons=LESSONS, steps=2001, **OPTIONS)
+    stage = TrainSegmenter(segmenter=SEGMENTER, training_data=LESSONS, steps=2001, **OPTIONS)
     assert stage.max_epochs == 21

@@ -68,6 +68,6 @@ def test_nothing_is_left_out_before_the_field_has_settled(progress: float, count
     made = ResidualMask(start=0.3)
     made.initialise({"a.jpg": torch.empty(0, 2)}, seed=0)
     valid = torch.ones(60, 80, dtype=torch.bool)
-    weight, _ = made.weigh("a.jpg", VIEW, *wrong_patch(), valid, 0, progress)
+    weight, _ = made.pixel_weights("a.jpg", VIEW, *wrong_patch(), valid, 0, progress)
     assert bool(weight[30, 60] > 0) == counts
     assert weight.mean() == pytest.approx(1)

@@ -29,7 +29,7 @@ from helpers.made_road import run_stage
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     root = tmp_path_factory.mktemp("road")
     folders = write_query_road(root)
-    run_stage(Index(SEGMENTER, FIELD, photos=4, maps=32), root / "index", folders)
+    run_stage(Index(SEGMENTER, FIELD, max_photos=4, map_size=32), root / "index", folders)
     scene = QuerySession({**folders, "index": root / "index"}, SEGMENTER, FIELD, HEAD)
     with torch.no_grad():  # lights that differ, as those of a fitted field do
         random = torch.Generator().manual_seed(0)
@@ -85,7 +85,7 @@ def test_pictures_show_the_same_as_the_splats(engine: Engine):
     assert plain.shape == lit.shape == (view.height, view.width, 3)
     assert np.array_equal(Session(engine).picture(view), plain)
     assert np.abs(lit.astype(int) - plain).max() > 30
-    session.doubtful = "red"
+    session.confidence_word = "red"
     assert not np.array_equal(session.picture(view), lit)
 
 
@@ -95,10 +95,10 @@ def test_doubt_shows_the_unknown_as_unknown(engine: Engine):
     unknown = session.find("escalator").found
     assert unknown.known == 0
     assert "not a 'no'" in session.advice(unknown, 0)
-    session.doubtful = "escalator"
+    session.confidence_word = "escalator"
     assert (session.splat_colours() == round(255 * 0.35)).all()
     session.forget("escalator")
-    assert session.doubtful is None
+    assert session.confidence_word is None
     sure = relative_confidence(torch.tensor([0.0, 1.0, 1e9]))
     torch.testing.assert_close(sure, torch.tensor([0.0, 0.5, 1.0]))
     half = confidence_colours(sure, torch.tensor([0.0, 0.5, 1.0]))
@@ -218,7 +218,7 @@ def test_a_still_is_drawn_once_nothing_moves_and_hidden_when_something_does():
 
     still = StillRenderer(draw, hidden.set, rest_s=0.05)
     try:
-        still.disturb()
+        still.invalidate()
         assert drawn.wait(10)
         for _ in range(200):
             if still.settled:
@@ -227,7 +227,7 @@ def test_a_still_is_drawn_once_nothing_moves_and_hidden_when_something_does():
         assert still.settled
         assert wanted[-1]
         assert not hidden.is_set() or len(wanted) > 1
-        still.disturb()
+        still.invalidate()
         assert hidden.wait(10)
     finally:
         still.close()

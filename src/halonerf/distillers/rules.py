@@ -91,9 +91,9 @@ class Rules:
         """All that `label` is a kind or a part of, or is usually seen in; empty for a label unknown here."""
         return self.vocabulary.wholes.get(label, frozenset())
 
-    def settle(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
-        """What each label becomes when those with fewer than `least` photos go; see `Merging.settle`."""
-        return Merging(self.vocabulary).settle(counts, least)
+    def merge_rare_labels(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
+        """What each label becomes when those with fewer than `least` photos go; see `Merging.merge_rare_labels`."""
+        return Merging(self.vocabulary).merge_rare_labels(counts, least)
 
     def _labels(self, record: ImageRecord) -> list[PseudoLabel]:
         fields = [field for field in self._fields(record) if field is not SILENT]

@@ -31,7 +31,7 @@ class ElementHead(nn.Module):
         self.min_confidence = min_confidence
         self.hold(torch.zeros(0, 0), torch.zeros(0, 0))
 
-    def channels(self) -> Tensor:
+    def probabilities(self) -> Tensor:
         """See `halonerf.protocols.SemanticHead`."""
         return self.probability * self._known()
 
@@ -47,7 +47,7 @@ class ElementHead(nn.Module):
         concept:  probability = sum_known w v / (1 - sum_unknown w),  confidence = sum_known w.
         """
         known = self._known().to(self.probability)
-        shown = field.render(view, appearance, torch.cat([self.channels(), known], dim=1))
+        shown = field.render(view, appearance, torch.cat([self.probabilities(), known], dim=1))
         assert shown.channels is not None
         said, confidence = shown.channels.chunk(2, dim=-1)
         rest = (1 - shown.opacity[..., None]).clamp(min=0) + confidence

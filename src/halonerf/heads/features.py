@@ -102,7 +102,7 @@ class LiftedFeatures(nn.Module):
         self.texts = self.phrases = torch.zeros(0, self.features.shape[-1])
 
     @torch.no_grad()
-    def tell(self, texts: Tensor, phrases: Tensor, scale: float) -> None:
+    def set_texts(self, texts: Tensor, phrases: Tensor, scale: float) -> None:
         """See `halonerf.protocols.FeatureHead`. Raises: BadInput where a word would have no rival."""
         width = self.features.shape[-1]
         if texts.shape[-1] != width or phrases.shape[-1] != width or not len(texts) or not len(phrases):
@@ -118,7 +118,7 @@ class LiftedFeatures(nn.Module):
             asked = torch.stack([self._of_elements(number) for number in range(len(self.features))])
             self.chosen = best_scales(asked, self.support * self._known(), self.top)
 
-    def channels(self) -> Tensor:
+    def probabilities(self) -> Tensor:
         """See `halonerf.protocols.SemanticHead`: each element's own relevancy."""
         self._check()
         said = torch.zeros(len(self.support), len(self.texts), device=self.support.device)

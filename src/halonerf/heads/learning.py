@@ -59,7 +59,7 @@ class LearnedElementHead(ElementHead):
         steps: of Adam.
         rays: pixels a step, a square window of one photo, or the photo where it is smaller.
         learning_rate: Adam's.
-        settle: share of the rate that is left at the end, along half a cosine; 1: constant.
+        final_lr_fraction: share of the rate that is left at the end, along half a cosine; 1: constant.
         targets: what is learnt of a 2D probability p: "soft" (p itself) or "paper" (0.01 where p < 0.2, else 1).
         normalise: whether features are given with mean 0 and standard deviation 1 over elements.
         seed: of first weights and windows.
@@ -71,20 +71,25 @@ class LearnedElementHead(ElementHead):
         steps: int,
         rays: int,
         learning_rate: float,
-        settle: float,
+        final_lr_fraction: float,
         targets: str,
         normalise: bool,
         seed: int,
     ) -> None:
         super().__init__(min_confidence)
-        if steps < 1 or rays < 1 or learning_rate <= 0 or not 0 <= settle <= 1:
+        if steps < 1 or rays < 1 or learning_rate <= 0 or not 0 <= final_lr_fraction <= 1:
             raise BadInput(
-                "expected head.steps and head.rays of at least 1, head.learning_rate > 0 and head.settle in [0, 1], "
-                f"got {steps}, {rays}, {learning_rate} and {settle}"
+                "expected head.steps and head.rays of at least 1, head.learning_rate > 0 and head.final_lr_fraction in [0, 1], "
+                f"got {steps}, {rays}, {learning_rate} and {final_lr_fraction}"
             )
         if targets not in TARGETS:
             raise BadInput(f"expected head.targets among {', '.join(TARGETS)}, got '{targets}'")
-        self.steps, self.side, self.learning_rate, self.settle = steps, math.isqrt(rays), learning_rate, settle
+        self.steps, self.side, self.learning_rate, self.final_lr_fraction = (
+            steps,
+            math.isqrt(rays),
+            learning_rate,
+            final_lr_fraction,
+        )
         self.targets, self.normalise, self.seed = targets, normalise, seed
         self.lesson: TrainingBatch | None = None
 
@@ -105,11 +110,11 @@ class LearnedElementHead(ElementHead):
         Raises: BadInput where there is no view, or views, maps and weights are not as many; where the field has no
             features.
         """
-        self.begin(field, views, maps, weights)
+        self.start(field, views, maps, weights)
         for number in range(self.rounds):
-            self.learn(number)
+            self.fit_round(number)
 
-    def begin(
+    def start(
         self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
     ) -> None:
         """See `halonerf.protocols.LearntHead`; raises what `fit` does."""
@@ -140,7 +145,7 @@ class LearnedElementHead(ElementHead):
             optimiser=torch.optim.Adam(network.parameters(), lr=self.learning_rate),
         )
 
-    def learn(self, number: int) -> float:
+    def fit_round(self, number: int) -> float:
         """See `halonerf.protocols.LearntHead`.
 
         Raises: BadInput for another round than the next.
@@ -197,7 +202,7 @@ class LearnedElementHead(ElementHead):
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         for group in lesson.optimiser.param_groups:
-            group["lr"] = self.learning_rate * (self.settle + (1 - self.settle) * fall)
+            group["lr"] = self.learning_rate * (self.final_lr_fraction + (1 - self.final_lr_fraction) * fall)
         i = int(torch.randint(len(lesson.views), (), generator=chance))
         view = lesson.views[i]
         width, height = min(self.side, view.width), min(self.side, view.height)

@@ -22,12 +22,12 @@ class Linear(LearnedElementHead):
         steps: int = 500,
         rays: int = 7225,
         learning_rate: float = 1e-2,
-        settle: float = 0.05,
+        final_lr_fraction: float = 0.05,
         targets: str = "soft",
         normalise: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed)
+        super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
 
     def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
         """See `halonerf.heads.learning.LearnedElementHead`: the problem is nearly convex, so it starts undecided."""

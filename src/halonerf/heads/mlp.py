@@ -35,12 +35,12 @@ class Mlp(LearnedElementHead):
         steps: int = 1000,
         rays: int = 7225,
         learning_rate: float = 6e-3,
-        settle: float = 0.05,
+        final_lr_fraction: float = 0.05,
         targets: str = "soft",
         normalise: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed)
+        super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
         if not widths or min(widths) < 1:
             raise BadInput(f"expected head.widths of one hidden layer or more, got {list(widths)}.\nOr: head=linear")
         self.widths, self.together = tuple(widths), together

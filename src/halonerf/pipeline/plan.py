@@ -87,19 +87,23 @@ def make_plan(
             where = scene if read.scene is None else build(read.scene).name
             theirs = source if read.scene is None else read.scene
             for need in read.stages:
-                ways = merge_overrides(changes, read.changes)
+                ways = merge_overrides(changes, read.overrides)
                 inputs[f"{other}/{need}"] = visit(need, where, theirs, ways, (*trail, name))
-        chosen = {key: value for key, value in config.items() if key not in kind.neutral or value != kind.neutral[key]}
+        chosen = {
+            key: value
+            for key, value in config.items()
+            if key not in kind.compatible_defaults or value != kind.compatible_defaults[key]
+        }
         key = fingerprint(
             {
                 "stage": name,
                 "version": kind.version,
                 "config": identity_of(chosen),
                 "seed": seed if kind.seeded else None,
-                "inputs": {need: artefact.key for need, artefact in inputs.items()},
+                "inputs": {need: artifact.key for need, artifact in inputs.items()},
             }
         )
-        made = ArtifactId(kind.kept_under(config) or (scene if needs or "scene" in config else name), name, key)
+        made = ArtifactId(kind.owner(config) or (scene if needs or "scene" in config else name), name, key)
         steps.setdefault(made, Step(*made[:2], config, key, inputs, store.has(*made)))
         visited[place] = made
         return made

@@ -52,7 +52,7 @@ def run_step(
             return final
         started, resumed = time.time(), any(folder.iterdir())
         seed = seed if step.kind.seeded else 0
-        inputs = {need: store.folder(*artefact) for need, artefact in step.inputs.items()}
+        inputs = {need: store.folder(*artifact) for need, artifact in step.inputs.items()}
         stage: Stage = build(step.config, nested=False)
         stage.bind(folder, inputs, seed)
         lightning.seed_everything(seed, verbose=False)
@@ -63,7 +63,7 @@ def run_step(
             warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")  # what is frozen is, on purpose
             with torch_threads(stage.threads):
                 stage.prepare()
-                _work(stage, folder, trainer, make_logger(folder) if stage.learns else [])
+                _work(stage, folder, trainer, make_logger(folder) if stage.trainable else [])
                 stage.finish()
             write_json(
                 folder / MANIFEST,
@@ -74,7 +74,7 @@ def run_step(
                     "version": stage.version,
                     "config": step.config,
                     "seed": seed,
-                    "inputs": {need: artefact.key for need, artefact in step.inputs.items()},
+                    "inputs": {need: artifact.key for need, artifact in step.inputs.items()},
                     "code": code_version(),
                     "libraries": library_versions(),
                     "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
@@ -98,7 +98,7 @@ def serve_step(step: Step, seed: int, store: ArtifactStore) -> Path:
     with storage_errors(store.root):
         folder.mkdir(parents=True, exist_ok=True)
         stage: Stage = build(step.config, nested=False)
-        inputs = {need: store.folder(*artefact) for need, artefact in step.inputs.items()}
+        inputs = {need: store.folder(*artifact) for need, artifact in step.inputs.items()}
         stage.bind(folder, inputs, seed if step.kind.seeded else 0)
         stage.serve()
     return folder
@@ -124,12 +124,12 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
         "enable_model_summary": False,
         "inference_mode": False,  # a stage may optimise something small while it predicts
     }
-    if not stage.mixed:
+    if not stage.mixed_precision:
         common.pop("precision", None)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # its lines on hardware and seeds are in the manifest
     data = stage.datamodule()
-    if not stage.learns:
+    if not stage.trainable:
         if len(data.predict_dataloader()):
             trainer = lightning.Trainer(**common, logger=False, enable_checkpointing=False)
             trainer.predict(stage, datamodule=data, return_predictions=False)

@@ -22,7 +22,7 @@ class StageSource(NamedTuple):
 
     scene: Mapping[str, Any] | None  # the scene's config; None: its own
     stages: tuple[str, ...]
-    changes: Mapping[str, Any] = MappingProxyType({})  # other options, see `halonerf.pipeline.overrides`
+    overrides: Mapping[str, Any] = MappingProxyType({})  # other options, see `halonerf.pipeline.overrides`
 
 
 class Stage(LightningModule):
@@ -35,12 +35,14 @@ class Stage(LightningModule):
     name: ClassVar[str]
     version: ClassVar[int] = 1  # raise it when the same options give another output
     needs: ClassVar[tuple[str, ...]] = ()  # the stages whose folders it reads
-    learns: ClassVar[bool] = False
+    trainable: ClassVar[bool] = False
     interactive: ClassVar[bool] = False  # it serves people until they have done (`serve`), and is never finished
-    mixed: ClassVar[bool] = False  # whether it may work in the trainer's `precision`; others work in single precision
+    mixed_precision: ClassVar[bool] = (
+        False  # whether it may work in the trainer's `precision`; others work in single precision
+    )
     seeded: ClassVar[bool] = False  # whether `seed` changes its output; a stage that learns is seeded
-    # options that came later, each with the value at which it changes nothing: artefacts from before it stay good
-    neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    # options that came later, each with the value at which it changes nothing: artifacts from before it stay good
+    compatible_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     folder: Path
     inputs: dict[str, Path]
@@ -50,7 +52,7 @@ class Stage(LightningModule):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.seeded = cls.seeded or cls.learns
+        cls.seeded = cls.seeded or cls.trainable
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ class Stage(LightningModule):
         return {}
 
     @classmethod
-    def kept_under(cls, config: Mapping[str, Any]) -> str | None:
+    def owner(cls, config: Mapping[str, Any]) -> str | None:
         """Name of what its output belongs to, where that is not the scene; None: the scene, or the stage itself."""
         return None
 

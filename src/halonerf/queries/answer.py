@@ -34,24 +34,24 @@ class QueryOptions:
     view: str | None = None
     views: int = 1
     size: int | None = 320
-    join: float = 3.0
-    smallest: int = 10
-    most: int = 50
+    part_radius: float = 3.0
+    min_elements: int = 10
+    max_parts: int = 50
 
     def __post_init__(self) -> None:
         if isinstance(self.negatives, str):
             raise BadInput(f"expected a list of negatives, as query.negatives=[sky,tree], got '{self.negatives}'")
         if not 0 < self.threshold <= 1:
             raise BadInput(f"expected query.threshold in (0, 1], got {self.threshold}")
-        if self.views < 1 or self.smallest < 1 or self.most < 0:
+        if self.views < 1 or self.min_elements < 1 or self.max_parts < 0:
             raise BadInput(
-                "expected query.views >= 1, query.smallest >= 1 and query.most >= 0, got "
-                f"{self.views}, {self.smallest} and {self.most}"
+                "expected query.views >= 1, query.min_elements >= 1 and query.max_parts >= 0, got "
+                f"{self.views}, {self.min_elements} and {self.max_parts}"
             )
         if self.size is not None and self.size < 16:
             raise BadInput(f"expected query.size to be at least 16 px, got {self.size}")
-        if self.join <= 0:
-            raise BadInput(f"expected query.join above 0, got {self.join}")
+        if self.part_radius <= 0:
+            raise BadInput(f"expected query.part_radius above 0, got {self.part_radius}")
 
 
 @dataclass(frozen=True)

@@ -69,10 +69,10 @@ class QuerySession:
         self.encode_s = time.perf_counter() - reading
         self.seen = read_visibility(inputs["index"])
         self.lifter = indexed_field(self.field)
-        self.looks = WordMapCache(seer, self.photos, batch, normalise_query(sky) if sky else None, self.device)
+        self.word_maps = WordMapCache(seer, self.photos, batch, normalise_query(sky) if sky else None, self.device)
         self.centres, self.spacing = self._places()
         self.query(FIRST, size=WARM)
-        self.looks.forget()
+        self.word_maps.forget()
         self.open_s = time.perf_counter() - start
 
     @torch.no_grad()
@@ -95,7 +95,7 @@ class QuerySession:
             raise BadInput(f"expected query.view to be a photo's name such as {few}; got '{asked.view}'")
         every = list(dict.fromkeys(word for expression in expressions for word in words(expression)))
         negatives = [word for negative in asked.negatives for word in words(parse(negative))]
-        said = self.looks.of(every, [*negatives, *(CANONICAL if asked.relevancy else ())])
+        said = self.word_maps.of(every, [*negatives, *(CANONICAL if asked.relevancy else ())])
         decoded = time.perf_counter()
         probability, confidence = self._lift(every, expressions, said)
         lifted = time.perf_counter()
@@ -139,7 +139,7 @@ class QuerySession:
         head: SemanticHead = build(self.head_config)
         maps, weights = zip(*said, strict=True)
         head.fit(self.lifter, [photo.camera for photo in self.photos], maps, weights)
-        values, support = head.channels(), head.confidence()
+        values, support = head.probabilities(), head.confidence()
         probability = {word: values[:, column] for column, word in enumerate(every)}
         confidence = {word: support[:, column] for column, word in enumerate(every)}
         found = [evaluate(expression, probability, confidence) for expression in expressions]
@@ -172,7 +172,7 @@ class QuerySession:
         return centres, element_spacing(centres, (self.seen[1] > 0).any(dim=0))
 
     def _notes(self, texts: list[str], confidence: Tensor) -> Iterator[str]:
-        vocabulary = getattr(self.looks.segmenter, "vocabulary", None)
+        vocabulary = getattr(self.word_maps.segmenter, "vocabulary", None)
         for text, said in zip(texts, confidence.T, strict=True):
             if not (said > 0).any():
                 known = f" The segmenter knows: {', '.join(vocabulary())}." if vocabulary else ""

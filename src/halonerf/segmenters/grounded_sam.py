@@ -30,7 +30,7 @@ class GroundedSam(nn.Module):
 
     Args:
         weights: hub id of a Grounding DINO, or a local folder in the hub's layout.
-        masks: the same of a SAM 2.
+        sam_weights: the same of a SAM 2.
         threshold: smallest score of a box that counts, in (0, 1).
         boxes: boxes a photo and text at most, the best first.
 
@@ -39,7 +39,9 @@ class GroundedSam(nn.Module):
         BadInput: the files are there but hold other models, or only a part of the weights.
     """
 
-    def __init__(self, weights: str = DETECTOR, masks: str = CUTTER, threshold: float = 0.25, boxes: int = 50) -> None:
+    def __init__(
+        self, weights: str = DETECTOR, sam_weights: str = CUTTER, threshold: float = 0.25, boxes: int = 50
+    ) -> None:
         super().__init__()
         from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor, Sam2Model, Sam2Processor
 
@@ -59,7 +61,7 @@ class GroundedSam(nn.Module):
             GroundingDinoProcessor,
         )
         self.cutter, self.framer = read_pretrained(
-            masks, "SAM 2", CUTTER, "segmenter=grounded_sam segmenter.masks", Sam2Model, Sam2Processor
+            sam_weights, "SAM 2", CUTTER, "segmenter=grounded_sam segmenter.sam_weights", Sam2Model, Sam2Processor
         )
         # transformers runs the backbone and the rest in one forward: the backbone is taken out of it, and what stands
         # in its place repeats what the backbone said before

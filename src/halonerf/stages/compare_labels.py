@@ -64,7 +64,7 @@ class CompareLabels(Stage):
         }
 
     @classmethod
-    def kept_under(cls, config: Mapping[str, Any]) -> str | None:
+    def owner(cls, config: Mapping[str, Any]) -> str | None:
         return str(build(config["corpus"]).name) if config.get("corpus") else None
 
     def items(self) -> list[str]:

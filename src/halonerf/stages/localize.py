@@ -115,7 +115,7 @@ class Localize(Stage):
 
     def _learn(self, number: int) -> None:
         """One round of the fit; its state replaces that of the round before."""
-        self._begun.learn(number)
+        self._begun.fit_round(number)
         path = self._round(number)
         self._begun.save_state(path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
@@ -125,7 +125,7 @@ class Localize(Stage):
     def _begun(self) -> LearntHead:
         """The head as its last finished round left it."""
         assert isinstance(self.head, LearntHead)
-        self.head.begin(self.field, *self.supervisions())
+        self.head.start(self.field, *self.supervisions())
         if self._learnt():
             self.head.load_state(self._round(self._learnt() - 1))
         return self.head
@@ -161,7 +161,7 @@ class Localize(Stage):
         sources, folder = self._sources(), self.inputs["features"]
         weights = [self.scene.valid(i) * self.counts[self.scene.names[i]].mean() for i in sources]
         self.head.fit(self.field, [self.scene.views[i] for i in sources], FeatureMaps(folder, sources), weights)
-        self.head.tell(*read_words(folder))
+        self.head.set_texts(*read_words(folder))
 
     def supervisions(self) -> tuple[list[View], list[Tensor], list[Tensor]]:
         """Views, maps and weights of the photos that are lifted."""

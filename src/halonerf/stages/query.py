@@ -41,9 +41,9 @@ class Query(Stage):
         view: name of the photo whose camera shows the maps; None: the photo that shows most of the first text.
         views: how many cameras: that one, and the next best.
         size: px, long side of the maps; None: the photos' working size.
-        join: how near the elements of a part are, in spacings of the field's elements.
-        smallest: elements of a part at least.
-        most: parts of a text at most.
+        part_radius: how near the elements of a part are, in spacings of the field's elements.
+        min_elements: elements of a part at least.
+        max_parts: parts of a text at most.
         sky: what the sky is called; where it is, words are not. None does not ask.
         batch: photos decoded together.
         adapted: whether the segmenter is taken as `adapt_segmenter` left it.
@@ -65,9 +65,9 @@ class Query(Stage):
         view: str | None = None,
         views: int = 1,
         size: int | None = 320,
-        join: float = 3.0,
-        smallest: int = 10,
-        most: int = 50,
+        part_radius: float = 3.0,
+        min_elements: int = 10,
+        max_parts: int = 50,
         sky: str | None = None,
         batch: int = 8,
         adapted: bool = False,
@@ -75,7 +75,9 @@ class Query(Stage):
         super().__init__()
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
         self.words, self.sky, self.batch, self.adapted = _asked(words), sky, batch, adapted
-        self.options = QueryOptions(negatives, relevancy, threshold, view, views, size, join, smallest, most)
+        self.options = QueryOptions(
+            negatives, relevancy, threshold, view, views, size, part_radius, min_elements, max_parts
+        )
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class Report(Stage):
     """Gather what the stages left behind.
 
     Args:
-        photos: photos shown a concept, those in which it is clearest.
+        max_photos: photos shown a concept, those in which it is clearest.
         width: px, of the widest embedded pictures.
         explore: whether the page of `share` comes with the report, and is linked from it.
         command: what made the report, but for its stage: the report says what else that command can do.
@@ -50,9 +50,9 @@ class Report(Stage):
         "collect", "distill", "ingest", "mine", "reconstruct", "segment", "localize", "evaluate",
     )  # fmt: skip
 
-    def __init__(self, photos: int = 4, width: int = 1400, explore: bool = True, command: str = "halonerf") -> None:
+    def __init__(self, max_photos: int = 4, width: int = 1400, explore: bool = True, command: str = "halonerf") -> None:
         super().__init__()
-        self.photos, self.width, self.explore, self.command = photos, width, explore, command
+        self.max_photos, self.width, self.explore, self.command = max_photos, width, explore, command
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ class Report(Stage):
         """For each concept, the strips of the photos in which it is clearest."""
         shown = []
         for concept, views in self._clearest().items():
-            for view in views[: self.photos]:
+            for view in views[: self.max_photos]:
                 scores = _json(self._scores() / f"{view:05d}.json").get("concepts", {}).get(concept)
                 picture = (
                     page.embedded(Image.fromarray(self._strip(concept, view)), self.width)

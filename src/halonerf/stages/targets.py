@@ -49,14 +49,14 @@ class Targets(Stage):
         warp: "local" (matches bend the homography) or "homography" (one plane, as in the paper).
         min_quality: of a pair, in [0, 1], below which it is left out.
         words: what is asked of every close-up besides its own labels; None: the scene's frequent labels.
-        others: so many of those words at most; 0 asks for the close-up's own labels alone, as in the paper.
+        max_words: so many of those words at most; 0 asks for the close-up's own labels alone, as in the paper.
         unlabelled: whether close-ups without a label are asked, too.
         min_photos: a label is frequent when so many photos carry it.
         min_confidence: of a distilled label.
     """
 
     name = "targets"
-    mixed = True
+    mixed_precision = True
     needs = ("ingest", "distill", "mine")
 
     def __init__(
@@ -65,7 +65,7 @@ class Targets(Stage):
         warp: str = "local",
         min_quality: float = 0.0,
         words: Sequence[str] | None = None,
-        others: int = 8,
+        max_words: int = 8,
         unlabelled: bool = True,
         min_photos: int = 2,
         min_confidence: float = 0.0,
@@ -74,7 +74,7 @@ class Targets(Stage):
         if warp not in ("local", "homography"):
             raise BadInput(f"expected targets.warp=local or homography, got '{warp}'.")
         self.segmenter_config, self.warp, self.min_quality = segmenter, warp, min_quality
-        self.words, self.others, self.unlabelled = words, others, unlabelled
+        self.words, self.max_words, self.unlabelled = words, max_words, unlabelled
         self.min_photos, self.min_confidence = min_photos, min_confidence
 
     def prepare(self) -> None:
@@ -83,7 +83,7 @@ class Targets(Stage):
         self.labels = labels_by_photo(self.inputs["distill"] / "labels.csv", self.min_confidence)
         names = set(self.scene.names)
         frequent = frequent_labels(self.inputs["distill"] / "labels.csv", names, self.min_photos)
-        self.asked = list(self.words or frequent)[: self.others]
+        self.asked = list(self.words or frequent)[: self.max_words]
         table = pd.read_parquet(self.inputs["mine"] / "pairs.parquet")
         known = table["photo0"].isin(self.labels) | (self.unlabelled and bool(self.asked))
         self.pairs = table[known & (table["quality"] >= self.min_quality)]

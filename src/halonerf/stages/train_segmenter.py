@@ -42,7 +42,7 @@ class TrainSegmenter(Stage):
     Args:
         segmenter: config of a segmenter that is a torch module with `text` (words to embeddings) and `save`; it is
             built without weights.
-        lessons: config of what is learnt from and scored on (`halonerf.data.training.procedural.SegmentationDataset`).
+        training_data: config of what is learnt from and scored on (`halonerf.data.training.procedural.SegmentationDataset`).
         prompts: words a step. batch: crops a step. crop: px, their side. smallest, largest: of a photo's short side,
             what a crop covers. stretch: the logarithm of its sides' ratio at most.
         plurals: share of the words asked in the plural. relight: share of the crops seen in other light.
@@ -55,18 +55,18 @@ class TrainSegmenter(Stage):
     """
 
     name = "train_segmenter"
-    learns = True
-    mixed = True
+    trainable = True
+    mixed_precision = True
 
     def __init__(
         self,
         segmenter: Mapping[str, Any],
-        lessons: Mapping[str, Any],
+        training_data: Mapping[str, Any],
         prompts: int = 8,
         batch: int = 16,
         crop: int = 128,
-        smallest: float = 0.5,
-        largest: float = 1.0,
+        min_crop: float = 0.5,
+        max_crop: float = 1.0,
         stretch: float = 0.0,
         plurals: float = 0.5,
         relight: float = 1.0,
@@ -81,13 +81,13 @@ class TrainSegmenter(Stage):
     ) -> None:
         super().__init__()
         self.threads = threads
-        if not 0 < smallest <= largest <= 1:
+        if not 0 < min_crop <= max_crop <= 1:
             raise BadInput(
-                f"expected 0 < train_segmenter.smallest <= train_segmenter.largest <= 1, got {smallest} and {largest}."
+                f"expected 0 < train_segmenter.min_crop <= train_segmenter.max_crop <= 1, got {min_crop} and {max_crop}."
             )
-        self.segmenter_config, self.lessons_config, self.close_up = segmenter, lessons, close_up or {}
+        self.segmenter_config, self.lessons_config, self.close_up = segmenter, training_data, close_up or {}
         self.workers = workers
-        self.framing: dict[str, Any] = {"size": crop, "smallest": smallest, "largest": largest, "stretch": stretch}
+        self.framing: dict[str, Any] = {"size": crop, "smallest": min_crop, "largest": max_crop, "stretch": stretch}
         self.asking: dict[str, Any] = {"prompts": prompts, "batch": batch, "plurals": plurals, "relight": relight}
         self.synonyms, self.balance, self.steps, self.rate, self.decay = synonyms, balance, steps, rate, decay
 
@@ -98,21 +98,24 @@ class TrainSegmenter(Stage):
 
     def prepare(self) -> None:
         """Make the lessons that are not there yet; build the segmenter with random weights."""
-        self.lessons: SegmentationDataset = build(self.lessons_config)
-        self.words, self.strangers = self.lessons.vocabulary(self.folder.parent), self.lessons.strangers
-        if self.asking["prompts"] <= bool(self.strangers):
-            raise BadInput("expected train_segmenter.prompts of at least 2: a word and a stranger, or 1 without any.")
+        self.training_data: SegmentationDataset = build(self.lessons_config)
+        self.words, self.negative_words = (
+            self.training_data.vocabulary(self.folder.parent),
+            self.training_data.negative_words,
+        )
+        if self.asking["prompts"] <= bool(self.negative_words):
+            raise BadInput("expected train_segmenter.prompts of at least 2: a word and a negative, or 1 without any.")
         self.segmenter = build(self.segmenter_config, weights=None, image_size=self.framing["size"])
         self.segmenter.to(memory_format=torch.channels_last)
-        meanings = [*self.words.values(), *([stranger] for stranger in self.strangers)]
+        meanings = [*self.words.values(), *([negative] for negative in self.negative_words)]
         pairs = [(form, index) for index, names in enumerate(meanings) for n in names for form in (n, plural(n))]
         self.spoken, self.meaning = [form for form, _ in pairs], torch.tensor([index for _, index in pairs])
 
     def datamodule(self) -> WorkData:
         batches = SampleBatches(
-            self.lessons.learnt(self.folder.parent),
+            self.training_data.train(self.folder.parent),
             self.words,
-            self.strangers,
+            self.negative_words,
             **self.framing,
             **self.asking,
             batches=self.max_epochs * EPOCH_STEPS,
@@ -150,11 +153,11 @@ class TrainSegmenter(Stage):
         weights = self.folder / "model.safetensors"
         self.segmenter.save(weights)
         sizes = {"close": self.close_up, "whole": {}}
-        tests = self.lessons.scored(self.folder.parent)
+        tests = self.training_data.test(self.folder.parent)
         rows = []
         for part, options in sizes.items():
             saved = build(self.segmenter_config, weights=str(weights), **options)
-            lessons = [lesson for lesson in tests if (lesson.aim == WHOLE) == (part == "whole")]
+            lessons = [lesson for lesson in tests if (lesson.subject == WHOLE) == (part == "whole")]
             self.metrics[part] = self._scores(saved, lessons)
             rows += [self._example(saved, lesson) for lesson in spread(lessons, EXAMPLES)]
         write_json(self.folder / "metrics.json", self.metrics)

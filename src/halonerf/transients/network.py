@@ -68,7 +68,7 @@ class MaskNetwork(nn.Module):
                 for parameter in layer.parameters():
                     parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)
 
-    def weigh(
+    def pixel_weights(
         self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
         """1 - M, and what teaches M: see `halonerf.protocols.TransientMask`."""

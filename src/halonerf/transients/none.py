@@ -20,7 +20,7 @@ class NoMask(nn.Module):
     def initialise(self, matched: Mapping[str, Tensor], seed: int) -> None:
         """Nothing to start from."""
 
-    def weigh(
+    def pixel_weights(
         self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
         """One pixel like another: see `halonerf.protocols.TransientMask`."""

@@ -44,7 +44,7 @@ class ResidualMask(nn.Module):
         """Measure the distance to matched points all over each photo."""
         self._distance = {name: _distance_to(points) for name, points in matched.items()}
 
-    def weigh(
+    def pixel_weights(
         self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
         """One, and zero where masked, evened: see `halonerf.protocols.TransientMask`."""

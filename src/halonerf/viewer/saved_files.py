@@ -1,4 +1,4 @@
-"""Files that windows leave behind: numbered, whole, in the artefact's folder and nowhere else."""
+"""Files that windows leave behind: numbered, whole, in the artifact's folder and nowhere else."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class ShownWord:
 class Session:
     """The state of one window, without any window.
 
-    threshold: probability from which a place is lit. opacity: of the tints. doubtful: the word whose confidence is
+    threshold: probability from which a place is lit. opacity: of the tints. confidence_word: the word whose confidence is
     shown instead; None: none. mix: lights by name, or codes, with their weights.
     """
 
@@ -41,7 +41,7 @@ class Session:
     threshold: float = 0.5
     opacity: float = 0.8
     words: dict[str, ShownWord] = field(default_factory=dict)
-    doubtful: str | None = None
+    confidence_word: str | None = None
     mix: LightMix = field(default_factory=lambda: {MEAN: 1.0})
 
     def copy(self) -> Session:
@@ -60,8 +60,8 @@ class Session:
     def forget(self, text: str) -> None:
         """Take a word out of the window."""
         self.words.pop(text, None)
-        if self.doubtful == text:
-            self.doubtful = None
+        if self.confidence_word == text:
+            self.confidence_word = None
 
     def change(self, text: str, lit: bool | None = None, tint: tuple[int, int, int] | None = None) -> None:
         """Light a word or not; give it another tint."""
@@ -146,7 +146,7 @@ class Session:
         )
 
     def _doubted(self) -> ShownWord | None:
-        return self.words.get(self.doubtful) if self.doubtful else None
+        return self.words.get(self.confidence_word) if self.confidence_word else None
 
     def _free_tint(self) -> tuple[int, int, int]:
         taken = [word.tint for word in self.words.values()]

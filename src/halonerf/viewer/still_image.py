@@ -27,7 +27,7 @@ class StillRenderer:
         self._thread = threading.Thread(target=self._work, name="still", daemon=True)
         self._thread.start()
 
-    def disturb(self) -> None:
+    def invalidate(self) -> None:
         """Something moved: what was drawn no longer holds."""
         with self._change:
             shown = self._drawn == self._version

@@ -58,7 +58,7 @@ class Window:
             opacities=splats.opacities.cpu().numpy()[:, None],
         )
         self.still = StillRenderer(self._draw_still, self._hide_still, rest_s) if still_size else None
-        client.camera.on_update(lambda _: self.disturb())
+        client.camera.on_update(lambda _: self.invalidate())
 
     # --- what is shown
 
@@ -67,7 +67,7 @@ class Window:
         with self._lock:  # of two changes at once, the later one is seen last
             self.splats.rgbs = self.session.copy().splat_colours()
         self.client.flush()
-        self.disturb()
+        self.invalidate()
 
     def show(self, mix: LightMix, words: Mapping[str, float], threshold: float) -> None:
         """Colour the Gaussians otherwise than the session has it, until `refresh`. words: opacity of each."""
@@ -75,12 +75,12 @@ class Window:
         for word in words:
             look.find(word)
         self.splats.rgbs = look.splat_colours()
-        self.disturb()
+        self.invalidate()
 
-    def disturb(self) -> None:
+    def invalidate(self) -> None:
         """Something moved: show the browser's own drawing until it rests."""
         if self.still:
-            self.still.disturb()
+            self.still.invalidate()
 
     def close(self) -> None:
         """The browser has gone."""

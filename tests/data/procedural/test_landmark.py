@@ -148,7 +148,7 @@ def studio() -> tuple[SceneRenderer, Shell]:
 
 def test_a_block_of_known_size_fills_exactly_its_pixels(studio: tuple[SceneRenderer, Shell]) -> None:
     camera = Camera.looking(200, 150, 150.0, np.array([0.0, -21.0, 2.5]), np.array([0.0, 0.0, 2.5]))
-    exposure = studio[0].expose(camera, sample_light(np.random.default_rng(0), "day"), Shell(), 4, 0)
+    exposure = studio[0].render_passes(camera, sample_light(np.random.default_rng(0), "day"), Shell(), 4, 0)
     expected = np.zeros((150, 200), bool)
     expected[64:86, 85:115] = (
         True  # face 4 x 3 m at 20 m with 150 px: 30 x 22.5 px; rows 63.75 to 86.25 by their centres
@@ -160,7 +160,7 @@ def test_a_block_of_known_size_fills_exactly_its_pixels(studio: tuple[SceneRende
 
 def test_rolled_and_tilted_cameras_see_parts_where_they_project(studio: tuple[SceneRenderer, Shell]) -> None:
     camera = Camera.looking(160, 120, 170.0, np.array([9.0, -16.0, 1.7]), np.array([0.5, 0.0, 3.2]), roll=0.2)
-    exposure = studio[0].expose(camera, sample_light(np.random.default_rng(1), "overcast"), Shell(), 4, 0)
+    exposure = studio[0].render_passes(camera, sample_light(np.random.default_rng(1), "overcast"), Shell(), 4, 0)
     inner = np.stack(np.meshgrid(np.linspace(-1.9, 1.9, 12), [-1.0], np.linspace(1.1, 3.9, 9)), -1).reshape(-1, 3)
     pixels, depth = camera.project(inner)
     x, y = pixels.astype(int).T
@@ -179,10 +179,10 @@ def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[SceneRe
         passing = crowd(
             stream("cathedral", 0, "test", index), camera.position, camera.forward, camera.half_angle, 40, 0
         )
-        exposure = studio[0].expose(camera, light, passing, 4, 0)
+        exposure = studio[0].render_passes(camera, light, passing, 4, 0)
         masks.append(exposure.mask("portal"))
         pictures.append(exposure.number >= 2)
-    empty = studio[0].expose(camera, light, Shell(), 4, 0)
+    empty = studio[0].render_passes(camera, light, Shell(), 4, 0)
     assert not (empty.number >= 2).any()
     for mask, people in zip(masks, pictures, strict=True):
         assert people.sum() > 100
@@ -198,7 +198,7 @@ def test_sunlight_comes_from_where_the_sun_stands(studio: tuple[SceneRenderer, S
     for y in (-0.6, 0.6):
         sun = np.array([0.1, y, 0.5]) / np.linalg.norm([0.1, y, 0.5])
         turned = type(light)(light.hour, sun, 3.0, 0.0, (), (1.0, 1.0, 1.0))
-        values.append(studio[0].expose(camera, turned, Shell(), 4, 0).sun.mean())
+        values.append(studio[0].render_passes(camera, turned, Shell(), 4, 0).sun.mean())
     assert values[0] > 0.001
     assert values[1] < 1e-6  # the glow that carries the colours
 

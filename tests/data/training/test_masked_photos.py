@@ -36,7 +36,7 @@ def lessons(folder: Path, **options: Any) -> MaskedPhotos:
 
 
 def test_photos_are_shrunk_with_their_masks(folder: Path, tmp_path: Path):
-    learnt = lessons(folder).learnt(tmp_path)
+    learnt = lessons(folder).train(tmp_path)
     assert [lesson.image().shape for lesson in learnt] == [(30, 45, 3), (45, 30, 3), (30, 45, 3)]
     for lesson in learnt:
         tone = lesson.image()[..., 0].astype(int)
@@ -50,14 +50,14 @@ def test_photos_are_shrunk_with_their_masks(folder: Path, tmp_path: Path):
 
 
 def test_small_photos_stay_as_they_are(folder: Path, tmp_path: Path):
-    assert lessons(folder, size=500).learnt(tmp_path)[0].image().shape == (60, 90, 3)
+    assert lessons(folder, size=500).train(tmp_path)[0].image().shape == (60, 90, 3)
 
 
 def test_the_last_photos_are_scored_whole_and_close(folder: Path, tmp_path: Path):
     made = lessons(folder, close=[0.4, 0.6])
-    learnt, scored = made.learnt(tmp_path), made.scored(tmp_path)
+    learnt, scored = made.train(tmp_path), made.test(tmp_path)
     assert [lesson.name for lesson in learnt] == ["ö0.bmp", "ö1.bmp", "ö2.bmp"]
-    assert [(lesson.name, lesson.aim == WHOLE) for lesson in scored] == [
+    assert [(lesson.name, lesson.subject == WHOLE) for lesson in scored] == [
         (name, whole) for name in ("ö3.bmp", "ö4.bmp") for whole in (True, False)
     ]
     for whole, part in zip(scored[::2], scored[1::2], strict=True):
@@ -70,18 +70,18 @@ def test_the_last_photos_are_scored_whole_and_close(folder: Path, tmp_path: Path
         np.testing.assert_array_equal(
             part.mask("part 9", height, width), whole.mask("part 9", *whole.image().shape[:2])[window]
         )
-    assert [lesson.window for lesson in made.scored(tmp_path)] == [lesson.window for lesson in scored]
+    assert [lesson.window for lesson in made.test(tmp_path)] == [lesson.window for lesson in scored]
 
 
 def test_photos_are_stored_once(folder: Path, tmp_path: Path):
-    file = lessons(folder).learnt(tmp_path)[0].file
+    file = lessons(folder).train(tmp_path)[0].file
     before = file.stat().st_mtime_ns
-    assert lessons(folder).learnt(tmp_path)[0].file == file
+    assert lessons(folder).train(tmp_path)[0].file == file
     assert file.stat().st_mtime_ns == before
-    assert lessons(folder, size=30).learnt(tmp_path)[0].file.parent != file.parent
+    assert lessons(folder, size=30).train(tmp_path)[0].file.parent != file.parent
     assert len(list(file.parent.iterdir())) == 5 + 1
     assert sorted(path.name for path in file.parent.parent.iterdir()) == sorted(
-        lessons(folder, size=size).learnt(tmp_path)[0].file.parent.name for size in (30, 45)
+        lessons(folder, size=size).train(tmp_path)[0].file.parent.name for size in (30, 45)
     )
 
 
@@ -95,13 +95,13 @@ def test_words(folder: Path, tmp_path: Path):
 
 def test_what_cannot_be_learnt_from_is_refused(folder: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="complete masks"):
-        MaskedPhotos(PhotoFolder(str(folder))).learnt(tmp_path)
+        MaskedPhotos(PhotoFolder(str(folder))).train(tmp_path)
     with pytest.raises(BadInput, match="more photos than the 5"):
-        lessons(folder, test_photos=5).learnt(tmp_path)
+        lessons(folder, test_photos=5).train(tmp_path)
     whole = (folder / "ö0.bmp").read_bytes()
     (folder / "ö0.bmp").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match=r"ö0\.bmp, but it cannot be read"):
-        lessons(folder).learnt(tmp_path)
+        lessons(folder).train(tmp_path)
     for bad in ({"test_photos": 0}, {"close": [0.5, 0.2]}, {"close": [0.0, 0.5]}, {"close": [0.5]}):
         with pytest.raises(BadInput, match="lessons"):
             lessons(folder, **bad)

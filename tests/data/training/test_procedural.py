@@ -41,15 +41,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def batches(folder: Path, strangers: tuple[str, ...] = ("dog",), **options: float) -> SampleBatches:
+def batches(folder: Path, negative_words: tuple[str, ...] = ("dog",), **options: float) -> SampleBatches:
     given: dict[str, Any] = {"prompts": 4, "batch": 6, "size": 24, "batches": 5, "seed": 3}
     given |= {"smallest": 0.6, "largest": 1.0, "stretch": 0.0, "plurals": 0.5, "relight": 1.0}
-    return SampleBatches(find_samples(folder), WORDS, strangers, **(given | options))
+    return SampleBatches(find_samples(folder), WORDS, negative_words, **(given | options))
 
 
 def test_lessons_are_found_with_what_they_show(folder: Path):
     first, second = find_samples(folder)
-    assert (first.aim, second.aim) == ("red", WHOLE)
+    assert (first.subject, second.subject) == ("red", WHOLE)
     assert first.image().shape == (30, 40, 3)
     assert first.mask("red", 30, 40).sum() == 14 * 14
     assert not first.mask("never", 30, 40).any()
@@ -97,7 +97,7 @@ def test_synonyms_and_plurals_are_used(folder: Path):
 
 
 def test_without_plurals_and_strangers_only_the_concepts_are_asked(folder: Path):
-    plain = batches(folder, strangers=(), plurals=0.0, batches=20)
+    plain = batches(folder, negative_words=(), plurals=0.0, batches=20)
     heard = [plain[index] for index in range(20)]
     assert {prompt for batch in heard for prompt in batch["prompts"]} == {"red", "rouge", "blue", "never"}
     assert all(len(batch["prompts"]) == batch["targets"].shape[1] == 3 for batch in heard)
@@ -192,12 +192,12 @@ def test_buildings_to_score_on_follow_those_to_learn_from(tmp_path: Path):
         folder = RenderSettings(2, 0.5, 40, 1).folder(tmp_path / "renders", "block", seed)
         write_lesson(folder, "000_red", seed)
         write_lesson(folder, "001_whole", seed)
-    assert [lesson.photo.parts[-3] for lesson in lessons.learnt(tmp_path)] == [
+    assert [lesson.photo.parts[-3] for lesson in lessons.train(tmp_path)] == [
         "block_7",
         "block_7",
         "block_8",
         "block_8",
     ]
-    assert [lesson.aim for lesson in lessons.scored(tmp_path)] == ["red", WHOLE]
-    assert lessons.scored(tmp_path)[0].photo.parts[-3] == "block_9"
+    assert [lesson.subject for lesson in lessons.test(tmp_path)] == ["red", WHOLE]
+    assert lessons.test(tmp_path)[0].photo.parts[-3] == "block_9"
     assert lessons.vocabulary(tmp_path) == WORDS

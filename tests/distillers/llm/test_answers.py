@@ -209,7 +209,7 @@ def test_a_damaged_file_is_named(vocabulary: Vocabulary, tmp_path: Path, text: s
 
 def test_rare_labels_become_wider_ones_or_nothing(vocabulary: Vocabulary):
     counts = {"portal": 9, "gothic portal": 1, "rose window": 1, "window": 5, "donkey": 1, "": 100, "tower": 2}
-    assert Merging(vocabulary).settle(counts, 3) == {
+    assert Merging(vocabulary).merge_rare_labels(counts, 3) == {
         "portal": "portal", "gothic portal": "portal", "rose window": "window", "window": "window", "donkey": "",
         "tower": "",
     }  # fmt: skip

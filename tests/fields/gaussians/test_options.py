@@ -37,7 +37,7 @@ def fit(made: Gaussians, pictures: dict[str, torch.Tensor], steps: int = 60) -> 
     for _ in range(steps):
         loss = torch.zeros(())
         for name, picture in pictures.items():
-            shown = made.render(view(), made.observe(name, picture))
+            shown = made.render(view(), made.training_appearance(name, picture))
             loss = loss + made.loss(shown, picture, torch.ones(24, 32))
         optimiser.zero_grad()
         loss.backward()
@@ -71,7 +71,7 @@ def test_an_encoder_gives_photos_never_seen_a_light(tmp_path: Path):
     fit(made, pictures, steps=10)
     made.train(False)
     for name, picture in pictures.items():
-        assert torch.equal(made.observe(name, picture), made.appearance(name))
+        assert torch.equal(made.training_appearance(name, picture), made.appearance(name))
     assert torch.equal(made.appearance("unseen.jpg"), made.mean_appearance())
     assert not torch.allclose(made.encode(1 - pictures["a.jpg"]), made.appearance("a.jpg"), atol=1e-4)
     made.save(tmp_path / "field.safetensors")

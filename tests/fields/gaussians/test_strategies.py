@@ -66,7 +66,7 @@ def act(strategy, rows: GaussianRows, step: int = 49, progress: float = 0.5) -> 
 
 
 def pulled(made: Gaussians, strongest: list[int], strength: float = 1.0) -> None:
-    made.pull[strongest] = strength * torch.arange(len(strongest), 0, -1)
+    made.grad_norm[strongest] = strength * torch.arange(len(strongest), 0, -1)
     made.seen.fill_(1)
 
 
@@ -84,7 +84,7 @@ def test_rows_are_replaced_with_their_momentum():
     assert torch.equal(made.means[:20], before[keep])
     assert torch.equal(made.means[20:], before[:4] + 1)
     assert torch.equal(momentum(rows), torch.cat([torch.arange(30.0)[keep], torch.zeros(4)]))
-    assert made.pull.tolist() == made.seen.tolist() == [0.0] * 24
+    assert made.grad_norm.tolist() == made.seen.tolist() == [0.0] * 24
     owned = {id(p) for group in rows.optimiser.param_groups for p in group["params"]}
     assert owned == {id(p) for p in made.parameters()}
 
@@ -270,11 +270,11 @@ def view() -> View:
 def fitted(made: Gaussians, optimiser, first: int, last: int, steps: int = 40) -> None:
     photo = torch.rand(30, 40, 3, generator=chance(5))
     for step in range(first, last):
-        shown = made.render(view(), made.observe("a", photo))
+        shown = made.render(view(), made.training_appearance("a", photo))
         optimiser.zero_grad()
         (made.loss(shown, photo, torch.ones(30, 40)) + made.regularisation()).backward()
         optimiser.step()
-        made.adapt(step, steps, optimiser)
+        made.after_step(step, steps, optimiser)
 
 
 OPTIONS = {"grow_every": 5, "grow_threshold": 1e-9, "reset_every": 0.3}

@@ -73,14 +73,14 @@ def fit(device: str = "cpu") -> tuple[Gaussians, View]:
     for step in range(STEPS):
         index = (5 * step) % len(views)
         whole = views[index].to(device)
-        view = field.window(whole, step / STEPS, torch.Generator().manual_seed(step))
+        view = field.training_view(whole, step / STEPS, torch.Generator().manual_seed(step))
         photo = sample_picture(shots[index], view, field.antialiased)
-        shown = field.render(view, field.observe(names[index], shots[index]))
+        shown = field.render(view, field.training_appearance(names[index], shots[index]))
         loss = field.loss(shown, photo, torch.ones_like(photo[..., 0])) + field.regularisation()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        field.adapt(step, STEPS, optimiser)
+        field.after_step(step, STEPS, optimiser)
     return field.eval().requires_grad_(False), camera(0.13, 0.1).to(device)
 
 

@@ -47,14 +47,14 @@ def fit(field: HaNerf, steps: int) -> None:
     optimiser = field.optimiser()
     for step in range(steps):
         name, truth = (("a.jpg", photo(0.9)), ("b.jpg", photo(0.2)))[step % 2]
-        seen = field.window(view(), step / steps, torch.Generator().manual_seed(step))
-        shown = field.render(seen, field.observe(name, truth))
+        seen = field.training_view(view(), step / steps, torch.Generator().manual_seed(step))
+        shown = field.render(seen, field.training_appearance(name, truth))
         target = sample_picture(truth, seen, field.antialiased)
         loss = field.loss(shown, target, torch.ones(target.shape[:2])) + field.regularisation()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        field.adapt(step, steps, optimiser)
+        field.after_step(step, steps, optimiser)
     field.eval()
 
 
@@ -120,7 +120,7 @@ def test_a_photo_of_another_shape_is_refused():
 
 def test_a_window_is_a_square_grid_of_half_the_photo_or_more():
     field, whole = small(), view(80, 60)
-    parts = [field.window(whole, 0.0, torch.Generator().manual_seed(seed)) for seed in range(40)]
+    parts = [field.training_view(whole, 0.0, torch.Generator().manual_seed(seed)) for seed in range(40)]
     shares = []
     for part in parts:
         assert (part.width, part.height) == (8, 8)
@@ -133,7 +133,7 @@ def test_a_window_is_a_square_grid_of_half_the_photo_or_more():
         assert 8 / (right - left) == pytest.approx(8 / (bottom - top), abs=0.02)  # whole pixels of 60 and 80
     assert min(shares) < 0.6 < 0.9 < max(shares)
     assert min(shares) >= 0.5
-    again = field.window(whole, 0.0, torch.Generator().manual_seed(7))
+    again = field.training_view(whole, 0.0, torch.Generator().manual_seed(7))
     assert again.bounds == parts[7].bounds
 
 
@@ -200,7 +200,7 @@ def test_a_photos_light_is_read_from_the_photo(fitted: HaNerf):
 def test_the_loss_is_half_the_error_of_both_pictures():
     field = small()
     field.train()
-    shown = field.render(view(), field.observe("a.jpg", photo(0.9)))
+    shown = field.render(view(), field.training_appearance("a.jpg", photo(0.9)))
     assert field._lesson is not None
     weight = torch.rand(16, 20, requires_grad=True)
     error = 0.5 * (shown.colour - photo(0.9)) ** 2 + 0.5 * (field._lesson.coarse - photo(0.9)) ** 2
@@ -214,10 +214,10 @@ def test_the_loss_is_half_the_error_of_both_pictures():
 def test_the_codes_are_held_by_three_terms():
     field = small(code_weight=0.3, relit_weight=0.5, spread_weight=0.01)
     field.train()
-    field.render(view(), field.observe("a.jpg", photo(0.9)))
+    field.render(view(), field.training_appearance("a.jpg", photo(0.9)))
     code = field.appearance("a.jpg")
     torch.testing.assert_close(field.regularisation(), 0.3 * (code**2).sum())  # no other photo was seen yet
-    field.render(view(), field.observe("b.jpg", photo(0.2)))
+    field.render(view(), field.training_appearance("b.jpg", photo(0.2)))
     assert field._lesson is not None
     coarse, colour, code, other, relit = field._lesson
     assert other is not None
@@ -233,8 +233,8 @@ def test_the_codes_are_held_by_three_terms():
 def test_relit_pictures_are_what_that_code_renders():
     field = small()
     field.train()
-    field.observe("a.jpg", photo(0.9))
-    field.render(view(), field.observe("b.jpg", photo(0.2)))
+    field.training_appearance("a.jpg", photo(0.9))
+    field.render(view(), field.training_appearance("b.jpg", photo(0.2)))
     assert field._lesson is not None
     relit, other = field._lesson.relit, field._lesson.other
     assert other is not None
@@ -300,7 +300,7 @@ def test_a_resumed_fit_goes_on_as_if_nothing_had_happened(tmp_path: Path):
     assert second.elements == straight.elements
     for field in (straight, second):
         field.train()
-    shown = [field.render(view(), field.observe("a.jpg", photo(0.9))) for field in (straight, second)]
+    shown = [field.render(view(), field.training_appearance("a.jpg", photo(0.9))) for field in (straight, second)]
     assert torch.equal(shown[0].colour, shown[1].colour)
     assert torch.equal(straight.regularisation(), second.regularisation())
 

@@ -24,7 +24,7 @@ from helpers.made_road import run_stage, write_masks, write_road
 METHODS = {
     "flat": {"title": "2D & flat", "maps": "2d"},
     "exact": {"maps": "3d"},
-    "blank": {"title": "<b>blank</b>", "maps": "3d", "changes": {"head": {"_target_": "other"}}},
+    "blank": {"title": "<b>blank</b>", "maps": "3d", "overrides": {"head": {"_target_": "other"}}},
 }
 
 

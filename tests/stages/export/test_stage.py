@@ -102,7 +102,7 @@ def test_words_are_exported_beside_the_concepts(tmp_path: Path):
     folders["collect"], folders["localize"], folders["index"] = (tmp_path / n for n in ("collect", "localize", "index"))
     folders["collect"].mkdir()
     write_collection(folders["collect"], "made", tmp_path, [])
-    run_stage(Index(SEGMENTER, FIELD, photos=4), folders["index"], folders)
+    run_stage(Index(SEGMENTER, FIELD, max_photos=4), folders["index"], folders)
     concepts = write_localize(folders, scene)
     stage = Export(FIELD, HEAD, SEGMENTER, formats=["points", "masks"], words=["red", "red AND NOT blue"], opacity=0)
     (tmp_path / "out").mkdir()

@@ -71,7 +71,7 @@ def test_trust_decides_between_photos_alike():
 
 def test_it_writes_what_a_query_needs(tmp_path: Path):
     inputs = write_query_road(tmp_path)
-    stage = run_stage(Index(SEGMENTER, FIELD, photos=3, maps=16), tmp_path / "index", inputs)
+    stage = run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=16), tmp_path / "index", inputs)
     assert sorted(p.stem for p in (tmp_path / "index" / "seen").iterdir()) == ["00000", "00001", "00002", "00003"]
     stored = sorted((tmp_path / "index" / "photos").iterdir())
     assert len(stored) == stage.summary()["photos"] == 3
@@ -103,7 +103,7 @@ def test_a_smaller_look_at_the_field_keeps_the_unit(tmp_path: Path):
     totals = []
     for size in (None, 32):
         folder = tmp_path / f"index{size}"
-        run_stage(Index(SEGMENTER, FIELD, photos=1, maps=16, size=size), folder, inputs)
+        run_stage(Index(SEGMENTER, FIELD, max_photos=1, map_size=16, size=size), folder, inputs)
         totals.append(float(load_file(next((folder / "photos").iterdir()))["shares.value"].float().sum()))
     # in pixels of the photo, although it looked at a quarter of them: else a fourth. Tiny Gaussians are drawn 0.3 px^2
     # larger at any size, which counts for more in a small picture: 16 % measured
@@ -112,7 +112,7 @@ def test_a_smaller_look_at_the_field_keeps_the_unit(tmp_path: Path):
 
 def test_options_and_photos_are_checked(tmp_path: Path):
     with pytest.raises(BadInput, match=r"index\.photos"):
-        Index(SEGMENTER, FIELD, photos=0)
+        Index(SEGMENTER, FIELD, max_photos=0)
     inputs = write_query_road(tmp_path, photos=3, untrusted=3)
     with pytest.raises(BadInput, match=r"segment chose none"):
         run_stage(Index(SEGMENTER, FIELD), tmp_path / "index", inputs)
@@ -127,4 +127,4 @@ def test_no_word_changes_the_index(tmp_path: Path):
     one, other = keys("text=portal"), keys("text=[window,portal AND NOT window]", "query.relevancy=true")
     assert one.pop("query") != other.pop("query")
     assert one == other
-    assert keys("text=portal", "index.photos=3")["index"] != one["index"]
+    assert keys("text=portal", "index.max_photos=3")["index"] != one["index"]

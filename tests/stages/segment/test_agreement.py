@@ -124,7 +124,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_the_papers_choice(tmp_path: Path, inputs):
     folders, names = inputs
     options: dict[str, Any] = {"concepts": ["window"], "building": "cathedral", "photos": 19}
-    stage = Segment(COLOURS, terms=["geometry", "occlusion"], combine="sum", **options)
+    stage = Segment(COLOURS, score_terms=["geometry", "occlusion"], combine="sum", **options)
     rows = table(run(stage, tmp_path / "out", folders).folder / "choice.csv")
     assert list(rows[0]) == ["photo", "score", "chosen", "reason", "geometry", "occlusion"]
     assert [row["photo"] for row in rows] == names
@@ -191,7 +191,7 @@ def test_drawn_masks_agree_or_not_where_they_were_drawn(tmp_path: Path, inputs):
     folders, names = inputs
     write_masks(tmp_path / "masks", "windows", names[:2])
     masks = {**MASKS, "path": str(tmp_path / "masks")}
-    run(Segment(masks, terms=["certainty", "agreement"], agreement_size=16), tmp_path / "out", folders)
+    run(Segment(masks, score_terms=["certainty", "agreement"], agreement_size=16), tmp_path / "out", folders)
     rows = table(tmp_path / "out" / "choice.csv")
     assert [row["chosen"] for row in rows] == ["true"] * 2 + ["false"] * 18
     assert rows[5]["reason"] == "nothing known in it"

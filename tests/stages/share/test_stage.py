@@ -66,7 +66,7 @@ def test_unknown_stays_unknown(folders, tmp_path: Path):
         known = head.confidence()[:, number].numpy() > 0
         assert ((sure > 0) == known).all()
         assert 40 <= (~known).sum() < GAUSSIANS / 2
-        np.testing.assert_allclose(probability / 255, head.channels()[:, number].numpy(), atol=0.5 / 255 + 1e-6)
+        np.testing.assert_allclose(probability / 255, head.probabilities()[:, number].numpy(), atol=0.5 / 255 + 1e-6)
         order = np.argsort(head.confidence()[:, number].numpy(), kind="stable")
         assert (np.diff(sure[order].astype(int)) >= 0).all()
         assert 0.4 < (sure[known] > 127).mean() < 0.6  # "half sure" is the middle of what is known
@@ -100,7 +100,7 @@ def test_more_words_come_from_the_index(folders, tmp_path: Path):
     names = Scene(folders["ingest"]).names
     rows = "photo,score,chosen,reason\n" + "".join(f"{name},0.9,true,\n" for name in names)
     (folders["segment"] / "choice.csv").write_text(rows)
-    run_stage(Index(SEGMENTER, FIELD, photos=3), tmp_path / "index", folders)
+    run_stage(Index(SEGMENTER, FIELD, max_photos=3), tmp_path / "index", folders)
     folders["index"] = tmp_path / "index"
     stage = Share(FIELD, HEAD, SEGMENTER, words=["red", "window", "red AND NOT green"])
     assert Share.requires({"words": ["red"]}) == (*Share.needs, "index")

@@ -160,7 +160,7 @@ class Commons:
                 left.append((file, outcome.problem))
             else:
                 taken.append((file, outcome))
-        downloads.settle()
+        downloads.finalise()
         if not taken:
             reasons = Counter(problem for _, problem in left).most_common(5)
             raise BadInput(

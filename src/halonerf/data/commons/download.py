@@ -91,7 +91,7 @@ class Downloads:
         self._pace.step(outcome.bytes, self._kept, expected)
         return outcome
 
-    def settle(self) -> None:
+    def finalise(self) -> None:
         """After the last file.
 
         Raises: Unanswered where a file got no answer, and no other one says that the server is there.

@@ -61,9 +61,9 @@ class PhotoSession:
         camera = shot.camera
         people, vehicles = rng.poisson(self.plan.passers_by), rng.poisson(self.plan.passers_by / 5)
         passing = crowd(rng, camera.position, camera.forward, camera.half_angle, people, vehicles)
-        exposure = self._studio.expose(camera, light, passing, self.plan.samples, index)
+        exposure = self._studio.render_passes(camera, light, passing, self.plan.samples, index)
         if shot.part is not None and _hidden(exposure.depth, self._studio.depth(camera), shot):
-            exposure = self._studio.expose(camera, light, Shell(), self.plan.samples, index)
+            exposure = self._studio.render_passes(camera, light, Shell(), self.plan.samples, index)
         picture = develop_photo(exposure, camera, light, rng)
         told = rng.random() < 0.75
         focal = round(camera.focal * FILM_DIAGONAL / np.hypot(camera.width, camera.height)) if told else None

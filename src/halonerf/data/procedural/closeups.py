@@ -23,12 +23,12 @@ from halonerf.files import write_atomic
 class CloseUp:
     """picture: uint8 [H, W, 3]. masks: bool [H, W] by concept, for every concept of the building's kind.
 
-    aim: the concept that the camera was pointed at, "" for a view of the whole.
+    subject: the concept that the camera was pointed at, "" for a view of the whole.
     """
 
     picture: NDArray[np.uint8]
     masks: dict[str, NDArray[np.bool_]]
-    aim: str
+    subject: str
 
 
 def close_ups(
@@ -46,7 +46,7 @@ def close_ups(
         passing = crowd(
             rng, camera.position, camera.forward, camera.half_angle, int(rng.integers(0, 8)), int(rng.integers(0, 2))
         )
-        exposure = studio.expose(camera, light, passing, samples, index)
+        exposure = studio.render_passes(camera, light, passing, samples, index)
         yield CloseUp(
             develop_photo(exposure, camera, light, rng),
             {concept: exposure.mask(concept) for concept in building.concepts},
@@ -64,7 +64,7 @@ def render_closeups(kind: str, seed: int, count: int, folder: Path, width: int =
     if done.is_file() and done.read_text() == options:
         return
     for index, item in enumerate(close_ups(kind, seed, count, width, samples)):
-        name = f"{kind}_{seed}_{index:04d}_{item.aim.replace(' ', '-') or 'whole'}"
+        name = f"{kind}_{seed}_{index:04d}_{item.subject.replace(' ', '-') or 'whole'}"
         for concept, mask in item.masks.items():
             target = folder / "masks" / concept
             target.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,9 @@ class SceneRenderer:
         """Without passers-by: metres along the optical axis at pixel centres, [H, W], 0 for sky."""
         return self._depth(self._still, camera)
 
-    def expose(self, camera: Camera, light: OutdoorLight, passing: Shell, samples: int, seed: int) -> RenderPasses:
+    def render_passes(
+        self, camera: Camera, light: OutdoorLight, passing: Shell, samples: int, seed: int
+    ) -> RenderPasses:
         """Photograph the landmark with `passing` on its square; samples: light paths a pixel."""
         surfaces = (*self._surfaces, *passing.surfaces())
         added = surfaces[len(self._surfaces) :]

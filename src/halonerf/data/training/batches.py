@@ -22,8 +22,8 @@ class SampleBatches(Sequence):
     Args:
         lessons: what is drawn from, evenly.
         words: how each concept may be called.
-        strangers: words for what no photo shows, one of them in every batch: their target is nothing. May be empty.
-        prompts: P, words a batch, of different concepts; at most as many as there are, and a stranger.
+        negative_words: words for what no photo shows, one of them in every batch: their target is nothing. May be empty.
+        prompts: P, words a batch, of different concepts; at most as many as there are, and a negative.
         size: px, side of the crops. smallest, largest: of the photo's short side, the crops' sides. stretch: their
             sides' ratio lies within exp(-stretch) and exp(stretch) before they are made square.
         plurals: share of the words said in the plural. relight: share of the crops seen in other light.
@@ -34,7 +34,7 @@ class SampleBatches(Sequence):
         self,
         lessons: Sequence[MaskedSample],
         words: Mapping[str, Sequence[str]],
-        strangers: Sequence[str],
+        negative_words: Sequence[str],
         prompts: int,
         batch: int,
         size: int,
@@ -46,8 +46,8 @@ class SampleBatches(Sequence):
         batches: int,
         seed: int,
     ) -> None:
-        self.lessons, self.words, self.strangers = lessons, dict(words), list(strangers)
-        self.concepts = min(prompts - bool(strangers), len(words))
+        self.lessons, self.words, self.negative_words = lessons, dict(words), list(negative_words)
+        self.concepts = min(prompts - bool(negative_words), len(words))
         self.batch, self.size, self.framing = batch, size, (smallest, largest, stretch)
         self.plurals, self.relight, self.batches, self.seed = plurals, relight, batches, seed
 
@@ -58,14 +58,14 @@ class SampleBatches(Sequence):
         random = np.random.default_rng((self.seed, index))
         concepts = [str(name) for name in random.choice(sorted(self.words), self.concepts, replace=False)]
         prompts = [self._called(concept, random) for concept in concepts]
-        stranger = [str(random.choice(self.strangers))] if self.strangers else []
+        negative = [str(random.choice(self.negative_words))] if self.negative_words else []
         pairs = [
             self._crop(int(pick), concepts, random) for pick in random.integers(len(self.lessons), size=self.batch)
         ]
         images, targets = (torch.stack(part) for part in zip(*pairs, strict=True))
-        if stranger:
+        if negative:
             targets = torch.cat([targets, torch.zeros_like(targets[:, :1])], dim=1)
-        return {"images": images, "prompts": [*prompts, *stranger], "targets": targets}
+        return {"images": images, "prompts": [*prompts, *negative], "targets": targets}
 
     def _called(self, concept: str, random: np.random.Generator) -> str:
         name = str(random.choice(self.words[concept]))

@@ -35,7 +35,7 @@ class MaskedPhotos:
 
     Args:
         source: the scene source; its photos need not show one building.
-        words: how each concept may be called; None: as its masks are. strangers: words for what no photo shows.
+        words: how each concept may be called; None: as its masks are. negative_words: words for what no photo shows.
         test_photos: how many are scored on, the last in the order of names; no photo of them is learnt from.
         size: px, long side to which photos are shrunk before anything else; smaller ones stay as they are.
         close: of a test photo's short side, smallest and largest side of the square that is scored as its close-up.
@@ -45,16 +45,16 @@ class MaskedPhotos:
         self,
         source: SceneSource,
         words: Mapping[str, Sequence[str]] | None = None,
-        strangers: Sequence[str] = (),
+        negative_words: Sequence[str] = (),
         test_photos: int = 40,
         size: int = 320,
         close: Sequence[float] = (0.2, 0.375),
     ) -> None:
         if len(close) != 2 or not 0 < close[0] <= close[1] <= 1:
-            raise BadInput(f"expected lessons.close=[smallest,largest] in (0, 1], got {list(close)}.")
+            raise BadInput(f"expected training_data.close=[smallest,largest] in (0, 1], got {list(close)}.")
         if test_photos < 1:
-            raise BadInput(f"expected lessons.test_photos of at least 1, got {test_photos}.")
-        self.source, self.words, self.strangers = source, words, strangers
+            raise BadInput(f"expected training_data.test_photos of at least 1, got {test_photos}.")
+        self.source, self.words, self.negative_words = source, words, negative_words
         self.test_photos, self.size, self.close = test_photos, size, close
 
     def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
@@ -64,15 +64,15 @@ class MaskedPhotos:
         unknown = sorted(set(words) - set(concepts))
         if unknown:
             raise BadInput(
-                f"expected lessons.words for concepts that '{self.source.name}' has masks of ({', '.join(concepts)}), "
+                f"expected training_data.words for concepts that '{self.source.name}' has masks of ({', '.join(concepts)}), "
                 f"got {', '.join(unknown)}."
             )
         return words
 
-    def learnt(self, cache: Path) -> list[StoredSample]:
+    def train(self, cache: Path) -> list[StoredSample]:
         return self._stored(cache)[: -self.test_photos]
 
-    def scored(self, cache: Path) -> list[StoredSample]:
+    def test(self, cache: Path) -> list[StoredSample]:
         """Each test photo whole, and its close-up, which depends on the photo's name alone."""
         tests = self._stored(cache)[-self.test_photos :]
         return [lesson for test in tests for lesson in (test, self._close_up(test))]
@@ -102,7 +102,7 @@ class MaskedPhotos:
         if len(names) <= self.test_photos:
             raise BadInput(
                 f"expected more photos than the {self.test_photos} that are scored on, got {len(names)} from "
-                f"'{self.source.name}'.\nScore on fewer with: lessons.test_photos=N"
+                f"'{self.source.name}'.\nScore on fewer with: training_data.test_photos=N"
             )
         return [StoredSample(folder / f"{i:06d}.npy", name, planes) for i, name in enumerate(names)]
 
@@ -121,7 +121,7 @@ class StoredSample:
     window: tuple[int, int, int, int] | None = None
 
     @property
-    def aim(self) -> str:
+    def subject(self) -> str:
         return WHOLE if self.window is None else "part"
 
     def image(self) -> np.ndarray:

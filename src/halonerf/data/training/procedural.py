@@ -26,7 +26,7 @@ class MaskedSample(Protocol):
     """A photo and where it shows what. What has no mask is not in the photo."""
 
     @property
-    def aim(self) -> str:
+    def subject(self) -> str:
         """What the photo was aimed at; `WHOLE` where it shows the whole building."""
 
     def image(self) -> np.ndarray:
@@ -43,16 +43,16 @@ class SegmentationDataset(Protocol):
     """
 
     @property
-    def strangers(self) -> Sequence[str]:
+    def negative_words(self) -> Sequence[str]:
         """Words for what no photo shows."""
 
     def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
         """How each concept may be called."""
 
-    def learnt(self, cache: Path) -> Sequence[MaskedSample]:
+    def train(self, cache: Path) -> Sequence[MaskedSample]:
         """What is learnt from."""
 
-    def scored(self, cache: Path) -> Sequence[MaskedSample]:
+    def test(self, cache: Path) -> Sequence[MaskedSample]:
         """What is scored on: some photos of the whole, the rest close-ups."""
 
 
@@ -60,7 +60,7 @@ class ProceduralDataset:
     """Photos of made-up buildings with exact masks, rendered once into `<cache>/renders`.
 
     Args:
-        words: how each concept may be called. strangers: words for what no photo shows.
+        words: how each concept may be called. negative_words: words for what no photo shows.
         kinds: types of buildings.
         first_seed: seed of the first building; evaluations of the whole road use seeds below 1000.
         buildings: of each kind, to learn from. test_buildings: of each kind, after those, to score on.
@@ -72,7 +72,7 @@ class ProceduralDataset:
     def __init__(
         self,
         words: Mapping[str, Sequence[str]],
-        strangers: Sequence[str],
+        negative_words: Sequence[str],
         kinds: Sequence[str] = ("cathedral", "mosque", "synagogue"),
         first_seed: int = 1000,
         buildings: int = 14,
@@ -83,7 +83,7 @@ class ProceduralDataset:
         samples: int = 8,
         workers: int = 2,
     ) -> None:
-        self.words, self.strangers = words, strangers
+        self.words, self.negative_words = words, negative_words
         self.kinds, self.first_seed, self.workers = kinds, first_seed, workers
         self.buildings, self.test_buildings = buildings, test_buildings
         self.course = RenderSettings(photos, whole, width, samples)
@@ -91,10 +91,10 @@ class ProceduralDataset:
     def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
         return self.words
 
-    def learnt(self, cache: Path) -> list[RenderedSample]:
+    def train(self, cache: Path) -> list[RenderedSample]:
         return self._rendered(cache, self.first_seed, self.buildings)
 
-    def scored(self, cache: Path) -> list[RenderedSample]:
+    def test(self, cache: Path) -> list[RenderedSample]:
         return self._rendered(cache, self.first_seed + self.buildings, self.test_buildings)
 
     def _rendered(self, cache: Path, first: int, count: int) -> list[RenderedSample]:
@@ -107,7 +107,7 @@ class RenderedSample:
     """A rendered photo on disk, and the masks of what it shows."""
 
     photo: Path
-    aim: str
+    subject: str
     masks: dict[str, Path]
 
     def image(self) -> np.ndarray:
@@ -175,7 +175,7 @@ def render_building(kind: str, seed: int, course: RenderSettings, folder: Path) 
     (partial / "photos").mkdir(parents=True)
     shots = close_ups(kind, seed, course.photos, width=course.width, samples=course.samples, overviews=course.whole)
     for index, shot in enumerate(shots):
-        name = f"{index:03d}_{(shot.aim or WHOLE).replace(' ', '-')}"
+        name = f"{index:03d}_{(shot.subject or WHOLE).replace(' ', '-')}"
         Image.fromarray(shot.picture).save(partial / "photos" / f"{name}.jpg", quality=92)
         for concept, mask in shot.masks.items():
             if mask.any():

@@ -47,7 +47,7 @@ class Merging:
         """All that `label` is a kind of."""
         return self.vocabulary.wider.get(label, frozenset())
 
-    def settle(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
+    def merge_rare_labels(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
         """What each label becomes when those with fewer than `least` photos go: a commoner wider word, or "".
 
         A rare label becomes what it is a kind of, else the word it ends with ("gothic portal" is a portal), if that is

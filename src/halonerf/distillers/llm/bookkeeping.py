@@ -43,9 +43,9 @@ class Bookkeeping:
         """All that `label` is a part or a kind of."""
         return self.merging.wholes(label)
 
-    def settle(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
-        """What each label becomes when those with fewer than `least` photos go; see `Merging.settle`."""
-        return self.merging.settle(counts, least)
+    def merge_rare_labels(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
+        """What each label becomes when those with fewer than `least` photos go; see `Merging.merge_rare_labels`."""
+        return self.merging.merge_rare_labels(counts, least)
 
     def gather(self, folder: Path) -> dict[str, float]:
         """Put the traces of several workers in `folder` together, and give what was counted outside of them."""

@@ -73,7 +73,7 @@ class AppearanceCodes(nn.Module):
             )
         return self.encoder(photo)
 
-    def observe(self, name: str, photo: Tensor) -> Tensor:
+    def training_appearance(self, name: str, photo: Tensor) -> Tensor:
         """The code [A] of a photo that is being fitted, with its gradient."""
         if self.encoder is None:
             return self.of(name)

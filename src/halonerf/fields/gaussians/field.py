@@ -28,7 +28,7 @@ from halonerf.splatting.rasterise import lift, rasterise
 from halonerf.types import Rendering, Splats, View
 
 ROWS = ("means", "log_scales", "rotations", "opacity_logits", "colour_logits", "features", "harmonics")
-STATISTICS = ("pull", "seen")
+STATISTICS = ("grad_norm", "seen")
 
 
 class GaussianTable(nn.Module):
@@ -46,7 +46,7 @@ class GaussianTable(nn.Module):
     colour_logits: Tensor  # [N, 3]
     features: Tensor  # [N, F]
     harmonics: Tensor  # [N, 3 K]
-    pull: Tensor  # [N], sum since the last growth of how hard each step pulled at the centre
+    grad_norm: Tensor  # [N], sum since the last growth of how hard each step pulled at the centre
     seen: Tensor  # [N], the steps that did
 
     def __init__(self, feature_size: int, harmonics: int) -> None:
@@ -81,7 +81,7 @@ class GaussianTable(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-DENSIFICATIONS = ("pull", "threshold", "mcmc")
+DENSIFICATIONS = ("budget", "threshold", "mcmc")
 LEARNING_RATES = {
     "means": 8e-4,
     "log_scales": 1e-2,
@@ -110,19 +110,19 @@ class Gaussians(GaussianTable):
         sh_degree: of the spherical harmonics that let a colour change with the direction of sight, 0 to 3.
         grow_from, grow_until: shares of the fit between which Gaussians are added.
         grow_every: steps between two additions.
-        growth: how Gaussians come and go: "pull" (to the budget by a schedule, where centres are pulled hardest),
+        densification: how Gaussians come and go: "budget" (to the budget by a schedule, where centres are pulled hardest),
             "threshold" (Kerbl et al. 2023) or "mcmc" (Kheradmand et al. 2024); see `gaussians_growth_*.py`.
-        grow_floor: of pull: pull of a centre (loss per image half-width) below which nothing is added.
-        grow_threshold: of threshold: pull above which a Gaussian is split or doubled.
+        min_grad: of pull: pull of a centre (loss per image half-width) below which nothing is added.
+        grad_threshold: of threshold: pull above which a Gaussian is split or doubled.
         reset_every: of threshold: share of the fit between two resets of all opacities; 0: none.
         noise: of mcmc: how far faint Gaussians wander, in units of the means' learning rate times their covariance.
         split_size: world units; a Gaussian larger than this is split, a smaller one doubled.
-        largest: world units; no axis grows longer.
+        max_scale: world units; no axis grows longer.
         prune_opacity: a Gaussian below it is removed.
         opacity_weight: weight of the mean opacity in the loss: what need not be there fades.
         scale_weight: weight of the mean scale in the loss: what need not be large shrinks.
         coarse_until: share of the fit at half the resolution.
-        settle: share of their learning rates that all but the means keep at the end; they fall from `grow_until` on.
+        final_lr_fraction: share of their learning rates that all but the means keep at the end; they fall from `grow_until` on.
         ssim_share: of 1 - SSIM in the loss; the rest is L1.
         learning_rates: Adam's, for means (decaying to 2 %), scales, rotations, opacities, colours, features,
             harmonics, networks, codes and encoder.
@@ -142,18 +142,18 @@ class Gaussians(GaussianTable):
         grow_from: float = 0.08,
         grow_until: float = 0.6,
         grow_every: int = 100,
-        grow_floor: float = 5e-5,
+        min_grad: float = 5e-5,
         split_size: float = 0.02,
-        largest: float = 0.5,
+        max_scale: float = 0.5,
         prune_opacity: float = 0.01,
-        growth: str = "pull",
-        grow_threshold: float = 2e-4,
+        densification: str = "budget",
+        grad_threshold: float = 2e-4,
         reset_every: float = 0.1,
         noise: float = 1e5,
         opacity_weight: float = 1e-3,
         scale_weight: float = 3e-2,
         coarse_until: float = 0.1,
-        settle: float = 0.3,
+        final_lr_fraction: float = 0.3,
         ssim_share: float = 0.2,
         learning_rates: Mapping[str, float] = LEARNING_RATES,
     ) -> None:
@@ -162,14 +162,19 @@ class Gaussians(GaussianTable):
         super().__init__(feature_size, (sh_degree + 1) ** 2 - 1)
         self.budget, self.feature_size, self.sh_degree = budget, feature_size, sh_degree
         self.grow_from, self.grow_until, self.grow_every = grow_from, grow_until, grow_every
-        self.grow_floor, self.split_size, self.largest, self.prune_opacity = (
-            grow_floor, split_size, largest, prune_opacity,
+        self.min_grad, self.split_size, self.max_scale, self.prune_opacity = (
+            min_grad, split_size, max_scale, prune_opacity,
         )  # fmt: skip
-        if growth not in DENSIFICATIONS:
-            raise BadInput(f"expected field.growth among {', '.join(DENSIFICATIONS)}, got '{growth}'")
-        self.growth, self.grow_threshold, self.reset_every, self.noise = growth, grow_threshold, reset_every, noise
+        if densification not in DENSIFICATIONS:
+            raise BadInput(f"expected field.densification among {', '.join(DENSIFICATIONS)}, got '{densification}'")
+        self.densification, self.grad_threshold, self.reset_every, self.noise = (
+            densification,
+            grad_threshold,
+            reset_every,
+            noise,
+        )
         self.opacity_weight, self.scale_weight = opacity_weight, scale_weight
-        self.coarse_until, self.settle, self.ssim_share = coarse_until, settle, ssim_share
+        self.coarse_until, self.final_lr_fraction, self.ssim_share = coarse_until, final_lr_fraction, ssim_share
         self.rates = {**LEARNING_RATES, **learning_rates}
         if unknown := set(self.rates) - set(LEARNING_RATES):
             raise BadInput(
@@ -202,7 +207,7 @@ class Gaussians(GaussianTable):
         self.first, self.seed = len(points), seed
         generator = torch.Generator().manual_seed(seed)
         distances = torch.from_numpy(cKDTree(points.numpy()).query(points.numpy(), k=4)[0][:, 1:]).float()
-        size = distances.mean(dim=1).clamp(1e-4, self.largest)
+        size = distances.mean(dim=1).clamp(1e-4, self.max_scale)
         with torch.no_grad():
             self.means.copy_(points)
             self.log_scales.copy_(size.log()[:, None].expand(-1, 3))
@@ -217,7 +222,7 @@ class Gaussians(GaussianTable):
                     parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)
         self.codes.initialise(names, generator)
 
-    def window(self, view: View, progress: float, generator: torch.Generator) -> View:
+    def training_view(self, view: View, progress: float, generator: torch.Generator) -> View:
         """The whole photo, at first at half the resolution."""
         half = (max(1, view.width // 2), max(1, view.height // 2))
         return view.resized(*half) if progress < self.coarse_until else view
@@ -230,9 +235,9 @@ class Gaussians(GaussianTable):
         """The code [A] of any photo [H, W, 3] in [0, 1]; raises BadInput unless `encodes`."""
         return self.codes.encode(photo)
 
-    def observe(self, name: str, photo: Tensor) -> Tensor:
+    def training_appearance(self, name: str, photo: Tensor) -> Tensor:
         """The code [A] of a photo that is being fitted."""
-        return self.codes.observe(name, photo)
+        return self.codes.training_appearance(name, photo)
 
     def mean_appearance(self) -> Tensor:
         """The mean code, [A]: neutral light."""
@@ -310,7 +315,7 @@ class Gaussians(GaussianTable):
         return raster.features, raster.opacity.detach()
 
     def optimiser(self) -> Optimizer:
-        """Adam with a learning rate for each kind of parameter; `adapt` lets it follow the changing field."""
+        """Adam with a learning rate for each kind of parameter; `after_step` lets it follow the changing field."""
         networks = list(self.light.parameters())
         groups: list[dict[str, Any]] = [
             {"name": name, "params": [getattr(self, name)], "lr": self.rates[name]} for name in ROWS
@@ -334,7 +339,7 @@ class Gaussians(GaussianTable):
         return self.opacity_weight * opacity + self.scale_weight * self.log_scales.exp().mean()
 
     @torch.no_grad()
-    def adapt(self, step: int, steps: int, optimiser: Optimizer) -> None:
+    def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
         """After each of `steps` optimiser steps: note where centres are pulled, grow, prune, slow down.
 
         Chance depends on the seed and the step alone.
@@ -343,24 +348,24 @@ class Gaussians(GaussianTable):
         settled = max(0.0, progress - self.grow_until) / max(1 - self.grow_until, 1e-6)
         for group in optimiser.param_groups:
             rate = self.rates[group["name"]]
-            group["lr"] = rate * (0.02**progress if group["name"] == "means" else self.settle**settled)
+            group["lr"] = rate * (0.02**progress if group["name"] == "means" else self.final_lr_fraction**settled)
         if self._offsets is not None and self._offsets.grad is not None:
             strength = self._offsets.grad.norm(dim=1) * self._half
-            self.pull += strength
+            self.grad_norm += strength
             self.seen += strength > 0
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         self._strategy()(GaussianRows(self, ROWS, STATISTICS, optimiser), step, progress, chance)
 
     def _strategy(self) -> DensificationStrategy:
         limits = DensificationLimits(
-            self.budget, self.grow_from, self.grow_until, self.grow_every, self.split_size, self.largest,
+            self.budget, self.grow_from, self.grow_until, self.grow_every, self.split_size, self.max_scale,
             self.prune_opacity,
         )  # fmt: skip
-        if self.growth == "threshold":
-            return ThresholdStrategy(limits, self.grow_threshold, self.reset_every)
-        if self.growth == "mcmc":
+        if self.densification == "threshold":
+            return ThresholdStrategy(limits, self.grad_threshold, self.reset_every)
+        if self.densification == "mcmc":
             return McmcStrategy(limits, self.noise)
-        return BudgetStrategy(limits, self.first, self.grow_floor)
+        return BudgetStrategy(limits, self.first, self.min_grad)
 
     def save(self, path: Path) -> None:
         """Write everything that rendering needs, as safetensors; photos' names and sizes go in its header."""

@@ -59,7 +59,7 @@ class AppearanceLosses(nn.Module):
         place = self.names.index(name) if name in self.names else -1
         return self.codes[place] if place >= 0 and self.known[place] else self.mean()
 
-    def observe(self, name: str, photo: Tensor) -> Tensor:
+    def training_appearance(self, name: str, photo: Tensor) -> Tensor:
         """The code [A] of a photo [H, W, 3] in [0, 1], with its gradient; remembered without."""
         code = self.encoder(photo)
         self.current = self.names.index(name)

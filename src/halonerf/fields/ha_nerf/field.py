@@ -115,7 +115,7 @@ class HaNerf(nn.Module):
         self.step.zero_()
         initialise_layers(self, generator)
 
-    def window(self, view: View, progress: float, generator: torch.Generator) -> View:
+    def training_view(self, view: View, progress: float, generator: torch.Generator) -> View:
         """A grid of pixels over a random window of the photo (Schwarz et al., GRAF, 2020, section 3.2)."""
         share, x, y = torch.rand(3, generator=generator).tolist()
         share = self.window_from + (1 - self.window_from) * share
@@ -135,9 +135,9 @@ class HaNerf(nn.Module):
         """The code [A] of any photo [H, W, 3] in [0, 1], whole or a part."""
         return self.lights.encoder(photo)
 
-    def observe(self, name: str, photo: Tensor) -> Tensor:
+    def training_appearance(self, name: str, photo: Tensor) -> Tensor:
         """The code [A] of a photo [H, W, 3] in [0, 1] that is being fitted; remembered for `appearance`."""
-        return self.lights.observe(name, photo)
+        return self.lights.training_appearance(name, photo)
 
     def render(
         self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
@@ -210,11 +210,11 @@ class HaNerf(nn.Module):
         return self.lights.penalty(self._lesson) if self._lesson is not None else self.points.new_zeros(())
 
     def optimiser(self) -> Optimizer:
-        """Adam; `adapt` lowers its rate."""
+        """Adam; `after_step` lowers its rate."""
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)
 
     @torch.no_grad()
-    def adapt(self, step: int, steps: int, optimiser: Optimizer) -> None:
+    def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
         """Slow down along a half cosine; at the end, keep the voxels that rays hit since half-time."""
         for group in optimiser.param_groups:
             group["lr"] = 0.5 * self.learning_rate * (1 + math.cos(math.pi * (step + 1) / steps))
@@ -222,7 +222,7 @@ class HaNerf(nn.Module):
         if step + 1 == steps // 2:
             self.support.hits.zero_()
         if step + 1 == steps:
-            self.support.settle()
+            self.support.finalise()
 
     def save(self, path: Path) -> None:
         """Write everything that rendering needs, as safetensors; photos' names go in its header."""

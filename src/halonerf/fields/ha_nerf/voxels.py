@@ -47,7 +47,7 @@ class VoxelGrid(nn.Module):
         """Samples [..., 3] stopped these shares [...] of their rays' light."""
         self.hits.scatter_reduce_(0, self._cells(points).flatten(), weights.flatten(), "amax")
 
-    def settle(self) -> None:
+    def finalise(self) -> None:
         """From now on the elements are the cells that were hit."""
         self.kept = (self.hits > self.hit).nonzero()[:, 0].int()
 

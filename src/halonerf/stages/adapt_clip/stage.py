@@ -52,14 +52,14 @@ class AdaptClip(Stage):
         validation: scenes to score on, by name, which choose the epoch; none: `heldout` of the photos learnt from.
         heldout: share of the photos that score where there is no `validation`; 0: the last epoch is kept.
         min_confidence: labels less sure are left out.
-        weigh: whether a pair counts by its label's confidence; else all count alike.
-        repeats: what another text of a photo's label is to it: "positive"; "ignore", left out like texts of kin
+        weight_by_confidence: whether a pair counts by its label's confidence; else all count alike.
+        repeated_labels: what another text of a photo's label is to it: "positive"; "ignore", left out like texts of kin
             labels ("rose window", "window"); or "negative", all of them, as the paper has it.
-        both: learn from photo to text and from text to photo; else from photo to text alone.
+        symmetric: learn from photo to text and from text to photo; else from photo to text alone.
         scale: of the cosines; null takes the checkpoint's own.
         templates: texts with {label}: one is drawn in training, their mean scores.
         plurals: share of the texts in the plural.
-        smallest: sides of the smallest crop, as a share of the photo's. mirror: half of the photos.
+        min_crop: sides of the smallest crop, as a share of the photo's. mirror: half of the photos.
         photo_size: px, short side to which larger photos are shrunk when they are read.
         batch: pairs a step, which are each other's negatives. chunk: photos that are in the network at once; null: all.
         epochs: at most. patience: epochs without a better one after which it stops; null: never.
@@ -70,8 +70,8 @@ class AdaptClip(Stage):
 
     name = "adapt_clip"
     needs = ("collect", "distill")
-    learns = True
-    mixed = True
+    trainable = True
+    mixed_precision = True
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class AdaptClip(Stage):
         validation: Mapping[str, Any] = NONE,
         heldout: float = 0.15,
         min_confidence: float = 0.0,
-        weigh: bool = True,
-        repeats: str = "positive",
-        both: bool = True,
+        weight_by_confidence: bool = True,
+        repeated_labels: str = "positive",
+        symmetric: bool = True,
         scale: float | None = None,
         templates: Sequence[str] = TEMPLATES,
         plurals: float = 0.25,
-        smallest: float = 0.7,
+        min_crop: float = 0.7,
         mirror: bool = True,
         photo_size: int = 256,
         batch: int = 128,
@@ -100,10 +100,10 @@ class AdaptClip(Stage):
         workers: int = 2,
     ) -> None:
         super().__init__()
-        if repeats not in REPEATS or schedule not in SCHEDULES or min(batch, epochs, chunk or 1) < 1:
+        if repeated_labels not in REPEATS or schedule not in SCHEDULES or min(batch, epochs, chunk or 1) < 1:
             raise BadInput(
-                f"expected adapt_clip.repeats of {', '.join(REPEATS)}, schedule of {', '.join(SCHEDULES)}, and batch, "
-                f"chunk and epochs of at least 1; got {repeats}, {schedule}, {batch}, {chunk} and {epochs}."
+                f"expected adapt_clip.repeated_labels of {', '.join(REPEATS)}, schedule of {', '.join(SCHEDULES)}, and batch, "
+                f"chunk and epochs of at least 1; got {repeated_labels}, {schedule}, {batch}, {chunk} and {epochs}."
             )
         if not templates or not all("{label}" in template for template in templates):
             raise BadInput(
@@ -116,9 +116,9 @@ class AdaptClip(Stage):
                 f"{', '.join(sorted(set(landmarks) & set(validation)))} with adapt_clip.landmarks."
             )
         self.retriever_config, self.landmarks, self.validation = retriever, landmarks, validation
-        self.heldout, self.min_confidence, self.weigh = heldout, min_confidence, weigh
-        self.repeats, self.both, self.scale = repeats, both, scale
-        self.draws = Draws(templates, plurals, smallest, mirror, photo_size)
+        self.heldout, self.min_confidence, self.weight_by_confidence = heldout, min_confidence, weight_by_confidence
+        self.repeated_labels, self.symmetric, self.scale = repeated_labels, symmetric, scale
+        self.draws = Draws(templates, plurals, min_crop, mirror, photo_size)
         self.batch, self.chunk, self.max_epochs, self.patience = batch, chunk, epochs, patience
         self.rate, self.decay, self.warm_up, self.schedule, self.workers = rate, decay, warm_up, schedule, workers
         self.strict_loading = False  # checkpoints hold what is learnt, not what is frozen
@@ -173,12 +173,12 @@ class AdaptClip(Stage):
         seen = torch.cat([checkpoint(embed, p, use_reentrant=False) if len(parts) > 1 else embed(p) for p in parts])
         told = self.retriever.embed_texts(distinct)[[distinct.index(text) for text in batch["texts"]]]
         itself = torch.eye(len(images), dtype=torch.bool, device=seen.device)
-        others = ~itself if self.repeats == "negative" else ~(batch["shows"] | batch["kin"] | itself)
-        positive = batch["shows"] | itself if self.repeats == "positive" else itself
-        weight = batch["weight"] if self.weigh else torch.ones_like(batch["weight"])
+        others = ~itself if self.repeated_labels == "negative" else ~(batch["shows"] | batch["kin"] | itself)
+        positive = batch["shows"] | itself if self.repeated_labels == "positive" else itself
+        weight = batch["weight"] if self.weight_by_confidence else torch.ones_like(batch["weight"])
         with torch.autocast(seen.device.type, enabled=False):  # 8 bits of a cosine times a hundred would not do
             scale = self.scale or self.retriever.scale
-            loss = contrastive(seen.float(), told.float(), positive, others, weight, scale, self.both)
+            loss = contrastive(seen.float(), told.float(), positive, others, weight, scale, self.symmetric)
         if not loss.isfinite():
             raise BadInput(
                 f"expected a finite loss in epoch {self.current_epoch}, got {loss.item()}: the fit diverged.\n"

@@ -66,14 +66,14 @@ class AdaptSegmenter(Stage):
             crops, as the teacher sees it), `detail` (the photo's own crops).
         consensus: what the teacher's look at the whole photo counts beside each close-up (`target_loss`); 0: nothing.
         candidates, details: crops. sides: smallest and largest side, share of a photo's short side.
-        share: of a batch's photos that have targets.
+        target_share: of a batch's photos that have targets.
         plurals: share of the words asked in the plural. relight: share of photos that the student sees in other light.
         size: px, long side of the photos at most. batch: photos a step. prompts: words a step, at least.
         epochs, epoch_steps: of training. rate: peak of the learning rate, reached after `warm_up` of all steps; then it
             falls with the `schedule` "cosine", or stays, "constant". decay: weight decay.
         patience: epochs without a better validation before training stops; 0: never.
-        statistics: whether batch norms go on learning theirs.
-        scored: photos a validation or test landmark; None: all.
+        update_batchnorm: whether batch norms go on learning theirs.
+        max_scored_photos: photos a validation or test landmark; None: all.
         min_confidence: of a distilled label.
         workers: processes that read ahead.
         threads: PyTorch's; 0: as many as it likes.
@@ -81,8 +81,8 @@ class AdaptSegmenter(Stage):
 
     name = "adapt_segmenter"
     needs = ("collect", "distill")
-    learns = True
-    mixed = True
+    trainable = True
+    mixed_precision = True
 
     def __init__(
         self,
@@ -98,9 +98,9 @@ class AdaptSegmenter(Stage):
         losses: Mapping[str, float] = LOSSES,
         consensus: float = 2.0,
         candidates: int = 2,
-        details: int = 4,
-        sides: Sequence[float] = (0.3, 0.6),
-        share: float = 1.0,
+        detail_crops: int = 4,
+        crop_sides: Sequence[float] = (0.3, 0.6),
+        target_share: float = 1.0,
         plurals: float = 0.5,
         relight: float = 0.5,
         size: int = 500,
@@ -113,8 +113,8 @@ class AdaptSegmenter(Stage):
         warm_up: float = 0.1,
         decay: float = 0.01,
         patience: int = 0,
-        statistics: bool = False,
-        scored: int | None = None,
+        update_batchnorm: bool = False,
+        max_scored_photos: int | None = None,
         min_confidence: float = 0.0,
         workers: int = 1,
         threads: int = 0,
@@ -127,12 +127,17 @@ class AdaptSegmenter(Stage):
         self.weights = LossWeights.of(losses)
         if schedule not in SCHEDULES:
             raise BadInput(f"expected adapt_segmenter.schedule={' or '.join(SCHEDULES)}, got '{schedule}'.")
-        self.consensus, self.candidates, self.details, self.sides = consensus, candidates, details, tuple(sides)
-        self.share, self.plurals, self.relight = share, plurals, relight
+        self.consensus, self.candidates, self.detail_crops, self.crop_sides = (
+            consensus,
+            candidates,
+            detail_crops,
+            tuple(crop_sides),
+        )
+        self.target_share, self.plurals, self.relight = target_share, plurals, relight
         self.size, self.batch, self.prompts, self.min_confidence = size, batch, prompts, min_confidence
         self.max_epochs, self.epoch_steps = epochs, epoch_steps
         self.rate, self.schedule, self.warm_up, self.decay, self.patience = rate, schedule, warm_up, decay, patience
-        self.statistics, self.scored, self.workers = statistics, scored, workers
+        self.update_batchnorm, self.max_scored_photos, self.workers = update_batchnorm, max_scored_photos, workers
         self.history: list[float] = []  # validation before the first epoch and after each
 
     @classmethod
@@ -178,16 +183,16 @@ class AdaptSegmenter(Stage):
         self.batches = AdaptationBatches(
             plain,
             paired,
-            share=self.share,
+            share=self.target_share,
             words=asked,
             prompts=self.prompts,
             batch=self.batch,
             plurals=self.plurals,
             relight=self.relight,
             size=self.size,
-            sides=(self.sides[0], self.sides[1]),
+            sides=(self.crop_sides[0], self.crop_sides[1]),
             candidates=self.candidates if self.weights.crop else 0,
-            details=self.details if self.weights.detail else 0,
+            details=self.detail_crops if self.weights.detail else 0,
             batches=self.max_epochs * self.epoch_steps,
             seed=self.seed,
         )
@@ -282,7 +287,7 @@ class AdaptSegmenter(Stage):
         landmarks = self.validation if part == "validation" else self.test
         return [
             LandmarkEvaluation.open(
-                name, Collection.read(self.inputs[f"{part}:{name}/collect"]), self.scored, self.size
+                name, Collection.read(self.inputs[f"{part}:{name}/collect"]), self.max_scored_photos, self.size
             )
             for name in landmarks
         ]
@@ -294,4 +299,4 @@ class AdaptSegmenter(Stage):
         return mean_ap(concept_means(rows))
 
     def _freeze(self) -> None:
-        set_trainable(self.segmenter, self.statistics)
+        set_trainable(self.segmenter, self.update_batchnorm)

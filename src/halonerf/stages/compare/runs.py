@@ -26,7 +26,7 @@ class Method:
     name: str
     title: str
     maps: str  # "2d": the segmenter's, "3d": the field's
-    changes: Mapping[str, Any]
+    overrides: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RunGrid:
 
     scenes: Mapping[str, Mapping[str, Any] | None]  # name to config; {"": None} is the stage's own scene
     methods: tuple[Method, ...]
-    protocols: Mapping[str, Mapping[str, Any]]  # name to changes
+    protocols: Mapping[str, Mapping[str, Any]]  # name to overrides
 
     @classmethod
     def of(
@@ -52,9 +52,9 @@ class RunGrid:
     def sources(self) -> dict[str, StageSource]:
         """What `halonerf.pipeline.stage.Stage.sources` is asked for."""
         return {
-            _name(scene, protocol, method): StageSource(options, READ, merge_overrides(method.changes, changes))
+            _name(scene, protocol, method): StageSource(options, READ, merge_overrides(method.overrides, overrides))
             for scene, options in self.scenes.items()
-            for protocol, changes in self.protocols.items()
+            for protocol, overrides in self.protocols.items()
             for method in self.methods
         }
 
@@ -114,13 +114,13 @@ class RunResults:
 
 
 def _method(name: str, options: Mapping[str, Any]) -> Method:
-    unknown = set(options) - {"title", "maps", "changes"}
+    unknown = set(options) - {"title", "maps", "overrides"}
     if unknown or options.get("maps") not in ("2d", "3d"):
         raise BadInput(
-            f"expected compare.methods.{name} to have maps: 2d or 3d, and at most a title and changes besides; got "
+            f"expected compare.methods.{name} to have maps: 2d or 3d, and at most a title and overrides besides; got "
             f"{dict(options)}.\nFor example: compare.methods.{name}.maps=3d"
         )
-    return Method(name, options.get("title") or name, options["maps"], options.get("changes") or {})
+    return Method(name, options.get("title") or name, options["maps"], options.get("overrides") or {})
 
 
 def _name(scene: str, protocol: str, method: Method) -> str:

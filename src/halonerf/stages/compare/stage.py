@@ -39,7 +39,7 @@ class Compare(Stage):
 
     Args:
         scenes: name to scene config; none: the scene itself.
-        methods: name to "maps" ("2d" or "3d"), "title" and "changes" (`halonerf.pipeline.overrides`); none: the road's own.
+        methods: name to "maps" ("2d" or "3d"), "title" and "overrides" (`halonerf.pipeline.overrides`); none: the road's own.
         protocols: name to changes; none: the road as it is.
         draws: of the bootstrap.
         pictures: photos drawn of each scene.

@@ -51,7 +51,7 @@ class Distill(Stage):
     name: ClassVar[str] = "distill"
     version: ClassVar[int] = 2
     needs: ClassVar[tuple[str, ...]] = ("collect",)
-    neutral: ClassVar[Mapping[str, Any]] = {"min_count": 1}
+    compatible_defaults: ClassVar[Mapping[str, Any]] = {"min_count": 1}
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Distill(Stage):
         return () if config.get("corpus") else cls.needs
 
     @classmethod
-    def kept_under(cls, config: Mapping[str, Any]) -> str | None:
+    def owner(cls, config: Mapping[str, Any]) -> str | None:
         return str(build(config["corpus"]).name) if config.get("corpus") else None
 
     def prepare(self) -> None:
@@ -103,7 +103,7 @@ class Distill(Stage):
             self.distiller = build(self.options)
             if hasattr(self.distiller, "open"):
                 self.distiller.open(self.folder)
-        if self.min_count > 1 and not hasattr(self.distiller, "settle"):
+        if self.min_count > 1 and not hasattr(self.distiller, "merge_rare_labels"):
             raise BadInput(
                 f"expected a distiller that knows what rare labels become, got {type(self.distiller).__name__}, which "
                 "has no `settle`.\nTake one that has, or set: distill.min_count=1"
@@ -144,7 +144,11 @@ class Distill(Stage):
         wholes = getattr(self.distiller, "wholes", nothing_broader)
         if classes := {label for weak in self._weak_labels() for label in weak}:
             self._weak = WeakScores(classes, broader, wholes)
-        settled = RareLabelMerger(self._groups(), self.distiller.settle, self.min_count) if self.min_count > 1 else None
+        settled = (
+            RareLabelMerger(self._groups(), self.distiller.merge_rare_labels, self.min_count)
+            if self.min_count > 1
+            else None
+        )
         path = table_path(self.folder, self.table)
         write_labels(path, (label for group in self._reviewed(settled) for label in group))
         metrics: dict[str, Any] | None = self._weak.result() if self._weak else None

@@ -66,7 +66,7 @@ class ExportContents:
         """Those of `localize`, and the words."""
         head: SemanticHead = build(self.head_config)
         head.load(self.inputs["localize"] / "head.safetensors")
-        found = ExportedConcepts.chosen(self.known, head.channels(), head.confidence(), self.wanted)
+        found = ExportedConcepts.chosen(self.known, head.probabilities(), head.confidence(), self.wanted)
         if not self.words.texts:
             return found
         words = self.words

@@ -41,8 +41,8 @@ class Index(Stage):
     Args:
         segmenter: config of the segmenter.
         field: config of the field that `reconstruct` fitted.
-        photos: how many photos a query looks at, at most.
-        maps: px, long side of the maps that are lifted; a segmenter's finer ones are averaged.
+        max_photos: how many photos a query looks at, at most.
+        map_size: px, long side of the maps that are lifted; a segmenter's finer ones are averaged.
         size: px, long side at which the field is looked at for lifting; None: the photos' working size.
         adapted: whether the segmenter is taken as `adapt_segmenter` left it.
     """
@@ -54,18 +54,18 @@ class Index(Stage):
         self,
         segmenter: Mapping[str, Any],
         field: Mapping[str, Any],
-        photos: int = 16,
-        maps: int = 80,
+        max_photos: int = 16,
+        map_size: int = 80,
         size: int | None = None,
         adapted: bool = False,
     ) -> None:
         super().__init__()
-        if photos < 1 or maps < 1 or (size is not None and size < 1):
+        if max_photos < 1 or map_size < 1 or (size is not None and size < 1):
             raise BadInput(
-                f"expected index.photos, index.maps and index.size of at least 1, got {photos}, {maps} and {size}"
+                f"expected index.max_photos, index.map_size and index.size of at least 1, got {max_photos}, {map_size} and {size}"
             )
         self.segmenter_config, self.field_config, self.adapted = segmenter, field, adapted
-        self.photos, self.maps, self.size = photos, maps, size
+        self.max_photos, self.map_size, self.size = max_photos, map_size, size
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ class Index(Stage):
 
     def items(self) -> list[tuple[str, int]]:
         """How much each photo sees; then, for each place among the chosen, the photo that has it."""
-        places = min(self.photos, len(self.trusted))
+        places = min(self.max_photos, len(self.trusted))
         return [*(("seen", view) for view in self.trusted), *(("place", place) for place in range(places))]
 
     def done(self, item: tuple[str, int]) -> bool:
@@ -134,11 +134,13 @@ class Index(Stage):
         views = list(self.trusted)
         seen = np.stack([load_file(self._seen_path(view))["share"].numpy() for view in views])
         score = np.array([self.trusted[view] for view in views])
-        return [(views[row], float(score[row]), gain) for row, gain in select_covering_photos(seen, score, self.photos)]
+        return [
+            (views[row], float(score[row]), gain) for row, gain in select_covering_photos(seen, score, self.max_photos)
+        ]
 
     def _seen(self, view: int) -> Tensor:
         """[E], sums to the photo's mean opacity where it is valid."""
-        height, width = table_grid(self.scene.views[view], self.maps)
+        height, width = table_grid(self.scene.views[view], self.map_size)
         camera = self.scene.views[view].resized(width, height).to(self.device)
         weight = self._valid(view, camera)
         _, seen = self.field.lift(camera, weight.new_zeros(height, width, 0), weight)
@@ -154,7 +156,7 @@ class Index(Stage):
 
     def _shares(self, view: int) -> dict[str, Tensor]:
         camera = self.scene.views[view].to(self.device)
-        grid = table_grid(camera, self.maps)
+        grid = table_grid(camera, self.map_size)
         if self.size is not None:
             height, width = table_grid(camera, self.size)
             camera = camera.resized(width, height)

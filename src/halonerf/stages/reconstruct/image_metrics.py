@@ -65,7 +65,7 @@ def fit_appearance(
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.1 ** (step / steps)
-        loss = _unlike(field, field.window(left, 1.0, generator), known, code)
+        loss = _unlike(field, field.training_view(left, 1.0, generator), known, code)
         if not loss.requires_grad:  # a field whose light is always the same
             break
         (code.grad,) = torch.autograd.grad(loss, [code])

@@ -53,13 +53,13 @@ class Reconstruct(Stage):
         refine_from: share of the fit from which they are corrected.
         refine_rate: Adam's learning rate of the corrections, radians and world units.
         heldout_steps: steps in which a held-out photo's light is found on its left half.
-        scored: fitted photos that are scored at the end, evenly spread; null scores all.
+        max_scored_photos: fitted photos that are scored at the end, evenly spread; null scores all.
     """
 
     name = "reconstruct"
     version = 2
     needs = ("ingest",)
-    learns = True
+    trainable = True
     automatic_optimization = False
 
     def __init__(
@@ -73,7 +73,7 @@ class Reconstruct(Stage):
         refine_from: float = 0.1,
         refine_rate: float = 1e-4,
         heldout_steps: int = 60,
-        scored: int | None = None,
+        max_scored_photos: int | None = None,
     ) -> None:
         super().__init__()
         if steps < 1 or epoch_steps < 1:
@@ -83,7 +83,7 @@ class Reconstruct(Stage):
         self.epoch_steps = min(epoch_steps, steps)
         self.max_epochs = -(-steps // self.epoch_steps)
         self.steps = self.max_epochs * self.epoch_steps
-        self.depth_weight, self.heldout_steps, self.scored = depth_weight, heldout_steps, scored
+        self.depth_weight, self.heldout_steps, self.max_scored_photos = depth_weight, heldout_steps, max_scored_photos
         self.refine_cameras, self.refine_from, self.refine_rate = refine_cameras, refine_from, refine_rate
         self._pixels, self._since = 0, time.perf_counter()
 
@@ -114,10 +114,10 @@ class Reconstruct(Stage):
         progress = step / self.steps
         name, whole = self.scene.names[index], self._photo(index)
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        view = self.field.window(self._camera(index, progress), progress, chance)
+        view = self.field.training_view(self._camera(index, progress), progress, chance)
         photo, valid = self._seen(whole, view)
-        shown = self.field.render(view, self.field.observe(name, whole[..., :3]))
-        weight, penalty = self.transients.weigh(name, view, shown, photo, valid, step, progress)
+        shown = self.field.render(view, self.field.training_appearance(name, whole[..., :3]))
+        weight, penalty = self.transients.pixel_weights(name, view, shown, photo, valid, step, progress)
         loss = self.field.loss(shown, photo, weight) + penalty + self.field.regularisation()
         if self.depth_weight > 0:
             loss = loss + self.depth_weight * self._depth_loss(index, view, shown)
@@ -136,7 +136,7 @@ class Reconstruct(Stage):
         self.train(False).requires_grad_(False)
         if self.field.encodes:  # what it remembers of a photo is as old as the step that last showed it
             for i in self.train_views:
-                self.field.observe(self.scene.names[i], self._photo(i)[..., :3])
+                self.field.training_appearance(self.scene.names[i], self._photo(i)[..., :3])
         for name, picture in self.pictures().items():
             (self.folder / "pictures").mkdir(exist_ok=True)
             save_picture(self.folder / "pictures" / f"{name}.png", picture)
@@ -200,7 +200,7 @@ class Reconstruct(Stage):
             )
         for optimiser in optimisers:
             optimiser.step()
-        self.field.adapt(step, self.steps, optimisers[0].optimizer)
+        self.field.after_step(step, self.steps, optimisers[0].optimizer)
 
     def _log(self, loss: Tensor, difference: Tensor, valid: Tensor) -> None:
         error = (difference**2).mean(dim=-1)[valid].mean()
@@ -226,7 +226,9 @@ class Reconstruct(Stage):
         """Mean figures of fitted and of held-out photos (None where none has one), and each photo's."""
         measure = perceptual()
         photos: dict[str, dict[str, dict[str, float | None]]] = {"train": {}, "heldout": {}}
-        for i in _spread(self.train_views, len(self.train_views) if self.scored is None else self.scored):
+        for i in _spread(
+            self.train_views, len(self.train_views) if self.max_scored_photos is None else self.max_scored_photos
+        ):
             name, view = self.scene.names[i], self._camera(i)
             seen = self._seen(self._photo(i), view)
             photos["train"][name] = score_training_photos(self.field, view, *seen, self.field.appearance(name), measure)

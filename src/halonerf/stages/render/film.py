@@ -22,7 +22,7 @@ SHEET, COLUMNS = 12, 4  # frames on the contact sheet
 class Film:
     """A film and how it is made.
 
-    folder: of the artefact. stem: of the film's name. samples: its frames. draw: makes a picture, uint8 [H, W, 3], of
+    folder: of the artifact. stem: of the film's name. samples: its frames. draw: makes a picture, uint8 [H, W, 3], of
     each. kind: one of `KINDS`; "frames" keeps them as numbered pictures and makes no film.
     """
 

@@ -56,8 +56,8 @@ class Render(Stage):
         against: the second one's light, by name, as a code or a mix; null: the same without words.
         video: lights that a video passes through, two or more, each as in `light`; null makes none.
         video_view: name of the photo whose view the video shows; null takes the first of `views`.
-        video_seconds: how long the video is, or a film along a ready path.
-        video_fps: frames a second, of films, too.
+        seconds: how long the video is, or a film along a ready path.
+        fps: frames a second, of films, too.
         sky, batch, adapted: as of `query`, for words that are looked up in the index.
     """
 
@@ -82,8 +82,8 @@ class Render(Stage):
         against: LightName | None = None,
         video: Sequence[LightName] | None = None,
         video_view: str | None = None,
-        video_seconds: float = 10.0,
-        video_fps: float = 25.0,
+        seconds: float = 10.0,
+        fps: float = 25.0,
         sky: str | None = None,
         batch: int = 8,
         adapted: bool = False,
@@ -101,8 +101,8 @@ class Render(Stage):
             raise BadInput(f"expected render.size to be at least 16 px, got {size}")
         if video is not None and (isinstance(video, str) or len(video) < 2):
             raise BadInput(f"expected two or more lights for a video, as render.video=[mean,PHOTO], got {video}")
-        if video_fps <= 0 or video_seconds * video_fps < 2:
-            raise BadInput(f"expected a video of two frames or more, got {video_seconds} s at {video_fps} a second")
+        if fps <= 0 or seconds * fps < 2:
+            raise BadInput(f"expected a video of two frames or more, got {seconds} s at {fps} a second")
         if (path is None and (compare or against is not None)) or (against is not None and not compare):
             raise BadInput("expected render.compare only with path=…, and render.against only with render.compare")
         if path is not None and (video is not None or normals):
@@ -111,7 +111,7 @@ class Render(Stage):
         self.light, self.views, self.size, self.wanted = light, views, size, concepts
         self.normals, self.memory_mb = normals, memory_mb
         self.path, self.kind, self.compare, self.against = path, film, compare, against
-        self.video, self.video_view, self.video_seconds, self.video_fps = video, video_view, video_seconds, video_fps
+        self.video, self.video_view, self.seconds, self.fps = video, video_view, seconds, fps
         self.sky, self.batch, self.adapted = sky, batch, adapted
 
     @classmethod
@@ -214,7 +214,7 @@ class Render(Stage):
     def _film(self) -> Film:
         """Along the path that was asked for, which is kept beside it."""
         hours: dict[str, str] = {}
-        given = (self.scene, self._views(), self.field, self.light, self.wanted, self.video_seconds, hours)
+        given = (self.scene, self._views(), self.field, self.light, self.wanted, self.seconds, hours)
         path = film_path(str(self.path), *given)
         path.write(self.folder / "path.json")
         width, height = film_size(path.aspect, self.size or max(max(v.width, v.height) for v in self.scene.views))
@@ -229,18 +229,18 @@ class Render(Stage):
         def draw(sample: Sample) -> np.ndarray:
             return drawing.picture(sample, sample.view(width, height).to(self.device))
 
-        return Film(self.folder, "film", path.sample(self.video_fps), draw, self.video_fps, self.kind)
+        return Film(self.folder, "film", path.sample(self.fps), draw, self.fps, self.kind)
 
     def _light_film(self, lights: Sequence[LightName]) -> Film:
         """One photo's view while the light changes; "own" is that photo's."""
-        given = (self.video_view, self._views(), self.scene, self.field, lights, self.video_seconds)
+        given = (self.video_view, self._views(), self.scene, self.field, lights, self.seconds)
         index, path = light_path(*given)
         drawing = FrameRenderer(self.field, self.scene, None, {}, self.memory_mb)
 
         def draw(sample: Sample) -> np.ndarray:
             return drawing.picture(sample, self._view(index), index)
 
-        return Film(self.folder, "light", path.sample(self.video_fps), draw, self.video_fps, self.kind)
+        return Film(self.folder, "light", path.sample(self.fps), draw, self.fps, self.kind)
 
     def _query(self) -> QuerySession:
         configs = (self.segmenter_config, self.field_config, self.head_config)

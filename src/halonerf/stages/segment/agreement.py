@@ -148,7 +148,7 @@ class AgreementPass:
             return all(self._path(view).is_file() for view in work.views)
         return photos_added(self._sums) > work.views[-1] or all(self._path(i).is_file() for i in range(len(self.scene)))
 
-    def do(self, work: WorkItem) -> None:
+    def process(self, work: WorkItem) -> None:
         consensus = self._opened()
         for view in work.views:
             given = self._given(view)

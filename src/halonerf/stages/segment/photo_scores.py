@@ -247,4 +247,4 @@ class PhotoMeasures:
         assert self.field is not None
         name, code = self.scene.names[view], self.field.appearance(self.scene.names[view])
         colour = self.field.render(self.scene.views[view].to(code.device), code).colour
-        return self.question.building_mask(colour.clamp(0, 1).permute(2, 0, 1), name)
+        return self.predictor.building_mask(colour.clamp(0, 1).permute(2, 0, 1), name)

@@ -85,11 +85,11 @@ def check_options(
     """Raises: BadInput for options of `Segment` that are unknown, that lack another, or that nothing would use."""
     every = (*PHOTO_TERMS, *CONCEPT_TERMS)
     if not terms or len(set(terms)) < len(terms) or not set(terms) <= set(every):
-        raise BadInput(f"expected segment.terms=[…] with one or more of {', '.join(every)}, got {list(terms)}")
+        raise BadInput(f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(terms)}")
     if combine not in ("product", "sum"):
         raise BadInput(f"expected segment.combine=product or sum, got '{combine}'")
     if select not in ("best", "coverage"):
-        raise BadInput(f"expected segment.select=best or coverage, got '{select}'")
+        raise BadInput(f"expected segment.selection=best or coverage, got '{select}'")
     if agreement_size < 1:
         raise BadInput(f"expected segment.agreement_size of at least 1 px, got {agreement_size}")
     asking = sorted({"geometry", "occlusion"} & set(terms))
@@ -101,7 +101,7 @@ def check_options(
     if building is not None and not asking and not crop:
         raise BadInput(
             f"expected a use for segment.building={building}, but segment.crop=false and no term asks where it is.\n"
-            "Leave it out, or add segment.terms=[quality,geometry]"
+            "Leave it out, or add segment.score_terms=[quality,geometry]"
         )
 
 

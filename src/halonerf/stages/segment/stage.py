@@ -55,13 +55,13 @@ class Segment(Stage):
             collection's concepts, else the distilled labels.
         min_photos: a distilled label becomes a concept when at least so many photos carry it.
         max_concepts: at most so many distilled labels, the most frequent first.
-        photos: how many photos are chosen at most.
-        terms: what makes a photo's score: "quality" (sharpness, exposure, registered points), "geometry" and
+        max_photos: how many photos are chosen at most.
+        score_terms: what makes a photo's score: "quality" (sharpness, exposure, registered points), "geometry" and
             "occlusion" (the paper's: how the building sits in the frame, how much of it is hidden), "certainty" (how
             decided each map is: for weights alone, beside other terms), "agreement" (with what the other photos say of
             the view).
         combine: "product" or "sum" of the terms.
-        select: "best" takes the highest scores; "coverage" photos that together show most of the building.
+        selection: "best" takes the highest scores; "coverage" photos that together show most of the building.
         agreement_size: px, long side at which maps are compared.
         building: what the building is called; None does not ask.
         building_segmenter: config of the segmenter that finds the building; None: the one that finds the concepts.
@@ -81,10 +81,10 @@ class Segment(Stage):
         concepts: Sequence[str] | None = None,
         min_photos: int = 3,
         max_concepts: int = 12,
-        photos: int = 150,
-        terms: Sequence[str] = ("quality", "certainty"),
+        max_photos: int = 150,
+        score_terms: Sequence[str] = ("quality", "certainty"),
         combine: str = "product",
-        select: str = "best",
+        selection: str = "best",
         agreement_size: int = 96,
         building: str | None = None,
         building_segmenter: Mapping[str, Any] | None = None,
@@ -97,13 +97,13 @@ class Segment(Stage):
         self.segmenter_config, self.given, self.adapted = segmenter, concepts, adapted
         self.building, self.finder_config, self.crop = building, building_segmenter, crop
         self.sky, self.batch, self.agreement_size = sky, batch, agreement_size
-        self.min_photos, self.max_concepts, self.photos = min_photos, max_concepts, photos
-        self.terms, self.combine, self.select = tuple(terms), combine, select
-        check_options(self.terms, combine, select, agreement_size, building, crop)
+        self.min_photos, self.max_concepts, self.max_photos = min_photos, max_concepts, max_photos
+        self.score_terms, self.combine, self.selection = tuple(score_terms), combine, selection
+        check_options(self.score_terms, combine, selection, agreement_size, building, crop)
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        rendered = {"occlusion", "agreement"} & set(config.get("terms", ()))
+        rendered = {"occlusion", "agreement"} & set(config.get("score_terms", ()))
         return (*cls.needs, *["reconstruct"] * bool(rendered), *["adapt_segmenter"] * bool(config.get("adapted")))
 
     def prepare(self) -> None:
@@ -119,13 +119,13 @@ class Segment(Stage):
         for part in ("maps", "photos"):
             (self.folder / part).mkdir(exist_ok=True)
         crop = self.crop and self.building is not None
-        self.question = ConceptPredictor(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
+        self.predictor = ConceptPredictor(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
         self.field = self._opened_field()
-        self.measures = PhotoMeasures(self.terms, self.scene, self.question, self.field)
-        self.agreeing: AgreementPass | None = None
-        if "agreement" in self.terms and self.field is not None:
+        self.measures = PhotoMeasures(self.score_terms, self.scene, self.predictor, self.field)
+        self.agreement: AgreementPass | None = None
+        if "agreement" in self.score_terms and self.field is not None:
             size = self.agreement_size
-            self.agreeing = AgreementPass(self.folder, self.scene, self.field, self._maps, len(self.concepts), size)
+            self.agreement = AgreementPass(self.folder, self.scene, self.field, self._maps, len(self.concepts), size)
 
     def items(self) -> Sequence[WorkItem]:
         """At most `batch` views of one size together; then the work of agreement, where it is a term."""
@@ -136,22 +136,22 @@ class Segment(Stage):
         groups = [tuple(same[k : k + step]) for same in sizes.values() for k in range(0, len(same), step)]
         return [
             *(WorkItem("photos", group) for group in sorted(groups)),
-            *(self.agreeing.items() if self.agreeing else ()),
+            *(self.agreement.items() if self.agreement else ()),
         ]
 
     def done(self, item: WorkItem) -> bool:
-        if item.kind != "photos" and self.agreeing is not None:
-            return self.agreeing.done(item)
+        if item.kind != "photos" and self.agreement is not None:
+            return self.agreement.done(item)
         return all(self._measures(view).is_file() for view in item.views)
 
     def predict_step(self, item: WorkItem, index: int) -> None:
         """Write each photo's map, then its measures: the measures say that both are there."""
-        if item.kind != "photos" and self.agreeing is not None:
-            self.agreeing.do(item)
+        if item.kind != "photos" and self.agreement is not None:
+            self.agreement.process(item)
             return
         photos = torch.stack([self.scene.photo(view) for view in item.views])
         images = photos.to(self.device).permute(0, 3, 1, 2).float() / 255
-        answers, buildings = self.question.answers(images, [self.scene.names[view] for view in item.views])
+        answers, buildings = self.predictor.predict(images, [self.scene.names[view] for view in item.views])
         for row, view in enumerate(item.views):
             probability, known = (part.numpy() for part in answers[row])
             known = known & self.scene.valid(view).numpy()
@@ -176,8 +176,8 @@ class Segment(Stage):
                 f"knows nothing of {', '.join(self.concepts)} in any of them.\n"
                 f"The photos' names begin with '{self.scene.names[0]}'; masks are <concept>/<name without ending>.png."
             )
-        agreements = self.agreeing.values() if self.agreeing else []
-        values = term_values(self.terms, entries, agreements, len(self.concepts))
+        agreements = self.agreement.values() if self.agreement else []
+        values = term_values(self.score_terms, entries, agreements, len(self.concepts))
         score, weights = combine_scores(values, self.combine, len(self.concepts))
         self.chosen = self._chosen(score * np.array(mapped))
         told = explain(self.chosen, score, mapped, values)
@@ -226,10 +226,10 @@ class Segment(Stage):
 
     def _chosen(self, score: np.ndarray) -> list[int]:
         """The chosen photos by scores [V] that are 0 where a photo can say nothing, in the order of choice."""
-        if self.select == "best":
-            return select_top(score, self.photos)
+        if self.selection == "best":
+            return select_top(score, self.max_photos)
         seen = [self.scene.observations(view)[2].numpy() for view in range(len(self.scene))]
-        return select_for_coverage(score, incidence(seen, len(self.scene.points)), self.photos)
+        return select_for_coverage(score, incidence(seen, len(self.scene.points)), self.max_photos)
 
     def _maps(self, view: int) -> ViewMaps | None:
         """A view's map as it was written; None where nothing is known."""

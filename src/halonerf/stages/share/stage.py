@@ -48,13 +48,13 @@ class Share(Stage):
         words: what to look for besides the concepts of `localize`: words or expressions of words.
         title: of the page; None: the landmark's name, or the collection's.
         splats: Gaussians at most, the most important ones.
-        photos: photos to fly to, at most.
+        max_photos: photos to fly to, at most.
         photo_size: px, their long side on the page.
         lights: photos, at most, whose light can be chosen besides the mean and the named lights.
         threshold: probability from which a place is lit, until the reader moves it, and belongs to a part.
-        join: how near the elements of a part are, in spacings of the field's elements.
-        smallest: elements of a part at least.
-        parts: of a word at most.
+        part_radius: how near the elements of a part are, in spacings of the field's elements.
+        min_elements: elements of a part at least.
+        max_parts: of a word at most.
         preview: px, width of the preview.
         sky: what the sky is called, for `words`; where it is, words are not. None does not ask.
         batch: photos decoded together, for `words`.
@@ -73,34 +73,41 @@ class Share(Stage):
         words: str | Sequence[str] = (),
         title: str | None = None,
         splats: int = 60_000,
-        photos: int = 24,
+        max_photos: int = 24,
         photo_size: int = 480,
         lights: int = 4,
         threshold: float = 0.5,
-        join: float = 3.0,
-        smallest: int = 10,
-        parts: int = 12,
+        part_radius: float = 3.0,
+        min_elements: int = 10,
+        max_parts: int = 12,
         preview: int = 1200,
         sky: str | None = None,
         batch: int = 8,
         adapted: bool = False,
     ) -> None:
         super().__init__()
-        if splats < 1 or photos < 1 or lights < 0 or parts < 0 or smallest < 1:
+        if splats < 1 or max_photos < 1 or lights < 0 or max_parts < 0 or min_elements < 1:
             raise BadInput(
-                "expected share.splats, share.photos and share.smallest of at least 1, share.lights and share.parts "
-                f"of at least 0, got {splats}, {photos}, {smallest}, {lights} and {parts}"
+                "expected share.splats, share.max_photos and share.min_elements of at least 1, share.lights and share.max_parts "
+                f"of at least 0, got {splats}, {max_photos}, {min_elements}, {lights} and {max_parts}"
             )
         if photo_size < 16 or preview < 16:
             raise BadInput(
                 f"expected share.photo_size and share.preview of at least 16 px, got {photo_size}, {preview}"
             )
-        if not 0 < threshold < 1 or join <= 0:
-            raise BadInput(f"expected share.threshold between 0 and 1, share.join above 0, got {threshold} and {join}")
+        if not 0 < threshold < 1 or part_radius <= 0:
+            raise BadInput(
+                f"expected share.threshold between 0 and 1, share.part_radius above 0, got {threshold} and {part_radius}"
+            )
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.words, self.title = given_texts(words), title
-        self.splats, self.photos, self.photo_size, self.lights = splats, photos, photo_size, lights
-        self.threshold, self.join, self.smallest, self.parts = threshold, join, smallest, parts
+        self.splats, self.max_photos, self.photo_size, self.lights = splats, max_photos, photo_size, lights
+        self.threshold, self.part_radius, self.min_elements, self.max_parts = (
+            threshold,
+            part_radius,
+            min_elements,
+            max_parts,
+        )
         self.preview, self.sky, self.batch, self.adapted = preview, sky, batch, adapted
 
     @classmethod
@@ -128,7 +135,7 @@ class Share(Stage):
     @torch.no_grad()
     def predict_step(self, item: str, index: int) -> None:
         lights = choose_lights(self.field, self.scene, self.lights)
-        views = sorted({*choose_photos(self.scene, self.photos), *self._views_of(lights)})
+        views = sorted({*choose_photos(self.scene, self.max_photos), *self._views_of(lights)})
         cameras = [self.scene.views[view].to(self.device) for view in views]
         seen = visibility(self.field, cameras)
         home = int((seen > NOTICED).sum(dim=1).argmax())
@@ -167,7 +174,7 @@ class Share(Stage):
         concepts: list[str] = json.loads((self.inputs["localize"] / "concepts.json").read_text(encoding="utf-8"))
         head: SemanticHead = build(self.head_config)
         head.load(self.inputs["localize"] / "head.safetensors")
-        said, sure = head.channels().cpu(), head.confidence().cpu()
+        said, sure = head.probabilities().cpu(), head.confidence().cpu()
         words = [SharedWord(text, said[:, i], sure[:, i]) for i, text in enumerate(concepts)]
         more = [text for text in dict.fromkeys(read_texts(self.words)[0]) if text not in concepts] if self.words else []
         if not more:
@@ -188,7 +195,7 @@ class Share(Stage):
         seen: tuple[Sequence[int], Tensor],
     ) -> dict[str, Any]:
         """What the page's script reads besides the arrays."""
-        parts = word_parts(words, self.field, seen, self.threshold, self.join, self.smallest, self.parts)
+        parts = word_parts(words, self.field, seen, self.threshold, self.part_radius, self.min_elements, self.max_parts)
         place = {self.scene.names[view]: number for number, view in enumerate(views)}
         return {
             "title": self.title or self._landmark(),

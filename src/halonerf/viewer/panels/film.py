@@ -170,7 +170,7 @@ class PathPanel:
         return not self.window.closed
 
     def _deliver(self, kind: str, name: str, content: bytes) -> None:
-        """Keep a file in the artefact's folder and send it to the browser."""
+        """Keep a file in the artifact's folder and send it to the browser."""
         kept = save_numbered(self.window.folder / kind, name, content)
         self.window.client.send_file_download(kept.name, content, save_immediately=True)
         self.window.tell(f"Saved as {kind}/{kept.name}")

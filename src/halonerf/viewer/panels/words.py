@@ -59,7 +59,7 @@ class WordsPanel:
     def _change(self) -> None:
         session = self.window.session
         session.threshold, session.opacity = self.threshold.value, self.opacity.value
-        session.doubtful = None if self.doubt.value == NONE else self.doubt.value
+        session.confidence_word = None if self.doubt.value == NONE else self.doubt.value
         with self.window.told():
             self.window.refresh()
 
@@ -107,6 +107,6 @@ class WordsPanel:
 
     def _offer(self) -> None:
         """The words whose confidence can be looked at."""
-        chosen = self.window.session.doubtful
+        chosen = self.window.session.confidence_word
         self.doubt.options = (NONE, *self.window.session.words)
         self.doubt.value = chosen or NONE

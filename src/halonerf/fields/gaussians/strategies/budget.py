@@ -35,7 +35,7 @@ class BudgetStrategy:
             return
         rows["log_scales"].copy_(without_needles(rows["log_scales"], limits.largest))
         keep = rows.opacities >= limits.faintest
-        pull = torch.where(keep, rows["pull"] / rows["seen"].clamp(min=1), 0.0)
+        pull = torch.where(keep, rows["grad_norm"] / rows["seen"].clamp(min=1), 0.0)
         share = (progress - limits.start) / max(limits.until - limits.start, 1e-9)
         missing = target_number(self.first, limits.budget, share) - int(keep.sum()) if share > 0 else 0
         chosen = choose_rows(pull, missing, self.floor)

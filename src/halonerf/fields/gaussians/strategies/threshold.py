@@ -38,7 +38,7 @@ class ThresholdStrategy:
         if limits.due(step, progress) and progress >= limits.start:
             rows["log_scales"].copy_(without_needles(rows["log_scales"], limits.largest))
             keep = rows.opacities >= limits.faintest
-            pull = torch.where(keep, rows["pull"] / rows["seen"].clamp(min=1), 0.0)
+            pull = torch.where(keep, rows["grad_norm"] / rows["seen"].clamp(min=1), 0.0)
             chosen = choose_rows(pull, limits.budget - int(keep.sum()), self.threshold)
             keep[chosen] = False
             rows.replace(keep, added_rows(rows.table(), chosen, limits.split_size, generator))
