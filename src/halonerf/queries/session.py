@@ -127,9 +127,9 @@ class QuerySession:
 
     def parts(self, probability: Tensor, confidence: Tensor, asked: QueryOptions) -> list[ConnectedPart]:
         """The parts of something whose probability and confidence, [E] each, are known."""
-        radius = asked.join * self.spacing
+        radius = asked.part_radius * self.spacing
         return find_parts(
-            probability, confidence, self.centres, self.seen, asked.threshold, radius, asked.smallest, asked.most
+            probability, confidence, self.centres, self.seen, asked.threshold, radius, asked.min_elements, asked.max_parts
         )
 
     def _lift(

@@ -124,7 +124,7 @@ class Engine:
     def parts(self, found: Found, threshold: float) -> list[ConnectedPart]:
         """Its parts from a probability on."""
         with self._lock:
-            asked = QueryOptions(threshold=threshold, most=MOST_PARTS)
+            asked = QueryOptions(threshold=threshold, max_parts=MOST_PARTS)
             return self.scene.parts(found.probability, found.confidence, asked)
 
     def lights(self) -> list[str]:

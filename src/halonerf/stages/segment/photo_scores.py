@@ -217,7 +217,7 @@ class PhotoMeasures:
 
     terms: tuple[str, ...]
     scene: Scene
-    question: ConceptPredictor
+    predictor: ConceptPredictor
     field: TrainableField | None
 
     def of(self, view: int, probability: np.ndarray, known: np.ndarray, building: np.ndarray | None) -> dict[str, Any]:
