@@ -20,7 +20,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from halonerf.artifacts import ArtifactStore
 from halonerf.errors import BadInput, UserError
 from halonerf.factory import build, locate
-from halonerf.files import storage_errors
+from halonerf.files import atomic_path, storage_errors
 from halonerf.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -141,14 +141,13 @@ def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
 
 
 def publish(folder: Path, target: Path) -> None:
-    """Copy the files of an artifact to `target`, each whole or not at all; other files there are left alone."""
+    """Copy the files of an artifact to `target`, each atomically; other files there are left alone."""
     with storage_errors(target):
         for source in sorted(p for p in folder.rglob("*") if p.is_file()):
             copy = target / source.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
-            temporary = copy.with_name(f".{copy.name}.new")
-            shutil.copyfile(source, temporary)
-            temporary.replace(copy)
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(source, temporary)
 
 
 def _resolved(config: DictConfig, name: str) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""Cells of CSV files that a spreadsheet would run: they begin with `=`, `+`, `-`, `@`, a tab or a carriage return.
-
-Such a cell gets an apostrophe in front, and so does one that has apostrophes before such a sign already; who reads the
-file takes one away again, so nothing is lost (OWASP, "CSV Injection").
-"""
+"""Files written atomically, so that readers see the old file or the new one; digests; CSV cells made safe."""
 
 from __future__ import annotations
 
@@ -34,19 +30,24 @@ def files_digest(root: Path, files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `path` so that readers see the old file or the whole new one."""
-    raw = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}")
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its ending, that replaces it on a clean exit and is removed on an error."""
+    temporary = path.with_name(f".{path.stem[:100]}.{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
-        with open(temporary, "xb") as stream:
-            stream.write(raw)
-            stream.flush()
+        yield temporary
+        with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write `path` so that readers see the old file or the new one, never a part of it."""
+    with atomic_path(path) as temporary, open(temporary, "xb") as stream:
+        stream.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -96,12 +97,16 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
 
 def escape_cell(cell: str) -> str:
-    """`cell` as no spreadsheet takes it for a formula."""
+    """Escape a CSV cell that a spreadsheet would run as a formula, with an apostrophe (OWASP, "CSV Injection").
+
+    Formulas begin with `=`, `+`, `-`, `@`, a tab or a carriage return. A cell that has apostrophes before such a sign
+    gets one more, so that `unescape_cell` gives back every cell as it was.
+    """
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def unescape_cell(cell: str) -> str:
-    """What `escape_cell` was given."""
+    """Undo `escape_cell`."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
@@ -115,8 +120,8 @@ def write_at(path: Path, offset: int, data: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def write_npz(path: Path, **arrays: Any) -> None:
-    """Atomically write arrays."""
+def write_npz(path: Path, compress: bool = False, **arrays: Any) -> None:
+    """Atomically write arrays by name, compressed on request; nothing is pickled."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    (np.savez_compressed if compress else np.savez)(buffer, **arrays)
     write_atomic(path, buffer.getvalue())

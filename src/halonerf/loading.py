@@ -1,4 +1,4 @@
-"""The segmenter as the stages use it: with the weights that adaptation left, and masks brought into photos' frames."""
+"""Open what stages left: the scene with its fitted cameras, the field, the head, the segmenter."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from halonerf.data.formats.names import CAMERAS, FIELD, HEAD
 from halonerf.data.scene.scene import Scene
 from halonerf.factory import build, locate
 from halonerf.files import write_npz
-from halonerf.protocols import Segmenter
+from halonerf.protocols import Segmenter, SemanticHead, TrainableField
 from halonerf.types import View
-
-CAMERAS = "cameras.npz"  # in reconstruct's folder, where cameras were refined
 
 
 def fitted_scene(inputs: Mapping[str, Path]) -> Scene:
@@ -33,6 +32,25 @@ def fitted_scene(inputs: Mapping[str, Path]) -> Scene:
 def write_cameras(folder: Path, views: Sequence[View]) -> None:
     """Note the cameras of all the scene's views, in their order, beside a field."""
     write_npz(folder / CAMERAS, camera_to_world=np.stack([v.camera_to_world.cpu().numpy() for v in views]))
+
+
+def open_field(config: Mapping[str, Any], reconstruct: Path) -> TrainableField:
+    """Build the field of `config` and load what `reconstruct` fitted.
+
+    Args:
+        config: the field's, as it was fitted.
+        reconstruct: the finished folder.
+    """
+    field: TrainableField = build(config)
+    field.load(reconstruct / FIELD)
+    return field
+
+
+def open_head(config: Mapping[str, Any], localize: Path) -> SemanticHead:
+    """Build the head of `config` and load what `localize` fitted."""
+    head: SemanticHead = build(config)
+    head.load(localize / HEAD)
+    return head
 
 
 def takes_features(head: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from halonerf.evaluation.scores import METHODS, curve
-from halonerf.files import write_atomic
+from halonerf.files import write_atomic, write_npz
 
 INK = "#7c8694"  # readable on white and on black
 
@@ -28,9 +28,7 @@ def write_curves(folder: Path, photos: Sequence[Mapping[str, Any]], concepts: Se
         ]
         arrays[f"precision_{method}"] = np.stack([precision for precision, _ in pairs])
         arrays[f"recall_{method}"] = np.stack([recall for _, recall in pairs])
-    stored = io.BytesIO()
-    np.savez_compressed(stored, allow_pickle=False, **arrays)
-    write_atomic(folder / "pr_curves.npz", stored.getvalue())
+    write_npz(folder / "pr_curves.npz", compress=True, **arrays)
     write_atomic(folder / "pr_curves.png", _picture(arrays, concepts))
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.torch import save
 from torch import Tensor
 
+from halonerf.data.formats.probability_maps import write_maps
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic
 from halonerf.queries.connected_parts import ConnectedPart
@@ -70,13 +69,8 @@ class RenderedMap:
 
     def write(self, folder: Path) -> None:
         """`<view>.npz`: `probability` uint8 [Q, H, W] (255 = certain), `confidence` float16 [Q, H, W]."""
-        arrays = io.BytesIO()
-        np.savez_compressed(
-            arrays,
-            probability=(self.probability * 255).round().byte().permute(2, 0, 1).numpy(),
-            confidence=self.confidence.half().permute(2, 0, 1).numpy(),
-        )
-        write_atomic(folder / f"{self.stem}.npz", arrays.getvalue())
+        maps = (part.permute(2, 0, 1).numpy() for part in (self.probability, self.confidence))
+        write_maps(folder / f"{self.stem}.npz", next(maps), confidence=next(maps))
 
 
 @dataclass(frozen=True)

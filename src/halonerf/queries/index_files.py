@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from scipy.sparse import csc_array, csr_array
 from torch import Tensor
 
+from halonerf.data.formats.names import INDEXED_PHOTOS, view_file
 from halonerf.protocols import PlacedField, RadianceField
-from halonerf.stages.index.stage import TABLE
 from halonerf.types import Rendering, View
 
 
@@ -89,13 +89,13 @@ def indexed_field(inner: RadianceField) -> IndexedField:
 
 def open_photos(folder: Path, views: Sequence[View], elements: int) -> list[IndexedPhoto]:
     """Read the photos of a finished index. views: the scene's. elements: of the field."""
-    with open(folder / TABLE, newline="", encoding="utf-8") as stream:
+    with open(folder / INDEXED_PHOTOS, newline="", encoding="utf-8") as stream:
         chosen = [int(row["view"]) for row in csv.DictReader(stream)]
     return [_open_photo(folder, view, views[view], elements) for view in chosen]
 
 
 def _open_photo(folder: Path, number: int, view: View, elements: int) -> IndexedPhoto:
-    tensors = load_file(folder / "photos" / f"{number:05d}.safetensors")
+    tensors = load_file(view_file(folder / "photos", number, ".safetensors"))
     height, width = tensors["grid"].tolist()
     table = csr_array(
         (

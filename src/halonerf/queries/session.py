@@ -15,8 +15,8 @@ from halonerf.errors import BadInput
 from halonerf.expressions import Expression, evaluate, normalise_query, parse, read_texts, words
 from halonerf.factory import build
 from halonerf.lifting import render_known
-from halonerf.loading import fitted_scene, open_segmenter
-from halonerf.protocols import FeatureHead, LearntHead, PlacedField, SemanticHead, TrainableField
+from halonerf.loading import fitted_scene, open_field, open_segmenter
+from halonerf.protocols import FeatureHead, LearntHead, PlacedField, SemanticHead
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
 from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
@@ -58,8 +58,7 @@ class QuerySession:
                 "or has to learn every word by a fit.\nLift them with: head=lifted"
             )
         self.scene = fitted_scene(inputs)
-        self.field: TrainableField = build(field)
-        self.field.load(inputs["reconstruct"] / "field.safetensors")
+        self.field = open_field(field, inputs["reconstruct"])
         seer = open_segmenter(segmenter, self.scene, inputs.get("adapt_segmenter"))
         for part in (self.field, seer):
             if isinstance(part, torch.nn.Module):
@@ -129,7 +128,14 @@ class QuerySession:
         """The parts of something whose probability and confidence, [E] each, are known."""
         radius = asked.part_radius * self.spacing
         return find_parts(
-            probability, confidence, self.centres, self.seen, asked.threshold, radius, asked.min_elements, asked.max_parts
+            probability,
+            confidence,
+            self.centres,
+            self.seen,
+            asked.threshold,
+            radius,
+            asked.min_elements,
+            asked.max_parts,
         )
 
     def _lift(

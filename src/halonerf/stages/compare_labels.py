@@ -11,6 +11,7 @@ from itertools import combinations, groupby
 from typing import Any, ClassVar
 
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import LABELS, METRICS
 from halonerf.data.labels.page import Sample, sample
 from halonerf.data.labels.table import read_label_rows
 from halonerf.errors import BadInput
@@ -71,7 +72,7 @@ class CompareLabels(Stage):
         return ["disagreements"]
 
     def done(self, item: str) -> bool:
-        return (self.folder / "metrics.json").is_file()
+        return (self.folder / METRICS).is_file()
 
     def predict_step(self, item: str, index: int) -> None:
         same = Counter[tuple[str, str]]()
@@ -122,10 +123,10 @@ class CompareLabels(Stage):
             figures=figures,
             samples=shown,
         )
-        write_json(self.folder / "metrics.json", figures)
+        write_json(self.folder / METRICS, figures)
 
     def summary(self) -> dict[str, Any]:
-        figures = json.loads((self.folder / "metrics.json").read_text())
+        figures = json.loads((self.folder / METRICS).read_text())
         return {key: figures[key] for key in ("records", "disagreements", "labelled", "same")}
 
     def _answers(self) -> Iterator[tuple[ImageRecord, list[PseudoLabel]]]:
@@ -134,7 +135,7 @@ class CompareLabels(Stage):
             records: Iterator[ImageRecord] = build(self.corpus_options).records()
         else:
             records = iter(Collection.read(self.inputs["collect"]).records())
-        tables = [_best(read_label_rows(self.inputs[f"{name}/distill"] / "labels.csv")) for name in self.names]
+        tables = [_best(read_label_rows(self.inputs[f"{name}/distill"] / LABELS)) for name in self.names]
         firsts = (next(group) for _, group in groupby(records, lambda record: record.image_id))
         for record, *answers in zip(firsts, *tables, strict=True):
             yield record, answers

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from halonerf.data.formats.probability_maps import Maps, read_maps
+from halonerf.data.formats.names import EXAMPLES, METRICS, PER_IMAGE, REPORT, SCORES, view_file
+from halonerf.data.formats.probability_maps import Maps, read_concepts, read_maps, render_path, segment_map_path
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import differences, estimates
@@ -80,8 +81,8 @@ class Evaluate(Stage):
             )
         self.truths = truths or GroundTruthMasks(self.scene, MaskFolder(Path(), {}))
         self.masks = self.truths.masks
-        self.mapped: list[str] = json.loads((self.inputs["localize"] / "concepts.json").read_text())
-        self.segmented: list[str] = json.loads((self.inputs["segment"] / "concepts.json").read_text())
+        self.mapped: list[str] = read_concepts(self.inputs["localize"])
+        self.segmented: list[str] = read_concepts(self.inputs["segment"])
         chosen = [i for i in range(len(self.scene)) if self.views in ("all", self.scene.split[i])]
         self.wanted = {i: concepts for i in chosen if (concepts := self.truths.concepts(i))}
         if truths is not None and not self.wanted:
@@ -144,9 +145,9 @@ class Evaluate(Stage):
             "photos_left_out": self._left_out(),
             **self._held_out(),
         }
-        write_json(self.folder / "metrics.json", self.metrics)
+        write_json(self.folder / METRICS, self.metrics)
         fields = ("scene", "photo", "split", "concept", "method", *FIGURES)
-        write_csv(self.folder / "per_image.csv", fields, [as_text(row) for row in rows])
+        write_csv(self.folder / PER_IMAGE, fields, [as_text(row) for row in rows])
         write_csv(self.folder / "table.csv", table_fields(FIGURES), table_rows(rows, FIGURES))
         caption = f"{self.scene.name}: average precision ({self.protocol}), {len(photos)} photos, 95 % intervals"
         titles = {"2d": "segmenter, 2D", "3d": "HaloNeRF, 3D"}
@@ -156,10 +157,10 @@ class Evaluate(Stage):
         shown = self._examples(photos)
         if shown:
             sheet = [(f"{concept}, {title}", picture) for concept, title, _, picture in shown]
-            save_picture(self.folder / "examples.png", stacked(sheet))
+            save_picture(self.folder / EXAMPLES, stacked(sheet))
         page = Page(f"{self.scene.name}: how well it finds things")
         page.write(
-            self.folder / "report.html",
+            self.folder / REPORT,
             "evaluate.html",
             metrics=self.metrics,
             curves=page.picture(self.folder / "pr_curves.png", 900),
@@ -185,14 +186,14 @@ class Evaluate(Stage):
 
     def _maps(self, item: int) -> tuple[Maps | None, Maps]:
         """The view's maps by concept, in 2D (None where it was not segmented) and in 3D."""
-        flat = read_maps(self.inputs["segment"] / "maps" / f"{item:05d}.npz", self.map_2d)
-        solid = read_maps(self.inputs["localize"] / "renders" / f"{item:05d}.npz", self.map_3d)
+        flat = read_maps(segment_map_path(self.inputs["segment"], item), self.map_2d)
+        solid = read_maps(render_path(self.inputs["localize"], item), self.map_3d)
         if solid is None:
             raise AssertionError(f"localize has no render of view {item}")
         return flat, solid
 
     def _strip(self, item: int, truth: NDArray[np.bool_], maps: dict[str, Any], segmented: bool) -> NDArray[np.uint8]:
-        path = self.inputs["localize"] / "renders" / f"{item:05d}.png"
+        path = render_path(self.inputs["localize"], item, ".png")
         render = np.asarray(Image.open(path).convert("RGB")) if path.is_file() else None
         return strip(self.scene, item, render, truth, maps, segmented)
 
@@ -240,12 +241,12 @@ class Evaluate(Stage):
         return self.truths.strays() + other
 
     def _held_out(self) -> dict[str, float | None]:
-        path = self.inputs["reconstruct"] / "metrics.json"
+        path = self.inputs["reconstruct"] / METRICS
         figures = json.loads(path.read_text()) if path.is_file() else {}
         return {key: figures.get(key) for key in ("psnr_heldout", "ssim_heldout")}
 
     def _scores_path(self, item: int) -> Path:
-        return self.folder / "scores" / f"{item:05d}.json"
+        return view_file(self.folder / SCORES, item, ".json")
 
     @staticmethod
     def _few(names: list[str]) -> str:

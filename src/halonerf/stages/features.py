@@ -6,8 +6,6 @@ words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `sca
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +15,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from halonerf.data.formats.feature_maps import map_path
+from halonerf.data.formats.names import MAPS, WORD_EMBEDDINGS
+from halonerf.data.formats.photo_choice import read_photo_choice
+from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
@@ -64,19 +65,18 @@ class Features(Stage):
 
     def prepare(self) -> None:
         self.scene = Scene(self.inputs["ingest"])
-        self.concepts: list[str] = json.loads((self.inputs["segment"] / "concepts.json").read_text())
+        self.concepts: list[str] = read_concepts(self.inputs["segment"])
         self.retriever: Retriever = build(self.retriever_config)
         if not self.scales and not isinstance(self.retriever, DenseRetriever):
             raise BadInput(
                 f"expected a retriever that sees pixel by pixel, got {type(self.retriever).__name__}, which has no "
                 "embed_dense.\nEmbed crops instead: head=lerf"
             )
-        (self.folder / "maps").mkdir(exist_ok=True)
+        (self.folder / MAPS).mkdir(exist_ok=True)
 
     def items(self) -> list[int]:
         """Views of the chosen photos."""
-        with open(self.inputs["segment"] / "choice.csv", newline="", encoding="utf-8") as stream:
-            chosen = {row["photo"] for row in csv.DictReader(stream) if row["chosen"] == "true"}
+        chosen = read_photo_choice(self.inputs["segment"])
         return [view for view, name in enumerate(self.scene.names) if name in chosen]
 
     def done(self, item: int) -> bool:
@@ -97,7 +97,7 @@ class Features(Stage):
     def finish(self) -> None:
         texts, phrases = (self.retriever.embed_texts(said).cpu() for said in (self.concepts, self.phrases))
         tensors = {"texts": texts, "phrases": phrases, "scale": torch.tensor([self.retriever.scale])}
-        write_atomic(self.folder / "words.safetensors", save(tensors))
+        write_atomic(self.folder / WORD_EMBEDDINGS, save(tensors))
         self.width = texts.shape[1]
 
     def summary(self) -> dict[str, Any]:

@@ -10,28 +10,33 @@ Output:
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from halonerf.data.formats.feature_maps import FeatureMaps, read_words
+from halonerf.data.formats.names import CONCEPT_WEIGHTS, CONCEPTS, HEAD, RENDERS, view_file
+from halonerf.data.formats.photo_choice import read_concept_weights, read_photo_choice, read_photo_scores
+from halonerf.data.formats.probability_maps import (
+    read_concepts,
+    read_probability,
+    render_path,
+    segment_map_path,
+    write_maps,
+)
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.files import write_atomic
-from halonerf.loading import fitted_scene, takes_features
+from halonerf.files import atomic_path, write_json
+from halonerf.loading import fitted_scene, open_field, open_head, takes_features
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import FeatureHead, LearntHead, SemanticHead, TrainableField
+from halonerf.protocols import FeatureHead, LearntHead, SemanticHead
 from halonerf.types import View
-from halonerf.visualization.pictures import save_picture
+from halonerf.visualization.pictures import save_picture, to_uint8
 
 WEIGHTS = (None, "score", "concepts")
 
@@ -67,15 +72,14 @@ class Localize(Stage):
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)
-        self.concepts: list[str] = json.loads((self.inputs["segment"] / "concepts.json").read_text())
-        self.field: TrainableField = build(self.field_config)
-        self.field.load(self.inputs["reconstruct"] / "field.safetensors")
+        self.concepts: list[str] = read_concepts(self.inputs["segment"])
+        self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.head: SemanticHead = build(self.head_config)
         self.rounds = self.head.rounds if isinstance(self.head, LearntHead) else 0
         self.counts = self._counts()
-        for part in ("renders", "rounds") if self.rounds else ("renders",):
+        for part in (RENDERS, "rounds") if self.rounds else (RENDERS,):
             (self.folder / part).mkdir(exist_ok=True)
-        shutil.copyfile(self.inputs["segment"] / "concepts.json", self.folder / "concepts.json")
+        write_json(self.folder / CONCEPTS, self.concepts)
 
     def items(self) -> list[int | str]:
         return [*(f"round {k}" for k in range(self.rounds)), "head", *range(len(self.scene))]
@@ -97,12 +101,11 @@ class Localize(Stage):
         return {"concepts": len(self.concepts), "photos_lifted": len(self._sources()), "views": len(self.scene)}
 
     def _path(self, item: int | str) -> Path:
-        return self.folder / ("head.safetensors" if isinstance(item, str) else f"renders/{item:05d}.npz")
+        return self.folder / HEAD if isinstance(item, str) else render_path(self.folder, item)
 
     def _sources(self) -> list[int]:
         """Views whose photos were segmented, chosen, and may be used."""
-        with open(self.inputs["segment"] / "choice.csv", newline="", encoding="utf-8") as stream:
-            chosen = {row["photo"] for row in csv.DictReader(stream) if row["chosen"] == "true"}
+        chosen = read_photo_choice(self.inputs["segment"])
         split = ("train",) if self.views == "train" else ("train", "test")
         return [
             i
@@ -111,14 +114,14 @@ class Localize(Stage):
         ]
 
     def _map_file(self, view: int) -> Path:
-        return self.inputs["segment"] / "maps" / f"{view:05d}.npz"
+        return segment_map_path(self.inputs["segment"], view)
 
     def _learn(self, number: int) -> None:
         """One round of the fit; its state replaces that of the round before."""
         self._begun.fit_round(number)
         path = self._round(number)
-        self._begun.save_state(path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
+        with atomic_path(path) as temporary:
+            self._begun.save_state(temporary)
         self._round(number - 1).unlink(missing_ok=True)
 
     @cached_property
@@ -135,7 +138,7 @@ class Localize(Stage):
         return 1 + max((int(path.stem) for path in (self.folder / "rounds").glob("*.safetensors")), default=-1)
 
     def _round(self, number: int) -> Path:
-        return self.folder / "rounds" / f"{number:05d}.safetensors"
+        return view_file(self.folder / "rounds", number, ".safetensors")
 
     def _fit(self) -> None:
         """Write the head; one that learns in rounds has done so by now."""
@@ -147,9 +150,8 @@ class Localize(Stage):
                 self._fit_features()
             else:
                 head.fit(self.field, *self.supervisions())
-        partial = self._path("head").with_suffix(".new")
-        head.save(partial)
-        partial.replace(self._path("head"))
+        with atomic_path(self._path("head")) as temporary:
+            head.save(temporary)
         shutil.rmtree(self.folder / "rounds", ignore_errors=True)
 
     def _fit_features(self) -> None:
@@ -180,29 +182,23 @@ class Localize(Stage):
         concepts = len(self.concepts)
         if self.weights is None:
             return {name: torch.ones(concepts) for name in self.scene.names}
-        table = "choice" if self.weights == "score" else "weights"
-        path = self.inputs["segment"] / f"{table}.csv"
-        if not path.is_file():
+        if self.weights == "score":
+            scores = read_photo_scores(self.inputs["segment"])
+            return {name: torch.full((concepts,), scores.get(name, 0.0)) for name in self.scene.names}
+        table = read_concept_weights(self.inputs["segment"])
+        if table is None:
             raise BadInput(
-                f"expected {path.name} in {path.parent} for localize.weights={self.weights}, found none.\n"
+                f"expected {CONCEPT_WEIGHTS} in {self.inputs['segment']} for localize.weights={self.weights}, found none.\n"
                 "Segment with an option that weighs photos by concept, or use: localize.weights=score"
             )
-        counts = {name: torch.zeros(concepts) for name in self.scene.names}
-        with open(path, newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row["photo"] not in counts:
-                    continue
-                if self.weights == "score":
-                    counts[row["photo"]][:] = float(row["score"])
-                elif row["concept"] in self.concepts:
-                    counts[row["photo"]][self.concepts.index(row["concept"])] = float(row["weight"])
-        return counts
+        return {
+            name: torch.tensor([table.get((name, concept), 0.0) for concept in self.concepts])
+            for name in self.scene.names
+        }
 
     def _supervision(self, view: int) -> tuple[Tensor, Tensor]:
         """Probabilities and weights of one photo, [H, W, P] each, at the view's size."""
-        with np.load(self._map_file(view)) as stored:
-            probability = torch.from_numpy(stored["probability"]).float() / 255
-            known = torch.from_numpy(stored["known"]) if "known" in stored else torch.ones_like(probability)
+        probability, known = (torch.from_numpy(part) for part in read_probability(self._map_file(view)))
         camera = self.scene.views[view]
         size = (camera.height, camera.width)
         probability = torch.nn.functional.interpolate(
@@ -214,22 +210,15 @@ class Localize(Stage):
 
     @cached_property
     def _head(self) -> SemanticHead:
-        head: SemanticHead = build(self.head_config)
-        head.load(self._path("head"))
-        return head
+        return open_head(self.head_config, self.folder)
 
     def _render(self, view: int) -> None:
         camera, appearance = self.scene.views[view], self.field.appearance(self.scene.names[view])
         colour = self.field.render(camera, appearance).colour
         probability, confidence = self._head.render(self.field, camera, appearance)
-        save_picture(self._path(view).with_suffix(".png"), (colour.clamp(0, 1) * 255).round().byte().cpu().numpy())
-        arrays = io.BytesIO()
-        np.savez_compressed(
-            arrays,
-            probability=(probability.clamp(0, 1) * 255).round().byte().permute(2, 0, 1).cpu().numpy(),
-            confidence=confidence.permute(2, 0, 1).half().cpu().numpy(),
-        )
-        write_atomic(self._path(view), arrays.getvalue())
+        save_picture(self._path(view).with_suffix(".png"), to_uint8(colour))
+        maps = (part.permute(2, 0, 1).cpu().numpy() for part in (probability, confidence))
+        write_maps(self._path(view), next(maps), confidence=next(maps))
 
 
 def _number(item: str) -> int:

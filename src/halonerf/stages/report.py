@@ -16,12 +16,24 @@ from PIL import Image
 
 from halonerf.artifacts import MANIFEST
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import (
+    LABELS,
+    METRICS,
+    OVERVIEW,
+    REGISTRATION,
+    REPORT,
+    SCORES,
+    SHARED_FACTS,
+    SHARED_PAGE,
+    SHARED_PREVIEW,
+    view_file,
+)
+from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path
 from halonerf.data.labels.table import read_labels
 from halonerf.data.scene.scene import Scene
 from halonerf.files import write_atomic, write_json
 from halonerf.masks import match_concepts
 from halonerf.pipeline.stage import Stage
-from halonerf.stages.share.page import FACTS, PAGE, PREVIEW
 from halonerf.types import ImageRecord, PseudoLabel
 from halonerf.visualization.html_pages import Page, labelled_strip, mosaic
 from halonerf.visualization.pictures import overlay
@@ -63,9 +75,9 @@ class Report(Stage):
         self.collection = Collection.read(self.inputs["collect"])
         self.scene = Scene(self.inputs["ingest"])
         self.manifests = {stage: _json(self.inputs[stage] / MANIFEST) for stage in self.needs}
-        self.metrics = _json(self.inputs["evaluate"] / "metrics.json")
+        self.metrics = _json(self.inputs["evaluate"] / METRICS)
         self.shared = self.inputs.get("share") if self.explore else None
-        self.distilled = _json(self.inputs["distill"] / "metrics.json")
+        self.distilled = _json(self.inputs["distill"] / METRICS)
 
     def items(self) -> list[str]:
         return ["page"]
@@ -86,7 +98,7 @@ class Report(Stage):
         }
         self._page(wall)
         if self.shared:
-            write_atomic(self.folder / EXPLORE, (self.shared / PAGE).read_bytes())
+            write_atomic(self.folder / EXPLORE, (self.shared / SHARED_PAGE).read_bytes())
         write_json(self.folder / "summary.json", self.figures)
 
     def done(self, item: str) -> bool:
@@ -97,7 +109,7 @@ class Report(Stage):
 
     def _page(self, wall: Mapping[str, float]) -> None:
         page = Page(self.collection.name)
-        labels = read_labels(self.inputs["distill"] / "labels.csv")
+        labels = read_labels(self.inputs["distill"] / LABELS)
         total = sum(wall.values())
         overlays = self._overlays(page)
         scene_pictures = [
@@ -105,23 +117,23 @@ class Report(Stage):
             for name, caption, path in self._scene_pictures()
         ]
         page.write(
-            self.folder / "report.html",
+            self.folder / REPORT,
             "report.html",
             metrics=self.metrics,
             distill_accuracy=self.figures["distill_accuracy"],
             hero=page.embedded(Image.fromarray(self._hero()), self.width),
-            overview=page.picture(self.inputs["segment"] / "overview.png", self.width),
+            overview=page.picture(self.inputs["segment"] / OVERVIEW, self.width),
             photos=len(self.scene),
             records=self.figures["records"],
-            concepts=_json(self.inputs["localize"] / "concepts.json"),
+            concepts=read_concepts(self.inputs["localize"]),
             wall_total=total,
             overlays=overlays,
-            registration=page.picture(self.inputs["ingest"] / "registration.png", self.width),
+            registration=page.picture(self.inputs["ingest"] / REGISTRATION, self.width),
             scene_pictures=scene_pictures,
             label_counts=self.manifests["distill"].get("summary", {}).get("labels", {}),
             labels=self._label_rows(labels),
-            shared=self.shared and _json(self.shared / FACTS),
-            preview=self.shared and page.picture(self.shared / PREVIEW, self.width),
+            shared=self.shared and _json(self.shared / SHARED_FACTS),
+            preview=self.shared and page.picture(self.shared / SHARED_PREVIEW, self.width),
             command=self.command,
             zooms=[page.picture(path, self.width) for path in _pictures(self.inputs["mine"])[:4]],
             stages=[
@@ -133,7 +145,7 @@ class Report(Stage):
 
     def _hero(self) -> NDArray[np.uint8]:
         """Photos next to what was found in them, each concept in turn."""
-        found = _json(self.inputs["localize"] / "concepts.json")
+        found = read_concepts(self.inputs["localize"])
         tiles: list[NDArray[np.uint8]] = []
         used: set[int] = set()
         for concept, views in [*self._clearest().items()] * HERO_PHOTOS:
@@ -160,7 +172,7 @@ class Report(Stage):
             }
         else:
             means = [self._found(view).mean(axis=(1, 2)) for view in range(len(self.scene))]
-            concepts = _json(self.inputs["localize"] / "concepts.json")
+            concepts = read_concepts(self.inputs["localize"])
             shares = {
                 concept: [(float(mean[index]), view) for view, mean in enumerate(means)]
                 for index, concept in enumerate(concepts)
@@ -172,18 +184,17 @@ class Report(Stage):
 
     def _found(self, view: int) -> NDArray[np.floating]:
         """The 3D maps in that view, [P, H, W] in [0, 1]."""
-        with np.load(self.inputs["localize"] / "renders" / f"{view:05d}.npz", allow_pickle=False) as stored:
-            return stored["probability"] / 255.0
+        return read_levels(render_path(self.inputs["localize"], view)) / 255.0
 
     def _scores(self) -> Path:
-        return self.inputs["evaluate"] / "scores"
+        return self.inputs["evaluate"] / SCORES
 
     def _overlays(self, page: Page) -> list[dict[str, Any]]:
         """For each concept, the strips of the photos in which it is clearest."""
         shown = []
         for concept, views in self._clearest().items():
             for view in views[: self.max_photos]:
-                scores = _json(self._scores() / f"{view:05d}.json").get("concepts", {}).get(concept)
+                scores = _json(view_file(self._scores(), view, ".json")).get("concepts", {}).get(concept)
                 picture = (
                     page.embedded(Image.fromarray(self._strip(concept, view)), self.width)
                     if scores is None
@@ -198,8 +209,8 @@ class Report(Stage):
     def _strip(self, concept: str, view: int) -> NDArray[np.uint8]:
         """photo | render | 3D map of a concept that was not scored."""
         photo = self.scene.photo(view).numpy()
-        index = _json(self.inputs["localize"] / "concepts.json").index(concept)
-        render = np.asarray(Image.open(self.inputs["localize"] / "renders" / f"{view:05d}.png").convert("RGB"))
+        index = read_concepts(self.inputs["localize"]).index(concept)
+        render = np.asarray(Image.open(render_path(self.inputs["localize"], view, ".png")).convert("RGB"))
         panels = [("photo", photo), ("render", render), ("3D map", overlay(photo, self._found(view)[index]))]
         return labelled_strip(panels, (photo.shape[1], photo.shape[0]))
 

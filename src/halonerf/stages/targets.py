@@ -17,11 +17,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from halonerf.data.formats.names import LABELS, MATCHES, OVERVIEW, PAIRS, TARGETS
 from halonerf.data.formats.target_maps import (
     NEGATIVE,
     OPEN,
     POSITIVE,
-    TABLE,
     read_targets,
     write_map,
     write_photo,
@@ -37,7 +37,7 @@ from halonerf.pipeline.stage import Stage
 from halonerf.prediction import resized_probabilities
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
-OVERVIEW = 6  # pairs
+OVERVIEW_TARGETS = 6  # pairs
 SMALLEST = 0.002  # of a photo, a region worth a target
 
 
@@ -80,15 +80,15 @@ class Targets(Stage):
     def prepare(self) -> None:
         self.scene = Scene(self.inputs["ingest"])
         self.segmenter = build(self.segmenter_config)
-        self.labels = labels_by_photo(self.inputs["distill"] / "labels.csv", self.min_confidence)
+        self.labels = labels_by_photo(self.inputs["distill"] / LABELS, self.min_confidence)
         names = set(self.scene.names)
-        frequent = frequent_labels(self.inputs["distill"] / "labels.csv", names, self.min_photos)
+        frequent = frequent_labels(self.inputs["distill"] / LABELS, names, self.min_photos)
         self.asked = list(self.words or frequent)[: self.max_words]
-        table = pd.read_parquet(self.inputs["mine"] / "pairs.parquet")
+        table = pd.read_parquet(self.inputs["mine"] / PAIRS)
         known = table["photo0"].isin(self.labels) | (self.unlabelled and bool(self.asked))
         self.pairs = table[known & (table["quality"] >= self.min_quality)]
         self.close_ups = sorted(set(self.pairs["photo0"]))
-        with np.load(self.inputs["mine"] / "matches.npz", allow_pickle=False) as arrays:
+        with np.load(self.inputs["mine"] / MATCHES, allow_pickle=False) as arrays:
             self.matches = dict(arrays)
         for part in ("photos", "maps", "parts"):
             (self.folder / part).mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ class Targets(Stage):
         (self.folder / "parts").rmdir()
 
     def summary(self) -> dict[str, Any]:
-        rows = read_targets(self.folder) if (self.folder / TABLE).is_file() else []
+        rows = read_targets(self.folder) if (self.folder / TARGETS).is_file() else []
         own = [row for row in rows if row.kind == POSITIVE]
         return {
             "close_ups": len({row.close_up for row in rows}),
@@ -171,7 +171,7 @@ class Targets(Stage):
     def _draw(self) -> None:
         """Close-ups beside farther photos, lit where the carried map says so, dark outside its region."""
         own = {target.close_up: target for target in reversed(read_targets(self.folder)) if target.kind == POSITIVE}
-        picks = np.linspace(0, len(own) - 1, min(OVERVIEW, len(own))).round().astype(int)
+        picks = np.linspace(0, len(own) - 1, min(OVERVIEW_TARGETS, len(own))).round().astype(int)
         drawn = []
         for target in [list(own.values())[pick] for pick in picks]:
             photo = (target.image() * 255).byte().permute(1, 2, 0).numpy()
@@ -180,4 +180,4 @@ class Targets(Stage):
             lit[~region.numpy()] //= 3
             drawn.append([self.scene.photo(self.scene.index(target.close_up)).numpy(), photo, lit])
         if drawn:
-            save_picture(self.folder / "overview.png", grid(drawn))
+            save_picture(self.folder / OVERVIEW, grid(drawn))

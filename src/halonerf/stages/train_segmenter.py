@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, normalize
 
+from halonerf.data.formats.names import EXAMPLES, METRICS
 from halonerf.data.labels.words import plural
 from halonerf.data.training.batches import SampleBatches
 from halonerf.data.training.procedural import WHOLE, MaskedSample, SegmentationDataset
@@ -30,7 +31,7 @@ from halonerf.prediction import resized_probabilities
 from halonerf.visualization.pictures import grid, outline, overlay, save_picture
 
 EPOCH_STEPS = 100  # between two checkpoints
-EXAMPLES = 5  # photos of each kind in the picture
+EXAMPLE_PHOTOS = 5  # photos of each kind in the picture
 TEMPERATURE = 0.1  # of the cosines between words
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 RAREST = 0.01  # share of the pixels below which a concept's weight no longer grows, so that absent ones do not rule
@@ -159,9 +160,9 @@ class TrainSegmenter(Stage):
             saved = build(self.segmenter_config, weights=str(weights), **options)
             lessons = [lesson for lesson in tests if (lesson.subject == WHOLE) == (part == "whole")]
             self.metrics[part] = self._scores(saved, lessons)
-            rows += [self._example(saved, lesson) for lesson in spread(lessons, EXAMPLES)]
-        write_json(self.folder / "metrics.json", self.metrics)
-        save_picture(self.folder / "examples.png", grid(rows))
+            rows += [self._example(saved, lesson) for lesson in spread(lessons, EXAMPLE_PHOTOS)]
+        write_json(self.folder / METRICS, self.metrics)
+        save_picture(self.folder / EXAMPLES, grid(rows))
 
     def summary(self) -> dict[str, Any]:
         return {part: scores["mean"] for part, scores in self.metrics.items()}

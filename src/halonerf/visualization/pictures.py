@@ -9,8 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from halonerf.files import write_atomic
+
+
+def to_uint8(values: np.ndarray | Tensor) -> np.ndarray:
+    """Values in [0, 1], of any shape, as uint8 in [0, 255]: clipped and rounded; a tensor of any device as an array."""
+    array = values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()
+    return (np.clip(array, 0.0, 1.0) * 255).round().astype(np.uint8)
 
 
 @cache

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from halonerf.data.formats.photo_choice import write_concept_weights, write_photo_choice
 from halonerf.errors import BadInput
 from halonerf.prediction import largest_building_part
 from halonerf.stages.segment.photo_scores import (
@@ -21,6 +22,7 @@ from halonerf.stages.segment.photo_scores import (
     photo_measures,
     quality,
     relative,
+    row_means,
     term_values,
 )
 from halonerf.stages.segment.selection import (
@@ -29,7 +31,6 @@ from halonerf.stages.segment.selection import (
     incidence,
     select_for_coverage,
     select_top,
-    write_choice,
 )
 
 
@@ -194,7 +195,9 @@ def test_every_photo_is_told_why(tmp_path: Path):
     told = explain([1, 0], score, [True, True, True, True, False], values)
     assert told == ["rank 2", "rank 1", "no quality", "behind the 2 chosen", "nothing known in it"]
     names = ["ä, b.jpg", "b", "c", "d", "e"]
-    write_choice(tmp_path, names, ["rose window"], score, [1, 0], told, values, np.ones((5, 1)) / 3)
+    terms = {term: value if value.ndim == 1 else row_means(value) for term, value in values.items()}
+    write_photo_choice(tmp_path, names, score, [1, 0], told, terms)
+    write_concept_weights(tmp_path, names, ["rose window"], np.ones((5, 1)) / 3)
     with open(tmp_path / "choice.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert rows[0] == {

@@ -14,6 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from halonerf.data.formats.names import MAPS, WORD_EMBEDDINGS, view_file
+
 
 class FeatureMaps(Sequence[list[Tensor]]):
     """The maps of some views of a finished `features`, read when asked for: a list of [D, h, w], one a scale."""
@@ -48,10 +50,10 @@ class _LazyMaps(Sequence[Tensor]):
 
 def map_path(folder: Path, view: int) -> Path:
     """Where a view's embeddings are, if it was chosen."""
-    return folder / "maps" / f"{view:05d}.safetensors"
+    return view_file(folder / MAPS, view, ".safetensors")
 
 
 def read_words(folder: Path) -> tuple[Tensor, Tensor, float]:
     """Embeddings of the concepts [P, D] and phrases [C, D] of a finished `features`, and what cosines are scaled by."""
-    words = load_file(folder / "words.safetensors")
+    words = load_file(folder / WORD_EMBEDDINGS)
     return words["texts"], words["phrases"], float(words["scale"])

@@ -1,27 +1,79 @@
-"""The maps to score, as arrays."""
+"""A view's probability maps in one `.npz`: 2D maps of `segment` (maps/), rendered 3D maps of `localize` (renders/).
+
+probability   uint8 [P, H, W], 255 = certain, at the view's working size
+known         bool [P, H, W], `segment` only and only where something is unknown
+confidence    half [P, H, W] in [0, 1], `localize` only: how much of a pixel is known
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halonerf.data.formats.names import CONCEPTS, MAPS, RENDERS, view_file
+from halonerf.files import write_npz
+from halonerf.visualization.pictures import to_uint8
+
 Maps = dict[str, NDArray[np.floating]]
+
+
+def segment_map_path(folder: Path, view: int) -> Path:
+    """Path of a view's 2D maps in a `segment` folder; there is a file where something is known."""
+    return view_file(folder / MAPS, view, ".npz")
+
+
+def render_path(folder: Path, view: int, ending: str = ".npz") -> Path:
+    """Path of a view's rendered maps in a `localize` folder, or of its rendered picture with the ending ".png"."""
+    return view_file(folder / RENDERS, view, ending)
+
+
+def write_maps(
+    path: Path,
+    probability: NDArray[np.floating],
+    known: NDArray[np.bool_] | None = None,
+    confidence: NDArray[np.floating] | None = None,
+) -> None:
+    """Atomically write the maps of a view: each [P, H, W], probability and confidence in [0, 1]."""
+    arrays: dict[str, Any] = {"probability": to_uint8(probability)}
+    if known is not None and not known.all():
+        arrays["known"] = known
+    if confidence is not None:
+        arrays["confidence"] = confidence.astype(np.float16)
+    write_npz(path, compress=True, **arrays)
+
+
+def read_levels(path: Path) -> NDArray[np.uint8]:
+    """Probabilities as stored, uint8 [P, H, W], 255 = certain."""
+    with np.load(path, allow_pickle=False) as stored:
+        return stored["probability"]
+
+
+def read_probability(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Probabilities [P, H, W] in [0, 1], and which are known, bool [P, H, W]."""
+    with np.load(path, allow_pickle=False) as stored:
+        probability = stored["probability"].astype(np.float32) / 255
+        known = stored["known"] if "known" in stored else np.ones(probability.shape, dtype=bool)
+    return probability, known
 
 
 def read_maps(path: Path, wanted: Mapping[str, int]) -> Maps | None:
     """Map of each concept, [h, w] float32 in [0, 1] at working size, unknown as 0; None without a file.
 
     Args:
-        path: what `segment` or `localize` left for a view.
-        wanted: concept -> index in the file.
+        path: of a view's maps, `segment_map_path` or `render_path`.
+        wanted: concept to its index in the file.
     """
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as stored:
-        probability = stored["probability"].astype(np.float32) / 255
-        if "known" in stored:
-            probability *= stored["known"]
-    return {concept: probability[index] for concept, index in wanted.items()}
+    probability, known = read_probability(path)
+    return {concept: probability[index] * known[index] for concept, index in wanted.items()}
+
+
+def read_concepts(folder: Path) -> list[str]:
+    """Concepts of a finished `segment` or `localize` folder, in the order of its maps."""
+    return json.loads((folder / CONCEPTS).read_text(encoding="utf-8"))

@@ -26,11 +26,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from halonerf.data.formats.names import TARGETS
 from halonerf.data.photo_io import read_photo, shrink
 from halonerf.errors import BadInput
-from halonerf.files import write_atomic, write_csv
+from halonerf.files import write_atomic, write_csv, write_npz
+from halonerf.visualization.pictures import to_uint8
 
-TABLE = "targets.csv"
 FIELDS = ("photo", "label", "map", "close_up", "kind", "quality")
 POSITIVE, NEGATIVE, OPEN = "positive", "negative", "open"
 
@@ -83,7 +84,7 @@ class Target:
 
 def read_targets(folder: Path) -> list[Target]:
     """The targets of a folder that `write_targets` finished."""
-    with open(folder / TABLE, newline="", encoding="utf-8") as stream:
+    with open(folder / TARGETS, newline="", encoding="utf-8") as stream:
         return [
             Target(
                 photo=folder / "photos" / row["photo"],
@@ -99,10 +100,7 @@ def read_targets(folder: Path) -> list[Target]:
 
 def write_map(path: Path, probability: np.ndarray, region: np.ndarray) -> None:
     """Write one target's map: probability [H, W] in [0, 1], region bool [H, W]."""
-    buffer = io.BytesIO()
-    levels = np.round(np.clip(probability, 0, 1) * 255).astype(np.uint8)
-    np.savez_compressed(buffer, probability=levels * region, region=region)
-    write_atomic(path, buffer.getvalue())
+    write_npz(path, compress=True, probability=to_uint8(probability) * region, region=region)
 
 
 def write_photo(path: Path, pixels: np.ndarray) -> None:
@@ -114,7 +112,7 @@ def write_photo(path: Path, pixels: np.ndarray) -> None:
 
 def write_table(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write the table that says the folder is whole; its photos and maps must be there."""
-    write_csv(folder / TABLE, FIELDS, rows)
+    write_csv(folder / TARGETS, FIELDS, rows)
 
 
 def read_original(root: Path, table: Path, split: str = "train") -> list[Target]:

@@ -8,16 +8,13 @@ as they were.
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import pandas as pd
-
 from halonerf.errors import BadInput
-from halonerf.files import escape_cell, unescape_cell
+from halonerf.files import atomic_path, escape_cell, unescape_cell
 from halonerf.types import PseudoLabel
 
 FIELDS = ("image_id", "label", "confidence", "evidence")
@@ -26,11 +23,11 @@ GROUP = 50_000  # rows a group of a Parquet file; what is in memory at a time
 
 
 def write_labels(path: Path, labels: Iterable[PseudoLabel]) -> None:
-    """Write the table that the ending of `path` names; it appears whole or not at all. Memory is that of one group."""
-    temporary = path.with_name(f".{path.name}.new")
-    if path.suffix == ".parquet":
-        _write_parquet(temporary, labels)
-    else:
+    """Write the table that the ending of `path` names; atomically; memory is that of one group."""
+    with atomic_path(path) as temporary:
+        if path.suffix == ".parquet":
+            _write_parquet(temporary, labels)
+            return
         with open(temporary, "w", newline="", encoding="utf-8", errors="replace") as stream:
             writer = csv.writer(stream)
             writer.writerow(FIELDS)
@@ -38,9 +35,6 @@ def write_labels(path: Path, labels: Iterable[PseudoLabel]) -> None:
                 (escape_cell(row.image_id), escape_cell(row.label), f"{row.confidence:.4f}", escape_cell(row.evidence))
                 for row in labels
             )
-            stream.flush()
-            os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def read_label_rows(path: Path) -> Iterator[PseudoLabel]:
@@ -114,13 +108,10 @@ def _write_parquet(path: Path, labels: Iterable[PseudoLabel]) -> None:
                 "evidence": [storable(row.evidence) for row in group],
             }
             writer.write_table(pyarrow.table(columns, schema=schema))
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())
 
 
 def frequent_labels(path: Path, photos: set[str], min_photos: int) -> list[str]:
     """Labels of at least `min_photos` of `photos`, the most frequent first, ties in alphabetical order."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    pairs = {(i, label) for i, label in zip(table["image_id"], table["label"], strict=True) if label and i in photos}
-    counts = Counter(str(label) for _, label in pairs)
+    pairs = {(row.image_id, row.label) for row in read_label_rows(path) if row.label and row.image_id in photos}
+    counts = Counter(label for _, label in pairs)
     return sorted((label for label, count in counts.items() if count >= min_photos), key=lambda k: (-counts[k], k))

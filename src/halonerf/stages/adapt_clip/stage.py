@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import LABELS, METRICS
 from halonerf.data.labels.photo_labels import PhotoLabel, label_table, merge_labels, photo_labels, split_photos
 from halonerf.data.labels.table import read_labels
 from halonerf.errors import BadInput
@@ -247,7 +248,7 @@ class AdaptClip(Stage):
             "photos_scored": len(self.scores.photos),
             "labels_scored": self.scores.labels if self.scores.photos else [],
         }
-        write_json(self.folder / "metrics.json", self.metrics)
+        write_json(self.folder / METRICS, self.metrics)
 
     def summary(self) -> dict[str, Any]:
         before, after = self.metrics["before"], self.metrics["after"]
@@ -258,7 +259,7 @@ class AdaptClip(Stage):
         """What a landmark's folders say; "" is the scene itself."""
         collect, distill = (self.inputs[f"{landmark}/{stage}" if landmark else stage] for stage in self.needs)
         collection = Collection.read(collect)
-        answers = read_labels(distill / "labels.csv")
+        answers = read_labels(distill / LABELS)
         return photo_labels(collection, answers, landmark or collection.name, self.min_confidence)
 
     def _note(self, loss: float | None) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from halonerf.data.augmentation import relit
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import LABELS
 from halonerf.data.formats.target_maps import POSITIVE, Target, photo_tensor, read_original, read_targets
 from halonerf.data.labels.table import labels_by_photo
 from halonerf.data.labels.words import plural
@@ -161,7 +162,7 @@ def unpaired_photos(
     studies = []
     for landmark in landmarks:
         collection = Collection.read(_folder(inputs, landmark, "collect"))
-        labels = labels_by_photo(_folder(inputs, landmark, "distill") / "labels.csv", min_confidence)
+        labels = labels_by_photo(_folder(inputs, landmark, "distill") / LABELS, min_confidence)
         studies += [
             TrainingPhoto(collection.photos / record.image_id, tuple(labels.get(record.image_id, ())))
             for record in collection.records()

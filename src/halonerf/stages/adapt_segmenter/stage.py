@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import EXAMPLES, METRICS
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_csv, write_json
@@ -47,7 +48,7 @@ from halonerf.stages.adapt_segmenter.scoring import (
 from halonerf.visualization.pictures import grid, save_picture
 
 SCORES = ("method", "landmark", "concept", "ap", "photos", "ap_small", "small")
-EXAMPLES = 3  # photos of each test landmark in the picture
+EXAMPLE_PHOTOS = 3  # of each test landmark in the picture
 
 
 class AdaptSegmenter(Stage):
@@ -269,9 +270,9 @@ class AdaptSegmenter(Stage):
         }
         rows, self.figures = score_methods(self.exams["test"], methods)
         write_csv(self.folder / "scores.csv", SCORES, rows)
-        write_json(self.folder / "metrics.json", {**self.figures, "validation": self.history})
-        if shown := example_rows(self.exams["test"], tuple(methods.values()), EXAMPLES):
-            save_picture(self.folder / "examples.png", grid(shown))
+        write_json(self.folder / METRICS, {**self.figures, "validation": self.history})
+        if shown := example_rows(self.exams["test"], tuple(methods.values()), EXAMPLE_PHOTOS):
+            save_picture(self.folder / EXAMPLES, grid(shown))
 
     def summary(self) -> dict[str, Any]:
         scores = self.history

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halonerf.artifacts import MANIFEST
+from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path, segment_map_path
 from halonerf.data.scene.scene import Scene
 from halonerf.evaluation.examples import stacked
 from halonerf.evaluation.ground_truth import GroundTruthMasks
@@ -67,11 +68,10 @@ def _map(
     ends: RunResults, name: str, protocol: str, method: Method, view: int, concept: str
 ) -> NDArray[np.floating] | None:
     """What a method says of a concept in a view, [H, W] in [0, 1]; None where it says nothing."""
-    stage, part = ("segment", "maps") if method.maps == "2d" else ("localize", "renders")
+    stage, path_of = ("segment", segment_map_path) if method.maps == "2d" else ("localize", render_path)
     folder = ends.folder(name, protocol, method, stage)
-    index = match_concepts([concept], json.loads((folder / "concepts.json").read_text())).get(concept)
-    path = folder / part / f"{view:05d}.npz"
+    index = match_concepts([concept], read_concepts(folder)).get(concept)
+    path = path_of(folder, view)
     if index is None or not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["probability"][index].astype(np.float32) / 255
+    return read_levels(path)[index].astype(np.float32) / 255

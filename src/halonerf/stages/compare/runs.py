@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from halonerf.artifacts import MANIFEST
+from halonerf.data.formats.names import PER_IMAGE, SCORES
 from halonerf.errors import BadInput
 from halonerf.evaluation.scores import FIGURES
 from halonerf.pipeline.overrides import merge_overrides
@@ -83,7 +84,7 @@ class RunResults:
     def histograms(self, protocol: str, method: Method) -> Iterator[dict[str, dict[str, list[int]]]]:
         """Of every scored photo of all scenes: concept to counts of its pixels (`halonerf.evaluation.scores.histogram`)."""
         for scene in self.roads.scenes:
-            for path in sorted((self.folder(scene, protocol, method, "evaluate") / "scores").glob("*.json")):
+            for path in sorted((self.folder(scene, protocol, method, "evaluate") / SCORES).glob("*.json")):
                 entry = json.loads(path.read_text())["histograms"]
                 yield {concept: found[method.maps] for concept, found in entry.items() if method.maps in found}
 
@@ -99,9 +100,7 @@ class RunResults:
         }
 
     def _scored(self, scene: str, protocol: str, method: Method) -> Iterator[dict[str, Any]]:
-        with open(
-            self.folder(scene, protocol, method, "evaluate") / "per_image.csv", newline="", encoding="utf-8"
-        ) as stream:
+        with open(self.folder(scene, protocol, method, "evaluate") / PER_IMAGE, newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
                 if row["method"] == method.maps:
                     names = {"scene": scene or row["scene"], "photo": row["photo"], "concept": row["concept"]}

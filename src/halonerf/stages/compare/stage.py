@@ -17,6 +17,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from halonerf.data.formats.names import METRICS, PER_IMAGE, REPORT
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import DRAWS, differences, estimates
 from halonerf.evaluation.curves import save_curves
@@ -90,7 +91,7 @@ class Compare(Stage):
     def finish(self) -> None:
         """What is said of all protocols together."""
         every = [{"protocol": protocol, **row} for protocol, rows in self.rows.items() for row in rows]
-        write_csv(self.folder / "per_image.csv", ("protocol", "scene", "photo", "concept", "method", *FIGURES), every)
+        write_csv(self.folder / PER_IMAGE, ("protocol", "scene", "photo", "concept", "method", *FIGURES), every)
         gaps = self._differences()
         write_csv(self.folder / "differences.csv", GAP, gaps)
         self.spreads = {protocol: spreads(rows) for protocol, rows in self.rows.items()}
@@ -100,13 +101,13 @@ class Compare(Stage):
             "intervals": {p: estimates(rows, "ap", self.draws, self.seed)["overall"] for p, rows in self.rows.items()},
             "seconds": self.ends.seconds(first),
         }
-        write_json(self.folder / "metrics.json", metrics)
+        write_json(self.folder / METRICS, metrics)
         for protocol, found in self.spreads.items():
             log.info("average precision, protocol %s\n%s", protocol, text_table(found, self.roads.titles))
         save_picture(self.folder / "pictures.png", method_strips(self.ends, first, self.shown))
         page = Page("Which way finds things best")
         page.write(
-            self.folder / "report.html",
+            self.folder / REPORT,
             "compare.html",
             metrics=metrics,
             titles=self.roads.titles,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import LABEL_PAGE, METRICS
 from halonerf.data.labels.page import LabelSamples, write_label_page
 from halonerf.data.labels.table import read_labels, table_path, write_labels
 from halonerf.errors import BadInput
@@ -156,7 +157,7 @@ class Distill(Stage):
             metrics = score(read_labels(path), truth, broader)
             self._figures["accuracy"] = metrics["accuracy"]
         if metrics is not None:
-            write_json(self.folder / "metrics.json", metrics)
+            write_json(self.folder / METRICS, metrics)
         if self._weak and metrics:
             self._figures |= {f"micro_f1_{level}": found["micro_f1"] for level, found in metrics["any_of"].items()}
         self._figures |= {
@@ -166,7 +167,7 @@ class Distill(Stage):
         }
         self._figures["records_per_s"] = round(self.count / max(self._seconds, 1e-9), 1)  # of one worker
         name = self.corpus.name if self.corpus else self.collection.name if self.collection else ""
-        write_label_page(self.folder / "labels.html", name, self._figures, self._labels, self._samples, metrics)
+        write_label_page(self.folder / LABEL_PAGE, name, self._figures, self._labels, self._samples, metrics)
         self.parts.forget_records()
 
     def summary(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -14,11 +13,12 @@ import torch
 from torch import Tensor
 
 from halonerf.camera_paths.path import LightName
+from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.factory import build
 from halonerf.lifting import render_known
-from halonerf.protocols import SemanticHead, TrainableField
+from halonerf.loading import open_head
+from halonerf.protocols import TrainableField
 from halonerf.queries.session import WARM, QuerySession
 from halonerf.rendering.lights import appearance_code
 from halonerf.rendering.surfels import open_splats
@@ -59,13 +59,12 @@ class ExportContents:
     ) -> None:
         self.inputs, self.field, self.scene = dict(inputs), field, scene
         self.head_config, self.light, self.wanted, self.words = head, light, wanted, words
-        self.known: list[str] = json.loads((inputs["localize"] / "concepts.json").read_text(encoding="utf-8"))
+        self.known: list[str] = read_concepts(inputs["localize"])
 
     @cached_property
     def concepts(self) -> ExportedConcepts:
         """Those of `localize`, and the words."""
-        head: SemanticHead = build(self.head_config)
-        head.load(self.inputs["localize"] / "head.safetensors")
+        head = open_head(self.head_config, self.inputs["localize"])
         found = ExportedConcepts.chosen(self.known, head.probabilities(), head.confidence(), self.wanted)
         if not self.words.texts:
             return found
@@ -91,8 +90,7 @@ class ExportContents:
         """How likely each concept is in each pixel of a photo, uint8 [P, H, W], 255 being certain."""
         camera, found = self.scene.views[view], self.concepts.found
         maps = np.zeros((len(found), camera.height, camera.width), np.uint8)
-        with np.load(self.inputs["localize"] / "renders" / f"{view:05d}.npz", allow_pickle=False) as stored:
-            drawn = stored["probability"]
+        drawn = read_levels(render_path(self.inputs["localize"], view))
         asked = [k for k, place in enumerate(found) if place is None]
         for k, place in enumerate(found):
             if place is not None:

@@ -23,11 +23,9 @@ import torch
 
 from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts
-from halonerf.factory import build
 from halonerf.files import write_json
-from halonerf.loading import fitted_scene
+from halonerf.loading import fitted_scene, open_field
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import TrainableField
 from halonerf.rendering.lights import OWN, resolve_light
 from halonerf.rendering.tiles import render_frame
 from halonerf.stages.export.contents import ExportContents, ExtraTexts
@@ -115,8 +113,7 @@ class Export(Stage):
         return (*cls.needs, "index", *(("adapt_segmenter",) if config.get("adapted") else ()))
 
     def prepare(self) -> None:
-        self.field: TrainableField = build(self.field_config)
-        self.field.load(self.inputs["reconstruct"] / "field.safetensors")
+        self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.scene = fitted_scene(self.inputs)
         self.frame = ExportFrame.of(self.frame_name, self.scene)
         light = resolve_light(self.light, self.field, self.scene, "export.light")

@@ -10,7 +10,6 @@ Output:
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +20,16 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from halonerf.data.formats.names import INDEXED_PHOTOS, view_file
+from halonerf.data.formats.photo_choice import read_photo_choice
 from halonerf.errors import BadInput
-from halonerf.factory import build
 from halonerf.files import write_atomic, write_csv
-from halonerf.loading import fitted_scene, open_segmenter
+from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import TrainableField
 from halonerf.queries.lifting_tables import lifting_table, table_grid
 from halonerf.stages.index.photo_selection import select_covering_photos
 from halonerf.types import View
 
-TABLE = "photos.csv"
 COLUMNS = ("view", "photo", "score", "gain")
 
 
@@ -79,8 +77,7 @@ class Index(Stage):
                 "expected photos to look at, but segment chose none.\nSee why in its choice.csv, or give it more: "
                 "scene.path=… ingest.min_inliers=…"
             )
-        self.field: TrainableField = build(self.field_config)
-        self.field.load(self.inputs["reconstruct"] / "field.safetensors")
+        self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.segmenter = open_segmenter(self.segmenter_config, self.scene, self.inputs.get("adapt_segmenter"))
         for part in ("seen", "photos"):
             (self.folder / part).mkdir(exist_ok=True)
@@ -111,7 +108,7 @@ class Index(Stage):
             {"view": view, "photo": self.scene.names[view], "score": f"{score:.4f}", "gain": f"{gain:.6f}"}
             for view, score, gain in self._chosen
         ]
-        write_csv(self.folder / TABLE, COLUMNS, rows)
+        write_csv(self.folder / INDEXED_PHOTOS, COLUMNS, rows)
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -124,8 +121,7 @@ class Index(Stage):
 
     def _trusted(self) -> dict[int, float]:
         """The views that segment chose, with their score."""
-        with open(self.inputs["segment"] / "choice.csv", newline="", encoding="utf-8") as stream:
-            table = {row["photo"]: float(row["score"]) for row in csv.DictReader(stream) if row["chosen"] == "true"}
+        table = read_photo_choice(self.inputs["segment"])
         return {view: table[name] for view, name in enumerate(self.scene.names) if name in table}
 
     @cached_property
@@ -177,7 +173,7 @@ class Index(Stage):
         return valid[0, 0].to(self.device)
 
     def _seen_path(self, view: int) -> Path:
-        return self.folder / "seen" / f"{view:05d}.safetensors"
+        return view_file(self.folder / "seen", view, ".safetensors")
 
     def _photo_path(self, view: int) -> Path:
-        return self.folder / "photos" / f"{view:05d}.safetensors"
+        return view_file(self.folder / "photos", view, ".safetensors")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def load_facts(paths: Sequence[Path]) -> list[PhotoFacts]:
 
 def save_features(path: Path, features: Sequence[Features]) -> None:
     """Atomically write a chunk of photos' features."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for i, feature in enumerate(features):
         arrays |= {f"points{i}": feature.points, f"scale{i}": feature.scale, f"descriptors{i}": feature.descriptors}
     write_npz(path, **arrays)

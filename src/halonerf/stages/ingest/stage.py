@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import INGEST_REPORT, REGISTRATION
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.files import write_json
@@ -143,7 +144,7 @@ class Ingest(Stage):
         ]
 
     def done(self, item: str) -> bool:
-        return (self.folder / "report.json").is_file() or self._mark(item).is_file()
+        return (self.folder / INGEST_REPORT).is_file() or self._mark(item).is_file()
 
     def predict_step(self, item: str, index: int) -> None:
         started = time.perf_counter()
@@ -152,10 +153,10 @@ class Ingest(Stage):
         write_json(self._mark(item), {"seconds": time.perf_counter() - started})
 
     def finish(self) -> None:
-        if not (self.folder / "report.json").is_file():
+        if not (self.folder / INGEST_REPORT).is_file():
             scene = Scene(self.folder)
-            draw_registration(scene, self.folder / "registration.png")
-            write_json(self.folder / "report.json", {**self.steps.report(), "seconds": self._seconds()})
+            draw_registration(scene, self.folder / REGISTRATION)
+            write_json(self.folder / INGEST_REPORT, {**self.steps.report(), "seconds": self._seconds()})
         shutil.rmtree(self.work, ignore_errors=True)
         report = self.summary()
         log.info(
@@ -167,7 +168,7 @@ class Ingest(Stage):
         )
 
     def summary(self) -> dict[str, Any]:
-        report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+        report = json.loads((self.folder / INGEST_REPORT).read_text(encoding="utf-8"))
         return {key: value for key, value in report.items() if key not in ("set_aside", "unregistered", "models")}
 
     def _mark(self, item: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from halonerf.data.formats.names import MATCHES, PAIRS
 from halonerf.data.pairs.proposals import by_appearance, by_tracks, union
 from halonerf.data.pairs.zoom import scale_ratio, verify_zoom
 from halonerf.data.scene.scene import Scene
@@ -21,7 +21,7 @@ from halonerf.data.sfm.verification import single_threaded
 from halonerf.data.undistortion import pinhole_points
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.files import write_atomic, write_npz
+from halonerf.files import atomic_path, write_npz
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import CorrespondenceMiner, FeatureMiner, TrackMiner
 from halonerf.stages.mine.feature_cache import FeatureMemory
@@ -150,11 +150,9 @@ class Mine(Stage):
             for h in (heads[r] for r in kept)
         ]
         table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-        buffer = io.BytesIO()
-        table.to_parquet(buffer, index=False)
         chosen = np.concatenate([np.zeros((0, 6)), *(points[r] for r in kept)])
         write_npz(
-            self.folder / "matches.npz",
+            self.folder / MATCHES,
             starts=np.cumsum([0, *(len(points[r]) for r in kept)]),
             points0=chosen[:, :2].astype(np.float32),
             points1=chosen[:, 2:4].astype(np.float32),
@@ -163,13 +161,14 @@ class Mine(Stage):
         )
         if len(table):
             draw_pairs(self.scene, table, self.folder / "pairs.png")
-        write_atomic(self.folder / "pairs.parquet", buffer.getvalue())
+        with atomic_path(self.folder / PAIRS) as temporary:
+            table.to_parquet(temporary, index=False)
         for part in [*self.folder.glob("part-*.npz"), *self.folder.glob("looks-*.npz")]:
             part.unlink()
         log.info("mine: %d zoom pairs of %d pairs matched", len(table), len(self.proposals))
 
     def summary(self) -> dict[str, Any]:
-        table = pd.read_parquet(self.folder / "pairs.parquet")
+        table = pd.read_parquet(self.folder / PAIRS)
         return {
             "pairs": len(table),
             "proposed": len(self.proposals),

@@ -19,10 +19,11 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.optim import Optimizer
 
+from halonerf.data.formats.names import FIELD, METRICS
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.files import write_json
+from halonerf.files import atomic_path, write_json
 from halonerf.geometry import sample_picture
 from halonerf.loading import write_cameras
 from halonerf.losses import depth_at_points
@@ -143,10 +144,9 @@ class Reconstruct(Stage):
         if self.refine_cameras:
             write_cameras(self.folder, [self._camera(i) for i in range(len(self.scene))])
         self.metrics: dict[str, Any] = {"elements": self.field.elements, **self._scores()}
-        write_json(self.folder / "metrics.json", self.metrics)
-        partial = self.folder / "field.new"
-        self.field.save(partial)
-        partial.replace(self.folder / "field.safetensors")
+        write_json(self.folder / METRICS, self.metrics)
+        with atomic_path(self.folder / FIELD) as temporary:
+            self.field.save(temporary)
 
     def summary(self) -> dict[str, Any]:
         figures = {key: self.metrics[key] for key in ("psnr_train", "psnr_heldout", "ssim_heldout")}

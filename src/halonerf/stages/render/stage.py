@@ -7,7 +7,6 @@ together; light.mp4 (or .webm, .gif, or the folder light/) is the video. With a 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ import numpy as np
 from torch import Tensor
 
 from halonerf.camera_paths.path import LightName, Sample
+from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.errors import BadInput
-from halonerf.factory import build
 from halonerf.files import safe_name
-from halonerf.loading import fitted_scene
+from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers
 from halonerf.rendering.film_frames import COMPARISONS, FrameRenderer
@@ -130,13 +128,11 @@ class Render(Stage):
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)
-        self.field: TrainableField = build(self.field_config)
-        self.field.load(self.inputs["reconstruct"] / "field.safetensors")
+        self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.known: list[str] = []
         if "localize" in self.inputs:
-            self.known = json.loads((self.inputs["localize"] / "concepts.json").read_text())
-            self.head: SemanticHead = build(self.head_config)
-            self.head.load(self.inputs["localize"] / "head.safetensors")
+            self.known = read_concepts(self.inputs["localize"])
+            self.head = open_head(self.head_config, self.inputs["localize"])
         self.film = self._film() if self.path is not None else self._light_film(self.video) if self.video else None
         if self.path is not None:
             return

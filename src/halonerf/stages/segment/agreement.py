@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from halonerf.data.scene.scene import Scene
-from halonerf.files import write_json
+from halonerf.files import atomic_path, write_json
 from halonerf.lifting import lift_known
 from halonerf.protocols import RadianceField
 from halonerf.stages.segment.photo_scores import agreement
@@ -68,10 +68,9 @@ class LeaveOneOutSums:
         return (said / rest.clamp(min=1e-4)).clamp(0, 1), rest.clamp(0, 1)
 
     def save(self, path: Path) -> None:
-        """Write all of it, whole or not at all."""
-        partial = path.with_suffix(".new")
-        save_file({"said": self.said, "support": self.support}, partial, metadata={"photos": str(self.photos)})
-        partial.replace(path)
+        """Atomically write the sums."""
+        with atomic_path(path) as temporary:
+            save_file({"said": self.said, "support": self.support}, temporary, metadata={"photos": str(self.photos)})
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""

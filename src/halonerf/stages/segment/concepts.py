@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import LABELS
 from halonerf.data.labels.table import frequent_labels
 from halonerf.errors import BadInput
 from halonerf.protocols import Segmenter
@@ -37,7 +38,7 @@ def decide_concepts(
     collection = Collection.read(inputs["collect"])
     if collection.concepts:
         return list(collection.concepts)
-    labels = frequent_labels(inputs["distill"] / "labels.csv", set(photos), min_photos)
+    labels = frequent_labels(inputs["distill"] / LABELS, set(photos), min_photos)
     if not labels:
         raise BadInput(
             f"expected something to look for, but no label is carried by {min_photos} photos or more, and "

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from halonerf.errors import BadInput
-from halonerf.files import write_csv
-from halonerf.stages.segment.photo_scores import CONCEPT_TERMS, PHOTO_TERMS, row_means
+from halonerf.stages.segment.photo_scores import CONCEPT_TERMS, PHOTO_TERMS
 
 
 def select_top(score: np.ndarray, photos: int) -> list[int]:
@@ -103,33 +101,3 @@ def check_options(
             f"expected a use for segment.building={building}, but segment.crop=false and no term asks where it is.\n"
             "Leave it out, or add segment.score_terms=[quality,geometry]"
         )
-
-
-def write_choice(
-    folder: Path,
-    names: Sequence[str],
-    concepts: Sequence[str],
-    score: np.ndarray,
-    chosen: Sequence[int],
-    reasons: Sequence[str],
-    values: Mapping[str, np.ndarray],
-    weights: np.ndarray,
-) -> None:
-    """`choice.csv` and `weights.csv`.
-
-    Args:
-        score: [V]. values: of each term, [V], or [V, P] of which the mean over concepts is written. weights: [V, P].
-    """
-    columns = {term: value if value.ndim == 1 else row_means(value) for term, value in values.items()}
-    rows = [
-        {"photo": name, "score": f"{score[i]:.4f}", "chosen": str(i in set(chosen)).lower(), "reason": reasons[i]}
-        | {term: f"{value[i]:.4f}" for term, value in columns.items()}
-        for i, name in enumerate(names)
-    ]
-    write_csv(folder / "choice.csv", ("photo", "score", "chosen", "reason", *columns), rows)
-    said = [
-        {"photo": name, "concept": concept, "weight": f"{weights[i, j]:.4f}"}
-        for i, name in enumerate(names)
-        for j, concept in enumerate(concepts)
-    ]
-    write_csv(folder / "weights.csv", ("photo", "concept", "weight"), said)

@@ -12,7 +12,6 @@ overview.png             some photos with their maps
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,24 +21,26 @@ import numpy as np
 import torch
 
 from halonerf.artifacts import MANIFEST
+from halonerf.data.formats.names import CONCEPTS, MAPS, OVERVIEW, view_file
+from halonerf.data.formats.photo_choice import write_concept_weights, write_photo_choice
+from halonerf.data.formats.probability_maps import read_levels, read_probability, segment_map_path, write_maps
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.files import write_atomic, write_json
-from halonerf.loading import fitted_scene, open_segmenter
+from halonerf.files import write_json
+from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
 from halonerf.prediction import ConceptPredictor
 from halonerf.protocols import TrainableField
 from halonerf.stages.segment.agreement import AgreementPass, ViewMaps, WorkItem
 from halonerf.stages.segment.concepts import decide_concepts
-from halonerf.stages.segment.photo_scores import PhotoMeasures, combine_scores, term_values
+from halonerf.stages.segment.photo_scores import PhotoMeasures, combine_scores, row_means, term_values
 from halonerf.stages.segment.selection import (
     check_options,
     explain,
     incidence,
     select_for_coverage,
     select_top,
-    write_choice,
 )
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
@@ -115,8 +116,8 @@ class Segment(Stage):
         self._check_building()
         inputs, names = self.inputs, self.scene.names
         self.concepts = decide_concepts(self.given, self.segmenter, inputs, names, self.min_photos, self.max_concepts)
-        write_json(self.folder / "concepts.json", self.concepts)
-        for part in ("maps", "photos"):
+        write_json(self.folder / CONCEPTS, self.concepts)
+        for part in (MAPS, "photos"):
             (self.folder / part).mkdir(exist_ok=True)
         crop = self.crop and self.building is not None
         self.predictor = ConceptPredictor(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
@@ -156,12 +157,7 @@ class Segment(Stage):
             probability, known = (part.numpy() for part in answers[row])
             known = known & self.scene.valid(view).numpy()
             if known.any():
-                arrays: dict[str, Any] = {"probability": np.round(probability * known * 255).astype(np.uint8)}
-                if not known.all():
-                    arrays["known"] = known
-                buffer = io.BytesIO()
-                np.savez_compressed(buffer, **arrays)
-                write_atomic(self.map_path(view), buffer.getvalue())
+                write_maps(self.map_path(view), probability * known, known)
             building = buildings[row] if buildings else None
             write_json(self._measures(view), self.measures.of(view, probability, known, building))
 
@@ -181,10 +177,12 @@ class Segment(Stage):
         score, weights = combine_scores(values, self.combine, len(self.concepts))
         self.chosen = self._chosen(score * np.array(mapped))
         told = explain(self.chosen, score, mapped, values)
-        write_choice(self.folder, self.scene.names, self.concepts, score, self.chosen, told, values, weights)
+        terms = {term: value if value.ndim == 1 else row_means(value) for term, value in values.items()}
+        write_photo_choice(self.folder, self.scene.names, score, self.chosen, told, terms)
+        write_concept_weights(self.folder, self.scene.names, self.concepts, weights)
         first = sorted(self.chosen, key=lambda view: (-score[view], view))[:OVERVIEW_PHOTOS]
         if first:
-            save_picture(self.folder / "overview.png", grid([self._shown(view) for view in first]))
+            save_picture(self.folder / OVERVIEW, grid([self._shown(view) for view in first]))
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -196,19 +194,17 @@ class Segment(Stage):
 
     def map_path(self, view: int) -> Path:
         """Where the view's map is, if anything is known in it."""
-        return self.folder / "maps" / f"{view:05d}.npz"
+        return segment_map_path(self.folder, view)
 
     def _opened_field(self) -> TrainableField | None:
         """The field, with the options it was fitted with; None where no term asks it."""
         if "reconstruct" not in self.inputs:
             return None
         manifest = json.loads((self.inputs["reconstruct"] / MANIFEST).read_text())
-        field: TrainableField = build(manifest["config"]["field"])
-        field.load(self.inputs["reconstruct"] / "field.safetensors")
-        return field
+        return open_field(manifest["config"]["field"], self.inputs["reconstruct"])
 
     def _measures(self, view: int) -> Path:
-        return self.folder / "photos" / f"{view:05d}.json"
+        return view_file(self.folder / "photos", view, ".json")
 
     def _check_building(self) -> None:
         """Who looks names up cannot be shown a part of a photo, nor a picture that no photo is."""
@@ -235,12 +231,9 @@ class Segment(Stage):
         """A view's map as it was written; None where nothing is known."""
         if not self.map_path(view).is_file():
             return None
-        with np.load(self.map_path(view)) as arrays:
-            probability = torch.from_numpy(arrays["probability"]).float() / 255
-            known = torch.from_numpy(arrays["known"]).float() if "known" in arrays else torch.ones_like(probability)
-        return probability, known * self.scene.valid(view)
+        probability, known = (torch.from_numpy(part) for part in read_probability(self.map_path(view)))
+        return probability, known.float() * self.scene.valid(view)
 
     def _shown(self, view: int) -> list[np.ndarray]:
         photo = self.scene.photo(view).numpy()
-        with np.load(self.map_path(view)) as arrays:
-            return [photo, *(overlay(photo, probability / 255.0) for probability in arrays["probability"])]
+        return [photo, *(overlay(photo, probability / 255.0) for probability in read_levels(self.map_path(view)))]

@@ -12,7 +12,6 @@ from markupsafe import Markup
 
 from halonerf.visualization.html_pages import Page
 
-PAGE, PREVIEW, FACTS = "index.html", "preview.jpg", "share.json"  # what `share` leaves
 TEMPLATES = Path(__file__).with_name("templates")
 SCRIPTS = ("data", "splats", "sort", "draw", "camera", "flight", "colours", "pointer", "panel", "main")
 

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor
 
 from halonerf.data.collection import Collection
+from halonerf.data.formats.names import SHARED_FACTS, SHARED_PAGE, SHARED_PREVIEW
+from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts
-from halonerf.factory import build
 from halonerf.files import write_json
-from halonerf.loading import fitted_scene
+from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.queries.session import QuerySession
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.stages.share.lights import SharedLight, choose_lights, draw_preview, sky_of
 from halonerf.stages.share.packing import Packed, pack_shapes, pack_word, to_bytes
-from halonerf.stages.share.page import FACTS, PAGE, PREVIEW, write_share_page
+from halonerf.stages.share.page import write_share_page
 from halonerf.stages.share.photos import choose_photos, credits_of, describe_photos
 from halonerf.stages.share.words import SharedWord, colour_of, visibility, word_parts
 from halonerf.types import Splats
@@ -121,16 +121,15 @@ class Share(Stage):
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)
         self.collection = Collection.read(self.inputs["collect"])
-        self.field: TrainableField = build(self.field_config)
-        self.field.load(self.inputs["reconstruct"] / "field.safetensors")
+        self.field = open_field(self.field_config, self.inputs["reconstruct"])
         if isinstance(self.field, torch.nn.Module):
             self.field.eval()
 
     def items(self) -> list[str]:
-        return [PAGE]
+        return [SHARED_PAGE]
 
     def done(self, item: str) -> bool:
-        return (self.folder / FACTS).is_file()
+        return (self.folder / SHARED_FACTS).is_file()
 
     @torch.no_grad()
     def predict_step(self, item: str, index: int) -> None:
@@ -154,16 +153,16 @@ class Share(Stage):
             element = splats.element[kept]
             pack_word(packed, number, word.probability[element], word.confidence[element], middle)
         facts |= {"splats": len(kept), "of": len(splats), "arrays": packed.table}
-        write_share_page(self.folder / PAGE, facts["title"], facts, packed.text())
+        write_share_page(self.folder / SHARED_PAGE, facts["title"], facts, packed.text())
         chosen = Splats(*(getattr(splats, part)[kept] for part in SPLAT_PARTS))
         colours = field.splat_colours(lights[0].code.to(self.device)).cpu()[kept]
         first = self.scene.views[views[home]]
         preview = draw_preview(chosen, colours, first, self.scene.up, facts["lights"][0]["sky"], self.preview)
-        save_picture(self.folder / PREVIEW, preview, quality=88)
-        write_json(self.folder / FACTS, self._contents(facts))
+        save_picture(self.folder / SHARED_PREVIEW, preview, quality=88)
+        write_json(self.folder / SHARED_FACTS, self._contents(facts))
 
     def summary(self) -> dict[str, Any]:
-        return json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+        return json.loads((self.folder / SHARED_FACTS).read_text(encoding="utf-8"))
 
     def _views_of(self, lights: Sequence[SharedLight]) -> list[int]:
         """The photos whose light is chosen: they are shown, too."""
@@ -171,9 +170,8 @@ class Share(Stage):
 
     def _words(self) -> list[SharedWord]:
         """The concepts that were localized, then the words that were asked for besides."""
-        concepts: list[str] = json.loads((self.inputs["localize"] / "concepts.json").read_text(encoding="utf-8"))
-        head: SemanticHead = build(self.head_config)
-        head.load(self.inputs["localize"] / "head.safetensors")
+        concepts: list[str] = read_concepts(self.inputs["localize"])
+        head = open_head(self.head_config, self.inputs["localize"])
         said, sure = head.probabilities().cpu(), head.confidence().cpu()
         words = [SharedWord(text, said[:, i], sure[:, i]) for i, text in enumerate(concepts)]
         more = [text for text in dict.fromkeys(read_texts(self.words)[0]) if text not in concepts] if self.words else []
@@ -224,7 +222,7 @@ class Share(Stage):
 
     def _contents(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "megabytes": round((self.folder / PAGE).stat().st_size / 1e6, 2),
+            "megabytes": round((self.folder / SHARED_PAGE).stat().st_size / 1e6, 2),
             "splats": facts["splats"],
             "splats_of_field": facts["of"],
             "words": len(facts["words"]),

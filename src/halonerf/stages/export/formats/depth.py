@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 
-from halonerf.files import write_atomic
+from halonerf.files import write_npz
 from halonerf.stages.export.names import inside
 from halonerf.visualization.pictures import save_picture
 
@@ -38,7 +37,5 @@ def write_depth(folder: Path, photo: str, depth: np.ndarray, opacity: np.ndarray
         file.parent.mkdir(parents=True, exist_ok=True)
     solid = (opacity >= SOLID) & (depth > 0)
     steps = np.where(solid, np.clip(np.rint(depth / unit), 1, FURTHEST), 0).astype(np.uint16)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, depth=depth.astype(np.float32), opacity=opacity.astype(np.float16))
-    write_atomic(array, buffer.getvalue())
+    write_npz(array, compress=True, depth=depth.astype(np.float32), opacity=opacity.astype(np.float16))
     save_picture(picture, steps)
