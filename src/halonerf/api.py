@@ -9,13 +9,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
-from halonerf.artifacts import ArtifactStore
-from halonerf.cli import composed, resolve_stages, run
-from halonerf.pipeline.plan import make_plan
+from halonerf.cli import composed, run
+from halonerf.pipeline.plan import resolve
 from halonerf.queries.session import QuerySession
 
 ANY = "building"  # a word for the plan, which asks for one
@@ -35,12 +32,10 @@ class Scene(QuerySession):
         Raises: UserError, as the command line would print it.
         """
         config = composed([*overrides, "stage=query", f"text={ANY}", "plan=false", "publish=null"])
-        stages, name = resolve_stages(config)
-        store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
-        needed = make_plan("query", stages, name, config.seed, store)[-1].inputs
-        if not all(store.has(*artifact) for artifact in needed.values()):
+        plan = resolve(config)
+        query, needed = plan.goal.config, plan.goal.inputs
+        if not all(plan.store.has(*artifact) for artifact in needed.values()):
             config.stage = "index"  # all that a query reads is on the way to it
             run(config)
-        folders = {need: store.folder(*artifact) for need, artifact in needed.items()}
-        query = stages["query"]
+        folders = {need: plan.store.folder(*artifact) for need, artifact in needed.items()}
         return cls(folders, query["segmenter"], query["field"], query["head"], query["sky"], query["batch"], device)

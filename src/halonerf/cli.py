@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from omegaconf import DictConfig
 
-from halonerf.artifacts import ArtifactStore
-from halonerf.errors import BadInput, UserError
-from halonerf.factory import build, locate
+from halonerf.errors import UserError
 from halonerf.files import atomic_path, storage_errors
 from halonerf.memory import keep_freed_memory
-
-if TYPE_CHECKING:
-    from lightning.pytorch.loggers import Logger
-
-    from halonerf.pipeline.plan import Step
-
-log = logging.getLogger("halonerf")
+from halonerf.pipeline.plan import plain, resolve
 
 
 def config_root() -> Path:
@@ -80,64 +69,18 @@ def run(config: DictConfig) -> Path | str:
 
     Raises: UserError.
     """
-    stages, scene = resolve_stages(config)
-
-    # Imported late: they bring in Lightning, which takes seconds, and --help should not.
-    from halonerf.pipeline.plan import describe, make_plan
-    from halonerf.pipeline.run import run_step, serve_step
-
-    store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
-    plan = make_plan(config.stage, stages, scene, config.seed, store)
-    table = describe(plan, store)
-    folder = store.folder(plan[-1].scene, plan[-1].stage, plan[-1].key)
+    plan = resolve(config)
     if config.plan:
-        return f"{table}\n{folder}"
-    print(f"scene {plan[-1].scene}\n{table}", file=sys.stderr)
-    for step in plan:
-        if step.kind.interactive:
-            folder = serve_step(step, config.seed, store)
-        elif not step.cached:
-            log.info("%s %s %s", step.scene, step.stage, step.key)
-            run_step(step, config.seed, store, _plain(config.trainer), _loggers(config, step))
+        return f"{plan.describe()}\n{plan.folder}"
+
+    # Imported late: it brings in Lightning, which takes seconds that a plan and --help do not need.
+    from halonerf.pipeline.run import run_plan
+
+    print(f"scene {plan.goal.scene}\n{plan.describe()}", file=sys.stderr)
+    folder = run_plan(plan, plain(config.logger) if config.logger else None)
     if config.publish:
         publish(folder, Path(config.publish).expanduser().absolute())
     return folder
-
-
-def resolve_stages(config: DictConfig) -> tuple[dict[str, dict[str, Any]], str]:
-    """Resolved config of every stage the goal needs, by name, and the name of the scene.
-
-    Raises: BadInput for a missing or unknown stage, or for an option that must be given and is not.
-    """
-    goal = config.stage
-    if goal not in config.road:
-        got = "none" if goal is None else f"'{goal}'"
-        raise BadInput(
-            f"expected stage=NAME, got {got}.\nStages: {', '.join(config.road)}\n"
-            "See what a stage would do with: halonerf stage=report plan=true"
-        )
-    from halonerf.pipeline.overrides import apply_overrides, merge_overrides
-
-    corpus = config.get("corpus")
-    if corpus and hasattr(locate(corpus._target_), "collect"):  # it fetches photos: a scene like any other
-        config = config.copy()
-        config.scene, config.corpus = corpus, None
-    stages: dict[str, dict[str, Any]] = {}
-    seen: set[tuple[str, str]] = set()
-    waiting: list[tuple[str, dict[str, Any]]] = [(goal, {})]
-    while waiting:
-        name, changes = waiting.pop()
-        if (name, repr(changes)) not in seen:
-            seen.add((name, repr(changes)))
-            stages[name] = stages.get(name) or _resolved(config, name)
-            kind, options = locate(stages[name]["_target_"]), apply_overrides(stages[name], name, changes)
-            waiting += [(need, changes) for need in kind.requires(options)]
-            waiting += [
-                (need, merge_overrides(changes, read.overrides))
-                for read in kind.sources(options).values()
-                for need in read.stages
-            ]
-    return stages, build(stages["collect"]["scene"]).name if "collect" in stages else goal
 
 
 def publish(folder: Path, target: Path) -> None:
@@ -148,37 +91,6 @@ def publish(folder: Path, target: Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(copy) as temporary:
                 shutil.copyfile(source, temporary)
-
-
-def _resolved(config: DictConfig, name: str) -> dict[str, Any]:
-    missing = sorted(OmegaConf.missing_keys(config))
-    try:
-        return _plain(config[name])
-    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-        raise BadInput(
-            f"stage '{name}' needs options that were not given; these have no value: {', '.join(missing)}.\n"
-            f"Give them as KEY=VALUE, for example: halonerf stage={config.stage} {missing[0]}=..."
-        ) from error
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """Resolved and turned into plain mappings; an option without a value is an error."""
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def _loggers(config: DictConfig, step: Step) -> Callable[[Path], list[Logger]]:
-    def make(folder: Path) -> list[Logger]:
-        if not config.logger:
-            return []
-        logs = folder / "logs"
-        earlier = len(list(logs.iterdir())) if logs.is_dir() else 0  # a resumed fit keeps its first log
-        logger = build(_plain(config.logger), save_dir=str(logs / f"run{earlier}"))
-        logger.log_hyperparams({"stage": step.stage, "fingerprint": step.key, "config": dict(step.config)})
-        return [logger]
-
-    return make
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from halonerf.errors import BadInput
+
+if TYPE_CHECKING:  # a plan reads expressions, too, and needs no PyTorch
+    from torch import Tensor
 
 LONGEST = 500  # characters of an expression; a longer one is a paste by mistake
 DEEPEST = 30  # parentheses and NOTs within each other
@@ -98,6 +98,8 @@ def evaluate(
 
     The confidence is that of the least known word; where it is zero, so is the probability.
     """
+    import torch
+
     least = torch.stack([confidence[word] for word in words(expression)]).amin(dim=0)
     return torch.where(least > 0, _value(expression, probability), 0.0), least
 
@@ -107,6 +109,8 @@ def _value(expression: Expression, probability: Mapping[str, Tensor]) -> Tensor:
         return probability[expression.text]
     if isinstance(expression, Not):
         return 1 - _value(expression.part, probability)
+    import torch
+
     values = torch.stack([_value(part, probability) for part in expression.parts])
     return values.amin(dim=0) if isinstance(expression, And) else values.amax(dim=0)
 

@@ -8,9 +8,11 @@ that nine tenths of its points lie within one unit of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # records of metadata are read where PyTorch would cost seconds: plans, corpora
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,16 @@ class View:
     @property
     def world_to_camera(self) -> Tensor:
         """Rigid inverse of `camera_to_world`, [3, 4]."""
+        import torch
+
         rotation = self.camera_to_world[:, :3].T
         return torch.cat([rotation, -rotation @ self.camera_to_world[:, 3:]], dim=1)
 
     @property
     def intrinsics(self) -> Tensor:
         """K, [3, 3], in pixels."""
+        import torch
+
         return torch.tensor([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
     def resized(self, width: int, height: int) -> View:

@@ -25,10 +25,40 @@ from halonerf import __version__
 from halonerf.artifacts import MANIFEST, ArtifactStore
 from halonerf.factory import build
 from halonerf.files import safe_name, storage_errors, write_json
-from halonerf.pipeline.plan import Step
+from halonerf.pipeline.plan import Plan, Step
 from halonerf.pipeline.stage import Stage
 
 LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap", "numba", "numpy", "mitsuba")
+log = logging.getLogger("halonerf")
+
+
+def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
+    """Make what is not cached, and give the goal's folder.
+
+    Args:
+        logger: config of a Lightning logger for the stages that learn; None: no log.
+
+    Raises: UserError.
+    """
+    folder = plan.folder
+    for step in plan.steps:
+        if step.spec.interactive:
+            folder = serve_step(step, plan.seed, plan.store)
+        elif not step.cached:
+            log.info("%s %s %s", *step.id)
+            run_step(step, plan.seed, plan.store, plan.trainer, lambda place, step=step: loggers(logger, step, place))  # type: ignore[misc]
+    return folder
+
+
+def loggers(config: Mapping[str, Any] | None, step: Step, folder: Path) -> list[Logger]:
+    """The logger of a step, writing below `<folder>/logs`; none without a config."""
+    if not config:
+        return []
+    logs = folder / "logs"
+    earlier = len(list(logs.iterdir())) if logs.is_dir() else 0  # a resumed fit keeps its first log
+    logger: Logger = build(config, save_dir=str(logs / f"run{earlier}"))
+    logger.log_hyperparams({"stage": step.stage, "fingerprint": step.key, "config": dict(step.config)})
+    return [logger]
 
 
 def run_step(
@@ -51,7 +81,7 @@ def run_step(
         if folder is None:
             return final
         started, resumed = time.time(), any(folder.iterdir())
-        seed = seed if step.kind.seeded else 0
+        seed = seed if step.spec.seeded else 0
         inputs = {need: store.folder(*artifact) for need, artifact in step.inputs.items()}
         stage: Stage = build(step.config, nested=False)
         stage.bind(folder, inputs, seed)
@@ -99,7 +129,7 @@ def serve_step(step: Step, seed: int, store: ArtifactStore) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         stage: Stage = build(step.config, nested=False)
         inputs = {need: store.folder(*artifact) for need, artifact in step.inputs.items()}
-        stage.bind(folder, inputs, seed if step.kind.seeded else 0)
+        stage.bind(folder, inputs, seed if step.spec.seeded else 0)
         stage.serve()
     return folder
 

@@ -8,16 +8,15 @@ from typing import Any
 from halonerf.data.collection import Collection
 from halonerf.factory import build
 from halonerf.pipeline.stage import Stage
+from halonerf.stages.specs import CollectSpec
 
 
-class Collect(Stage):
+class Collect(CollectSpec, Stage):
     """Lets the scene's source write its collection.
 
     Args:
         scene: config of a scene source (`halonerf.protocols.SceneSource`), or of a corpus that fetches photos.
     """
-
-    name = "collect"
 
     def __init__(self, scene: Mapping[str, Any]) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import combinations, groupby
-from typing import Any, ClassVar
+from typing import Any
 
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABELS, METRICS
@@ -17,14 +17,15 @@ from halonerf.data.labels.table import read_label_rows
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import escape_cell, write_json
-from halonerf.pipeline.stage import Stage, StageSource
+from halonerf.pipeline.stage import Stage
+from halonerf.stages.specs import CompareLabelsSpec
 from halonerf.types import ImageRecord, PseudoLabel
 from halonerf.visualization.html_pages import Page
 
 KINDS, MOST_KINDS = 40, 100_000  # of disagreement: on the page, and counted at a time
 
 
-class CompareLabels(Stage):
+class CompareLabels(CompareLabelsSpec, Stage):
     """Writes `disagreements.csv`, a row for each record on which not all agree, `metrics.json` and a page.
 
     A record's answer is its most confident label; "" is an answer, too. `disagreements.csv` has `image_id`, then the
@@ -35,9 +36,6 @@ class CompareLabels(Stage):
         corpus: config of a corpus, as of `distill`; None: the records of the scene.
         samples: disagreements on the page, each as likely as any other.
     """
-
-    name: ClassVar[str] = "compare_labels"
-    needs: ClassVar[tuple[str, ...]] = ("collect",)
 
     def __init__(
         self,
@@ -52,21 +50,6 @@ class CompareLabels(Stage):
                 "+distiller@compare_labels.distillers.first=rules +distiller@compare_labels.distillers.second=..."
             )
         self.names, self.corpus_options, self.samples = tuple(distillers), corpus, samples
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config.get("corpus") else cls.needs
-
-    @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
-        return {
-            name: StageSource(None, ("distill",), {"distill": {"distiller": distiller}})
-            for name, distiller in config["distillers"].items()
-        }
-
-    @classmethod
-    def owner(cls, config: Mapping[str, Any]) -> str | None:
-        return str(build(config["corpus"]).name) if config.get("corpus") else None
 
     def items(self) -> list[str]:
         return ["disagreements"]

@@ -21,7 +21,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ from halonerf.evaluation.tables import latex_table, table_fields, table_rows
 from halonerf.files import safe_name, write_atomic, write_csv, write_json
 from halonerf.masks import MaskFolder, match_concepts
 from halonerf.pipeline.stage import Stage
+from halonerf.stages.specs import EvaluateSpec
 from halonerf.visualization.html_pages import Page
 from halonerf.visualization.pictures import save_picture
 
@@ -49,7 +50,7 @@ log = logging.getLogger(__name__)
 MAX_OVERLAYS = 200  # pictures in all, the examples apart; the figures are of every photo
 
 
-class Evaluate(Stage):
+class Evaluate(EvaluateSpec, Stage):
     """Score the concepts.
 
     Args:
@@ -59,10 +60,6 @@ class Evaluate(Stage):
             scores those of the test split, "paper" all.
         protocol: the rules: "strict", "heldout" or "paper".
     """
-
-    name: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 2
-    needs: ClassVar[tuple[str, ...]] = ("collect", "ingest", "reconstruct", "segment", "localize")
 
     def __init__(self, masks: str | None = None, views: str = "all", protocol: str = "strict") -> None:
         super().__init__()

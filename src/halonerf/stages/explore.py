@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from halonerf.expressions import given_texts, read_texts
+from halonerf.expressions import given_texts
 from halonerf.factory import build
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.session import QuerySession
+from halonerf.stages.specs import ExploreSpec
 
 
-class Explore(Stage):
+class Explore(ExploreSpec, Stage):
     """Opens the scene for words and hands it to a viewer.
 
     Args:
@@ -26,10 +27,6 @@ class Explore(Stage):
         batch: photos decoded together.
         adapted: whether the segmenter is taken as `adapt_segmenter` left it.
     """
-
-    name = "explore"
-    needs = ("ingest", "reconstruct", "index")
-    interactive = True
 
     def __init__(
         self,
@@ -47,12 +44,6 @@ class Explore(Stage):
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
         self.words = given_texts(words)
         self.sky, self.batch, self.adapted = sky, batch, adapted
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        if texts := given_texts(config.get("words")):
-            read_texts(texts)  # slips of the pen are known before hours of work, not after
-        return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
 
     def serve(self) -> None:
         """Open the window, say where it is, and wait until whoever runs this has seen enough."""

@@ -24,9 +24,10 @@ from halonerf.factory import build
 from halonerf.files import write_atomic
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import DenseRetriever, Retriever
+from halonerf.stages.specs import FeaturesSpec
 
 
-class Features(Stage):
+class Features(FeaturesSpec, Stage):
     """Embed photos densely, and the words that they will be compared with.
 
     Args:
@@ -38,9 +39,6 @@ class Features(Stage):
         size: px, long side to which photos are scaled before they are embedded; None keeps the working size.
         batch: crops embedded together.
     """
-
-    name = "features"
-    needs = ("ingest", "segment")
 
     def __init__(
         self,

@@ -35,13 +35,14 @@ from halonerf.files import atomic_path, write_json
 from halonerf.loading import fitted_scene, open_field, open_head, takes_features
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import FeatureHead, LearntHead, SemanticHead
+from halonerf.stages.specs import LocalizeSpec
 from halonerf.types import View
 from halonerf.visualization.pictures import save_picture, to_uint8
 
 WEIGHTS = (None, "score", "concepts")
 
 
-class Localize(Stage):
+class Localize(LocalizeSpec, Stage):
     """Lift 2D probabilities into the field and render them. Each round of a head that learns in rounds is an item.
 
     Args:
@@ -52,10 +53,6 @@ class Localize(Stage):
             photos and concepts that are not in it count 0), "score" (that of their choice) or None (all the same).
     """
 
-    name = "localize"
-    needs = ("ingest", "reconstruct", "segment")
-    seeded = True
-
     def __init__(
         self, head: Mapping[str, Any], field: Mapping[str, Any], views: str = "all", weights: str | None = "concepts"
     ) -> None:
@@ -65,10 +62,6 @@ class Localize(Stage):
         if weights not in WEIGHTS:
             raise BadInput(f"expected localize.weights=null, score or concepts, got '{weights}'")
         self.head_config, self.field_config, self.views, self.weights = head, field, views, weights
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return (*cls.needs, "features") if takes_features(config["head"]) else cls.needs
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)

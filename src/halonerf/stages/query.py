@@ -19,17 +19,18 @@ import numpy as np
 from PIL import Image
 
 from halonerf.errors import BadInput
-from halonerf.expressions import given_texts, read_texts
+from halonerf.expressions import given_texts
 from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap, rounded_seconds
 from halonerf.queries.session import QuerySession
+from halonerf.stages.specs import QuerySpec
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
 ANSWER = "query.json"
 
 
-class Query(Stage):
+class Query(QuerySpec, Stage):
     """Look for words.
 
     Args:
@@ -48,10 +49,6 @@ class Query(Stage):
         batch: photos decoded together.
         adapted: whether the segmenter is taken as `adapt_segmenter` left it.
     """
-
-    name = "query"
-    needs = ("ingest", "reconstruct", "index")
-    seeded = True  # the head may be
 
     def __init__(
         self,
@@ -78,11 +75,6 @@ class Query(Stage):
         self.options = QueryOptions(
             negatives, relevancy, threshold, view, views, size, part_radius, min_elements, max_parts
         )
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        read_texts(_asked(config.get("words")))  # slips of the pen are known before hours of work, not after
-        return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
 
     def prepare(self) -> None:
         (self.folder / "maps").mkdir(exist_ok=True)

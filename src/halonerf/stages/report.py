@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.files import write_atomic, write_json
 from halonerf.masks import match_concepts
 from halonerf.pipeline.stage import Stage
+from halonerf.stages.specs import ReportSpec
 from halonerf.types import ImageRecord, PseudoLabel
 from halonerf.visualization.html_pages import Page, labelled_strip, mosaic
 from halonerf.visualization.pictures import overlay
@@ -47,7 +48,7 @@ HERO_PHOTOS = 4  # at the head of the page, each beside its map
 TEXT = 160  # characters of a caption in the table
 
 
-class Report(Stage):
+class Report(ReportSpec, Stage):
     """Gather what the stages left behind.
 
     Args:
@@ -57,18 +58,9 @@ class Report(Stage):
         command: what made the report, but for its stage: the report says what else that command can do.
     """
 
-    name: ClassVar[str] = "report"
-    needs: ClassVar[tuple[str, ...]] = (
-        "collect", "distill", "ingest", "mine", "reconstruct", "segment", "localize", "evaluate",
-    )  # fmt: skip
-
     def __init__(self, max_photos: int = 4, width: int = 1400, explore: bool = True, command: str = "halonerf") -> None:
         super().__init__()
         self.max_photos, self.width, self.explore, self.command = max_photos, width, explore, command
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return (*cls.needs, "share") if config.get("explore") else cls.needs
 
     def prepare(self) -> None:
         """Read the figures of every stage."""

@@ -35,13 +35,14 @@ from halonerf.factory import build
 from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
 from halonerf.prediction import resized_probabilities
+from halonerf.stages.specs import TargetsSpec
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
 OVERVIEW_TARGETS = 6  # pairs
 SMALLEST = 0.002  # of a photo, a region worth a target
 
 
-class Targets(Stage):
+class Targets(TargetsSpec, Stage):
     """Predict on each close-up that has a label, and warp the answer.
 
     Args:
@@ -54,10 +55,6 @@ class Targets(Stage):
         min_photos: a label is frequent when so many photos carry it.
         min_confidence: of a distilled label.
     """
-
-    name = "targets"
-    mixed_precision = True
-    needs = ("ingest", "distill", "mine")
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ from halonerf.metrics import average_precision, mean_defined
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
 from halonerf.prediction import resized_probabilities
+from halonerf.stages.specs import TrainSegmenterSpec
 from halonerf.visualization.pictures import grid, outline, overlay, save_picture
 
 EPOCH_STEPS = 100  # between two checkpoints
@@ -37,7 +38,7 @@ WARM_UP = 0.1  # share of the steps in which the learning rate rises
 RAREST = 0.01  # share of the pixels below which a concept's weight no longer grows, so that absent ones do not rule
 
 
-class TrainSegmenter(Stage):
+class TrainSegmenter(TrainSegmenterSpec, Stage):
     """Make lessons, learn, and score on photos never learnt from.
 
     Args:
@@ -54,10 +55,6 @@ class TrainSegmenter(Stage):
         workers: processes that read ahead; one is enough.
         threads: PyTorch's; 0: as many as it likes.
     """
-
-    name = "train_segmenter"
-    trainable = True
-    mixed_precision = True
 
     def __init__(
         self,

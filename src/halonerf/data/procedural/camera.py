@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from halonerf.data.procedural.mesh import UP, Array
 from halonerf.types import View
@@ -68,5 +67,7 @@ class Camera:
 
     def view(self) -> View:
         """As the rest of the package has it; world units are metres."""
+        import torch  # here: a plan builds the source of a scene without it
+
         pose = torch.tensor(np.concatenate([self.rotation, self.position[:, None]], 1), dtype=torch.float32)
         return View(self.width, self.height, self.focal, self.focal, self.width / 2, self.height / 2, pose)

@@ -30,9 +30,10 @@ from halonerf.files import write_json
 from halonerf.losses import contrastive
 from halonerf.metrics import label_retrieval
 from halonerf.pipeline.optim import SCHEDULES, adamw
-from halonerf.pipeline.stage import Stage, StageSource
+from halonerf.pipeline.stage import Stage
 from halonerf.protocols import Retriever, TrainableRetriever
 from halonerf.stages.adapt_clip.batches import Draws, LabelBatches, LabelData, PhotoBatches
+from halonerf.stages.specs import AdaptClipSpec
 from halonerf.visualization.pictures import save_picture
 from halonerf.visualization.plots import draw_curves
 
@@ -44,7 +45,7 @@ TEMPLATES = ("a photo of a {label}", "{label}", "a close-up photo of the {label}
 KEPT_BY = "map"  # the figure whose best epoch is kept: adapted, the model ranks crops of photos by a label
 
 
-class AdaptClip(Stage):
+class AdaptClip(AdaptClipSpec, Stage):
     """Fit a retriever to the photos and labels of several landmarks.
 
     Args:
@@ -68,11 +69,6 @@ class AdaptClip(Stage):
         warm_up: share of the steps in which the rate rises. schedule: of the rest, "cosine" (to zero) or "constant".
         workers: processes that read photos ahead.
     """
-
-    name = "adapt_clip"
-    needs = ("collect", "distill")
-    trainable = True
-    mixed_precision = True
 
     def __init__(
         self,
@@ -126,15 +122,6 @@ class AdaptClip(Stage):
         self.history: list[dict[str, float | None]] = []  # epoch 0: before
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config["landmarks"] else cls.needs
-
-    @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
-        read = {**config["landmarks"], **config["validation"]}
-        return {name: StageSource(scene, cls.needs) for name, scene in read.items()}
 
     def prepare(self) -> None:
         rows = [row for name in self.landmarks or [""] for row in self._rows(name)]

@@ -23,7 +23,7 @@ from halonerf.factory import build
 from halonerf.files import write_csv, write_json
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.optim import SCHEDULES, adamw
-from halonerf.pipeline.stage import Stage, StageSource
+from halonerf.pipeline.stage import Stage
 from halonerf.stages.adapt_segmenter.dataset import (
     AdaptationBatches,
     group_targets,
@@ -45,13 +45,14 @@ from halonerf.stages.adapt_segmenter.scoring import (
     mean_ap,
     score_methods,
 )
+from halonerf.stages.specs import AdaptSegmenterSpec
 from halonerf.visualization.pictures import grid, save_picture
 
 SCORES = ("method", "landmark", "concept", "ap", "photos", "ap_small", "small")
 EXAMPLE_PHOTOS = 3  # of each test landmark in the picture
 
 
-class AdaptSegmenter(Stage):
+class AdaptSegmenter(AdaptSegmenterSpec, Stage):
     """Four losses, after HaLo-NeRF, each of a weight of its own; the teacher is the segmenter as it was.
 
     Args:
@@ -79,11 +80,6 @@ class AdaptSegmenter(Stage):
         workers: processes that read ahead.
         threads: PyTorch's; 0: as many as it likes.
     """
-
-    name = "adapt_segmenter"
-    needs = ("collect", "distill")
-    trainable = True
-    mixed_precision = True
 
     def __init__(
         self,
@@ -140,27 +136,6 @@ class AdaptSegmenter(Stage):
         self.rate, self.schedule, self.warm_up, self.decay, self.patience = rate, schedule, warm_up, decay, patience
         self.update_batchnorm, self.max_scored_photos, self.workers = update_batchnorm, max_scored_photos, workers
         self.history: list[float] = []  # validation before the first epoch and after each
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config.get("landmarks") else cls._read(config)
-
-    @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
-        taught = {
-            name: StageSource(scene, cls._read(config)) for name, scene in (config.get("landmarks") or {}).items()
-        }
-        exams = {
-            f"{part}:{name}": StageSource(scene, ("collect",))
-            for part in ("validation", "test")
-            for name, scene in (config.get(part) or {}).items()
-        }
-        return taught | exams
-
-    @classmethod
-    def _read(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Stages of each landmark: pairs cost a reconstruction, so they are made only where they count."""
-        return (*cls.needs, "targets") if LossWeights.of(config.get("losses", LOSSES)).warped else cls.needs
 
     def prepare(self) -> None:
         taught = list(self.landmarks) or [""]

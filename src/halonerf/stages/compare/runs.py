@@ -14,7 +14,7 @@ from halonerf.data.formats.names import PER_IMAGE, SCORES
 from halonerf.errors import BadInput
 from halonerf.evaluation.scores import FIGURES
 from halonerf.pipeline.overrides import merge_overrides
-from halonerf.pipeline.stage import StageSource
+from halonerf.pipeline.spec import StageSource
 
 OWN = "own"  # what the only protocol is called where none is named: as `evaluate` is set
 READ = ("collect", "ingest", "segment", "localize", "evaluate")

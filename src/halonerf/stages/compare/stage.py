@@ -24,9 +24,10 @@ from halonerf.evaluation.curves import save_curves
 from halonerf.evaluation.scores import FIGURES
 from halonerf.evaluation.tables import MEAN, latex_table, spreads, table_fields, table_rows, text_table
 from halonerf.files import safe_name, write_atomic, write_csv, write_json
-from halonerf.pipeline.stage import Stage, StageSource
+from halonerf.pipeline.stage import Stage
 from halonerf.stages.compare.pictures import method_strips
 from halonerf.stages.compare.runs import RunGrid, RunResults
+from halonerf.stages.specs import CompareSpec
 from halonerf.visualization.html_pages import Page
 from halonerf.visualization.pictures import save_picture
 
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 GAP = ("protocol", "method", "other", "mean", "low", "high", "positive")
 
 
-class Compare(Stage):
+class Compare(CompareSpec, Stage):
     """Gathers what `evaluate` found on several roads.
 
     Args:
@@ -45,8 +46,6 @@ class Compare(Stage):
         draws: of the bootstrap.
         pictures: photos drawn of each scene.
     """
-
-    name = "compare"
 
     def __init__(
         self,
@@ -59,10 +58,6 @@ class Compare(Stage):
         super().__init__()
         self.roads = RunGrid.of(scenes, methods, protocols)
         self.draws, self.shown = draws, pictures
-
-    @classmethod
-    def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
-        return RunGrid.of(config.get("scenes"), config.get("methods"), config.get("protocols")).sources()
 
     def prepare(self) -> None:
         self.ends = RunResults(self.roads, self.inputs)

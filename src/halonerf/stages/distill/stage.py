@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABEL_PAGE, METRICS
@@ -21,13 +21,14 @@ from halonerf.pipeline.stage import Stage
 from halonerf.stages.distill.ray import distill_with_ray
 from halonerf.stages.distill.scoring import WeakScores, nothing_broader, score
 from halonerf.stages.distill.shards import LabelShards, distill_shard
+from halonerf.stages.specs import DistillSpec
 from halonerf.types import ImageRecord, PseudoLabel
 
 ENGINES = ("local", "ray")
 MOST_LABELS = 500  # different labels in the manifest; free answers may have very many
 
 
-class Distill(Stage):
+class Distill(DistillSpec, Stage):
     """Writes `labels.csv` (or `.parquet`), one row a label and at least one a record; `labels.html`, to judge them by.
 
     `metrics.json` besides, where the truth or weak labels are known. Memory does not grow with a corpus' records.
@@ -48,11 +49,6 @@ class Distill(Stage):
             class may have `bookkeeping(options)`: what knows words and figures without the model.
         workers, worker_gpus, address: of engine=ray, see there.
     """
-
-    name: ClassVar[str] = "distill"
-    version: ClassVar[int] = 2
-    needs: ClassVar[tuple[str, ...]] = ("collect",)
-    compatible_defaults: ClassVar[Mapping[str, Any]] = {"min_count": 1}
 
     def __init__(
         self,
@@ -81,14 +77,6 @@ class Distill(Stage):
         self.options, self.corpus_options = distiller, corpus
         self.batch, self.table, self.samples, self.min_count = batch, table, samples, min_count
         self.engine, self.workers, self.worker_gpus, self.address = engine, workers, worker_gpus, address
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config.get("corpus") else cls.needs
-
-    @classmethod
-    def owner(cls, config: Mapping[str, Any]) -> str | None:
-        return str(build(config["corpus"]).name) if config.get("corpus") else None
 
     def prepare(self) -> None:
         self.corpus = build(self.corpus_options) if self.corpus_options else None

@@ -39,6 +39,7 @@ from halonerf.stages.export.formats.points import write_points
 from halonerf.stages.export.formats.splats import write_splats
 from halonerf.stages.export.frame import ExportFrame
 from halonerf.stages.export.readme import copy_licences, write_description, write_readme
+from halonerf.stages.specs import ExportSpec
 
 FORMATS = ("splats", "points", "mesh", "colmap", "nerfstudio", "masks", "depth")
 BY_PHOTO = ("masks", "depth")
@@ -46,7 +47,7 @@ WITH_IMAGES = ("colmap", "nerfstudio", "masks")
 CONTENTS = "contents.json"
 
 
-class Export(Stage):
+class Export(ExportSpec, Stage):
     """Write files that other programs read.
 
     Args:
@@ -65,10 +66,6 @@ class Export(Stage):
         memory_mb: MB that the mesh's voxels may take.
         sky, batch, adapted: of words, as `query` has them.
     """
-
-    name = "export"
-    needs = ("collect", "ingest", "reconstruct", "localize")
-    seeded = True  # the head may be
 
     def __init__(
         self,
@@ -105,12 +102,6 @@ class Export(Stage):
         self.words = _texts(words)
         self.threshold, self.opacity, self.voxels, self.memory_mb = threshold, opacity, voxels, memory_mb
         self.sky, self.batch, self.adapted = sky, batch, adapted
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        if not _texts(config.get("words")):
-            return cls.needs
-        return (*cls.needs, "index", *(("adapt_segmenter",) if config.get("adapted") else ()))
 
     def prepare(self) -> None:
         self.field = open_field(self.field_config, self.inputs["reconstruct"])

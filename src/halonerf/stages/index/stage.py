@@ -28,12 +28,13 @@ from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.lifting_tables import lifting_table, table_grid
 from halonerf.stages.index.photo_selection import select_covering_photos
+from halonerf.stages.specs import IndexSpec
 from halonerf.types import View
 
 COLUMNS = ("view", "photo", "score", "gain")
 
 
-class Index(Stage):
+class Index(IndexSpec, Stage):
     """Make words cheap.
 
     Args:
@@ -44,9 +45,6 @@ class Index(Stage):
         size: px, long side at which the field is looked at for lifting; None: the photos' working size.
         adapted: whether the segmenter is taken as `adapt_segmenter` left it.
     """
-
-    name = "index"
-    needs = ("ingest", "reconstruct", "segment")
 
     def __init__(
         self,
@@ -64,10 +62,6 @@ class Index(Stage):
             )
         self.segmenter_config, self.field_config, self.adapted = segmenter, field, adapted
         self.max_photos, self.map_size, self.size = max_photos, map_size, size
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)

@@ -23,6 +23,7 @@ from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
 from halonerf.stages.ingest.picture import draw_registration
 from halonerf.stages.ingest.steps import IngestOptions, IngestSteps
+from halonerf.stages.specs import IngestSpec
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ PHOTOS_AN_ITEM = 8
 PAIRS_AN_ITEM = 64
 
 
-class Ingest(Stage):
+class Ingest(IngestSpec, Stage):
     """Registers photos and writes the scene that `halonerf.data.scene.scene.Scene` opens.
 
     Args:
@@ -53,9 +54,6 @@ class Ingest(Stage):
         test_every: every so-manieth photo in name order is held out; 0 holds out none.
         test_from: registered photos from which on any is held out.
     """
-
-    name = "ingest"
-    needs = ("collect",)
 
     def __init__(
         self,

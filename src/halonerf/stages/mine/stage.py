@@ -26,6 +26,7 @@ from halonerf.pipeline.stage import Stage
 from halonerf.protocols import CorrespondenceMiner, FeatureMiner, TrackMiner
 from halonerf.stages.mine.feature_cache import FeatureMemory
 from halonerf.stages.mine.picture import draw_pairs
+from halonerf.stages.specs import MineSpec
 from halonerf.types import Matches
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ COLUMNS: dict[str, str] = {
 FIGURES = 8  # numbers of a pair before its homography
 
 
-class Mine(Stage):
+class Mine(MineSpec, Stage):
     """Writes `pairs.parquet` (best first), `matches.npz` and `pairs.png`.
 
     Pixels are those of the scene's working photos. Row i of the table has rows starts[i]:starts[i+1] of the arrays
@@ -70,10 +71,6 @@ class Mine(Stage):
         memory_mb: MB of features kept for pairs to come.
         workers: pairs matched side by side; 0 for one a core. Does not change the result.
     """
-
-    name = "mine"
-    version = 2
-    needs = ("ingest",)
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ from halonerf.pipeline.stage import Stage
 from halonerf.protocols import TrainableField, TransientMask
 from halonerf.stages.reconstruct.camera_refinement import CameraCorrections
 from halonerf.stages.reconstruct.image_metrics import means_of, perceptual, score_heldout_photos, score_training_photos
+from halonerf.stages.specs import ReconstructSpec
 from halonerf.types import Rendering, View
 from halonerf.visualization.pictures import depth_colours, grid, heat, save_picture
 
@@ -41,7 +42,7 @@ LIGHTS = 64  # of fitted photos, among which a held-out one's is looked for firs
 WORST = 0.5  # mean absolute error in [0, 1] that has the last colour in the pictures
 
 
-class Reconstruct(Stage):
+class Reconstruct(ReconstructSpec, Stage):
     """Fit a field to the photos of the train split, one photo, or what the field wants of it, a step.
 
     Args:
@@ -57,10 +58,6 @@ class Reconstruct(Stage):
         max_scored_photos: fitted photos that are scored at the end, evenly spread; null scores all.
     """
 
-    name = "reconstruct"
-    version = 2
-    needs = ("ingest",)
-    trainable = True
     automatic_optimization = False
 
     def __init__(

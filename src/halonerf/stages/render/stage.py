@@ -26,14 +26,15 @@ from halonerf.rendering.film_frames import COMPARISONS, FrameRenderer
 from halonerf.rendering.lights import appearance_code, resolve_light
 from halonerf.rendering.tiles import FIXED, render_frame, view_tiles
 from halonerf.stages.render.film import KINDS, Film, read_picture
-from halonerf.stages.render.film_path import against_light, film_path, film_size, light_path, path_texts
+from halonerf.stages.render.film_path import against_light, film_path, film_size, light_path
+from halonerf.stages.specs import RenderSpec
 from halonerf.types import Rendering, View
 from halonerf.visualization.pictures import depth_colours, grid, overlay, save_picture
 
 SHEET_ROWS = 12
 
 
-class Render(Stage):
+class Render(RenderSpec, Stage):
     """Draw the photos' views: colour, depth, and where each concept is; or a film.
 
     Args:
@@ -58,10 +59,6 @@ class Render(Stage):
         fps: frames a second, of films, too.
         sky, batch, adapted: as of `query`, for words that are looked up in the index.
     """
-
-    name = "render"
-    needs = ("ingest", "reconstruct", "localize")
-    seeded = True
 
     def __init__(
         self,
@@ -111,20 +108,6 @@ class Render(Stage):
         self.path, self.kind, self.compare, self.against = path, film, compare, against
         self.video, self.video_view, self.seconds, self.fps = video, video_view, seconds, fps
         self.sky, self.batch, self.adapted = sky, batch, adapted
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        if config.get("path") is None:
-            return cls.needs
-        texts = path_texts(config["path"], config.get("concepts"))
-        if config.get("compare") and config.get("against") is None and not texts:
-            raise BadInput(
-                "expected words to compare with and without, as render.concepts=[portal], or another light, as "
-                "render.against=night; got neither"
-            )
-        if not texts:
-            return ("ingest", "reconstruct")
-        return (*cls.needs, "index", *(["adapt_segmenter"] if config.get("adapted") else []))
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)

@@ -42,12 +42,13 @@ from halonerf.stages.segment.selection import (
     select_for_coverage,
     select_top,
 )
+from halonerf.stages.specs import SegmentSpec
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
 OVERVIEW_PHOTOS = 4
 
 
-class Segment(Stage):
+class Segment(SegmentSpec, Stage):
     """Segments every photo and chooses the ones to learn from.
 
     Args:
@@ -71,10 +72,6 @@ class Segment(Stage):
         batch: photos of one size that are segmented together.
         adapted: whether the segmenter is taken as `adapt_segmenter` left it.
     """
-
-    name = "segment"
-    version = 3
-    needs = ("collect", "ingest", "distill")
 
     def __init__(
         self,
@@ -101,11 +98,6 @@ class Segment(Stage):
         self.min_photos, self.max_concepts, self.max_photos = min_photos, max_concepts, max_photos
         self.score_terms, self.combine, self.selection = tuple(score_terms), combine, selection
         check_options(self.score_terms, combine, selection, agreement_size, building, crop)
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        rendered = {"occlusion", "agreement"} & set(config.get("score_terms", ()))
-        return (*cls.needs, *["reconstruct"] * bool(rendered), *["adapt_segmenter"] * bool(config.get("adapted")))
 
     def prepare(self) -> None:
         """Build the segmenter, decide the concepts and, where a term needs it, open the field."""

@@ -32,6 +32,7 @@ from halonerf.stages.share.packing import Packed, pack_shapes, pack_word, to_byt
 from halonerf.stages.share.page import write_share_page
 from halonerf.stages.share.photos import choose_photos, credits_of, describe_photos
 from halonerf.stages.share.words import SharedWord, colour_of, visibility, word_parts
+from halonerf.stages.specs import ShareSpec
 from halonerf.types import Splats
 from halonerf.visualization.pictures import save_picture
 
@@ -39,7 +40,7 @@ SPLAT_PARTS = tuple(Splats.__dataclass_fields__)
 NOTICED = 1e-6  # of a photo's light: an element of which a glance at the photo has something
 
 
-class Share(Stage):
+class Share(ShareSpec, Stage):
     """Put the landmark on a page.
 
     Args:
@@ -60,10 +61,6 @@ class Share(Stage):
         batch: photos decoded together, for `words`.
         adapted: whether the segmenter is taken as `adapt_segmenter` left it, for `words`.
     """
-
-    name = "share"
-    needs = ("collect", "ingest", "reconstruct", "localize")
-    seeded = True  # the head of a word may be
 
     def __init__(
         self,
@@ -109,14 +106,6 @@ class Share(Stage):
             max_parts,
         )
         self.preview, self.sky, self.batch, self.adapted = preview, sky, batch, adapted
-
-    @classmethod
-    def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        words = given_texts(config.get("words", ()))
-        if not words:
-            return cls.needs
-        read_texts(words)  # a slip of the pen should be known before hours of work, not after
-        return (*cls.needs, "index", *(("adapt_segmenter",) if config.get("adapted") else ()))
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)
