@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -31,13 +31,16 @@ def shared() -> Callable[[str], Path]:
 def halonerf(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `halonerf` with the given arguments in a fresh folder; artifacts go below it unless told otherwise."""
 
-    def call(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: str, timeout: float = 300, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "halonerf.cli", *arguments],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=timeout,
+            env={**os.environ, **(environment or {})},
         )
 
     return call

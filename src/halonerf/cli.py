@@ -12,7 +12,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from halonerf.errors import UserError
 from halonerf.files import atomic_path, storage_errors
@@ -26,6 +26,16 @@ def config_root() -> Path:
     return package if (package / "conf").is_dir() else package.parents[1]
 
 
+def stage_table() -> str:
+    """The stages with what each makes, one a line, for `--help`."""
+    from halonerf.stages.specs import SPECS
+
+    return "\n".join(f"  {spec.name:<17} {spec.summary_line()}" for spec in SPECS.values())
+
+
+OmegaConf.register_new_resolver("stage_table", stage_table, replace=True)
+
+
 @hydra.main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")
 def _task(config: DictConfig) -> None:
     config.command = _command(HydraConfig.get().overrides.task)
@@ -37,7 +47,7 @@ def _task(config: DictConfig) -> None:
         print(f"halonerf: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("halonerf: stopped. The same command goes on from here.", file=sys.stderr)
+        print("halonerf: stopped. Resume with the same command.", file=sys.stderr)
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""The engine on two tiny stages: plans, caching, resuming, loggers."""
+"""The pipeline on two tiny stages: plans, caching, resuming, loggers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_atomic, write_json
 from halonerf.pipeline.datamodule import EpochSampler, WorkData
+from halonerf.pipeline.declarations import Declaration
 from halonerf.pipeline.overrides import apply_overrides, merge_overrides
 from halonerf.pipeline.plan import describe, identity_of, make_plan
 from halonerf.pipeline.run import run_step, torch_threads
-from halonerf.pipeline.stage import Stage, StageSource
+from halonerf.pipeline.spec import StageSource
+from halonerf.pipeline.stage import Stage
 
 TRAINER = {"accelerator": "cpu", "enable_progress_bar": True, "log_every_n_steps": 1}
 
@@ -30,6 +32,7 @@ class Squares(Stage):
     """Writes the squares of 0 .. count - 1, one file each; `fail_at` breaks off before that one."""
 
     name = "squares"
+    runtime_options = ("workers",)
     calls: ClassVar[list[int]] = []
     fail_at: ClassVar[int | None] = None
 
@@ -323,17 +326,19 @@ def test_data_count_by_their_contents_not_their_place(tmp_path: Path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mask.png").write_bytes(b"same")
-    first, second = (identity_of({"path": str(tmp_path / name)}) for name in "ab")
+    declared = Declaration("mine.Source", data_options=frozenset({"path"}))
+    first, second = (identity_of({"path": str(tmp_path / name)}, declared) for name in "ab")
     assert first == second
     (tmp_path / "b" / "mask.png").write_bytes(b"other")
-    assert identity_of({"path": str(tmp_path / "b")}) != first
-    assert identity_of({"path": "some/hub-id"}) == {"path": "some/hub-id"}
+    assert identity_of({"path": str(tmp_path / "b")}, declared) != first
+    assert identity_of({"path": "some/hub-id"}, declared) == {"path": "some/hub-id"}
+    assert identity_of({"folder": str(tmp_path / "b")}, declared) == {"folder": str(tmp_path / "b")}  # not declared
 
 
 def test_weights_that_come_with_a_package_count_by_their_contents():
     config = {"_target_": "halonerf.segmenters.TimmText", "weights": "offline"}
-    assert len(identity_of(config)["weights"]["contents"]) == 64
-    assert identity_of({**config, "weights": "other"})["weights"] == "other"
+    assert len(identity_of(config)["options"]["weights"]["contents"]) == 64
+    assert identity_of({**config, "weights": "other"})["options"]["weights"] == "other"
 
 
 def test_interrupted_predictions_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from halonerf.artifacts import ArtifactStore
-from halonerf.cli import composed, resolve_stages
+from halonerf.cli import composed
 from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
-from halonerf.pipeline.plan import make_plan
+from halonerf.pipeline.plan import resolve
 from halonerf.stages.compare_labels import CompareLabels
 from halonerf.types import PseudoLabel
 
@@ -55,8 +54,7 @@ def test_the_plan_distills_with_each_first(tmp_path: Path):
     overrides = ["stage=compare_labels", "corpus=wikiscenes_text", f"corpus.path={tmp_path / 't.txt'}"]
     overrides += [f"+distiller@compare_labels.distillers.{name}=rules" for name in ("one", "two")]
     overrides += ["compare_labels.distillers.two.labels=3"]
-    stages, scene = resolve_stages(composed(overrides))
-    plan = make_plan("compare_labels", stages, scene, 0, ArtifactStore(tmp_path))
+    plan = resolve(composed(overrides)).steps
     assert [(step.stage, step.scene) for step in plan] == [("distill", "t")] * 2 + [("compare_labels", "t")]
     assert [step.config["distiller"]["labels"] for step in plan[:2]] == [1, 3]
 

@@ -9,9 +9,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from halonerf.artifacts import ArtifactStore
-from halonerf.cli import composed, resolve_stages
+from halonerf.cli import composed
 from halonerf.errors import BadInput
-from halonerf.pipeline.plan import ArtifactId, Step, make_plan
+from halonerf.pipeline.plan import ArtifactId, Step, resolve
 from halonerf.pipeline.run import serve_step
 from halonerf.protocols import Viewer
 from halonerf.stages.explore import Explore
@@ -105,9 +105,8 @@ def test_it_asks_for_the_index_and_checks_words_before_hours_of_work():
 
 def test_it_is_never_finished(tmp_path: Path):
     config = composed(["stage=explore", f"artifacts={tmp_path}"])
-    stages, name = resolve_stages(config)
-    plan = make_plan("explore", stages, name, 0, ArtifactStore(tmp_path))
-    assert [found.stage for found in plan if found.kind.interactive] == ["explore"]
+    plan = resolve(config).steps
+    assert [found.stage for found in plan if found.spec.interactive] == ["explore"]
     assert "localize" not in {found.stage for found in plan}
 
 

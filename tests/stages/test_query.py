@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import halonerf
-from halonerf.artifacts import ArtifactStore
-from halonerf.cli import composed, resolve_stages
+from halonerf.cli import composed
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
@@ -21,7 +20,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
-from halonerf.pipeline.plan import make_plan
+from halonerf.pipeline.plan import resolve
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.session import QuerySession
 from halonerf.stages.index.stage import Index
@@ -182,10 +181,10 @@ def test_a_slip_is_told_before_any_work(words: Any, said: str):
 
 
 def test_the_command_line_asks_for_a_text_first():
-    with pytest.raises(BadInput, match="stage=query text="):
-        resolve_stages(composed(["stage=query"]))
+    with pytest.raises(BadInput, match='text="rose window"'):
+        resolve(composed(["stage=query"]))
     with pytest.raises(BadInput, match="closing parenthesis"):
-        resolve_stages(composed(["stage=query", 'text="(a OR b"']))
+        resolve(composed(["stage=query", 'text="(a OR b"']))
 
 
 def test_numbers_are_words_too():
@@ -232,14 +231,17 @@ def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[st
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"never read")
     overrides = ["scene=photos", f"scene.path={tmp_path / 'photos'}", f"artifacts={tmp_path / 'artifacts'}"]
-    stages, name = resolve_stages(composed([*overrides, "stage=query", "text=any"]))
-    store = ArtifactStore(tmp_path / "artifacts")
-    needed = make_plan("query", stages, name, 0, store)[-1].inputs
+    plan = resolve(composed([*overrides, "stage=query", "text=any"]))
+    store, needed = plan.store, plan.goal.inputs
     folders = {need: store.folder(*artifact) for need, artifact in needed.items()}
     for need, folder in folders.items():
         folder.parent.mkdir(parents=True)
         if need == "index":
-            config = {key: value for key, value in stages["index"].items() if key != "_target_"}
+            config = {
+                key: value
+                for key, value in next(step for step in plan.steps if step.stage == "index").config.items()
+                if key != "_target_"
+            }
             run_stage(Index(**config), folder, {**folders, "segment": inputs["segment"]})
         else:
             inputs[need].rename(folder)

@@ -23,6 +23,9 @@ class HfGenerate(LanguageDistiller):
     probabilities.
     """
 
+    runtime_options = ("device",)
+    data_options = ("weights",)
+
     def __init__(
         self,
         weights: str = "Qwen/Qwen3-4B-Instruct-2507",

@@ -28,6 +28,10 @@ class OpenaiServer(LanguageDistiller):
     The other options are those of `LanguageDistiller`.
     """
 
+    runtime_options = (
+        "key_variable", "workers", "per_minute", "timeout_s", "retries", "backoff_s", "patience_s",
+    )  # fmt: skip
+
     def __init__(
         self,
         model: str,

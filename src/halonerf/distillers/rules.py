@@ -56,6 +56,8 @@ SILENT = Field((), frozenset())
 class Rules:
     """A `LabelDistiller` that looks words up."""
 
+    data_options = ("vocabulary",)
+
     def __init__(
         self,
         vocabulary: str | None = None,

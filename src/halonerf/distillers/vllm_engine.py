@@ -21,6 +21,8 @@ Reader = Callable[[int], list[ImageRecord]]  # the records of a shard
 class VllmEngine(LanguageDistiller):
     """A `LabelDistiller` around vLLM's offline `LLM`; the other options are those of `LanguageDistiller`."""
 
+    data_options = ("weights",)
+
     def __init__(
         self,
         weights: str = "Qwen/Qwen3-4B-Instruct-2507",

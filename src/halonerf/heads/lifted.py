@@ -38,6 +38,8 @@ class Lifted(ElementHead):
         memory_mb: of robust: MB that photos' votes may take together; beyond, concepts are lifted in groups.
     """
 
+    runtime_options = ("memory_mb",)
+
     def __init__(
         self,
         min_confidence: float = 0.05,

@@ -37,6 +37,8 @@ class Aliked(nn.Module):
         MissingArtifact: the weights are not there. BadInput: they are of another model.
     """
 
+    data_options = ("weights",)
+
     def __init__(
         self,
         weights: str = "hub",

@@ -39,6 +39,8 @@ class DiskLightGlue(nn.Module):
         MissingArtifact: the weights are not there. BadInput: they are of another network.
     """
 
+    data_options = ("weights", "matcher")
+
     def __init__(
         self,
         weights: str = "hub",

@@ -34,6 +34,8 @@ class Loftr(nn.Module):
         MissingArtifact: the weights are not there. BadInput: they are of another network.
     """
 
+    data_options = ("weights",)
+
     def __init__(self, weights: str = "hub", size: int = 640, min_score: float = 0.2) -> None:
         from kornia.feature import LoFTR
         from kornia.feature.loftr.loftr import default_cfg

@@ -22,6 +22,8 @@ class SfmTracks:
         short_side: px, of the photos that the file speaks of; None: of the photos at hand.
     """
 
+    data_options = ("path",)
+
     def __init__(self, path: str | None = None, short_side: int | None = 200) -> None:
         if short_side is not None and short_side <= 0:
             raise BadInput(

@@ -37,6 +37,8 @@ class Clip(nn.Module):
         BadInput: the files hold no such model, or only a part of its weights; or an option is out of its range.
     """
 
+    data_options = ("weights",)
+
     def __init__(
         self,
         weights: str = "openai/clip-vit-base-patch32",

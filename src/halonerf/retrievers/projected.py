@@ -44,6 +44,8 @@ class Projected(nn.Module):
         MissingArtifact: there is no such file. BadInput: it holds projections of other features.
     """
 
+    data_options = ("weights",)
+
     def __init__(self, segmenter: Any, crops: Any, weights: str | None = "offline", width: int = 64) -> None:
         super().__init__()
         lacks = [part for part in ("encode", "text") if not hasattr(segmenter, part)]

@@ -37,6 +37,8 @@ class ClipSeg(nn.Module):
     mean: Tensor
     std: Tensor
 
+    data_options = ("weights",)
+
     def __init__(
         self,
         weights: str = "CIDAS/clipseg-rd64-refined",

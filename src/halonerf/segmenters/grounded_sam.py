@@ -39,6 +39,8 @@ class GroundedSam(nn.Module):
         BadInput: the files are there but hold other models, or only a part of the weights.
     """
 
+    data_options = ("weights", "sam_weights")
+
     def __init__(
         self, weights: str = DETECTOR, sam_weights: str = CUTTER, threshold: float = 0.25, boxes: int = 50
     ) -> None:

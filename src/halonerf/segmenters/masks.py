@@ -29,6 +29,8 @@ class Masks:
     Raises: BadInput where the folder is missing or holds no mask.
     """
 
+    data_options = ("path",)
+
     def __init__(self, path: str) -> None:
         self.folder = MaskFolder.open(path)
         self._place: Place | None = None

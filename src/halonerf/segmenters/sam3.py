@@ -42,6 +42,8 @@ class Sam3(nn.Module):
 
     weights_name: ClassVar[str] = "model"
 
+    data_options = ("weights",)
+
     def __init__(
         self,
         weights: str = PUBLISHED,

@@ -103,6 +103,8 @@ class TimmText(nn.Module):
 
     weights_name: ClassVar[str] = "model.safetensors"
 
+    data_options = ("weights", "text")
+
     def __init__(
         self,
         weights: str | None = "offline",

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from halonerf.artifacts import ArtifactStore
-from halonerf.cli import composed, resolve_stages
+from halonerf.cli import composed
 from halonerf.data.corpora.wikiscenes_text import WikiScenesText
 from halonerf.data.labels.table import read_labels
 from halonerf.distillers.rules import Rules
 from halonerf.errors import BadInput
 from halonerf.files import escape_cell, unescape_cell
-from halonerf.pipeline.plan import Step, make_plan
+from halonerf.pipeline.plan import Step, make_plan, resolve
 from halonerf.stages.distill.scoring import WeakScores
 from halonerf.stages.distill.shards import group_by_record
 from halonerf.stages.distill.stage import Distill
@@ -172,8 +172,7 @@ def test_no_such_table():
 
 
 def planned(folder: Path, *overrides: str) -> list[Step]:
-    stages, scene = resolve_stages(composed(["stage=distill", *overrides]))
-    return make_plan("distill", stages, scene, 0, ArtifactStore(folder))
+    return list(resolve(composed(["stage=distill", f"artifacts={folder}", *overrides])).steps)
 
 
 def test_a_corpus_needs_no_scene_and_keeps_its_labels_under_its_name(tmp_path: Path):

@@ -10,10 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.functional import interpolate
 
-from halonerf.artifacts import ArtifactStore
-from halonerf.cli import composed, resolve_stages
+from halonerf.cli import composed
 from halonerf.errors import BadInput
-from halonerf.pipeline.plan import make_plan
+from halonerf.pipeline.plan import resolve
 from halonerf.queries.lifting_tables import lifting_table, table_grid
 from halonerf.stages.index.photo_selection import select_covering_photos
 from halonerf.stages.index.stage import Index
@@ -111,7 +110,7 @@ def test_a_smaller_look_at_the_field_keeps_the_unit(tmp_path: Path):
 
 
 def test_options_and_photos_are_checked(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"index\.photos"):
+    with pytest.raises(BadInput, match=r"index\.max_photos"):
         Index(SEGMENTER, FIELD, max_photos=0)
     inputs = write_query_road(tmp_path, photos=3, untrusted=3)
     with pytest.raises(BadInput, match=r"segment chose none"):
@@ -121,8 +120,7 @@ def test_options_and_photos_are_checked(tmp_path: Path):
 def test_no_word_changes_the_index(tmp_path: Path):
     def keys(*overrides: str) -> dict[str, str]:
         config = composed(["stage=query", *overrides])
-        stages, scene = resolve_stages(config)
-        return {step.stage: step.key for step in make_plan("query", stages, scene, 0, ArtifactStore(tmp_path))}
+        return {step.stage: step.key for step in resolve(config).steps}
 
     one, other = keys("text=portal"), keys("text=[window,portal AND NOT window]", "query.relevancy=true")
     assert one.pop("query") != other.pop("query")

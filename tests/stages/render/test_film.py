@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from halonerf.artifacts import ArtifactStore
 from halonerf.camera_paths.path import CameraPath, KeyFrame
-from halonerf.cli import composed, resolve_stages
+from halonerf.cli import composed
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
-from halonerf.pipeline.plan import identity_of, make_plan
+from halonerf.pipeline.plan import identity_of, resolve
 from halonerf.queries.session import QuerySession
 from halonerf.rendering.film_frames import wipe
 from halonerf.rendering.lights import appearance_code
@@ -236,15 +235,16 @@ def test_what_the_file_holds_enters_the_fingerprint_and_its_place_does_not(lit, 
     (tmp_path / "b").mkdir()
     files = [keep(tmp_path / "a.json", lit, "mean"), keep(tmp_path / "b" / "a.json", lit, "mean")]
     other = keep(tmp_path / "c.json", lit, "mean", "mean")
-    found = [json.dumps(identity_of({"path": str(file)})) for file in (*files, other)]
+    found = [
+        json.dumps(identity_of({"_target_": "halonerf.stages.Render", "path": str(file)})) for file in (*files, other)
+    ]
     assert found[0] == found[1] != found[2]
 
 
 def test_the_command_line_plans_an_index_for_words(lit, tmp_path: Path):
     path = keep(tmp_path / "path.json", lit, "mean", words=("rose window",))
     config = composed(["stage=render", f"render.path={path}", f"artifacts={tmp_path}"])
-    stages, scene = resolve_stages(config)
-    planned = {step.stage for step in make_plan("render", stages, scene, 0, ArtifactStore(tmp_path))}
+    planned = {step.stage for step in resolve(config).steps}
     assert planned >= {"ingest", "reconstruct", "localize", "index", "render"}
 
 

@@ -159,7 +159,8 @@ def test_the_contents_of_a_lights_photo_enter_the_fingerprint(tmp_path: Path):
     found = []
     for colour in ("red", "blue"):
         Image.new("RGB", (9, 9), colour).save(photo)
-        found.append([identity_of({"light": str(photo), "video": ["mean", str(photo)]})])
+        options = {"_target_": "halonerf.stages.Render", "light": str(photo), "video": ["mean", str(photo)]}
+        found.append(identity_of(options)["options"])
     assert found[0] != found[1]
-    assert found[0][0]["light"] != found[1][0]["light"]
-    assert found[0][0]["video"][1] != found[1][0]["video"][1]
+    assert found[0]["light"] != found[1]["light"]
+    assert found[0]["video"][1] != found[1]["video"][1]

@@ -69,6 +69,8 @@ class ProceduralDataset:
         workers: processes that render.
     """
 
+    runtime_options = ("workers",)
+
     def __init__(
         self,
         words: Mapping[str, Sequence[str]],

@@ -41,6 +41,9 @@ class LanguageDistiller(Bookkeeping, ABC):
         cache: folder of answers that runs share; None: each run keeps its own.
     """
 
+    runtime_options = ("cache",)
+    data_options = ("prompt", "vocabulary", "same_as")
+
     def __init__(
         self,
         model: str,

@@ -54,6 +54,8 @@ class HaNerf(nn.Module):
     points: Tensor  # [M, 3], world units
     step: Tensor  # steps done; with the seed, it decides where samples lie
 
+    runtime_options = ("memory_mb",)
+
     def __init__(
         self,
         code_size: int = 48,
