@@ -77,9 +77,9 @@ def part(name: str) -> str:
 
 
 def stage_of(name: str) -> str | None:
-    """The stage whose module this is, or None."""
+    """The stage whose module this is, None outside `stages` and for the specs of all."""
     pieces = name.split(".")
-    return pieces[2] if pieces[1:2] == ["stages"] and len(pieces) > 2 else None
+    return pieces[2] if pieces[1:2] == ["stages"] and pieces[2:3] not in ([], ["specs"]) else None
 
 
 def upward_imports(package: Package) -> list[str]:

@@ -1,85 +1,122 @@
-"""Who may import whom (docs/design of the rooms): walked on the syntax trees, so that lazy imports count too."""
+"""Who may import whom (docs/architecture.md): walked on the syntax trees, so that lazy imports count too."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "halonerf"
-ROOMS = ("distillers", "retrievers", "miners", "segmenters", "fields", "transients", "heads")
-LAYERS = {
-    "__init__": 0, "errors": 0, "types": 0, "protocols": 0,
-    "geometry": 1, "volume": 1, "losses": 1, "metrics": 1, "artifacts": 1, "memory": 1, "masks": 1, "pictures": 1,
-    "splatting": 1,
-    "frames": 1, "video": 1, "expressions": 1, "surfels": 1,
-    **dict.fromkeys(("paths", "paths_check", "paths_default", "paths_sites", "paths_spline"), 1),
-    "data": 2, **dict.fromkeys(ROOMS, 2),
-    "stages": 3, "viewer": 4,
-    "cli": 5, "api": 6,
+import structure
+from halonerf.data.formats import names as artifact_names
+from helpers.places import ROOT
+
+PACKAGE = structure.Package(ROOT)
+HEAVY = {"lightning", "transformers", "wandb", "hydra", "timm", "pycolmap", "mitsuba", "viser", "jinja2"}
+ALLOWED = {  # heavy library: the parts of the package, or the modules, that may import it
+    "hydra": {"halonerf.cli"},
+    "lightning": {"halonerf.pipeline", "halonerf.stages"},
+    "wandb": set[str](),
+    "transformers": {"halonerf.distillers", "halonerf.segmenters", "halonerf.retrievers", "halonerf.hub"},
+    "timm": {"halonerf.segmenters", "halonerf.retrievers"},
+    "pycolmap": {
+        "halonerf.data", "halonerf.miners", "halonerf.colmap_log", "halonerf.sift", "halonerf.matching",
+        "halonerf.stages.ingest", "halonerf.stages.export.formats.colmap",
+    },
+    "mitsuba": {"halonerf.data.procedural"},
+    "viser": {"halonerf.viewer"},
+    "jinja2": {"halonerf.visualization", "halonerf.distillers"},
 }  # fmt: skip
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-
-def room(path: Path) -> str:
-    """The first part of a file's place in the package: a room's name, or a lone module's."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imports(path: Path) -> set[str]:
-    """Dotted names of every module that a file imports, anywhere in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return found
-
-
-def own(names: set[str]) -> set[str]:
-    """The rooms among imported names."""
-    parts = (name.split(".") for name in names if name == "halonerf" or name.startswith("halonerf."))
-    return {p[1] if len(p) > 1 else "__init__" for p in parts} & LAYERS.keys()
 
 
 def test_every_file_has_a_layer():
-    unknown = sorted({room(path) for path in FILES} - LAYERS.keys())
-    assert not unknown, f"rooms without a layer: {unknown}"
+    unknown = sorted({structure.part(name) for name in PACKAGE.files} - structure.LAYERS.keys())
+    assert not unknown, f"no layer in tests/structure.py: {unknown}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_lower_layers_only(path: Path):
-    here = room(path)
-    for other in own(imports(path)) - {here}:
-        assert LAYERS[other] < LAYERS[here] or LAYERS[here] == LAYERS[other] < 2, f"{path.name} imports {other}"
+def test_imports_go_down():
+    assert structure.upward_imports(PACKAGE) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_heavy_libraries_stay_in_their_layers(path: Path):
-    here, libraries = room(path), {name.split(".")[0] for name in imports(path)}
-    forbidden: set[str] = set()
-    if LAYERS[here] <= 1:
-        forbidden |= {"lightning", "transformers", "wandb", "hydra", "timm", "pycolmap"}
-    if here in ROOMS:
-        forbidden |= {"lightning", "wandb", "hydra"}
-    if here != "cli":
-        forbidden |= {"hydra"}
-    if here != "data":
-        forbidden |= {"mitsuba"}
-    assert not libraries & forbidden, f"{path.name} imports {sorted(libraries & forbidden)}"
+def test_stages_services_and_the_viewer_reach_components_by_config_only():
+    assert structure.component_imports(PACKAGE) == []
+
+
+def test_no_stage_imports_another():
+    assert structure.stage_to_stage_imports(PACKAGE) == []
+
+
+def test_the_viewer_imports_no_stage():
+    assert structure.viewer_to_stage_imports(PACKAGE) == []
+
+
+def test_data_is_in_order():
+    assert structure.data_order_violations(PACKAGE) == []
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert structure.circles(PACKAGE) == []
+
+
+def test_modules_import_modules_and_not_the_package_they_lie_in():
+    assert structure.imports_of_own_package(PACKAGE) == []
+
+
+def test_folders_and_files_are_of_a_size_to_be_taken_in():
+    """About fifteen modules a folder; 500 lines a file at most, but for the one place where length is a virtue."""
+    assert structure.largest_folder(PACKAGE)[1] <= 25
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in PACKAGE.files.items()}
+    assert not {name for name, lines in lengths.items() if lines > 500} - {"halonerf.protocols"}
+
+
+@pytest.mark.parametrize("name", sorted(n for n, p in PACKAGE.files.items() if p.name == "__init__.py"))
+def test_every_package_says_what_it_is_and_exports(name: str):
+    module = importlib.import_module(name)
+    assert module.__doc__, "one line on what the package is"
+    for exported in module.__all__:
+        assert getattr(module, exported) is not None
+
+
+@pytest.mark.parametrize("library", sorted(ALLOWED))
+def test_heavy_libraries_stay_where_they_belong(library: str):
+    importers = set()
+    for name, tree in PACKAGE.trees.items():
+        for node in ast.walk(tree):
+            imported = {a.name for a in node.names} if isinstance(node, ast.Import) else set()
+            imported |= {str(node.module)} if isinstance(node, ast.ImportFrom) else set()
+            if any(found.split(".")[0] == library for found in imported):
+                importers.add(name)
+    allowed = tuple(f"{place}." for place in ALLOWED[library])
+    assert not {name for name in importers if not f"{name}.".startswith(allowed)}
+
+
+def test_artifact_file_names_are_written_in_one_place():
+    constants = {value for name, value in vars(artifact_names).items() if name.isupper() and "." in str(value)}
+    assert len(constants) > 20
+    for name, tree in PACKAGE.trees.items():
+        if name == artifact_names.__name__:
+            continue
+        literals = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+        assert not literals & constants, f"{name} spells out the name of an artifact's file"
+
+
+def test_the_figures_of_the_structure_are_printed():
+    ran = subprocess.run([sys.executable, str(Path(structure.__file__))], capture_output=True, text=True, check=True)
+    figures = dict(line.rsplit(None, 1) for line in ran.stdout.splitlines())
+    assert figures["stage-to-stage imports"] == figures["upward imports"] == figures["circles of files"] == "0"
 
 
 def test_nothing_is_unpickled_or_evaluated():
-    for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+    for name, tree in PACKAGE.trees.items():
+        for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
-            assert called not in ("eval", "exec", "pickle.load", "pickle.loads"), f"{path}:{node.lineno}"
+            assert called not in ("eval", "exec", "pickle.load", "pickle.loads"), f"{name}:{node.lineno}"
             options = {k.arg: ast.unparse(k.value) for k in node.keywords}
-            assert options.get("allow_pickle") != "True", f"{path}:{node.lineno}"
+            assert options.get("allow_pickle") != "True", f"{name}:{node.lineno}"
             if called == "torch.load":
-                assert options.get("weights_only") == "True", f"{path}:{node.lineno}"
+                assert options.get("weights_only") == "True", f"{name}:{node.lineno}"

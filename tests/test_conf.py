@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from halonerf.cli import config_root, resolve_stages
+from halonerf.cli import config_root
 from halonerf.errors import BadInput
 from halonerf.factory import locate
+from halonerf.pipeline.declarations import declaration
+from halonerf.pipeline.plan import StageConfigs, resolve
+from halonerf.pipeline.spec import spec_of
 from halonerf.pipeline.stage import Stage
+from halonerf.stages.specs import SPECS
 
 CONF = config_root() / "conf"
 COMPONENTS = sorted(
@@ -61,26 +66,59 @@ def test_every_option_composes_with_the_rest(group: str):
         assert config[group]._target_ == OmegaConf.load(path)._target_
 
 
-def test_the_road_lists_every_stage():
+def test_the_defaults_list_every_stage_in_the_order_of_the_pipeline():
     config = composed()
-    stages = {path.stem for path in (CONF / "stages").glob("*.yaml")}
-    assert set(config.road) == stages
-    for name in config.road:
-        kind = locate(config[name]._target_)
-        assert issubclass(kind, Stage)
-        assert kind.name == name
-        assert set(kind.needs) <= stages
-        assert kind.needs == tuple(need for need in config.road if need in kind.needs) or set(kind.needs) < set(
-            config.road[: list(config.road).index(name)]
-        ), "the road lists a stage after those it reads"
+    order = list(StageConfigs(config))
+    assert set(order) == {path.stem for path in (CONF / "stages").glob("*.yaml")}
+    assert order == [spec.name for spec in SPECS.values()]
+    for name in order:
+        needs = spec_of(config[name]._target_).needs
+        assert set(needs) <= set(order[: order.index(name)]), "a stage is listed after those it reads"
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_stage_class_has_its_spec(name: str):
+    kind = locate(f"halonerf.stages.{name}")
+    assert issubclass(kind, Stage)
+    assert issubclass(kind, SPECS[name])
+    assert spec_of(f"halonerf.stages.{name}") is SPECS[name]
+    assert SPECS[name].summary_line()
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_declared_options_are_arguments(path: Path):
+    target = str(OmegaConf.load(path)._target_)
+    declared = declaration(target)
+    options = declared.runtime_options | declared.data_options | declared.file_options
+    arguments = {name for kind in locate(target).__mro__ for name in inspect.signature(kind).parameters}
+    nested = {"weights"} if arguments & {"teacher", "close_up"} else set()  # options of a segmenter, in a mapping
+    assert options | set(declared.compatible_defaults) <= arguments | nested
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_what_is_read_from_source_is_what_the_class_has(path: Path):
+    target = str(OmegaConf.load(path)._target_)
+    declared, kind = declaration(target), locate(target)
+    assert declared.version == getattr(kind, "version", 1)
+    assert dict(declared.compatible_defaults) == dict(getattr(kind, "compatible_defaults", {}))
+    assert Path(inspect.getfile(kind)) == declared.files[0]
+    for name in ("runtime_options", "data_options", "file_options"):
+        assert getattr(declared, name) == {option for base in kind.__mro__ for option in vars(base).get(name, ())}
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_targets_are_exports_of_packages(path: Path):
+    package, _, name = str(OmegaConf.load(path)._target_).rpartition(".")
+    module = importlib.import_module(package)
+    assert Path(str(module.__file__)).name == "__init__.py"
+    assert name in module.__all__
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_experiments_compose_and_are_described(path: Path):
     config = composed(f"+experiments={path.stem}")
-    stages, name = resolve_stages(config)
-    assert config.stage in stages
-    assert name
+    stages = StageConfigs(config)
+    assert stages[config.stage], "its options have values"
     assert path.with_suffix(".md").is_file(), "an experiment's question, command and result belong beside it"
 
 
@@ -94,14 +132,14 @@ def test_folders_beside_the_config_are_no_groups(tmp_path: Path):
 
 def test_the_default_scene_needs_no_data():
     """--help promises that stage=report alone runs on a procedural cathedral."""
-    assert resolve_stages(composed("stage=report"))[1] == "cathedral_seed0"
+    assert resolve(composed("stage=report")).goal.scene == "cathedral_seed0"
 
 
 def test_a_missing_option_is_named():
     with pytest.raises(BadInput, match=r"scene\.path"):
-        resolve_stages(composed("stage=ingest", "scene=photos"))
+        resolve(composed("stage=ingest", "scene=photos"))
 
 
 def test_an_unknown_stage_lists_the_valid_ones():
     with pytest.raises(BadInput, match=r"ingest.*reconstruct.*report"):
-        resolve_stages(composed("stage=ingset"))
+        resolve(composed("stage=ingset"))
