@@ -5,8 +5,6 @@ from halonerf.exports import lazy_exports
 _HOMES = {
     "CameraPath": "path",
     "KeyFrame": "path",
-    "LightName": "path",
-    "LightMix": "path",
     "Sample": "path",
     "pure": "path",
 }

@@ -1,4 +1,4 @@
-"""Data: photos and metadata in, scenes, pairs, labels and training sets out; every artifact format with its reader and writer."""
+"""Photos and metadata in; scenes, pairs, labels and training sets out; artifact formats with their readers and writers."""
 
 from halonerf.exports import lazy_exports
 

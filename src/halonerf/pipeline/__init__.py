@@ -1,19 +1,18 @@
-"""The framework: what a stage is, the plan of a run, fingerprints, running stages, data modules, optimisers."""
+"""The framework: what a stage is, the plan of a run with its fingerprints, running it, data modules, optimisers."""
 
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "StageSource": "stage",
     "Stage": "stage",
-    "Step": "plan",
+    "StageSource": "spec",
+    "StageSpec": "spec",
     "WorkData": "datamodule",
     "adamw": "optim",
-    "apply_overrides": "overrides",
-    "describe": "plan",
-    "make_plan": "plan",
+    "declaration": "declarations",
     "merge_overrides": "overrides",
-    "run_step": "run",
-    "serve_step": "run",
+    "plain": "plan",
+    "resolve": "plan",
+    "run_plan": "run",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -3,17 +3,17 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
+    "ConnectedPart": "connected_parts",
     "QueryAnswer": "answer",
     "QueryOptions": "answer",
-    "ConnectedPart": "connected_parts",
     "QuerySession": "session",
     "RenderedMap": "answer",
     "WordLayers": "word_layers",
-    "table_grid": "lifting_tables",
-    "find_parts": "connected_parts",
-    "rounded_seconds": "answer",
-    "lifting_table": "lifting_tables",
     "element_spacing": "connected_parts",
+    "find_parts": "connected_parts",
+    "lifting_table": "lifting_tables",
+    "rounded_seconds": "answer",
+    "table_grid": "lifting_tables",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

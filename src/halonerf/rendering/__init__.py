@@ -4,14 +4,14 @@ from halonerf.exports import lazy_exports
 
 _HOMES = {
     "FrameRenderer": "film_frames",
-    "undistorted_photo": "lights",
-    "resolve_light": "lights",
     "appearance_code": "lights",
     "most_important": "surfels",
     "named_lights": "times_of_day",
     "open_splats": "surfels",
-    "view_tiles": "tiles",
     "render_frame": "tiles",
+    "resolve_light": "lights",
+    "undistorted_photo": "lights",
+    "view_tiles": "tiles",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

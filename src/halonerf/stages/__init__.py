@@ -1,4 +1,4 @@
-"""The stages of the pipeline; each reads the artifacts of others and writes its own."""
+"""The stages of the pipeline; each reads the artifacts of others and writes its own. `specs` has the graph."""
 
 from halonerf.exports import lazy_exports
 

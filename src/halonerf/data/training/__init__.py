@@ -3,11 +3,11 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
+    "MaskedPhotos": "masked_photos",
     "MaskedSample": "procedural",
+    "ProceduralDataset": "procedural",
     "SampleBatches": "batches",
     "SegmentationDataset": "procedural",
-    "MaskedPhotos": "masked_photos",
-    "ProceduralDataset": "procedural",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -4,7 +4,6 @@ from halonerf.exports import lazy_exports
 
 _HOMES = {
     "LanguageDistiller": "base",
-    "Messages": "prompts",
     "Refused": "server_client",
     "Reply": "answer_cache",
     "ServerClient": "server_client",

@@ -3,11 +3,11 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "DensificationStrategy": "base",
-    "DensificationLimits": "base",
     "BudgetStrategy": "budget",
-    "McmcStrategy": "mcmc",
+    "DensificationLimits": "base",
+    "DensificationStrategy": "base",
     "GaussianRows": "base",
+    "McmcStrategy": "mcmc",
     "ThresholdStrategy": "threshold",
 }
 __all__ = [*_HOMES]
