@@ -1,4 +1,4 @@
-"""Photos and metadata in; scenes, pairs, labels and training sets out; artifact formats with their readers and writers."""
+"""Photos and metadata in; scenes, pairs, labels, training sets out; artifact formats with their readers and writers."""
 
 from halonerf.exports import lazy_exports
 
