@@ -134,14 +134,12 @@ def measure(name: str, ingest: str, options: argparse.Namespace) -> dict[str, An
 def fit(name: str, ingest: str, steps: int, seconds: float, marks: list[float], score: Score | None) -> Any:
     """Run `reconstruct` for so many steps or seconds; the clock that went with it."""
     import lightning
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from halonerf.cli import config_root
+    from halonerf.cli import composed
     from halonerf.stages.build import build
 
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
-        config = compose("config", overrides=["scene=cathedral", *FIELDS[name], f"reconstruct.steps={steps}"])
+    config = composed(["scene=cathedral", *FIELDS[name], f"reconstruct.steps={steps}"])
     lightning.seed_everything(0, verbose=False)
     options: Any = OmegaConf.to_container(config["reconstruct"], resolve=True)
     stage = build(options, nested=False)

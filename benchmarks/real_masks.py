@@ -26,11 +26,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch.nn.functional import interpolate
 
-from halonerf.cli import config_root, resolve_stages, run
+from halonerf.cli import composed, resolve_stages, run
 from halonerf.heads.lifted import Lifted
 from halonerf.masks import MaskFolder
 from halonerf.pictures import save_picture
@@ -91,8 +90,7 @@ class Bench:
 
     def __init__(self, data: Path, artifacts: str, overrides: list[str]) -> None:
         asked = ["stage=reconstruct", "scene=photos", f"scene.path={(data / 'photos').resolve()}"]
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
-            config = compose("config", overrides=[*asked, f"artifacts={artifacts}", *overrides])
+        config = composed([*asked, f"artifacts={artifacts}", *overrides])
         folder = Path(run(config))
         inputs = json.loads((folder / "manifest.json").read_text())["inputs"]
         ingest = folder.parents[1] / "ingest" / inputs["ingest"]
