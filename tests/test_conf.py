@@ -16,11 +16,13 @@ from halonerf.cli import composed, resolve_stages
 from halonerf.config_sources import ExperimentSource, config_root
 from halonerf.errors import BadInput
 from halonerf.stages.base import Stage
-from halonerf.stages.build import locate
+from halonerf.stages.build import build, locate
 
 CONF = config_root() / "conf"
 COMPONENTS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "logger", "trainer"))
 EXPERIMENTS = sorted((config_root() / "experiments").glob("*.yaml"))
+MUST_BE_GIVEN = {"holyscenes": ["landmark=milan"]}
+LANDMARKS = ("badshahi", "blue_mosque", "hurba", "milan", "notre_dame", "st_paul")
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
@@ -73,11 +75,25 @@ def test_the_road_lists_every_stage():
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_experiments_compose_and_are_described(path: Path):
-    config = composed([f"+experiments={path.stem}"])
+    config = composed([f"+experiments={path.stem}", *MUST_BE_GIVEN.get(path.stem, [])])
     stages, name = resolve_stages(config)
     assert config.stage in stages
     assert name
     assert path.with_suffix(".md").is_file(), "an experiment's question, command and result belong beside it"
+
+
+def test_holyscenes_are_one_experiment_that_wants_a_landmark(tmp_path: Path):
+    data = f"holyscenes={tmp_path}"
+    for landmark in LANDMARKS:
+        (tmp_path / "masks" / "type" / landmark).mkdir(parents=True)
+        scene = composed(["+experiments=holyscenes", f"landmark={landmark}", data]).scene
+        assert (scene.path, scene.masks) == (f"{tmp_path}/scenes/{landmark}", f"{tmp_path}/masks")
+        assert scene.landmark == landmark
+    with pytest.raises(BadInput, match=r"no value: landmark\.\n.*landmark=\.\.\."):
+        resolve_stages(composed(["+experiments=holyscenes", data]))
+    stages, _ = resolve_stages(composed(["+experiments=holyscenes", "landmark=milano", data]))
+    with pytest.raises(BadInput, match=r"'milano'.*type/badshahi, .*type/milan, .*type/st_paul"):
+        build(stages["collect"]["scene"]).identity()
 
 
 def test_folders_beside_the_config_are_no_groups(tmp_path: Path):

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,14 +146,23 @@ def publish(folder: Path, target: Path) -> None:
 
 
 def _resolved(config: DictConfig, name: str) -> dict[str, Any]:
-    missing = sorted(OmegaConf.missing_keys(config))
     try:
         return _plain(config[name])
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        missing = sorted(_missing(OmegaConf.to_container(config)))
         raise BadInput(
             f"stage '{name}' needs options that were not given; these have no value: {', '.join(missing)}.\n"
             f"Give them as KEY=VALUE, for example: halonerf stage={config.stage} {missing[0]}=..."
         ) from error
+
+
+def _missing(node: Any, place: str = "") -> Iterator[str]:
+    """Dotted names of the options below `node`, an unresolved plain container, that have no value."""
+    if node == "???":
+        yield place
+    elif isinstance(node, dict):
+        for key, below in node.items():
+            yield from _missing(below, f"{place}.{key}" if place else str(key))
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
