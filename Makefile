@@ -4,8 +4,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VLLM := $(VENV)/vllm
-# They need a folder that is not ours to ship, or are parts of others.
-BENCH_ON_REQUEST := $(addprefix benchmarks/,rules.py learnt_distiller.py small_t5.py distillers.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser test-all test-vllm test-vllm-ray lint format bench clean
@@ -61,9 +59,9 @@ format: setup ## put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure; tables on screen, JSON in benchmarks/out
-	@for script in $(filter-out $(BENCH_ON_REQUEST),$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: setup ## measure speed and memory; tables on screen, JSON in benchmarks/out
+	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean: ## remove what can be made again, but for .venv and artifacts
-	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/out
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/out experiments/out
+	find src tests benchmarks experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,13 @@
 """Can small projections of the frozen offline segmenter stand in for a dense CLIP, and are they a fair baseline?
 
-    OMP_NUM_THREADS=1 python benchmarks/dense_retriever.py [--close] [--save FILE] [--weights FILE]
+    OMP_NUM_THREADS=1 python experiments/dense_retriever.py [--close] [--save FILE] [--weights FILE]
 
 Trains `halonerf.retrievers.projected` on procedural buildings with exact masks (seeds below 500), on features that are
 computed once: pixels against all concepts' names and a phrase (softmax, as LSeg), crops against the name of what they
 show most of. Half of the photos show whole buildings: more than the segmenter was ever taught, so that the baselines
 in 3D are no straw men; `--close` leaves them out. Scores it on landmarks of seeds from 500 on: average precision per
 concept of photos that show it, of DFF's and LERF's relevancies of the dense maps, beside the segmenter's own maps.
-Prints a table; writes benchmarks/out/dense_retriever.json, and the weights to FILE. Rendering takes about 20 s of one
+Prints a table; writes experiments/out/dense_retriever.json, and the weights to FILE. Rendering takes about 20 s of one
 core a building, once; features two minutes; training one. `--weights` scores what was trained before.
 """
 

@@ -1,6 +1,6 @@
 """Do masks drawn on some real photos find the parts in the others? Every way to halve the photos that have masks.
 
-    python benchmarks/real_masks.py [--data ../shared/data/sacre_coeur] [--artifacts artifacts] [--refinements 0 3]
+    python experiments/real_photos.py [--data ../shared/data/sacre_coeur] [--artifacts artifacts] [--refinements 0 3]
         [--half 3] [--limit 252] [-- reconstruct.steps=2000 …]
 
 `--data` holds `photos` and `masks/<concept>/<photo>.png`. Photos are registered and a field is fitted once, to all
@@ -11,7 +11,7 @@ photo that is scored has said nothing of any concept; its colours the field know
 
 Prints a table: mean and standard deviation over the choices of each choice's mean over its scored photos. "nothing" is
 what 2D has to say about a photo that nobody drew on: a constant map. Choices overlap, so the deviation says
-how much the choice matters, not how sure the mean is. Writes benchmarks/out/real_masks.json and .png.
+how much the choice matters, not how sure the mean is. Writes experiments/out/real_photos.json and .png.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     if not (options.data / "masks").is_dir():
-        print(f"real_masks: skipped, for there are no photos and masks in {options.data}; name them with --data DIR")
+        print(f"real_photos: skipped, for there are no photos and masks in {options.data}; name them with --data DIR")
         return
     bench = Bench(options.data, options.artifacts, options.overrides)
     choices = halves(len(bench.views), options.half or len(bench.views) // 2, options.limit)
@@ -73,8 +73,8 @@ def main() -> None:
         "lifted": [[bench.scene.names[bench.views[i]] for i in choice] for choice in choices],
         "field": bench.field_options,
     }
-    (OUT / "real_masks.json").write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")
-    save_picture(OUT / "real_masks.png", bench.picture(choices[0], options.refinements[-1]))
+    (OUT / "real_photos.json").write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")
+    save_picture(OUT / "real_photos.png", bench.picture(choices[0], options.refinements[-1]))
 
 
 def halves(count: int, half: int, limit: int) -> list[tuple[int, ...]]:
