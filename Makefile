@@ -6,19 +6,23 @@ STAMP := $(VENV)/.installed
 VLLM := $(VENV)/vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-all test-vllm test-vllm-ray lint format bench clean
+.PHONY: help setup lock demo test test-browser test-all test-vllm test-vllm-ray lint format bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## make .venv and install the project with its test tools
+setup: $(STAMP) ## make .venv and install the project, all extras that run on any machine, and the test tools
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: install it, or name it: make setup PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, found $$($(PYTHON) --version); name another: make setup PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,sweep]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,sweep]'
 	@touch $@
+
+lock: setup ## pin all versions in constraints.txt, keeping those that still fit; newer ones: make lock LOCK=--upgrade
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	  --extra all --extra dev --extra sweep --no-annotate --no-emit-index-url $(LOCK) --output-file constraints.txt
 
 demo: setup ## the whole road on a procedural landmark, then a word: artifacts/demo/report.html, artifacts/demo/query
 	$(BIN)/halonerf +experiments=demo
