@@ -1,6 +1,6 @@
 """Do masks drawn on some real photos find the parts in the others? Every way to halve the photos that have masks.
 
-    python experiments/real_photos.py [--data ../shared/data/sacre_coeur] [--artifacts artifacts] [--refinements 0 3]
+    python experiments/real_photos.py [--data DIR] [--artifacts artifacts] [--refinements 0 3]
         [--half 3] [--limit 252] [-- reconstruct.steps=2000 …]
 
 `--data` holds `photos` and `masks/<concept>/<photo>.png`. Photos are registered and a field is fitted once, to all
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import statistics
 import time
 from pathlib import Path
@@ -40,13 +41,15 @@ from halonerf.stages.evaluate_protocol import at_native
 from halonerf.stages.scores import score_map
 from halonerf.stages.truths import Truths
 
+ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "out"
+SHARED = Path(os.environ.get("HALONERF_SHARED", ROOT.parent / "shared")) / "data"
 FIGURES = ("ap", "iou", "soft_balanced_accuracy")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "sacre_coeur")
+    parser.add_argument("--data", type=Path, default=SHARED / "sacre_coeur")
     parser.add_argument("--artifacts", default="artifacts")
     parser.add_argument("--refinements", type=int, nargs="+", default=[0, 3])
     parser.add_argument("--half", type=int, default=0, help="photos lifted; 0: half of those with masks")
