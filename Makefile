@@ -4,23 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VLLM := $(VENV)/vllm
-# They need a folder that is not ours to ship, or are parts of others.
-BENCH_ON_REQUEST := $(addprefix benchmarks/,rules.py learnt_distiller.py small_t5.py distillers.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-all test-vllm test-vllm-ray lint format bench clean
+.PHONY: help setup lock demo test test-browser test-all test-vllm test-vllm-ray lint format bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## make .venv and install the project with its test tools
+setup: $(STAMP) ## make .venv and install the project, all extras that run on any machine, and the test tools
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: install it, or name it: make setup PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, found $$($(PYTHON) --version); name another: make setup PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,sweep]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,sweep]'
 	@touch $@
+
+lock: setup ## pin all versions in constraints.txt, keeping those that still fit; newer ones: make lock LOCK=--upgrade
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	  --extra all --extra dev --extra sweep --no-annotate --no-emit-index-url $(LOCK) --output-file constraints.txt
 
 demo: setup ## the whole road on a procedural landmark, then a word: artifacts/demo/report.html, artifacts/demo/query
 	$(BIN)/halonerf +experiments=demo
@@ -61,9 +63,9 @@ format: setup ## put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure; tables on screen, JSON in benchmarks/out
-	@for script in $(filter-out $(BENCH_ON_REQUEST),$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: setup ## measure speed and memory; tables on screen, JSON in benchmarks/out
+	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean: ## remove what can be made again, but for .venv and artifacts
-	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/out
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/out experiments/out
+	find src tests benchmarks experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -53,6 +53,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--size", type=int, nargs=2, default=(900, 600), help="px, of a window")
     options = parser.parse_args()
+    if not CHROMIUM:
+        print("viewer: skipped, for there is no Chromium on the PATH")
+        return
     result: dict[str, Any] = {"size": list(options.size)}
     with served(options.overrides) as (address, process, start_s), sync_playwright() as playwright:
         result["start_s"] = start_s

@@ -15,7 +15,7 @@ COMPONENTS = ("distillers", "retrievers", "miners", "segmenters", "fields", "tra
 SERVICES = ("loading", "rendering", "evaluation")
 LAYERS = {
     **dict.fromkeys(
-        ("__init__", "errors", "exports", "types", "protocols", "memory", "files", "rotations", "colmap_log", "volume"), 0
+        ("__init__", "errors", "exports", "config_sources", "types", "protocols", "memory", "files", "rotations", "colmap_log", "volume"), 0
     ),
     **dict.fromkeys(
         ("artifacts", "factory", "geometry", "splatting", "losses", "metrics", "masks", "expressions", "lifting"), 1

@@ -17,7 +17,7 @@ from helpers.places import ROOT
 PACKAGE = structure.Package(ROOT)
 HEAVY = {"lightning", "transformers", "wandb", "hydra", "timm", "pycolmap", "mitsuba", "viser", "jinja2"}
 ALLOWED = {  # heavy library: the parts of the package, or the modules, that may import it
-    "hydra": {"halonerf.cli"},
+    "hydra": {"halonerf.cli", "halonerf.config_sources"},
     "lightning": {"halonerf.pipeline", "halonerf.stages"},
     "wandb": set[str](),
     "transformers": {"halonerf.distillers", "halonerf.segmenters", "halonerf.retrievers", "halonerf.hub"},

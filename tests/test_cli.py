@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from halonerf.cli import config_root, publish, run
+from halonerf.cli import composed, publish, run
 from halonerf.errors import UserError
 from halonerf.stages.specs import SPECS
 
@@ -19,8 +18,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_here(*overrides: str) -> Path | str:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
-        return run(compose("config", overrides=list(overrides)))
+    return run(composed(overrides))
 
 
 def noise_photo(path: Path, seed: int, size: tuple[int, int] = (320, 240)) -> None:
@@ -32,7 +30,7 @@ def noise_photo(path: Path, seed: int, size: tuple[int, int] = (320, 240)) -> No
 def test_help_names_stages_groups_and_examples(halonerf: Cli):
     shown = halonerf("--help")
     assert shown.returncode == 0, shown.stderr
-    for word in ("segmenter: ", "scene: ", "halonerf stage=report", "plan=true"):
+    for word in ("segmenter: ", "scene: ", "experiments: ", "halonerf stage=report", "plan=true"):
         assert word in shown.stdout
     described = {
         line.split()[0] for line in shown.stdout.splitlines() if line.startswith("  ") and len(line.split()) > 1
@@ -49,6 +47,14 @@ def test_a_plan_lists_stages_with_fingerprints_and_runs_nothing(halonerf: Cli, t
     assert all(row[2:] == ["to", "do"] and len(row[1]) == 16 for row in rows)
     assert shown.stdout.splitlines()[-1].endswith(f"localize/{rows[-1][1]}")
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_experiments_are_found_from_any_folder_and_by_jobs_side_by_side(halonerf: Cli):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    side_by_side = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    shown = halonerf("-m", "+experiments=demo,wild", "plan=true", *side_by_side)
+    assert shown.returncode == 0, shown.stderr
+    assert {line.split("/")[-2] for line in shown.stdout.splitlines() if "/" in line} == {"report", "reconstruct"}
 
 
 def test_an_unknown_stage_lists_the_valid_ones(halonerf: Cli):

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.object_type import ObjectType
+from hydra.errors import MissingConfigException
+from hydra.plugins.config_source import ConfigLoadError
+from omegaconf import OmegaConf
 
-from halonerf.cli import config_root
+from halonerf.cli import composed
+from halonerf.config_sources import ExperimentSource, config_root
 from halonerf.errors import BadInput
 from halonerf.factory import locate
 from halonerf.pipeline.declarations import declaration
@@ -21,15 +24,10 @@ from halonerf.pipeline.stage import Stage
 from halonerf.stages.specs import SPECS
 
 CONF = config_root() / "conf"
-COMPONENTS = sorted(
-    path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("experiments", "hydra", "logger", "trainer")
-)
-EXPERIMENTS = sorted((CONF / "experiments").glob("*.yaml"))
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return compose("config", overrides=list(overrides))
+COMPONENTS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "logger", "trainer"))
+EXPERIMENTS = sorted((config_root() / "experiments").glob("*.yaml"))
+MUST_BE_GIVEN = {"holyscenes": ["landmark=milan"]}
+LANDMARKS = ("badshahi", "blue_mosque", "hurba", "milan", "notre_dame", "st_paul")
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
@@ -62,12 +60,12 @@ def test_every_option_is_explained(path: Path):
 @pytest.mark.parametrize("group", sorted({p.parent.name for p in COMPONENTS} - {"stages"}))
 def test_every_option_composes_with_the_rest(group: str):
     for path in sorted((CONF / group).glob("*.yaml")):
-        config = composed(f"{group}={path.stem}")
+        config = composed([f"{group}={path.stem}"])
         assert config[group]._target_ == OmegaConf.load(path)._target_
 
 
 def test_the_defaults_list_every_stage_in_the_order_of_the_pipeline():
-    config = composed()
+    config = composed([])
     order = list(StageConfigs(config))
     assert set(order) == {path.stem for path in (CONF / "stages").glob("*.yaml")}
     assert order == [spec.name for spec in SPECS.values()]
@@ -116,30 +114,70 @@ def test_targets_are_exports_of_packages(path: Path):
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_experiments_compose_and_are_described(path: Path):
-    config = composed(f"+experiments={path.stem}")
+    config = composed([f"+experiments={path.stem}"])
     stages = StageConfigs(config)
     assert stages[config.stage], "its options have values"
     assert path.with_suffix(".md").is_file(), "an experiment's question, command and result belong beside it"
+
+
+def test_holyscenes_are_one_experiment_that_wants_a_landmark(tmp_path: Path):
+    data = f"holyscenes={tmp_path}"
+    for landmark in LANDMARKS:
+        (tmp_path / "masks" / "type" / landmark).mkdir(parents=True)
+        scene = composed(["+experiments=holyscenes", f"landmark={landmark}", data]).scene
+        assert (scene.path, scene.masks) == (f"{tmp_path}/scenes/{landmark}", f"{tmp_path}/masks")
+        assert scene.landmark == landmark
+    with pytest.raises(BadInput, match=r"no value: landmark\.\n.*landmark=\.\.\."):
+        resolve(composed(["+experiments=holyscenes", data]))
+    with pytest.raises(BadInput, match=r"'milano'.*type/badshahi, .*type/milan, .*type/st_paul"):
+        resolve(composed(["+experiments=holyscenes", "landmark=milano", data]))
 
 
 def test_folders_beside_the_config_are_no_groups(tmp_path: Path):
     """A checkout in which `artifacts/` was made must still take artifacts=DIR."""
     for name in ("artifacts", "publish", "seed"):
         assert not (CONF / name).exists()
-    assert composed(f"artifacts={tmp_path}", "seed=3").artifacts == str(tmp_path)
-    assert EXPERIMENTS
+    assert composed([f"artifacts={tmp_path}", "seed=3"]).artifacts == str(tmp_path)
+
+
+def test_experiments_are_the_yaml_files_of_one_folder_and_no_other_group(tmp_path: Path):
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "one.yaml").write_text("# @package _global_\n# A question.\nseed: 5\n")
+    (tmp_path / "one.md").write_text("Its answer.")
+    source = ExperimentSource("test", f"experiments://{tmp_path}")
+    assert source.available()
+    assert source.list("", None) == source.list("", ObjectType.GROUP) == ["experiments"]
+    assert source.list("experiments", None) == source.list("experiments/", ObjectType.CONFIG) == ["one"]
+    assert source.list("", ObjectType.CONFIG) == source.list("experiments", ObjectType.GROUP) == []
+    assert not source.is_group("artifacts")
+    assert [source.is_config(name) for name in ("experiments/one", "one", "experiments", "experiments/two")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    found = source.load_config("experiments/one.yaml")
+    assert (found.config, found.header) == ({"seed": 5}, {"package": "_global_"})
+    with pytest.raises(ConfigLoadError, match=r"one of one in .*got 'experiments/two'"):
+        source.load_config("experiments/two")
+    assert not ExperimentSource("test", f"experiments://{tmp_path}/none").available()
+
+
+def test_an_unknown_experiment_lists_the_valid_ones():
+    with pytest.raises(MissingConfigException, match=r"experiments/dem'[\s\S]*\tdemo\n"):
+        composed(["+experiments=dem"])
 
 
 def test_the_default_scene_needs_no_data():
     """--help promises that stage=report alone runs on a procedural cathedral."""
-    assert resolve(composed("stage=report")).goal.scene == "cathedral_seed0"
+    assert resolve(composed(["stage=report"])).goal.scene == "cathedral_seed0"
 
 
 def test_a_missing_option_is_named():
     with pytest.raises(BadInput, match=r"scene\.path"):
-        resolve(composed("stage=ingest", "scene=photos"))
+        resolve(composed(["stage=ingest", "scene=photos"]))
 
 
 def test_an_unknown_stage_lists_the_valid_ones():
     with pytest.raises(BadInput, match=r"ingest.*reconstruct.*report"):
-        resolve(composed("stage=ingset"))
+        resolve(composed(["stage=ingset"]))

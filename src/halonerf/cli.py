@@ -14,16 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from halonerf.config_sources import config_root, register_experiments
 from halonerf.errors import UserError
 from halonerf.files import atomic_path, storage_errors
 from halonerf.memory import keep_freed_memory
 from halonerf.pipeline.plan import plain, resolve
-
-
-def config_root() -> Path:
-    """The folder that holds `conf/` (and, linked into it, `experiments/`): the installed package, or the checkout."""
-    package = Path(__file__).parent
-    return package if (package / "conf").is_dir() else package.parents[1]
 
 
 def stage_table() -> str:
@@ -59,6 +54,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_freed_memory()
+    register_experiments()
     _task()
 
 
@@ -70,6 +66,7 @@ def _command(overrides: Sequence[str]) -> str:
 
 def composed(overrides: Sequence[str]) -> DictConfig:
     """The config that the command line has for these arguments, for callers in Python."""
+    register_experiments()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
         return hydra.compose("config", overrides=list(overrides))
 

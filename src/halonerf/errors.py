@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class UserError(Exception):
     """Says what was expected, what came, and what to type next."""
@@ -27,3 +29,12 @@ class MissingExtra(UserError):
             f"this option needs the package '{package}', which is not installed.\n"
             f"Install it with: pip install 'halonerf[{extra}]'"
         )
+
+
+def require(package: str, extra: str) -> None:
+    """Check that an optional package is installed, without importing it.
+
+    Raises: MissingExtra, which names the extra to install.
+    """
+    if find_spec(package) is None:
+        raise MissingExtra(package, extra)

@@ -17,7 +17,7 @@ from halonerf.distillers.rules import Rules
 from halonerf.types import ImageRecord
 from helpers.places import ROOT
 
-BENCHMARKS = ROOT / "benchmarks"
+EXPERIMENTS = ROOT / "experiments"
 PRESET = "defaults: [hf_generate, _self_]\nweights: {}\nprompt: paper\nanswers: plain\nlabels: 1\ntokens: 8\n"
 WORDS = ("portal", "Westportal", "portail", "tower", "Turm", "torre", "nave", "Mittelschiff", "organ", "orgue", "choir")
 NOTHING = ("view", "Ansicht", "2011")
@@ -25,13 +25,13 @@ NOTHING = ("view", "Ansicht", "2011")
 
 @pytest.fixture
 def small_t5(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
     return importlib.import_module("small_t5")
 
 
 @pytest.fixture
 def distillers(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
     return importlib.import_module("distillers")
 
 
@@ -51,7 +51,7 @@ def made(places: range, count: int, seed: int) -> list[ImageRecord]:
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
     """A model of one narrow layer, and its losses."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
+        patch.syspath_prepend(str(EXPERIMENTS))
         teach = importlib.import_module("small_t5").teach
     folder = tmp_path_factory.mktemp("learnt") / "small"
     import torch

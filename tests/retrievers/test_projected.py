@@ -88,7 +88,7 @@ def test_other_weights_are_refused(tmp_path: Path):
 
 
 def test_the_packages_weights_are_small_and_know_parts_of_a_building():
-    """Of a building that they never saw; `benchmarks/dense_retriever.py` has the figures."""
+    """Of a building that they never saw; `experiments/dense_retriever.py` has the figures."""
     for name in PACKAGED:
         assert len(files("halonerf.retrievers").joinpath("weights", f"{name}.safetensors").read_bytes()) < 500_000
     retriever = build(OmegaConf.to_container(OmegaConf.load(GROUP)))

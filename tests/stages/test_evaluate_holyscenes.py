@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from halonerf.cli import config_root, run
+from halonerf.cli import composed, run
 from halonerf.errors import BadInput
 from helpers.made_holyscenes import photo_id, write_holyscenes
 
@@ -37,8 +36,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 def done(road: tuple[Path, list[str]], *overrides: str) -> tuple[Path, dict, list[dict[str, str]]]:
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
-        folder = Path(run(compose("config", overrides=[*road[1], *overrides])))
+    folder = Path(run(composed([*road[1], *overrides])))
     with open(folder / "per_image.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return folder, json.loads((folder / "metrics.json").read_text()), rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jinja2 import TemplateError
@@ -23,8 +23,8 @@ class HfGenerate(LanguageDistiller):
     probabilities.
     """
 
-    runtime_options = ("device",)
-    data_options = ("weights",)
+    runtime_options: ClassVar[tuple[str, ...]] = ("device",)
+    data_options: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __init__(
         self,

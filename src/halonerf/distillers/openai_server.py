@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from halonerf.distillers.llm.answer_cache import Reply
@@ -28,7 +28,7 @@ class OpenaiServer(LanguageDistiller):
     The other options are those of `LanguageDistiller`.
     """
 
-    runtime_options = (
+    runtime_options: ClassVar[tuple[str, ...]] = (
         "key_variable", "workers", "per_minute", "timeout_s", "retries", "backoff_s", "patience_s",
     )  # fmt: skip
 

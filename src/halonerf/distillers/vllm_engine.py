@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import exp
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jinja2 import TemplateError
 
@@ -21,7 +21,7 @@ Reader = Callable[[int], list[ImageRecord]]  # the records of a shard
 class VllmEngine(LanguageDistiller):
     """A `LabelDistiller` around vLLM's offline `LLM`; the other options are those of `LanguageDistiller`."""
 
-    data_options = ("weights",)
+    data_options: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __init__(
         self,

@@ -120,11 +120,20 @@ class StageConfigs(Mapping[str, Mapping[str, Any]]):
         try:
             return plain(self.config[name])
         except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-            missing = sorted(OmegaConf.missing_keys(self.config))
+            missing = sorted(missing_options(OmegaConf.to_container(self.config)))
             raise BadInput(
                 f"stage '{name}' needs options that were not given; these have no value: {', '.join(missing)}.\n"
                 f"Give them as KEY=VALUE, for example: halonerf stage={self.config.stage} {missing[0]}=..."
             ) from error
+
+
+def missing_options(node: Any, place: str = "") -> Iterator[str]:
+    """Dotted names of the options below `node`, an unresolved plain container, that have no value."""
+    if node == "???":
+        yield place
+    elif isinstance(node, dict):
+        for key, below in node.items():
+            yield from missing_options(below, f"{place}.{key}" if place else str(key))
 
 
 def resolve(config: DictConfig) -> Plan:

@@ -23,12 +23,14 @@ from lightning.pytorch.loggers import Logger
 
 from halonerf import __version__
 from halonerf.artifacts import MANIFEST, ArtifactStore
+from halonerf.errors import require
 from halonerf.factory import build
 from halonerf.files import safe_name, storage_errors, write_json
 from halonerf.pipeline.plan import Plan, Step
 from halonerf.pipeline.stage import Stage
 
 LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap", "numba", "numpy", "mitsuba")
+LOGGERS = {"WandbLogger": "wandb", "TensorBoardLogger": "tensorboard"}  # and the package that each needs
 log = logging.getLogger("halonerf")
 
 
@@ -40,6 +42,9 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
 
     Raises: UserError.
     """
+    for ending, package in LOGGERS.items():  # before hours of work
+        if logger and str(logger["_target_"]).endswith(ending) and any(step.spec.trainable for step in plan.steps):
+            require(package, package)
     folder = plan.folder
     for step in plan.steps:
         if step.spec.interactive:

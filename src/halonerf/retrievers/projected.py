@@ -1,7 +1,7 @@
 """A small encoder of photos, pixels and texts on the frozen towers of a text segmenter.
 
 CLIP-shaped: one space for all three, cosines, a temperature. The segmenter's pyramid and text tower stay as they are;
-three small projections into the common space are learnt, contrastively (benchmarks/dense_retriever.py makes those that
+three small projections into the common space are learnt, contrastively (experiments/dense_retriever.py makes those that
 come with the package): of a pixel's features over the levels, as LSeg has them (Li et al., "Language-driven Semantic
 Segmentation", ICLR 2022); of a whole picture's; and of a text's.
 """
@@ -138,7 +138,7 @@ class Projected(nn.Module):
                 raise MissingArtifact(
                     f"expected the projections of a retriever in '{path}', found no such file.\n"
                     "Use the ones of the package with: retriever.weights=offline\n"
-                    "Make your own with: python benchmarks/dense_retriever.py"
+                    "Make your own with: python experiments/dense_retriever.py"
                 )
             try:
                 tensors = load_file(path)

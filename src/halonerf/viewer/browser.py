@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from halonerf.errors import BadInput
+from halonerf.errors import BadInput, require
 from halonerf.queries.session import QuerySession
 from halonerf.types import View
 from halonerf.viewer.cameras import framing
@@ -88,6 +88,7 @@ class Browser:
             folder: where pictures, films and paths that people save are kept.
             words: found in every new window.
         """
+        require("viser", "viewer")
         import viser
 
         self.engine, self.folder, self.words = self._engine(scene), folder, tuple(words)

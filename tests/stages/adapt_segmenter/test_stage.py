@@ -21,7 +21,7 @@ from halonerf.data.collection import write_collection
 from halonerf.data.formats.target_maps import write_map, write_photo, write_table
 from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
-from halonerf.pipeline.stage import StageSource
+from halonerf.pipeline.spec import StageSource
 from halonerf.stages.adapt_segmenter.losses import (
     LOSSES,
     CropComparison,

@@ -32,6 +32,7 @@ from halonerf.data.collection import write_collection
 from halonerf.data.procedural.building import GENERATOR_VERSION, build
 from halonerf.data.procedural.capture import CapturePlan, PhotoSession
 from halonerf.data.procedural.metadata import landmark, record
+from halonerf.errors import require
 from halonerf.files import write_atomic, write_json
 
 
@@ -76,6 +77,7 @@ class ProceduralLandmark:
 
     def collect(self, folder: Path) -> None:
         """Photograph what is not in `folder` yet, then write the collection's tables."""
+        require("mitsuba", "procedural")
         building = build(self.plan.kind, self.plan.seed)
         for name in ("photos", "depth", "notes", *(f"masks/{concept}" for concept in building.concepts)):
             (folder / name).mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from halonerf.data.procedural.camera import Camera
 from halonerf.data.procedural.light import OutdoorLight, overcast_sky
 from halonerf.data.procedural.mesh import Array, MeshSurface, Shell
 from halonerf.data.procedural.textures import Texture
-from halonerf.errors import BadInput
+from halonerf.errors import MissingExtra
 
 GLOW = 1e6  # light is this much stronger than the glow that carries colours and numbers
 NEAR = 0.1  # metres
@@ -235,10 +235,7 @@ def _mitsuba(threads: int) -> Any:
         import drjit
         import mitsuba
     except ImportError as error:
-        raise BadInput(
-            "procedural landmarks are rendered with the package 'mitsuba', which is not installed.\n"
-            "Install it with: pip install mitsuba"
-        ) from error
+        raise MissingExtra("mitsuba", "procedural") from error
     mitsuba.set_variant("scalar_rgb")
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     if threads:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from halonerf.data.procedural.building import GENERATOR_VERSION
 from halonerf.data.procedural.closeups import close_ups
-from halonerf.errors import BadInput
+from halonerf.errors import BadInput, require
 
 WHOLE = "whole"  # what the camera was aimed at, where it was the whole building
 
@@ -153,6 +153,8 @@ def render_samples(
     """
     folders = [(kind, seed, course.folder(root, kind, seed)) for seed in seeds for kind in kinds]
     wanted = [(kind, seed, folder) for kind, seed, folder in folders if not folder.is_dir()]
+    if wanted:
+        require("mitsuba", "procedural")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from halonerf.distillers.llm.answer_cache import AnswerCache, Reply, key_of
 from halonerf.distillers.llm.answers import Answer, Claim, parse_json, parse_paper, parse_plain, schema
@@ -41,8 +41,8 @@ class LanguageDistiller(Bookkeeping, ABC):
         cache: folder of answers that runs share; None: each run keeps its own.
     """
 
-    runtime_options = ("cache",)
-    data_options = ("prompt", "vocabulary", "same_as")
+    runtime_options: ClassVar[tuple[str, ...]] = ("cache",)
+    data_options: ClassVar[tuple[str, ...]] = ("prompt", "vocabulary", "same_as")
 
     def __init__(
         self,

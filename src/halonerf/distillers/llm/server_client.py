@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from halonerf.errors import BadInput
+from halonerf.errors import BadInput, require
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class ServerClient:
         patience_s: float,
         per_minute: float | None,
     ) -> None:
+        require("aiohttp", "llm")
         import aiohttp
 
         self.url, self.key_variable = url.rstrip("/"), key_variable

@@ -3,7 +3,8 @@
 Tokens are letters and what often stands together (BPE), of texts without accents, case, digits and punctuation; the
 fixed words of the prompt are one token each stretch, since they say nothing. While it learns, words are cut differently
 each time they are seen (BPE-dropout, Provilkov et al., ACL 2020), and most records are made of pieces of two, for which
-the teacher is asked anew: it is to learn what single words mean, and which of several places counts.
+the teacher is asked anew: it is to learn what single words mean, and which of several places counts. No script of its
+own: `learnt_distiller.py` uses it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """What do repeated labels in a batch cost, and what does it help to know that they are repeated?
 
-    python benchmarks/contrastive.py [--seeds 6] [--epochs 16]
+    python experiments/adapt_clip.py [--seeds 6] [--epochs 16]
 
 The stage `adapt_clip` teaches a tiny CLIP, from nothing, made-up landmarks: eight parts, each a hue under the light
 and the noise of its landmark; rare and frequent ones; labels as metadata give them: half of them plain, a fifth
 plurals, the rest with a word before them ("west portal"), a tenth wrong. Four landmarks are learnt from, two others
 score against the plain labels. A batch of 64 holds each part some eight times. Only the loss differs between rows.
-Prints a table; writes benchmarks/out/contrastive.json. Some minutes of one core.
+Prints a table; writes experiments/out/adapt_clip.json. Some minutes of one core.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> None:
     before = np.mean([run["before"] for run in results[name]])
     print(f"before: {before:.3f} mAP; {time.process_time() - started:.0f} CPU s")
     OUT.mkdir(exist_ok=True)
-    (OUT / "contrastive.json").write_text(json.dumps(results, indent=2))
+    (OUT / "adapt_clip.json").write_text(json.dumps(results, indent=2))
 
 
 def write_data(root: Path, seed: int) -> None:

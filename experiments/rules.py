@@ -1,6 +1,6 @@
 """How well do the rules agree with real weak labels, how fast are they, how much memory and what kills does a run take?
 
-    python benchmarks/rules.py FOLDER [--labels 1 3] [--speed] [--memory 10000 100000 1000000] [--kills 20]
+    python experiments/rules.py FOLDER [--labels 1 3] [--speed] [--memory 10000 100000 1000000] [--kills 20]
 
 FOLDER holds the text files of WikiScenes. Agreement is always printed, for the landmarks with even numbers, on which
 the vocabulary was mended, for those with odd ones, and for all; what found, wrong, missed and chance mean says
@@ -12,7 +12,7 @@ and the median of the passes, since other work on the machine slows caches and c
 --memory: peak of the whole command for so many records, the real ones repeated under other names.
 --kills: a run of 50,000 records in processes that are killed (SIGKILL) at random moments of the work, each gone on with
 by the next; then its table is compared with that of an unbroken run.
-Prints tables; writes benchmarks/out/rules.json.
+Prints tables; writes experiments/out/rules.json.
 """
 
 from __future__ import annotations

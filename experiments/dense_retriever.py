@@ -1,13 +1,13 @@
 """Can small projections of the frozen offline segmenter stand in for a dense CLIP, and are they a fair baseline?
 
-    OMP_NUM_THREADS=1 python benchmarks/dense_retriever.py [--close] [--save FILE] [--weights FILE]
+    OMP_NUM_THREADS=1 python experiments/dense_retriever.py [--close] [--save FILE] [--weights FILE]
 
 Trains `halonerf.retrievers.projected` on procedural buildings with exact masks (seeds below 500), on features that are
 computed once: pixels against all concepts' names and a phrase (softmax, as LSeg), crops against the name of what they
 show most of. Half of the photos show whole buildings: more than the segmenter was ever taught, so that the baselines
 in 3D are no straw men; `--close` leaves them out. Scores it on landmarks of seeds from 500 on: average precision per
 concept of photos that show it, of DFF's and LERF's relevancies of the dense maps, beside the segmenter's own maps.
-Prints a table; writes benchmarks/out/dense_retriever.json, and the weights to FILE. Rendering takes about 20 s of one
+Prints a table; writes experiments/out/dense_retriever.json, and the weights to FILE. Rendering takes about 20 s of one
 core a building, once; features two minutes; training one. `--weights` scores what was trained before.
 """
 
@@ -58,8 +58,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "retriever" / "projected.yaml"))
-    words = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "lessons" / "procedural.yaml"))["words"]
-    cache = OUT / "lessons" / "renders"
+    words = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "training_data" / "procedural.yaml"))["words"]
+    cache = OUT / "training_data" / "renders"
     landmarks = {
         f"{kind} {seed}": render_samples(cache, LANDMARKS, [kind], [seed], 1) for kind in KINDS for seed in SCORED
     }
@@ -68,11 +68,11 @@ def main() -> None:
         retriever = build({**config, "weights": options.weights})
     else:
         rendered = render_samples(cache, LESSONS, KINDS, LEARNT, 1)
-        lessons = [lesson for lesson in rendered if not (options.close and lesson.subject == WHOLE)]
+        samples = [sample for sample in rendered if not (options.close and sample.subject == WHOLE)]
         torch.manual_seed(options.seed)
         retriever = build({**config, "weights": None})
         started = time.process_time()
-        table = Table(retriever, lessons, list(words), options.seed)
+        table = Table(retriever, samples, list(words), options.seed)
         seconds["features"] = time.process_time() - started
         train(retriever, table, words, options.steps, options.seed)
         seconds["training"] = time.process_time() - started - seconds["features"]
@@ -86,13 +86,13 @@ def main() -> None:
 class Table:
     """Frozen features of pixels [N, F] and of crops [M, F], and what each shows, bool [N, K] and shares [M, K]."""
 
-    def __init__(self, retriever: Projected, lessons: Sequence[RenderedSample], concepts: list[str], seed: int) -> None:
+    def __init__(self, retriever: Projected, samples: Sequence[RenderedSample], concepts: list[str], seed: int) -> None:
         chance = np.random.default_rng(seed)
         pixels, shows, crops, shares = [], [], [], []
-        for lesson in lessons:
-            image = photo(lesson)
+        for sample in samples:
+            image = photo(sample)
             height, width = image.shape[1:]
-            masks = torch.stack([torch.from_numpy(lesson.mask(c, height, width).copy()) for c in concepts]).float()
+            masks = torch.stack([torch.from_numpy(sample.mask(c, height, width).copy()) for c in concepts]).float()
             with torch.no_grad():
                 features = pixel_features(retriever.segmenter.encode(image[None]))[0]
             truth = adaptive_avg_pool2d(masks, features.shape[1:])
@@ -109,9 +109,9 @@ class Table:
         self.crops, self.shares = torch.cat(crops), torch.stack(shares)
 
 
-def photo(lesson: RenderedSample) -> Tensor:
+def photo(sample: RenderedSample) -> Tensor:
     """[3, H, W] in [0, 1]."""
-    return torch.from_numpy(lesson.image().copy()).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(sample.image().copy()).permute(2, 0, 1).float() / 255
 
 
 def chosen_pixels(truth: Tensor, chance: np.random.Generator) -> Tensor:
@@ -182,18 +182,18 @@ def report(
     """Print and write what each way scores."""
     ways = ["segmenter", *(f"dense, rivals={rivals}" for rivals in RIVALS), "crops named right"]
     results: dict[str, dict[str, Any]] = {}
-    for landmark, lessons in landmarks.items():
-        shown = [c for c in concepts if any(c in lesson.masks for lesson in lessons)]
+    for landmark, samples in landmarks.items():
+        shown = [c for c in concepts if any(c in sample.masks for sample in samples)]
         found = {way: {c: [] for c in shown} for way in ways[:-1]}
-        for lesson in lessons:
-            for way, maps in maps_of(retriever, photo(lesson), shown).items():
+        for sample in samples:
+            for way, maps in maps_of(retriever, photo(sample), shown).items():
                 for concept, drawn in zip(shown, maps, strict=True):
-                    truth = lesson.mask(concept, *drawn.shape)
+                    truth = sample.mask(concept, *drawn.shape)
                     if truth.any():
                         found[way][concept].append(average_precision(drawn, truth))
         rows = {way: {c: mean_defined(values) for c, values in each.items()} for way, each in found.items()}
         results[landmark] = {way: {**row, "mean": mean_defined(row.values())} for way, row in rows.items()}
-        results[landmark]["crops named right"] = named_right(retriever, lessons, concepts)
+        results[landmark]["crops named right"] = named_right(retriever, samples, concepts)
     for landmark, rows in results.items():
         print(f"\n{landmark:<24}", *(f"{concept:>12}" for concept in rows["segmenter"]))
         for way in ways[:-1]:
@@ -217,16 +217,16 @@ def maps_of(retriever: Projected, image: Tensor, concepts: list[str]) -> dict[st
 
 
 @torch.no_grad()
-def named_right(retriever: Projected, lessons: Sequence[RenderedSample], concepts: list[str]) -> float:
+def named_right(retriever: Projected, samples: Sequence[RenderedSample], concepts: list[str]) -> float:
     """Share of crops, of those that show a concept on more than `MOST`, whose nearest name is in them."""
     chance, right = np.random.default_rng(0), []
     told = retriever.embed_texts(concepts)
-    for lesson in lessons:
-        image = photo(lesson)
+    for sample in samples:
+        image = photo(sample)
         for _ in range(CROPS):
             top, left, side = chosen_crop(*image.shape[1:], chance)
             inside = (slice(top, top + side), slice(left, left + side))
-            shares = np.array([lesson.mask(c, *image.shape[1:])[inside].mean() for c in concepts])
+            shares = np.array([sample.mask(c, *image.shape[1:])[inside].mean() for c in concepts])
             if shares.max() > MOST:
                 best = int((retriever.embed_images([image[:, *inside]]) @ told.T).argmax())
                 right.append(shares[best] > PRESENT)

@@ -1,9 +1,9 @@
 """How fast are the heads, and what do wrong photos do to them?
 
-    python benchmarks/heads.py [scene=cathedral scene.seed=503 scene.photos=32 ingest.size=320 ...] [--quick]
+    python experiments/mlp_paper.py [scene=cathedral scene.seed=503 scene.photos=32 ingest.size=320 ...] [--quick]
 
 On a landmark's finished field and 2D maps, made where they are not there yet. Prints two tables; writes
-benchmarks/out/heads.json.
+experiments/out/mlp_paper.json.
 
 Seconds: of lifting all concepts at once (median of three), and of a step of the learnt heads, from which a whole fit
 is extrapolated: with the default options, and as the paper has it (7,225 rays, layers 256-256-128-2, 12,500 steps, a
@@ -73,7 +73,7 @@ def main() -> None:
         for name, found in results["map_3d_learnt"].items():
             print(f"head={name:<8} mAP {found['map']:.4f} in {found['seconds']:.0f} s")
     OUT.mkdir(exist_ok=True)
-    (OUT / "heads.json").write_text(json.dumps(results, indent=1))
+    (OUT / "mlp_paper.json").write_text(json.dumps(results, indent=1))
 
 
 def made(overrides: Sequence[str], artifacts: str) -> dict[str, Path]:

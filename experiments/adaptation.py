@@ -1,11 +1,11 @@
 """Does adaptation help, and do the pairs? Runs of `adapt_segmenter` side by side, over seeds.
 
     halonerf -m +experiments=adaptation adapt_segmenter.losses.warped=0,1 seed=0,1,2
-    python benchmarks/adaptation.py [--artifacts artifacts]
+    python experiments/adaptation.py [--artifacts artifacts]
 
 Runs that differ in nothing but their seed are one row: mean and standard deviation over seeds of the mean average
 precision (over concepts, then landmarks). A second table has every landmark and concept. Writes
-benchmarks/out/adaptation.json.
+experiments/out/adaptation.json.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How fast do the fields learn and draw, and how well do they show photos that they never saw?
 
-    python benchmarks/fields.py [--minutes-gaussians 5] [--minutes-ha-nerf 30] [--scenes cathedral herzjesu] [--quick]
+    python experiments/ha_nerf.py [--minutes-gaussians 5] [--minutes-ha-nerf 30] [--scenes cathedral herzjesu] [--quick]
 
 Each field is fitted by the stage `reconstruct` in a process of its own. Prints a table; writes
-benchmarks/out/fields.json and fields_<scene>.png.
+experiments/out/ha_nerf.json and ha_nerf_<scene>.png.
 
 rays_per_s: pixels that the loss looked at, over the seconds of training; four steps before that, for compilation, are
 left out, and so are evaluations. frames_per_s: 320 x 240 px; ha_nerf draws 4 of the 240 rows, times 60. psnr_curve:
@@ -134,14 +134,12 @@ def measure(name: str, ingest: str, options: argparse.Namespace) -> dict[str, An
 def fit(name: str, ingest: str, steps: int, seconds: float, marks: list[float], score: Score | None) -> Any:
     """Run `reconstruct` for so many steps or seconds; the clock that went with it."""
     import lightning
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from halonerf.cli import config_root
+    from halonerf.cli import composed
     from halonerf.factory import build
 
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
-        config = compose("config", overrides=["scene=cathedral", *FIELDS[name], f"reconstruct.steps={steps}"])
+    config = composed(["scene=cathedral", *FIELDS[name], f"reconstruct.steps={steps}"])
     lightning.seed_everything(0, verbose=False)
     options: Any = OmegaConf.to_container(config["reconstruct"], resolve=True)
     stage = build(options, nested=False)
@@ -291,7 +289,7 @@ def write(results: dict[str, Any]) -> None:
     first = next(iter(results))
     top = {key: results[first][key] for key in ("rays_per_s", "rays_ratio", "psnr_curve")}
     whole = {"scene": first, "cores": os.cpu_count(), **top, "scenes": results}
-    (OUT / "fields.json").write_text(json.dumps(whole, indent=2) + "\n")
+    (OUT / "ha_nerf.json").write_text(json.dumps(whole, indent=2) + "\n")
     for scene, figures in results.items():
         figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
         for name, curve in figures["psnr_curve"].items():
@@ -304,7 +302,7 @@ def write(results: dict[str, Any]) -> None:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
         axes.legend()
-        figure.savefig(OUT / f"fields_{scene}.png", dpi=120)
+        figure.savefig(OUT / f"ha_nerf_{scene}.png", dpi=120)
         pyplot.close(figure)
 
 

@@ -1,12 +1,12 @@
 """Which photos should a landmark's concepts be lifted from, and how much should each count?
 
-    python benchmarks/choice.py [--scene synagogue] [--seed 503] [--photos 48] [--counts 5 10 20]
+    python experiments/choice_paper.py [--scene synagogue] [--seed 503] [--photos 48] [--counts 5 10 20]
 
 Mean average precision in 3D (over the photos in which a concept is, then over concepts) of concepts lifted from a few
 photos of a procedural landmark, chosen in several ways: at random (mean and standard deviation over seeds), by the
 terms of `segment`, and greedily for coverage; then with photos' maps weighted by agreement. Once with the segmenter's
 maps, once where a share of the photos' maps are wrong: half of those get even noise, half another concept's map.
-Prints tables; writes benchmarks/out/choice.json.
+Prints tables; writes experiments/out/choice_paper.json.
 
 The paper's scores want a segmenter that knows buildings, which the package's does not. Here they are given the
 truth: a photo's building is what lies, by its true depth, within the box around all concepts, above the ground; the
@@ -107,7 +107,7 @@ def main() -> None:
 
 def write(results: dict[str, Any]) -> None:
     OUT.mkdir(exist_ok=True)
-    (OUT / "choice.json").write_text(json.dumps(results, indent=1) + "\n")
+    (OUT / "choice_paper.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 def opened(options: argparse.Namespace) -> Landmark:

@@ -1,6 +1,6 @@
 """Do masks drawn on some real photos find the parts in the others? Every way to halve the photos that have masks.
 
-    python benchmarks/real_masks.py [--data ../shared/data/sacre_coeur] [--artifacts artifacts] [--refinements 0 3]
+    python experiments/real_photos.py [--data DIR] [--artifacts artifacts] [--refinements 0 3]
         [--half 3] [--limit 252] [-- reconstruct.steps=2000 …]
 
 `--data` holds `photos` and `masks/<concept>/<photo>.png`. Photos are registered and a field is fitted once, to all
@@ -11,7 +11,7 @@ photo that is scored has said nothing of any concept; its colours the field know
 
 Prints a table: mean and standard deviation over the choices of each choice's mean over its scored photos. "nothing" is
 what 2D has to say about a photo that nobody drew on: a constant map. Choices overlap, so the deviation says
-how much the choice matters, not how sure the mean is. Writes benchmarks/out/real_masks.json and .png.
+how much the choice matters, not how sure the mean is. Writes experiments/out/real_photos.json and .png.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import statistics
 import time
 from pathlib import Path
@@ -26,11 +27,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch.nn.functional import interpolate
 
-from halonerf.cli import config_root, resolve_stages, run
+from halonerf.cli import composed, run
 from halonerf.evaluation.examples import stacked, strip
 from halonerf.evaluation.ground_truth import GroundTruthMasks
 from halonerf.evaluation.protocol import at_native
@@ -39,15 +39,18 @@ from halonerf.factory import build
 from halonerf.heads.lifted import Lifted
 from halonerf.loading import fitted_scene
 from halonerf.masks import MaskFolder
+from halonerf.pipeline.plan import StageConfigs
 from halonerf.visualization.pictures import save_picture
 
+ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "out"
+SHARED = Path(os.environ.get("HALONERF_SHARED", ROOT.parent / "shared")) / "data"
 FIGURES = ("ap", "iou", "soft_balanced_accuracy")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "sacre_coeur")
+    parser.add_argument("--data", type=Path, default=SHARED / "sacre_coeur")
     parser.add_argument("--artifacts", default="artifacts")
     parser.add_argument("--refinements", type=int, nargs="+", default=[0, 3])
     parser.add_argument("--half", type=int, default=0, help="photos lifted; 0: half of those with masks")
@@ -55,7 +58,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     if not (options.data / "masks").is_dir():
-        print(f"real_masks: skipped, for there are no photos and masks in {options.data}; name them with --data DIR")
+        print(f"real_photos: skipped, for there are no photos and masks in {options.data}; name them with --data DIR")
         return
     bench = Bench(options.data, options.artifacts, options.overrides)
     choices = halves(len(bench.views), options.half or len(bench.views) // 2, options.limit)
@@ -74,8 +77,8 @@ def main() -> None:
         "lifted": [[bench.scene.names[bench.views[i]] for i in choice] for choice in choices],
         "field": bench.field_options,
     }
-    (OUT / "real_masks.json").write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")
-    save_picture(OUT / "real_masks.png", bench.picture(choices[0], options.refinements[-1]))
+    (OUT / "real_photos.json").write_text(json.dumps({**facts, "results": results}, indent=2) + "\n")
+    save_picture(OUT / "real_photos.png", bench.picture(choices[0], options.refinements[-1]))
 
 
 def halves(count: int, half: int, limit: int) -> list[tuple[int, ...]]:
@@ -91,14 +94,13 @@ class Bench:
 
     def __init__(self, data: Path, artifacts: str, overrides: list[str]) -> None:
         asked = ["stage=reconstruct", "scene=photos", f"scene.path={(data / 'photos').resolve()}"]
-        with initialize_config_dir(version_base="1.3", config_dir=str(config_root() / "conf")):
-            config = compose("config", overrides=[*asked, f"artifacts={artifacts}", *overrides])
+        config = composed([*asked, f"artifacts={artifacts}", *overrides])
         folder = Path(run(config))
         inputs = json.loads((folder / "manifest.json").read_text())["inputs"]
         ingest = folder.parents[1] / "ingest" / inputs["ingest"]
         self.scene = fitted_scene({"ingest": ingest, "reconstruct": folder})
         self.field_options = OmegaConf.to_container(config.field)
-        self.field = build(resolve_stages(config)[0]["reconstruct"]["field"])
+        self.field = build(StageConfigs(config)["reconstruct"]["field"])
         self.field.load(folder / "field.safetensors")
         self.masks = MaskFolder.open(data / "masks")
         self.concepts = self.masks.concepts

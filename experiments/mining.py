@@ -1,8 +1,8 @@
 """What do the miners find, and how well do warps carry a close-up into a farther photo?
 
-    python benchmarks/mining.py [--miners sift aliked] [--artifacts artifacts] [--min-ratio 1.2] [--quick]
+    python experiments/mining.py [--miners sift aliked] [--artifacts artifacts] [--min-ratio 1.2] [--quick]
 
-Prints tables; writes benchmarks/out/mining.json and, for each miner, mining_<miner>.png. Needs the real photos (set
+Prints tables; writes experiments/out/mining.json and, for each miner, mining_<miner>.png. Needs the real photos (set
 HALONERF_SHARED to the parent of `data`).
 
 Sacré-Coeur: zoom pairs of ten photos, found by the stage `mine`. Where both photos have hand-drawn masks, the

@@ -1,6 +1,6 @@
 """Does a small language model learn, from the rules' labels of some landmarks, to read the records of others?
 
-    python benchmarks/learnt_distiller.py FOLDER [--models two_layers one_layer] [--steps 1500] [--seed 0]
+    python experiments/learnt_distiller.py FOLDER [--models two_layers one_layer] [--steps 1500] [--seed 0]
 
 FOLDER holds the text files of WikiScenes. The records of landmarks with even numbers, labelled by `rules`, teach each
 model (`small_t5.teach`: T5 from nothing, one thread); those of landmarks with odd numbers are then read by
@@ -13,8 +13,8 @@ with each model as a preset of `hf_generate` (OUT/conf/distiller, found by --con
 of, by kind), which `rules` has, too. Beside the models stand answers that take no learning (the most frequent label,
 one drawn at random, a known label that stands in the record, that of the most similar record)
 and a linear classifier of words, which chooses among labels and cannot write. A second table has the runs as
-`distillers.py` shows them. Models, records and runs stay in benchmarks/out/learnt_distiller, where a model that was
-taught with the same options is taken as it is; figures go to benchmarks/out/learnt_distiller.json.
+`distillers.py` shows them. Models, records and runs stay in experiments/out/learnt_distiller, where a model that was
+taught with the same options is taken as it is; figures go to experiments/out/learnt_distiller.json.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from halonerf.types import ImageRecord, PseudoLabel
 OUT = Path(__file__).parent / "out"
 SIZES = {"two_layers": {"width": 128, "layers": 2}, "one_layer": {"width": 128, "layers": 1}}
 ASKED = {"prompt": "paper", "characters": 120}  # the same while it learns and while it is used
-PRESET = """# A model of benchmarks/learnt_distiller.py
+PRESET = """# A model of experiments/learnt_distiller.py
 defaults: [hf_generate, _self_]
 weights: {weights}
 prompt: {prompt}

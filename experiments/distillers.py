@@ -1,13 +1,13 @@
 """What do distillers read from the same records? One table of all finished runs of `distill` on a corpus.
 
     halonerf -m stage=distill corpus=... distiller=rules,mine,other --config-dir DIR
-    python benchmarks/distillers.py [--artifacts artifacts] [--corpus NAME]
+    python experiments/distillers.py [--artifacts artifacts] [--corpus NAME]
 
 DIR/distiller/mine.yaml is a preset of one's own, such as `defaults: [hf_generate, _self_]` and `weights: FOLDER`.
 A row is a run: records with a label; micro-F1 against weak labels, where the corpus has any, by the readings of
 `halonerf.stages.distill.scoring.WeakScores`; records a second while it ran; and the share of records for which it says
 the same as each other run, "" being an answer, too. A record's answer is its most confident label.
-Prints the table; writes benchmarks/out/distillers.json.
+Prints the table; writes experiments/out/distillers.json.
 """
 
 from __future__ import annotations
