@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -190,26 +191,82 @@ class TrainableField(RadianceField, Protocol):
         A field that encodes remembers it, so that `appearance` gives it back without the photo.
         """
 
-    def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
-        """How unlike the photo [H, W, 3] `shown` is, a scalar: mean over pixels of weight [H, W] times their error.
-
-        shown: what `render` gave just before. weight: held fixed; of one, the plain mean.
-        """
-
-    def regularisation(self) -> Tensor:
-        """A scalar that the loss adds, whatever the photo."""
-
     def optimiser(self) -> Optimizer:
         """A fresh optimiser of all parameters."""
 
     def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
-        """After each of `steps` optimiser steps: schedules, growing, pruning. Chance depends on the step alone."""
+        """Apply schedules, densification and pruning after each of `steps` optimiser steps.
+
+        Random numbers depend on the seed and the step alone.
+        """
 
     def save(self, path: Path) -> None:
         """Write all that rendering needs as safetensors."""
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote; raises BadInput where it does not fit the options."""
+
+
+@runtime_checkable
+class RegularisedField(RadianceField, Protocol):
+    """A field with regularisers of its own parameters, weighted by its own options."""
+
+    def regularisation(self) -> Tensor:
+        """The weighted sum of the regularisers after the last `render`, a scalar; differentiable."""
+
+
+@runtime_checkable
+class GaussianField(RadianceField, Protocol):
+    """A field of N Gaussians whose opacities and sizes can be regularised."""
+
+    @property
+    def opacities(self) -> Tensor:
+        """[N] in [0, 1]; differentiable."""
+
+    @property
+    def scales(self) -> Tensor:
+        """Standard deviations along the three axes, [N, 3], world units; differentiable."""
+
+
+class GaussianRows(Protocol):
+    """The parameters of a field's N Gaussians with their optimiser state and statistics; one row per Gaussian.
+
+    Parameters: `means`, `log_scales` [N, 3], `rotations` [N, 4], `opacity_logits` [N] and those of the colour.
+    Statistics: `grad_norm` [N], the sum over steps of the screen-space gradient norm (loss per half-width of the
+    image), and `seen` [N], the number of steps in which it was not zero.
+    """
+
+    names: Sequence[str]  # of the parameters
+    optimiser: Optimizer
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The values of a parameter or statistic, detached; may be written in place."""
+
+    @property
+    def opacities(self) -> Tensor:
+        """[N] in [0, 1]."""
+
+    def table(self) -> dict[str, Tensor]:
+        """All parameters by name."""
+
+    def replace(self, keep: Tensor, extra: Mapping[str, Tensor]) -> None:
+        """Keep the rows `keep` (bool [N]), append `extra` without momentum, and reset all statistics."""
+
+    def reset_momentum(self, names: Sequence[str], rows: Tensor | slice = ...) -> None:
+        """Set the optimiser's moments of some rows of some parameters to zero."""
+
+
+class DensificationStrategy(Protocol):
+    """Adds, splits, relocates and prunes Gaussians during a fit."""
+
+    def __call__(self, rows: GaussianRows, step: int, progress: float, generator: Generator) -> None:
+        """Called without gradients after every optimiser step; the strategy decides when to act.
+
+        progress: share of the fit that is done, in (0, 1]. generator: the only source of random numbers, seeded by
+        the fit's seed and the step, so that a fit can be resumed.
+        """
 
 
 @runtime_checkable
@@ -248,6 +305,50 @@ class SplatField(Protocol):
 
     def splat_colours(self, appearance: Tensor) -> Tensor:
         """The colour of each in a light [A], as from no direction in particular: [N, 3] in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """One training step of a fit, as the terms of its loss see it.
+
+    view: the part of the photo's view that is rendered, its camera included (corrected where cameras are refined).
+    rendering: of the view, differentiable; with normals where the loss needs them. photo: [H, W, 3] in [0, 1].
+    weight: [H, W], non-negative, held fixed; mean one unless pixels are masked as transients, zero outside the photo.
+    point_pixels: [M, 2], where the photo sees points of the scene, px of the view, some of them outside it.
+    point_depths: [M], their depths along the optical axis, world units. progress: share of the fit, in [0, 1).
+    """
+
+    field: RadianceField
+    view: View
+    rendering: Rendering
+    photo: Tensor
+    weight: Tensor
+    point_pixels: Tensor
+    point_depths: Tensor
+    progress: float
+
+
+@runtime_checkable
+class LossTerm(Protocol):
+    """One term of the loss that `reconstruct` minimises."""
+
+    weight: float  # factor in the sum; terms of weight 0 are not evaluated
+    needs_normals: bool  # whether the rendering must have normals
+
+    def __call__(self, context: LossContext) -> Tensor:
+        """The term's value, a scalar, without its weight; differentiable in the rendering or the field."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """The loss that `reconstruct` minimises: a sum of named terms."""
+
+    @property
+    def needs_normals(self) -> bool:
+        """Whether a term needs the rendering's normals."""
+
+    def __call__(self, context: LossContext) -> dict[str, Tensor]:
+        """Each term's share of the sum, a scalar, by its name."""
 
 
 @runtime_checkable

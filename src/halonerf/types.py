@@ -120,6 +120,8 @@ class Rendering:
     elements' depths (0 where nothing is hit). opacity: [H, W] in [0, 1].
     channels: [H, W, P] composited without background (a pixel's weights sum to its opacity), or None.
     normals: [H, W, 3], world frame, composited like channels (length at most the opacity), facing the camera; or None.
+    coarse: [H, W, 3], the colour of the network that places a NeRF's samples, where that network is being fitted; or
+    None.
     """
 
     colour: Tensor
@@ -127,6 +129,7 @@ class Rendering:
     opacity: Tensor
     channels: Tensor | None = None
     normals: Tensor | None = None
+    coarse: Tensor | None = None
 
 
 @dataclass(frozen=True)

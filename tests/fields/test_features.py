@@ -82,7 +82,7 @@ def test_a_voxels_middle_lies_in_it():
 
 def tiny_nerf() -> HaNerf:
     random = torch.Generator().manual_seed(3)
-    made = HaNerf(width=16, depth=3, position_frequencies=3, samples=8, render_samples=12, support_side=6)
+    made = HaNerf(width=16, depth=3, position_frequencies=3, samples=8, render_samples=12, grid_side=6)
     made.initialise(torch.randn(60, 3, generator=random) * 0.5, torch.rand(60, 3, generator=random), ["a"], seed=0)
     return made.eval()
 

@@ -154,7 +154,7 @@ def test_options_that_make_no_sense_are_refused(options: dict):
 def test_the_papers_field_is_learnt_from_sample_by_sample():
     """A fog of even density that photos call 0.8 everywhere: so do its voxels, as far as rays reached them."""
     random = torch.Generator().manual_seed(1)
-    nerf = HaNerf(width=16, depth=3, position_frequencies=2, samples=6, render_samples=8, support_side=5)
+    nerf = HaNerf(width=16, depth=3, position_frequencies=2, samples=6, render_samples=8, grid_side=5)
     nerf.initialise(torch.randn(60, 3, generator=random) * 0.5, torch.rand(60, 3, generator=random), ["a"], seed=0)
     nerf.eval()
     before = {name: value.clone() for name, value in nerf.state_dict().items()}

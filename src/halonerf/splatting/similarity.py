@@ -24,7 +24,7 @@ PARTS = 32  # of the rows, for the threads
 ZERO, ONE, TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
 
-class Photometric(torch.autograd.Function):
+class PhotometricFunction(torch.autograd.Function):
     """mean_p w_p mean_c ((1 - s) |x - y| + s (1 - SSIM)); differentiable in the image alone."""
 
     @staticmethod

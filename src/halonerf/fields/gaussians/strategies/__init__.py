@@ -3,11 +3,10 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "DensificationStrategy": "base",
     "DensificationLimits": "base",
     "BudgetStrategy": "budget",
     "McmcStrategy": "mcmc",
-    "GaussianRows": "base",
+    "ParameterRows": "base",
     "ThresholdStrategy": "threshold",
 }
 __all__ = [*_HOMES]
