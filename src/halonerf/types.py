@@ -149,3 +149,14 @@ class Splats:
 
     def __len__(self) -> int:
         return len(self.centres)
+
+    def __getitem__(self, rows: Tensor) -> Splats:
+        """The Gaussians of `rows`, indices [M] or bool [N], in the order given."""
+        return Splats(*(values[rows] for values in self._values()))
+
+    def to(self, device: torch.device | str) -> Splats:
+        """The same Gaussians on `device`, without gradients."""
+        return Splats(*(values.detach().to(device) for values in self._values()))
+
+    def _values(self) -> tuple[Tensor, ...]:
+        return self.centres, self.scales, self.rotations, self.opacities, self.element
