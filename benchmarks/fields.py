@@ -212,7 +212,7 @@ def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None
 
 def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     """Mean over so many of the held-out photos, dB; fitted ones stand in where none is held out."""
-    from halonerf.geometry import sample_picture
+    from halonerf.geometry import sample_image
     from halonerf.stages.reconstruct.image_metrics import score_heldout_photo
     from halonerf.stages.reconstruct.stage import LIGHTS
 
@@ -225,8 +225,8 @@ def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     for i in (stage.scene.indices("test") or stage.train_views)[:photos]:
         view = stage.scene.views[i]
         view = view.resized(view.width // THINNED[name], view.height // THINNED[name])
-        photo = sample_picture(stage.scene.photo(i).float() / 255, view, antialiased=False)
-        valid = sample_picture(stage.scene.valid(i)[..., None].float(), view, antialiased=False)[..., 0] > 0.99
+        photo = sample_image(stage.scene.photo(i).float() / 255, view, antialiased=False)
+        valid = sample_image(stage.scene.valid(i)[..., None].float(), view, antialiased=False)[..., 0] > 0.99
         scores.append(score_heldout_photo(field, view, photo, valid, lights, light_steps, None)["psnr"])
     if rays is not None:
         field.rays = rays

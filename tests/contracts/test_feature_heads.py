@@ -139,7 +139,7 @@ def test_mistakes_are_named(head: FeatureHead, field: Gaussians):  # noqa: F811
     with pytest.raises(BadInput, match=r"features at \d scales"):
         head.fit(field, VIEWS, [[*maps(head), *maps(head)]] * 2, [torch.ones(32, 48)] * 2)
     fit(head, field)
-    with pytest.raises(BadInput, match="at least one word and one phrase, 48 numbers"):
+    with pytest.raises(BadInput, match="at least one text and one phrase, of 48 numbers"):
         head.set_texts(LEFT[None], torch.zeros(0, 48), SCALE)
     with pytest.raises(BadInput, match=r"got \[1, 5\]"):
         head.set_texts(torch.ones(1, 5), torch.ones(1, 5), SCALE)

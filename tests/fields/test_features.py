@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.fields.gaussians.field import Gaussians, composite_features
+from halonerf.fields.gaussians.features import visible_gaussians
+from halonerf.fields.gaussians.field import Gaussians
 from halonerf.fields.ha_nerf.field import HaNerf
 from halonerf.fields.ha_nerf.voxels import VoxelGrid, contract, expand
 from halonerf.types import View
@@ -37,7 +38,7 @@ def gaussians(number: int = 400) -> Gaussians:
 def test_no_gaussian_that_is_drawn_is_left_out(part: tuple | None, distance: float, turn: float):
     field, seen = gaussians(), view(distance=distance, turn=turn)
     seen = seen.cropped(*part) if part else seen
-    listed = composite_features(field.means, field.log_scales.exp(), seen)
+    listed = visible_gaussians(field.means, field.log_scales.exp(), seen)
     _, share = field.lift(seen, torch.ones(seen.height, seen.width, 1), torch.ones(seen.height, seen.width))
     drawn = (share > 0).nonzero()[:, 0]
     assert len(drawn) > 10
@@ -49,7 +50,7 @@ def test_few_gaussians_are_asked_for_a_small_window():
     with torch.no_grad():
         field.log_scales.fill_(math.log(0.02))
     assert (
-        len(composite_features(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6)))
+        len(visible_gaussians(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6)))
         < 0.1 * field.elements
     )
 

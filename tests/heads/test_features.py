@@ -10,7 +10,7 @@ import torch
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads import features
-from halonerf.heads.features import LiftedFeatures, best_scales, relevancy
+from halonerf.heads.features import LiftedFeatures, best_scales, text_relevancy
 from halonerf.types import View
 
 A, B, NOTHING = torch.eye(8)[:3]
@@ -20,9 +20,9 @@ def test_relevancies_by_hand():
     words, phrases = torch.tensor([[0.3, -0.1]]), torch.tensor([[0.2, 0.1]])
     e = [math.exp(10 * c) for c in (0.3, -0.1, 0.2, 0.1)]
     expected = torch.tensor([[e[0] / sum(e), e[1] / sum(e)]])
-    torch.testing.assert_close(relevancy(words, phrases, 10.0, "words"), expected)
+    torch.testing.assert_close(text_relevancy(words, phrases, 10.0, "words"), expected)
     least = [min(w / (w + e[2]), w / (w + e[3])) for w in e[:2]]
-    torch.testing.assert_close(relevancy(words, phrases, 10.0, "phrases"), torch.tensor([least]))
+    torch.testing.assert_close(text_relevancy(words, phrases, 10.0, "phrases"), torch.tensor([least]))
 
 
 def test_the_best_scale_is_where_the_clearest_elements_are():
@@ -97,8 +97,8 @@ def test_chunks_and_blocks_do_not_show(field: Gaussians, monkeypatch: pytest.Mon
     maps = [torch.randn(8, 6, 8, generator=random)]
     drawn = []
     for chunk, block in ((32, 8192), (3, 7)):
-        monkeypatch.setattr(features, "CHUNK", chunk)
-        monkeypatch.setattr(features, "BLOCK", block)
+        monkeypatch.setattr(features, "CHUNK_CHANNELS", chunk)
+        monkeypatch.setattr(features, "CHUNK_ELEMENTS", block)
         head = LiftedFeatures([], "words")
         head.fit(field, [view()], [maps], [torch.ones(30, 40)])
         head.set_texts(torch.stack([A, B]), NOTHING[None], 5.0)

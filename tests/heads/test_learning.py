@@ -12,14 +12,14 @@ from torch import Tensor
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.fields.ha_nerf.field import HaNerf
-from halonerf.heads.learning import ROUND
+from halonerf.heads.learning import ROUND_STEPS
 from halonerf.heads.linear import Linear
 from halonerf.heads.mlp import Mlp
 from halonerf.protocols import LearntHead
 from halonerf.types import View
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STEPS = 3 * ROUND - 20  # three rounds, the last one shorter
+STEPS = 3 * ROUND_STEPS - 20  # three rounds, the last one shorter
 OPTIONS = {"steps": STEPS, "rays": 400, "learning_rate": 0.02}
 
 
@@ -119,7 +119,7 @@ def test_the_papers_targets_say_yes_from_a_fifth_on():
 
 def test_rounds_come_in_order():
     head = Linear(**OPTIONS)
-    with pytest.raises(BadInput, match="begin"):
+    with pytest.raises(BadInput, match=r"start\(\) before a round"):
         head.fit_round(0)
     head.start(FIELD, *supervision())
     with pytest.raises(BadInput, match="round 0 to be next, got round 1"):
@@ -143,7 +143,7 @@ def test_a_field_without_features_is_refused():
         Linear(**OPTIONS).fit(Nowhere(), *supervision())
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"settle": 2}, {"targets": "?"}])
+@pytest.mark.parametrize("options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"final_lr_fraction": 2}, {"targets": "?"}])
 def test_options_that_make_no_sense_are_refused(options: dict):
     with pytest.raises(BadInput, match=next(iter(options))):
         Linear(**options)
@@ -159,7 +159,7 @@ def test_the_papers_field_is_learnt_from_sample_by_sample():
     nerf.eval()
     before = {name: value.clone() for name, value in nerf.state_dict().items()}
     views = [view(0.0, 16, 12), view(0.1, 16, 12)]
-    head = Mlp([8], steps=2 * ROUND, rays=100, learning_rate=0.02, together=False)
+    head = Mlp([8], steps=2 * ROUND_STEPS, rays=100, learning_rate=0.02, together=False)
     head.fit(nerf, views, [torch.full((12, 16, 1), 0.8)] * 2, [torch.ones(12, 16, 1)] * 2)
     seen = head.confidence()[:-1, 0] > 0.5
     assert seen.sum() > 5

@@ -127,10 +127,10 @@ def test_voters_who_disagree_lose_their_weight():
         for name, found in (
             ("mean", robust_mean(votes, weights, 0.0)),
             ("median", robust_mean(votes, weights, 0.5)),
-            ("agreeing", consensus_mean(votes, weights, 2.0)),
+            ("consensus", consensus_mean(votes, weights, 2.0)),
         )
     }
-    assert errors["agreeing"] < 0.4 * errors["median"]  # measured: 0.040 and 0.130; the mean 0.195
+    assert errors["consensus"] < 0.4 * errors["median"]  # measured: 0.040 and 0.130; the mean 0.195
     assert errors["median"] < errors["mean"]
     trust = photo_trust(votes, weights, consensus_mean(votes, weights, 2.0), 2.0)
     assert trust[:4].max() < 0.05
@@ -144,7 +144,7 @@ def test_voters_who_all_agree_give_the_mean():
     assert not consensus_mean(votes, torch.zeros_like(weights), 2.0).any()
 
 
-@pytest.mark.parametrize("robust", ["trimmed", "median", "agreeing"])
+@pytest.mark.parametrize("robust", ["trimmed", "median", "consensus"])
 def test_wrong_photos_are_outvoted(robust: str):
     """Three of ten photos say the opposite; their pixels weigh as much as the others'."""
     field, views = plate(), [camera(0.01 * i) for i in range(10)]
@@ -158,7 +158,7 @@ def test_wrong_photos_are_outvoted(robust: str):
     torch.testing.assert_close(head.confidence(), plain.confidence())
 
 
-@pytest.mark.parametrize("robust", ["trimmed", "agreeing"])
+@pytest.mark.parametrize("robust", ["trimmed", "consensus"])
 def test_memory_decides_how_not_what(robust: str):
     field, views = plate(), [camera(0.02 * i) for i in range(5)]
     random = torch.Generator().manual_seed(8)

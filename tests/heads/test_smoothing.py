@@ -57,7 +57,7 @@ def test_what_is_nowhere_or_unknown_neither_gives_nor_takes():
 
 def test_a_field_without_places_is_told_what_is_needed():
     view = View(4, 4, 4.0, 4.0, 2.0, 2.0, torch.eye(3, 4))
-    with pytest.raises(BadInput, match=r"element_centres.*Nowhere.*\n.*head\.smoothing=0"):
+    with pytest.raises(BadInput, match=r"positions[\s\S]*Nowhere.*\n.*head\.smoothing=0"):
         Lifted(smoothing=0.5).fit(Nowhere(), [view], [torch.ones(4, 4, 1)], [torch.ones(4, 4, 1)])
 
 

@@ -15,7 +15,7 @@ from torch.utils import cpp_extension
 from halonerf.errors import BadInput, MissingExtra
 from halonerf.splatting import gpu, reference
 from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, NEAR
-from halonerf.splatting.rasterise import chosen, lift, rasterise
+from halonerf.splatting.rasterise import lift, rasterise, resolve_engine
 from halonerf.types import View
 
 NAMES = ("image", "means", "scales", "rotations", "opacities", "features", "offsets")
@@ -161,9 +161,9 @@ def test_without_gaussians_there_is_nothing_to_see():
 
 
 def test_the_device_chooses_the_engine():
-    assert chosen(None, torch.zeros(1)) == "numba"
-    assert chosen(None, SimpleNamespace(is_cuda=True)) == "gsplat"
-    assert chosen("numba", SimpleNamespace(is_cuda=True)) == "numba"
+    assert resolve_engine(None, torch.zeros(1)) == "numba"
+    assert resolve_engine(None, SimpleNamespace(is_cuda=True)) == "gsplat"
+    assert resolve_engine("numba", SimpleNamespace(is_cuda=True)) == "numba"
     with pytest.raises(ValueError, match=r"CUDA device.*'gsplat', got them on 'cpu'"):
         rasterise(*cloud(1, 0.3), camera(), engine="gsplat")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from halonerf.splatting.compiled import compiled
-from halonerf.splatting.constants import ALPHA_MAX, LIGHT_MIN
+from halonerf.splatting.constants import ALPHA_MAX, MIN_TRANSMITTANCE
 from halonerf.splatting.lanes import (
     LANES,
     above,
@@ -38,7 +38,7 @@ COLOURS = 3  # features that are kept in registers; any others go through memory
 E0, E1, E2, E3, E4, E5 = (
     np.float32(value) for value in (0.99999992, 0.99999254, 0.49988259, 0.16597397, 0.03977256, 0.00584676)
 )
-CAP, DARK = np.float32(ALPHA_MAX), np.float32(LIGHT_MIN)
+CAP, DARK = np.float32(ALPHA_MAX), np.float32(MIN_TRANSMITTANCE)
 EIGHTH, HALF, ONE, ZERO = np.float32(-0.125), np.float32(0.5), np.float32(1.0), np.float32(0.0)
 
 

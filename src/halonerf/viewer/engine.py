@@ -179,7 +179,7 @@ class Engine:
         """Pixels a second of the field's pictures, measured on a small one, and on a larger one where that is quick."""
         rate = 0.0
         for size in TRIALS:
-            small = view.with_long_side(size, least=16)
+            small = view.with_long_side(size, min_side=16)
             started = time.perf_counter()
             self.render(small, self.scene.field.mean_appearance())
             seconds = time.perf_counter() - started

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.geometry import pixel_centres, ray_directions, sample_picture
+from halonerf.geometry import pixel_centres, ray_directions, sample_image
 from halonerf.heads.lifted import Lifted
+from halonerf.losses import photometric
 from halonerf.types import View
 
 CENTRE, RADIUS, WALL = torch.tensor([0.0, 0.0, 0.3]), 0.5, 1.2  # a ball in front of the plane z = WALL; world units
@@ -74,9 +75,10 @@ def fit(device: str = "cpu") -> tuple[Gaussians, View]:
         index = (5 * step) % len(views)
         whole = views[index].to(device)
         view = field.training_view(whole, step / STEPS, torch.Generator().manual_seed(step))
-        photo = sample_picture(shots[index], view, field.antialiased)
+        photo = sample_image(shots[index], view, field.antialiased)
         shown = field.render(view, field.training_appearance(names[index], shots[index]))
-        loss = field.loss(shown, photo, torch.ones_like(photo[..., 0])) + field.regularisation()
+        loss = photometric(shown.colour, photo, torch.ones_like(photo[..., 0]))
+        loss = loss + 1e-3 * field.opacities.mean() + 3e-2 * field.scales.mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

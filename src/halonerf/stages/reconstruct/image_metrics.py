@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halonerf.geometry import sample_picture
+from halonerf.geometry import sample_image
 from halonerf.losses import photometric
 from halonerf.metrics import psnr, ssim
 from halonerf.protocols import TrainableField
@@ -91,7 +91,7 @@ def _best_code(field: TrainableField, half: View, known: Tensor, codes: Sequence
 
 def _error(field: TrainableField, view: View, known: Tensor, code: Tensor) -> Tensor:
     """Mean absolute error of the rendering of `view` over the valid pixels; known: photo and valid, [h, w, 3 + 1]."""
-    target = sample_picture(known, view, field.antialiased)
+    target = sample_image(known, view, field.antialiased)
     weight = (target[..., 3] > 0.99).float()
     weight = weight / weight.mean().clamp(min=1e-8)
     return photometric(field.render(view, code).colour, target[..., :3], weight, ssim_share=0.0)
@@ -130,7 +130,7 @@ def _render(field: TrainableField, view: View, code: Tensor) -> Tensor:
 
 
 MIN_LPIPS_SIDE = 32  # px, the shorter side that AlexNet's poolings need
-BACKBONE = "alexnet-owt-7be5be79.pth"  # torchvision's, in torch.hub.get_dir() / checkpoints
+ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's, in torch.hub.get_dir() / checkpoints
 COMPARED_LAYERS = (1, 4, 7, 9, 11)  # of AlexNet, whose outputs are compared
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of colours in [-1, 1]
 
@@ -168,7 +168,7 @@ class Lpips(nn.Module):
 
 def open_lpips() -> Lpips | None:
     """LPIPS where its weights are on disk, else None: weights are not downloaded for a metric."""
-    backbone = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE
+    backbone = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
     package = find_spec("torchmetrics")
     if not backbone.is_file() or package is None or package.origin is None:
         return None

@@ -24,7 +24,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import atomic_path, write_json
-from halonerf.geometry import sample_picture
+from halonerf.geometry import sample_image
 from halonerf.loading import write_cameras
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
@@ -160,7 +160,7 @@ class Reconstruct(Stage):
 
     def _sampled(self, whole: Tensor, view: View) -> tuple[Tensor, Tensor]:
         """A whole photo [h, w, 4] sampled at a view's pixels: [H, W, 3] in [0, 1], and where it is valid, bool [H, W]."""
-        part = sample_picture(whole, view, self.field.antialiased)
+        part = sample_image(whole, view, self.field.antialiased)
         return part[..., :3], part[..., 3] > 0.99
 
     def _matched(self, index: int) -> Tensor:

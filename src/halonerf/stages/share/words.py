@@ -42,7 +42,7 @@ def view_visibility(field: RadianceField, views: Sequence[View]) -> Tensor:
     """Mean weight of every element over each view's pixels, [V, E]."""
     shares = []
     for view in views:
-        small = view.within(LOOK, least=2)
+        small = view.within(LOOK, min_side=2)
         weight = torch.ones(small.height, small.width, device=small.camera_to_world.device)
         shares.append(visibility(field, small, weight))
     return torch.stack(shares) if shares else torch.zeros(0, field.elements)
