@@ -135,7 +135,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor
 
 
 def binary_entropy(logits: Tensor) -> Tensor:
-    """Entropy of the predictions in nats, elementwise, in [0, ln 2]: low where they are confident. logits: any shape."""
+    """Entropy of predictions in nats, elementwise, in [0, ln 2]: low where they are confident. logits: any shape."""
     return F.binary_cross_entropy_with_logits(logits, torch.sigmoid(logits), reduction="none")
 
 

@@ -15,7 +15,7 @@ from halonerf.heads.elements import ElementHead
 from halonerf.loading import takes_features
 from halonerf.protocols import SemanticHead
 from helpers.places import CONF
-from helpers.small_views import VIEWS, view
+from helpers.small_views import VIEWS, two_clusters, view
 
 GROUP = CONF / "head"
 OPTIONS = sorted(  # those on dense features are held by test_feature_heads.py
@@ -34,6 +34,11 @@ NEAR = {"lifted": 1e-5, "mlp": 0.03, "linear": 0.03}
 def make(option: str) -> SemanticHead:
     assert option in TINY, f"name a tiny offline instance of head '{option}' here"
     return build({**OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")), **TINY[option]})
+
+
+@pytest.fixture
+def field() -> Gaussians:
+    return two_clusters()
 
 
 @pytest.fixture(params=OPTIONS)

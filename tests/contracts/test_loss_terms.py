@@ -79,7 +79,9 @@ def test_the_default_loss_of_gaussians_is_the_formula():
     found = sum(build(config("gaussians"))(step).values())
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     parameters = [p for p in field.parameters() if p.requires_grad]
-    gradients = [torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True) for loss in (found, expected)]
+    gradients = [
+        torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True) for loss in (found, expected)
+    ]
     for ours, theirs in zip(*gradients, strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:
@@ -109,7 +111,9 @@ def test_image_errors_are_weighted_means(term: str, option: str):
     random = torch.Generator().manual_seed(5)
     one, other = torch.rand(2, *SIZE, generator=random)
     values = [
-        error(LossContext(step.field, step.view, step.rendering, step.photo, w, step.point_pixels, step.point_depths, 0))
+        error(
+            LossContext(step.field, step.view, step.rendering, step.photo, w, step.point_pixels, step.point_depths, 0)
+        )
         for w in (one, other, one + other, torch.zeros(SIZE))
     ]
     torch.testing.assert_close(values[0] + values[1], values[2] + values[3], rtol=1e-4, atol=0)
@@ -155,5 +159,7 @@ def test_a_loss_without_weights_is_refused():
 
 @pytest.mark.parametrize(("loss", "field"), [("gaussians", "ha_nerf"), ("ha_nerf", "gaussians")])
 def test_a_term_that_does_not_suit_the_field_names_both(loss: str, field: str):
-    with pytest.raises(BadInput, match=r"loss term (MeanOpacity|FieldRegularisation), got (HaNerf|Gaussians)\.\n.*loss="):
+    with pytest.raises(
+        BadInput, match=r"loss term (MeanOpacity|FieldRegularisation), got (HaNerf|Gaussians)\.\n.*loss="
+    ):
         build(config(loss))(context(field))

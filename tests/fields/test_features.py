@@ -50,8 +50,7 @@ def test_few_gaussians_are_asked_for_a_small_window():
     with torch.no_grad():
         field.log_scales.fill_(math.log(0.02))
     assert (
-        len(visible_gaussians(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6)))
-        < 0.1 * field.elements
+        len(visible_gaussians(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6))) < 0.1 * field.elements
     )
 
 

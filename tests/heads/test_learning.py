@@ -143,7 +143,9 @@ def test_a_field_without_features_is_refused():
         Linear(**OPTIONS).fit(Nowhere(), *supervision())
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"final_lr_fraction": 2}, {"targets": "?"}])
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"final_lr_fraction": 2}, {"targets": "?"}]
+)
 def test_options_that_make_no_sense_are_refused(options: dict):
     with pytest.raises(BadInput, match=next(iter(options))):
         Linear(**options)

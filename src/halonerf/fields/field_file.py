@@ -28,5 +28,8 @@ def read_field(path: Path, kind: str) -> tuple[dict[str, Tensor], list[str]]:
         header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
     if header.get("field") != kind:
-        raise BadInput(f"expected a field of {kind} in {path}, got '{header.get('field')}'.\nOpen it with the field that fitted it: field=…")
+        raise BadInput(
+            f"expected a field of {kind} in {path}, got '{header.get('field')}'.\n"
+            "Open it with the field that was fitted: field=…"
+        )
     return tensors, json.loads(header["names"])

@@ -137,7 +137,7 @@ def smoothed(
 ) -> Tensor:
     """Probabilities after a bilateral filter on elements (Tomasi & Manduchi, 1998) weighted by support, [E, P]:
 
-        v_i <- (s_i v0_i + strength sum_j k_ij s_j v_j) / (s_i + strength sum_j k_ij s_j),  `SMOOTHING_ITERATIONS` times,
+        v_i <- (s_i v0_i + strength sum_j k_ij s_j v_j) / (s_i + strength sum_j k_ij s_j),  a few times,
         k_ij = exp(-|x_i - x_j|^2 / 2 h_i^2) exp(-|c_i - c_j|^2 / 2 COLOUR_SIGMA^2),
 
     j the nearest neighbours of i, h_i their mean distance. Elements without support or position are left as they are.
@@ -156,7 +156,9 @@ def smoothed(
     width = distance.mean(dim=1, keepdim=True).clamp(min=1e-9)
     colour = colours[smoothable]
     contrast = ((colour[near] - colour[:, None]) ** 2).sum(dim=2)
-    kernel = strength * (torch.exp(-0.5 * (distance / width) ** 2) * torch.exp(-0.5 * contrast / COLOUR_SIGMA**2)).float()
+    kernel = (
+        strength * (torch.exp(-0.5 * (distance / width) ** 2) * torch.exp(-0.5 * contrast / COLOUR_SIGMA**2)).float()
+    )
     own, start = support[smoothable], value[smoothable]
     current = start
     for _ in range(SMOOTHING_ITERATIONS):

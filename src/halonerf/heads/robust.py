@@ -71,7 +71,7 @@ def photo_trust(votes: Tensor, weights: Tensor, result: Tensor, tolerance: float
 
 
 def trimmed_mean(votes: Tensor, weights: Tensor, trim: float) -> Tensor:
-    """Trimmed mean of each row, [N]. votes, weights: [N, V]. trim: share of the weight cut at either end, in [0, 0.5)."""
+    """Trimmed mean of each row, [N]. votes, weights: [N, V]. trim: share of weight cut at either end, in [0, 0.5)."""
     votes, weights, reached, total = _sorted_votes(votes, weights)
     kept = torch.minimum(reached, (1 - trim) * total) - torch.maximum(reached - weights, trim * total)
     kept = kept.clamp(min=0)

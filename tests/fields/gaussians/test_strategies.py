@@ -26,7 +26,9 @@ from halonerf.losses import photometric
 from halonerf.splatting.rasterise import rasterise
 from halonerf.types import View
 
-LIMITS = DensificationLimits(budget=60, start=0.1, until=0.9, every=10, split_size=0.05, max_scale=0.5, min_opacity=0.01)
+LIMITS = DensificationLimits(
+    budget=60, start=0.1, until=0.9, every=10, split_size=0.05, max_scale=0.5, min_opacity=0.01
+)
 
 
 def field(number: int = 30, **options) -> Gaussians:

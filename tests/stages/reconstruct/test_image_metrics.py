@@ -148,8 +148,7 @@ def test_lpips_is_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     altered = other.clone()
     altered[:, :20] = 0.3
     assert (
-        image_metrics(image, other, known, measure)["lpips"]
-        == image_metrics(image, altered, known, measure)["lpips"]
+        image_metrics(image, other, known, measure)["lpips"] == image_metrics(image, altered, known, measure)["lpips"]
     )
     assert image_metrics(image[:20], other[:20], known[:20], measure)["lpips"] is None
 

@@ -1,4 +1,4 @@
-"""A radiance field of 3D Gaussians with appearance codes (Kerbl et al. 2023), started from structure-from-motion points."""
+"""A radiance field of 3D Gaussians with appearance codes, started from structure-from-motion points."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ LEARNING_RATES = {
 
 
 class Gaussians(GaussianTable):
-    """An element is a Gaussian: mean, three axes, opacity, colour, and a feature that sets how its appearance varies.
+    """3D Gaussian splatting (Kerbl et al. 2023) in the wild.
+
+    An element is a Gaussian: mean, three axes, opacity, colour, and a feature that sets how its appearance varies.
 
     Args:
         budget: Gaussians at most.
@@ -120,7 +122,9 @@ class Gaussians(GaussianTable):
         self.appearance_model = AppearanceModel(code_size, feature_size, width, tint)
         self.codes = AppearanceCodes(codes, code_size)
         self.initial_elements, self.seed = 0, 0
-        self._offsets: Tensor | None = None  # [N, 2] px, zeros; their gradient is the last rendering's screen-space gradient
+        self._offsets: Tensor | None = (
+            None  # [N, 2] px, zeros; their gradient is the last rendering's screen-space gradient
+        )
         self._half_width = 1.0  # px, half the longer side of that rendering's whole image
 
     @property

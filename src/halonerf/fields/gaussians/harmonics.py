@@ -37,7 +37,7 @@ def view_dependent_colours(means: Tensor, weights: Tensor, eye: Tensor, degree: 
 
     Directions are held fixed: the means have no gradient.
 
-    means: [N, 3], world units. weights: [N, 3 K], the K weights of the first colour first. eye: [3], the camera's centre.
+    means: [N, 3], world units. weights: [N, 3 K], the K weights of the first colour first. eye: [3], the camera centre.
     """
     directions = F.normalize((means - eye.to(means)).detach(), dim=-1)
     return torch.einsum("nk,nck->nc", harmonics_basis(directions, degree), weights.view(len(means), 3, -1))

@@ -1,4 +1,4 @@
-"""The paper's field: a NeRF in the wild whose appearance codes a CNN computes from photos (Chen et al., Ha-NeRF, 2022)."""
+"""The paper's field: a NeRF in the wild with appearance codes from a CNN (Chen et al., Ha-NeRF, 2022)."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ class HaNerf(nn.Module):
 
     @torch.no_grad()
     def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
-        """Lower the learning rate along a half cosine; at the end, keep the voxels hit in the second half of the fit."""
+        """Lower the learning rate along a half cosine; at the end, keep the voxels hit in the fit's second half."""
         for group in optimiser.param_groups:
             group["lr"] = 0.5 * self.learning_rate * (1 + math.cos(math.pi * (step + 1) / steps))
         self.step.fill_(step + 1)

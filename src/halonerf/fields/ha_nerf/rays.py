@@ -72,8 +72,8 @@ class SamplerPair(nn.Module):
             density, feature = self.coarse((self.scale * _points(rays, t)).flatten(0, 1))
             weights = self._weights(density, t, rays)
             if fitting and colour:
-                base = self.coarse_colour.base(feature, F.normalize(rays.directions, dim=1))
-                coarse = composite(weights, self.coarse_colour(base, None))
+                hidden = self.coarse_colour.base(feature, F.normalize(rays.directions, dim=1))
+                coarse = composite(weights, self.coarse_colour(hidden, None))
         middle = (t[:, 1:] + t[:, :-1]) / 2
         t = torch.cat([t, importance(middle, weights.detach()[:, 1:-1], samples, generator)], dim=1).sort(dim=1).values
         points = _points(rays, t)

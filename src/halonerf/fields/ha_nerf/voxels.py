@@ -93,5 +93,7 @@ def contract(points: Tensor, box: Tensor) -> Tensor:
 def expand(points: Tensor, box: Tensor) -> Tensor:
     """World positions, [..., 3], of contracted points strictly within [-1, 1]: the inverse of `contract`."""
     away = points.abs()
-    inside = torch.where(away <= INNER_SHARE, points / INNER_SHARE, points.sign() * (1 - INNER_SHARE) / (1 - away).clamp(min=1e-9))
+    inside = torch.where(
+        away <= INNER_SHARE, points / INNER_SHARE, points.sign() * (1 - INNER_SHARE) / (1 - away).clamp(min=1e-9)
+    )
     return box[0] + box[1] * inside

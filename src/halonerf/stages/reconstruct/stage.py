@@ -30,7 +30,12 @@ from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import Loss, LossContext, TrainableField, TransientMask
 from halonerf.stages.reconstruct.camera_refinement import CameraCorrections
-from halonerf.stages.reconstruct.image_metrics import mean_metrics, open_lpips, score_heldout_photo, score_training_photo
+from halonerf.stages.reconstruct.image_metrics import (
+    mean_metrics,
+    open_lpips,
+    score_heldout_photo,
+    score_training_photo,
+)
 from halonerf.types import View
 from halonerf.visualization.pictures import depth_colours, grid, heat, save_picture, to_uint8
 
