@@ -98,7 +98,7 @@ class View:
         return self.resized(max(min_side, round(self.width * scale)), max(min_side, round(self.height * scale)))
 
     def within(self, size: int, min_side: int = 1) -> View:
-        """The same camera with an image whose longer side has at most `size` px, and each side at least `min_side` px."""
+        """The same camera with an image whose longer side has at most `size` px, each side at least `min_side` px."""
         return self.with_long_side(min(size, max(self.width, self.height)), min_side)
 
     def cropped(self, left: float, top: float, width: int, height: int) -> View:

@@ -91,7 +91,7 @@ def load() -> ModuleType:
 
 
 def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, view: View) -> ProjectedSplats:
-    """Project Gaussians to the view and list them by tile; differentiable in all tensors, offsets [N, 2] px included."""
+    """Project Gaussians to the view and list them by tile; differentiable, also in the offsets [N, 2], px."""
     left, top, right, bottom = view.bounds
     shift = torch.tensor([left, top], device=means.device)
     lens = torch.tensor(

@@ -130,8 +130,8 @@ def project_backward(
     others: [K, C - 3], as `composite_backward` writes them.
     """
     number = means.shape[0]
-    for k in prange(PARTS):
-        summed, part = np.empty(LANES, np.float32), np.int64(k)
+    for chunk in prange(PARTS):
+        summed, part = np.empty(LANES, np.float32), np.int64(chunk)
         for i in range(part * number // PARTS, (part + 1) * number // PARTS):
             if splats[i, 8] > 0:
                 later = min(i + PREFETCH_SPLATS, number - 1)

@@ -67,8 +67,8 @@ def list_pairs(splats, order, tiles_x, tiles_y, offsets, spans, tile_of, splat_o
     them, at the nearest row.
     """
     number = order.shape[0]
-    for k in prange(PARTS):
-        reach, part = _half_tile(), np.int64(k)
+    for chunk in prange(PARTS):
+        reach, part = _half_tile(), np.int64(chunk)
         for rank in range(part * number // PARTS, (part + 1) * number // PARTS):
             i, later = order[rank], order[min(rank + PREFETCH_SPLATS, number - 1)]
             prefetch(splats, later * splats.shape[1])

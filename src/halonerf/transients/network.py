@@ -71,7 +71,7 @@ class MaskNetwork(nn.Module):
     def pixel_weights(
         self, name: str, view: View, rendering: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
-        """See `halonerf.protocols.TransientMask`: 1 - M, and the loss of M; ones and 0 for a photo that is not fitted."""
+        """See `halonerf.protocols.TransientMask`: 1 - M, and the loss of M; nothing is masked in other photos."""
         known = normalised(valid.float())
         if name not in self.names:
             return known, photo.new_zeros(())

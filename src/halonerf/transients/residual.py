@@ -68,7 +68,10 @@ class ResidualMask(nn.Module):
 
 
 def _distance_to(points: Tensor) -> Tensor:
-    """Distance of each cell of the unit square to the nearest of points [M, 2], [MAP_SIDE, MAP_SIDE, 1]; 1 without any."""
+    """Distance of each cell of the unit square to the nearest point, [MAP_SIDE, MAP_SIDE, 1]; 1 without points.
+
+    points: [M, 2] in [0, 1].
+    """
     free = np.ones((MAP_SIDE, MAP_SIDE), bool)
     column, row = (points.cpu().numpy() * MAP_SIDE).astype(int).clip(0, MAP_SIDE - 1).T
     free[row, column] = False

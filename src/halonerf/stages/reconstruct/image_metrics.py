@@ -102,7 +102,7 @@ def image_metrics(image: Tensor, photo: Tensor, valid: Tensor, lpips: Lpips | No
 
     None where a metric is not defined or infinite, where the image is too small for it, and for LPIPS without weights.
 
-    image, photo: [H, W, 3] in [0, 1]. valid: bool [H, W], the pixels that count; for LPIPS the others are black in both.
+    image, photo: [H, W, 3] in [0, 1]. valid: bool [H, W], the pixels that count; for LPIPS, others are black in both.
     """
     image = (image.clamp(0, 1) * 255).round() / 255
     rendered, truth, known = (t.cpu().numpy() for t in (image, photo, valid))
@@ -136,7 +136,7 @@ SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of colours in 
 
 
 class Lpips(nn.Module):
-    """Learned perceptual distance of two images: weighted squared distances of AlexNet's unit features (Zhang et al. 2018).
+    """Perceptual distance of two images: weighted squared distances of AlexNet's unit features (Zhang et al. 2018).
 
     Args:
         backbone: state of torchvision's AlexNet.

@@ -2,8 +2,8 @@
 
 Output:
     field.safetensors      the fitted field (its options are in manifest.json)
-    cameras.npz            where cameras are refined: all cameras, as fitted (`halonerf.stages.reconstruct.camera_refinement`)
-    metrics.json           mean psnr, ssim and lpips, _train and _heldout (null where none is held out), and each photo's
+    cameras.npz            all cameras as fitted, where they are refined (see `camera_refinement`)
+    metrics.json           psnr, ssim and lpips: means, _train and _heldout (null where none is held out), and each photo's
     pictures/<view>.png    photo | rendering | depth | error | transient mask
 """
 
@@ -164,7 +164,7 @@ class Reconstruct(Stage):
         return torch.cat([photo, valid[..., None]], dim=-1).to(self.device)
 
     def _sampled(self, whole: Tensor, view: View) -> tuple[Tensor, Tensor]:
-        """A whole photo [h, w, 4] sampled at a view's pixels: [H, W, 3] in [0, 1], and where it is valid, bool [H, W]."""
+        """A whole photo [h, w, 4] at a view's pixels: [H, W, 3] in [0, 1], and where it is valid, bool [H, W]."""
         part = sample_image(whole, view, self.field.antialiased)
         return part[..., :3], part[..., 3] > 0.99
 
