@@ -1,4 +1,4 @@
-"""How well photos find their labels: known values, and agreement with scikit-learn."""
+"""Label retrieval metrics: known values, and agreement with scikit-learn."""
 
 from __future__ import annotations
 

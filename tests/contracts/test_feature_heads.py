@@ -1,4 +1,4 @@
-"""What heads on dense features keep: places are told apart by words, unknown is not "no", and words are saved."""
+"""Contract of heads on dense features: texts distinguish regions, unknown is not "no", and texts are saved."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_is_a_head(head: FeatureHead):
     assert head.takes_features
 
 
-def test_two_places_are_told_apart_by_two_words(head: FeatureHead, field: Gaussians):
+def test_two_regions_are_distinguished_by_two_texts(head: FeatureHead, field: Gaussians):
     before = {name: value.clone() for name, value in field.state_dict().items()}
     fit(head, field)
     probability, confidence = head.render(field, view(), field.mean_appearance())
@@ -84,7 +84,7 @@ def test_two_places_are_told_apart_by_two_words(head: FeatureHead, field: Gaussi
     assert all(torch.equal(before[name], value) for name, value in field.state_dict().items())
 
 
-def test_a_new_word_needs_no_new_fit(head: FeatureHead, field: Gaussians):
+def test_new_texts_need_no_new_fit(head: FeatureHead, field: Gaussians):
     fit(head, field)
     both = torch.nn.functional.normalize(LEFT + RIGHT, dim=0)
     head.set_texts(both[None], NOTHING[None], SCALE)
@@ -93,7 +93,7 @@ def test_a_new_word_needs_no_new_fit(head: FeatureHead, field: Gaussians):
     assert probability[confidence > 0.9].min() > 0.85
 
 
-def test_what_nobody_spoke_of_is_unknown(head: FeatureHead, field: Gaussians):
+def test_elements_without_support_are_unknown(head: FeatureHead, field: Gaussians):
     fit(head, field, columns=slice(0, 24))
     right = field.means[:, 0] > 0
     assert not head.probabilities()[right].any()

@@ -1,4 +1,4 @@
-"""Heads that learn: they find what is there, repeat themselves, and go on where they were stopped."""
+"""Learnt heads: they reproduce the maps, are reproducible, and resume."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def supervision() -> tuple[list[View], list[Tensor], list[Tensor]]:
 
 
 @pytest.mark.parametrize("head", [Mlp([16], **OPTIONS), Mlp([16], together=False, **OPTIONS), Linear(**OPTIONS)])
-def test_it_learns_what_the_photos_show(head: LearntHead):
+def test_a_fit_reproduces_the_maps(head: LearntHead):
     assert isinstance(head, LearntHead)
     head.fit(FIELD, *supervision())
     seen = head.confidence()[:, 0] > 2
@@ -74,7 +74,7 @@ def test_nothing_in_the_field_gets_a_gradient():
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3])
-def test_a_fit_that_was_stopped_goes_on_to_the_same_end(stopped_after: int, tmp_path: Path):
+def test_a_resumed_fit_equals_an_uninterrupted_one(stopped_after: int, tmp_path: Path):
     whole, first, second = (Mlp([16], seed=5, **OPTIONS) for _ in range(3))
     whole.fit(FIELD, *supervision())
     first.start(FIELD, *supervision())
@@ -98,7 +98,7 @@ def test_another_seed_gives_another_head():
     assert not torch.equal(one.probabilities(), other.probabilities())
 
 
-def test_networks_side_by_side_learn_what_each_learns_alone():
+def test_separate_networks_fit_as_they_do_alone():
     """A concept's own network does not notice the others, but for the scale of the mean loss, which Adam takes out."""
     views, maps, weights = supervision()
     alone, both = (Mlp([8], together=False, **OPTIONS) for _ in range(2))
@@ -107,7 +107,7 @@ def test_networks_side_by_side_learn_what_each_learns_alone():
     torch.testing.assert_close(both.probabilities()[:, :1], alone.probabilities(), atol=2e-2, rtol=0)
 
 
-def test_the_papers_targets_say_yes_from_a_fifth_on():
+def test_the_papers_targets_are_positive_from_a_fifth_on():
     views, maps, weights = supervision()
     head = Linear(targets="paper", **{**OPTIONS, "steps": 500})
     head.fit(FIELD, views, [torch.full_like(m, 0.25) for m in maps], weights)
@@ -146,14 +146,14 @@ def test_a_field_without_features_is_refused():
 @pytest.mark.parametrize(
     "options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"final_lr_fraction": 2}, {"targets": "?"}]
 )
-def test_options_that_make_no_sense_are_refused(options: dict):
+def test_options_out_of_range_are_refused(options: dict):
     with pytest.raises(BadInput, match=next(iter(options))):
         Linear(**options)
     with pytest.raises(BadInput, match="one hidden layer or more"):
         Mlp(widths=[])
 
 
-def test_the_papers_field_is_learnt_from_sample_by_sample():
+def test_heads_are_fitted_to_samples_of_the_papers_field():
     """A fog of even density that photos call 0.8 everywhere: so do its voxels, as far as rays reached them."""
     random = torch.Generator().manual_seed(1)
     nerf = HaNerf(width=16, depth=3, position_frequencies=2, samples=6, render_samples=8, grid_side=5)

@@ -134,7 +134,7 @@ def test_values_and_gradients_are_those_of_the_reference(channels: int):
 
 
 @pytest.mark.usefixtures("with_stand_in")
-def test_a_part_of_a_view_is_a_part_of_its_picture():
+def test_a_part_of_a_view_is_that_part_of_its_image():
     """Limits of the projection are those of the whole picture: wide Gaussians beyond a part's edges look the same."""
     view, values = camera(), cloud(2, most=0.3)
     values[1] = values[1] * 4
@@ -154,7 +154,7 @@ def test_lifting_is_that_of_the_reference():
 
 
 @pytest.mark.usefixtures("with_stand_in")
-def test_without_gaussians_there_is_nothing_to_see():
+def test_no_gaussians_give_zeros():
     empty = [t[:0] for t in cloud(3, most=0.3)]
     assert not gpu.rasterise(*empty, torch.zeros(0, 2), camera()).any()
     assert gpu.lift(*empty[:4], torch.ones(37, 45, 2), camera()).shape == (0, 2)

@@ -1,4 +1,4 @@
-"""The paper's field: what it does beyond the contract of its room."""
+"""The paper's field beyond the contract of fields: networks, encoder, voxels, regularisers, resuming."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_sum_over_the_parts_of_a_colour_is_one_layer_over_all_of_them():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (9, 31), (40, 300), (7, 5)])
-def test_the_encoder_takes_pictures_of_any_size(size: tuple[int, int]):
+def test_the_encoder_takes_photos_of_any_size(size: tuple[int, int]):
     encoder = AppearanceEncoder(12, max_side=64)
     picture = torch.rand(*size, 3, requires_grad=True)
     code = encoder(picture)
@@ -107,7 +107,7 @@ def test_the_encoder_takes_pictures_of_any_size(size: tuple[int, int]):
     assert picture.grad.abs().sum() > 0
 
 
-def test_the_encoder_sees_a_grey_picture_as_zeros_once_normalised():
+def test_the_encoder_normalises_grey_to_zero():
     encoder = AppearanceEncoder(4)
     initialise_layers(encoder, torch.Generator().manual_seed(0))
     assert torch.equal(encoder(torch.full((20, 20, 3), 0.5)), torch.zeros(4))
@@ -138,7 +138,7 @@ def test_a_window_is_a_square_grid_of_half_the_photo_or_more():
     assert again.bounds == parts[7].bounds
 
 
-def test_near_and_far_are_those_of_the_points_in_the_whole_picture():
+def test_near_and_far_are_those_of_the_points_in_the_whole_image():
     points = torch.cat([torch.rand(2000, 3) * torch.tensor([0.2, 0.2, 2.0]), torch.tensor([[50.0, 0.0, 40.0]] * 9)])
     near, far = near_far(points, view())
     assert near == pytest.approx(2.5, abs=0.01)
@@ -147,7 +147,7 @@ def test_near_and_far_are_those_of_the_points_in_the_whole_picture():
     assert near_far(points, part) == pytest.approx((near, far))
 
 
-def test_near_and_far_where_hardly_any_point_is_in_the_picture():
+def test_near_and_far_with_few_points_in_the_image():
     beside = torch.rand(50, 3) + torch.tensor([30.0, 0.0, 3.0])
     near, far = near_far(beside, view())
     assert 5.4 < near < far < 6.6
@@ -181,7 +181,7 @@ def test_only_voxels_that_rays_hit_become_elements(fitted: HaNerf):
     assert element.flatten().tolist() == expected
 
 
-def test_the_field_learns_both_lights(fitted: HaNerf):
+def test_the_field_fits_both_appearances(fitted: HaNerf):
     with torch.no_grad():
         day, night = (fitted.render(view(), fitted.appearance(name)).colour for name in NAMES[:2])
     # a hundred steps find how bright each is, if not yet what is where (measured: 0.30 and 0.09)
@@ -190,7 +190,7 @@ def test_the_field_learns_both_lights(fitted: HaNerf):
     assert day.mean() > 2 * night.mean()
 
 
-def test_a_photos_light_is_read_from_the_photo(fitted: HaNerf):
+def test_a_photos_code_is_encoded_from_the_photo(fitted: HaNerf):
     with torch.no_grad():
         code = fitted.encode(photo(0.9))
     stored = (fitted.appearance("a.jpg"), fitted.appearance("b.jpg"))
@@ -228,7 +228,7 @@ def test_the_codes_have_three_regularisers():
     torch.testing.assert_close(field.regularisation(), expected)
 
 
-def test_relit_pictures_are_what_that_code_renders():
+def test_the_relit_image_is_the_rendering_under_the_other_code():
     field = small()
     field.train()
     field.training_appearance("a.jpg", photo(0.9))
@@ -240,7 +240,7 @@ def test_relit_pictures_are_what_that_code_renders():
     torch.testing.assert_close(field.render(view(), other).colour, relit)
 
 
-def test_a_picture_does_not_depend_on_the_memory_it_may_take(fitted: HaNerf):
+def test_a_rendering_does_not_depend_on_the_chunk_size(fitted: HaNerf):
     channels = torch.rand(fitted.elements, 2)
     code = fitted.mean_appearance()
     with torch.no_grad():
@@ -252,7 +252,7 @@ def test_a_picture_does_not_depend_on_the_memory_it_may_take(fitted: HaNerf):
         torch.testing.assert_close(getattr(found, entry.name), getattr(expected, entry.name), atol=1e-4, rtol=1e-3)
 
 
-def test_rendering_keeps_no_graph_unless_it_is_wanted(fitted: HaNerf):
+def test_rendering_keeps_a_graph_only_with_gradients(fitted: HaNerf):
     with torch.no_grad():
         assert fitted.render(view(), fitted.mean_appearance()).colour.grad_fn is None
     code = fitted.mean_appearance().clone().requires_grad_()
@@ -260,7 +260,7 @@ def test_rendering_keeps_no_graph_unless_it_is_wanted(fitted: HaNerf):
     assert gradient.abs().max() > 0
 
 
-def test_a_picture_pulls_at_its_camera(fitted: HaNerf):
+def test_a_rendering_is_differentiable_in_the_pose(fitted: HaNerf):
     pose = view().camera_to_world.clone().requires_grad_()
     shown = fitted.render(dataclasses.replace(view(), camera_to_world=pose), fitted.mean_appearance())
     (gradient,) = torch.autograd.grad(shown.colour.sum(), pose)
@@ -288,7 +288,7 @@ def test_normals_of_a_plane(fitted: HaNerf, monkeypatch: pytest.MonkeyPatch):
     assert shown.depth[8, 10].item() == pytest.approx(2.5, rel=0.05)
 
 
-def test_a_resumed_fit_goes_on_as_if_nothing_had_happened(tmp_path: Path):
+def test_a_resumed_fit_equals_an_uninterrupted_one(tmp_path: Path):
     straight, first = small(), small()
     for field in (straight, first):
         fit(field, 4)

@@ -46,7 +46,7 @@ def everything() -> torch.Tensor:
     return torch.ones(30, 41, dtype=torch.bool)
 
 
-def test_light_is_found_on_the_left_half_alone(field: Panorama, photo: torch.Tensor):
+def test_the_code_is_fitted_to_the_left_half_alone(field: Panorama, photo: torch.Tensor):
     other = photo.clone()
     other[:, SEEN:] = 0.0
     code = fit_appearance(field, VIEW, photo, everything(), LIGHTS, steps=25)
@@ -56,7 +56,7 @@ def test_light_is_found_on_the_left_half_alone(field: Panorama, photo: torch.Ten
     torch.testing.assert_close(code, torch.tensor([0.8, 0.1, -0.7]), atol=0.1, rtol=0)  # noise of 0.05
 
 
-def test_unknown_pixels_give_no_light(field: Panorama, photo: torch.Tensor):
+def test_pixels_that_are_not_valid_do_not_affect_the_code(field: Panorama, photo: torch.Tensor):
     other, valid = photo.clone(), everything()
     other[:10], valid[:10] = 0.0, False
     code = fit_appearance(field, VIEW, other, valid, LIGHTS, steps=25)
@@ -76,7 +76,7 @@ def test_a_field_that_encodes_starts_from_the_left_half(field: Panorama, photo: 
     assert torch.equal(given[0], photo[:, :SEEN])
 
 
-def test_otherwise_it_starts_from_the_fitted_light_that_is_most_like_it(field: Panorama, photo: torch.Tensor):
+def test_otherwise_it_starts_from_the_fitted_code_of_smallest_error(field: Panorama, photo: torch.Tensor):
     assert torch.equal(fit_appearance(field, VIEW, photo, everything(), LIGHTS, steps=0), LIGHTS[0])
     dark = field.render(VIEW, LIGHTS[1]).colour
     dark[:, SEEN:] = 1.0
@@ -165,14 +165,14 @@ class Spotted(Panorama):
         return shown
 
 
-def test_only_the_left_half_is_rendered_while_the_light_is_found(photo: torch.Tensor):
+def test_only_the_left_half_is_rendered_while_the_code_is_fitted(photo: torch.Tensor):
     made = Spotted()
     made.initialise(torch.zeros(4, 3), torch.zeros(4, 3), ["a.jpg"], seed=0)
     made.train(False).requires_grad_(False)
     assert score_heldout_photo(made, VIEW, photo, everything(), LIGHTS, 3, None)["psnr"] is not None
 
 
-def test_a_field_of_one_light_keeps_it(photo: torch.Tensor):
+def test_a_field_without_appearance_keeps_its_code(photo: torch.Tensor):
     made = Gaussians(tint="none")
     random = torch.Generator().manual_seed(0)
     made.initialise(torch.randn(30, 3, generator=random), torch.rand(30, 3, generator=random), ["a.jpg"], seed=0)

@@ -1,4 +1,4 @@
-"""The fit: what it leaves on disk, that it learns, and that a resumed fit equals an uninterrupted one."""
+"""The fit: its files, that the loss falls, and that a resumed fit equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_leaves_a_field_metrics_and_pictures(tmp_path: Path, ingested: Path):
     assert not (tmp_path / "out" / "field.new").exists()
 
 
-def test_without_held_out_photos_their_figures_are_null(tmp_path: Path, ingested: Path):
+def test_without_held_out_photos_their_metrics_are_null(tmp_path: Path, ingested: Path):
     scene = json.loads((ingested / "scene.json").read_text())
     for view in scene["views"]:
         view["split"] = "train"
@@ -173,7 +173,7 @@ def test_refined_cameras_are_what_later_stages_see(tmp_path: Path, ingested: Pat
     assert torch.equal(fitted_scene(inputs).views[1].camera_to_world, before.views[1].camera_to_world)
 
 
-def test_gaussians_lead_their_cameras(tmp_path: Path, ingested: Path):
+def test_gaussians_refine_their_cameras(tmp_path: Path, ingested: Path):
     stage = run(Reconstruct(**options(refine_cameras=True, refine_rate=1e-3)), tmp_path / "out", ingested)
     moved = stage.cameras.values()
     assert torch.isfinite(moved).all()

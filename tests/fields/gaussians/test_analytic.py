@@ -1,4 +1,4 @@
-"""A scene that is known in closed form, fitted from its pictures alone, comes out as it is; and stays where it is."""
+"""A scene in closed form is recovered from its images, and is not changed by heads."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_normals_are_those_of_the_ball_and_the_wall(fitted: tuple[Gaussians, Vie
     assert -normals[~ball][:, 2].mean() > 0.75
 
 
-def test_meaning_never_moves_the_field(fitted: tuple[Gaussians, View]):
+def test_heads_never_change_the_field(fitted: tuple[Gaussians, View]):
     """Rendering, lifting, fitting a head and drawing it leave every parameter exactly equal."""
     field, view = fitted
     before = {name: value.clone() for name, value in field.state_dict().items()}
