@@ -37,7 +37,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.factory import build
 from halonerf.geometry import pixel_centres
 from halonerf.heads.lifted import Lifted
-from halonerf.lifting import lift_known
+from halonerf.lifting import lift_weighted
 from halonerf.loading import fitted_scene
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision, mean_defined
@@ -277,7 +277,7 @@ def scores(landmark: Landmark, ways: list[tuple[list[int], np.ndarray]]) -> list
     Several ways are rendered together: they are channels of one picture.
     """
     sums = [
-        lift_known(landmark.field, view, given.permute(1, 2, 0), known.permute(1, 2, 0))
+        lift_weighted(landmark.field, view, given.permute(1, 2, 0), known.permute(1, 2, 0))
         for view, (given, known) in zip(landmark.scene.views, landmark.maps, strict=True)
     ]
     found: list[float] = []

@@ -37,7 +37,7 @@ SCENES = {
 }
 FIELDS = {
     "gaussians": ["field=gaussians"],
-    "ha_nerf": ["field=ha_nerf", "transients=network", "reconstruct.depth_weight=0", "field.render_samples=64"],
+    "ha_nerf": ["field=ha_nerf", "transients=network", "loss.terms.depth.weight=0", "field.render_samples=64"],
 }
 THINNED = {"gaussians": 1, "ha_nerf": 3}  # every so many pixels are scored
 LIGHT_RAYS = 256  # a step of finding a photo's light, where the field takes rays
@@ -210,8 +210,8 @@ def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None
 
 def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     """Mean over so many of the held-out photos, dB; fitted ones stand in where none is held out."""
-    from halonerf.geometry import sample_picture
-    from halonerf.stages.reconstruct.image_metrics import score_heldout_photos
+    from halonerf.geometry import sample_image
+    from halonerf.stages.reconstruct.image_metrics import score_heldout_photo
     from halonerf.stages.reconstruct.stage import LIGHTS
 
     field, scores = stage.field, []
@@ -223,9 +223,9 @@ def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     for i in (stage.scene.indices("test") or stage.train_views)[:photos]:
         view = stage.scene.views[i]
         view = view.resized(view.width // THINNED[name], view.height // THINNED[name])
-        photo = sample_picture(stage.scene.photo(i).float() / 255, view, antialiased=False)
-        valid = sample_picture(stage.scene.valid(i)[..., None].float(), view, antialiased=False)[..., 0] > 0.99
-        scores.append(score_heldout_photos(field, view, photo, valid, lights, light_steps, None)["psnr"])
+        photo = sample_image(stage.scene.photo(i).float() / 255, view, antialiased=False)
+        valid = sample_image(stage.scene.valid(i)[..., None].float(), view, antialiased=False)[..., 0] > 0.99
+        scores.append(score_heldout_photo(field, view, photo, valid, lights, light_steps, None)["psnr"])
     if rays is not None:
         field.rays = rays
     defined = [score for score in scores if score is not None]

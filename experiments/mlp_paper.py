@@ -48,8 +48,8 @@ LIFTED: dict[str, dict[str, Any]] = {
     "none": {},
     "trimmed": {"robust": "trimmed"},
     "median": {"robust": "median"},
-    "agreeing": {"robust": "agreeing"},
-    "agreeing, 2.0": {"robust": "agreeing", "tolerance": 2.0},
+    "consensus": {"robust": "consensus"},
+    "consensus, 2.0": {"robust": "consensus", "tolerance": 2.0},
     "refined": {"refinements": 1},
     "smoothed": {"smoothing": 0.3},
 }
@@ -141,7 +141,7 @@ def component(group: str, name: str, **changes: Any) -> dict[str, Any]:
 def speeds(landmark: Landmark, steps: int) -> dict[str, float]:
     """Seconds of lifting all concepts, and of steps of heads."""
     found = {}
-    for name in ("none", "median", "agreeing"):
+    for name in ("none", "median", "consensus"):
         head = build(component("head", "lifted", **LIFTED[name]))
         head.fit(landmark.field, landmark.views[:1], landmark.maps[:1], landmark.weights[:1])  # compiles
         found[f"lifted_{name}"] = float(np.median([fit_seconds(landmark, head) for _ in range(3)]))
@@ -173,7 +173,7 @@ def fit_seconds(landmark: Landmark, head: SemanticHead) -> float:
 def show_speeds(results: dict[str, Any]) -> None:
     seconds = results["seconds"]
     print(f"{results['photos']} photos, {results['elements']} elements, {len(results['concepts'])} concepts")
-    for name in ("none", "median", "agreeing"):
+    for name in ("none", "median", "consensus"):
         print(f"lifted, robust={name:<8} {seconds[f'lifted_{name}']:9.2f} s")
     for name in ("linear", "mlp", "paper_together", "paper"):
         ratio = seconds[f"{name}_fit"] / seconds["lifted_none"]

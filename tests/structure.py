@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-COMPONENTS = ("distillers", "retrievers", "miners", "segmenters", "fields", "transients", "heads")
+COMPONENTS = (
+    "distillers", "retrievers", "miners", "segmenters", "fields", "loss_terms", "transients", "heads",
+)  # fmt: skip
 SERVICES = ("loading", "rendering", "evaluation")
 LAYERS = {
     **dict.fromkeys(

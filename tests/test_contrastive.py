@@ -53,7 +53,7 @@ def test_equal_labels_are_not_pushed_apart():
     assert similarity["paper"][0, 2] > 0
 
 
-def test_what_is_left_out_is_neither_pulled_nor_pushed():
+def test_left_out_pairs_have_no_gradient():
     itself = torch.eye(3, dtype=torch.bool)
     negative = ~itself
     negative[0, 1] = negative[1, 0] = False
@@ -64,7 +64,7 @@ def test_what_is_left_out_is_neither_pulled_nor_pushed():
     assert (cosines.grad[2, :2] > 0).all()
 
 
-def test_perfect_answers_cost_nothing_however_often_a_label_repeats():
+def test_perfect_similarities_cost_nothing_with_repeated_labels():
     vectors = torch.eye(3)[[0, 0, 0, 1, 2]]
     positive, negative = masks([0, 0, 0, 1, 2])
     assert contrastive(vectors, vectors, positive, negative, torch.ones(5), 100.0).item() < 1e-6
@@ -83,7 +83,7 @@ def test_pairs_count_by_their_weight():
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0]])
-def test_a_batch_of_one_label_teaches_nothing_and_breaks_nothing(labels: list[int]):
+def test_a_batch_of_one_label_has_zero_loss_and_gradient(labels: list[int]):
     images, texts = unit(len(labels), 0), unit(len(labels), 1)
     loss = contrastive(images, texts, *masks(labels), torch.ones(len(labels)), SCALE)
     loss.backward()

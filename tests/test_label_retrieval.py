@@ -1,4 +1,4 @@
-"""How well photos find their labels: known values, and agreement with scikit-learn."""
+"""Label retrieval metrics: known values, and agreement with scikit-learn."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def test_photos_and_labels_without_truth_are_left_out():
 
 def test_nothing_to_score_is_not_zero():
     assert all(math.isnan(value) for value in label_retrieval(np.zeros((3, 2)), np.zeros((3, 2), bool)).values())
-    with pytest.raises(BadInput, match="alike"):
+    with pytest.raises(BadInput, match="of one shape"):
         label_retrieval(np.zeros((3, 2)), np.zeros((2, 3), bool))

@@ -1,4 +1,4 @@
-"""Freed arrays are reused: measured in a fresh process, since the switch is for good."""
+"""Freed arrays are reused: measured in a new process, since the setting cannot be undone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def faults(how: str) -> int:
     return int(subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True).stdout)
 
 
-def test_arrays_are_not_mapped_anew():
+def test_freed_arrays_are_reused():
     kept = faults("keep")
     if kept < 0:
         pytest.skip("this C library's allocator has no such switch")

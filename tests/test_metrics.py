@@ -1,4 +1,4 @@
-"""Figures against independent implementations, known values and limits."""
+"""Metrics against independent implementations, known values and limits."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_weights_of_a_ray_worked_out_by_hand():
     torch.testing.assert_close(weights, expected)
 
 
-def test_a_ray_stops_no_more_light_than_there_is():
+def test_weights_of_a_ray_sum_to_at_most_one():
     random = torch.Generator().manual_seed(0)
     density = 10 ** (6 * torch.rand(200, 32, generator=random) - 4)
     edges = torch.rand(200, 33, generator=random).cumsum(dim=1)

@@ -1,4 +1,4 @@
-"""Pure losses: on images in [0, 1], and on logits of maps."""
+"""Loss functions: of images in [0, 1], of rendered depth, of logits of probability maps and of embeddings."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import torch.nn.functional as F
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from halonerf.splatting.similarity import Photometric
+from halonerf.splatting.similarity import PhotometricFunction
 
 C1, C2 = 0.01**2, 0.03**2  # stabilisers of SSIM for values in [0, 1] (Wang et al. 2004, K1 = 0.01, K2 = 0.03)
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """sum(values * weight) / sum(weight) over broadcast shapes; zero where nothing has weight."""
+    """sum(values * weight) / sum(weight), a scalar; zero where all weights are zero.
+
+    values: any shape. weight: non-negative, a shape that broadcasts to it.
+    """
     weight = weight.expand_as(values)
     return (values * weight).sum() / weight.sum().clamp(min=1e-8)
 
 
 def ssim_map(image: Tensor, other: Tensor, window: int = 7) -> Tensor:
-    """Structural similarity of every pixel, with a box window (Wang et al. 2004, eq. 13).
+    """Structural similarity at every pixel, with a box window (Wang et al. 2004, eq. 13).
 
-    image, other: [H, W, C]. Returns: [H, W, C] in [-1, 1]; 1 where equal. At the border the window is the part of it
-    that lies within the image.
+    At the border the window is the part of it that lies within the image.
+
+    image, other: [H, W, C] in [0, 1]. window: px, odd. Returns: [H, W, C] in [-1, 1]; 1 where equal.
     """
     pair = torch.stack([image, other]).permute(0, 3, 1, 2)
     x, y = pair[0], pair[1]
@@ -35,9 +39,11 @@ def ssim_map(image: Tensor, other: Tensor, window: int = 7) -> Tensor:
 
 
 def box_mean(images: Tensor, window: int) -> Tensor:
-    """Mean over a `window` x `window` px box, or the part of it that lies within the image: [B, C, H, W].
+    """Mean over a box around every pixel, or the part of it that lies within the image, [B, C, H, W].
 
     Two depthwise convolutions: on a CPU some seven times faster than average pooling, forward and backward.
+
+    images: [B, C, H, W]. window: px, the side of the box, odd.
     """
     sums = _box_sum(images, window)
     ones = images.new_ones(1, 1, *images.shape[-2:])
@@ -56,39 +62,51 @@ def _box_sum(images: Tensor, window: int) -> Tensor:
 def photometric(image: Tensor, photo: Tensor, weight: Tensor, ssim_share: float = 0.2) -> Tensor:
     """Mean over pixels of weight * ((1 - s) L1 + s (1 - SSIM)) (Kerbl et al. 2023, eq. 7, with a box window).
 
-    image, photo: [H, W, C]. weight: [H, W], non-negative, held fixed. Float32 on a CPU goes through compiled loops,
-    differentiable in the image alone, that are many times faster.
+    Float32 on a CPU is computed by compiled loops that are many times faster, differentiable in the image alone.
+
+    image, photo: [H, W, C] in [0, 1]. weight: [H, W], non-negative, held fixed. ssim_share: s, in [0, 1].
     """
     if image.device.type == "cpu" and image.dtype == torch.float32:
-        return Photometric.apply(image, photo.to(image), weight.to(image), ssim_share)
+        return PhotometricFunction.apply(image, photo.to(image), weight.to(image), ssim_share)
     loss = (1 - ssim_share) * (image - photo).abs()
     if ssim_share > 0:
         loss = loss + ssim_share * (1 - ssim_map(image, photo))
     return (weight[..., None] * loss).mean()
 
 
-def depth_at_points(depth: Tensor, opacity: Tensor, pixels: Tensor, truth: Tensor) -> Tensor:
-    """Mean relative error |d - d*| / d* of rendered depth at sparse points, each counted by what it stops there.
+def squared_error(image: Tensor, photo: Tensor, weight: Tensor) -> Tensor:
+    """Mean over pixels of weight times the squared error, a scalar.
 
-    depth: [H, W], composited depth (opacity times mean depth). opacity: [H, W]. pixels: [M, 2], centres at +0.5.
-    truth: [M], positive, the unit of depth. Points outside the image say nothing; without any the loss is zero.
+    image, photo: [H, W, C] in [0, 1]. weight: [H, W], non-negative.
+    """
+    return (weight * ((image - photo) ** 2).mean(dim=-1)).mean()
+
+
+def depth_at_points(depth: Tensor, opacity: Tensor, pixels: Tensor, truth: Tensor) -> Tensor:
+    """Mean over sparse points of opacity times the relative depth error |d - d*| / d*, a scalar.
+
+    Points outside the image are left out; zero where no point is left.
+
+    depth: [H, W], composited depth (opacity times mean depth), world units. opacity: [H, W] in [0, 1]. pixels: [M, 2],
+    px, centres at +0.5. truth: [M], d*, positive, world units.
     """
     height, width = depth.shape
     grid = pixels / torch.tensor([width, height], dtype=pixels.dtype, device=pixels.device) * 2 - 1
     inside = (grid.abs() <= 1).all(dim=1)
     stack = torch.stack([depth, opacity])[None]
-    seen = F.grid_sample(stack, grid[None, None], align_corners=False, padding_mode="border")[0, :, 0]
-    error = (seen[0] - seen[1] * truth).abs() / truth.clamp(min=1e-6)
+    sampled = F.grid_sample(stack, grid[None, None], align_corners=False, padding_mode="border")[0, :, 0]
+    error = (sampled[0] - sampled[1] * truth).abs() / truth.clamp(min=1e-6)
     return weighted_mean(error, inside.to(error))
 
 
 def transient_mask(residual: Tensor, valid: Tensor, quantile: float, floor: float) -> Tensor:
-    """Pixels that the static scene does not explain: people, cars, a road sign.
+    """Pixels of large residual, such as people, cars and road signs, bool [H, W].
 
-    The residual, smoothed over 9 x 9 px, is above its `quantile` and above `floor`, and so are enough neighbours for
-    a 7 x 7 px square to fit in (after Sabour et al., RobustNeRF, 2023; an opening instead of their neighbourhood vote).
+    The residual, smoothed over 9 x 9 px, is above its `quantile` and above `floor`, in a region that holds a square of
+    7 x 7 px (after Sabour et al., RobustNeRF, 2023; a morphological opening instead of their neighbourhood vote).
 
-    residual: [H, W], mean absolute error in [0, 1]. valid: bool [H, W]. Returns: bool [H, W], true where transient.
+    residual: [H, W], mean absolute error in [0, 1]. valid: bool [H, W]; other pixels are neither counted nor masked.
+    quantile, floor: in [0, 1].
     """
     if not valid.any():
         return torch.zeros_like(valid)
@@ -104,10 +122,11 @@ def transient_mask(residual: Tensor, valid: Tensor, quantile: float, floor: floa
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Binary cross-entropy with probabilities, a weighted mean over the pixels of each map, then over the maps.
+    """Binary cross-entropy with target probabilities, a weighted mean over the pixels of each map, then over the maps.
 
-    logits, target, weight: [..., h, w]; target in [0, 1], weight non-negative. A map without weight does not count;
-    where none has any the loss is zero.
+    Maps without weight are left out; zero where no map has any.
+
+    logits, target, weight: [..., h, w]; target in [0, 1], weight non-negative. Returns: a scalar.
     """
     error = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     mass = weight.sum(dim=(-2, -1))
@@ -116,27 +135,27 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor
 
 
 def binary_entropy(logits: Tensor) -> Tensor:
-    """Cross-entropy of predictions with themselves, elementwise, in nats: low where they are sure."""
+    """Entropy of predictions in nats, elementwise, in [0, ln 2]: low where they are confident. logits: any shape."""
     return F.binary_cross_entropy_with_logits(logits, torch.sigmoid(logits), reduction="none")
 
 
 def contrastive(
     images: Tensor, texts: Tensor, positive: Tensor, negative: Tensor, weight: Tensor, scale: float, both: bool = True
 ) -> Tensor:
-    """How much likelier each photo's own texts are than texts that it does not show; and, with `both`, the reverse.
+    """Contrastive loss of photos against texts and, with `both`, of texts against photos, a scalar.
 
     A positive pair (i, j) costs -log(e^s_ij / (e^s_ij + sum of e^s_ik over the negatives k of i)), s being `scale`
-    times the cosine: InfoNCE (van den Oord et al., 2018) in which no other positive stands in the denominator, so
-    that nothing pushes photos of one label apart. A row costs the mean over its positives. With the diagonal as
+    times the cosine: InfoNCE (van den Oord et al., 2018) without other positives in the denominator, so that photos of
+    one label are not pushed apart. A row costs the mean over its positives. With the diagonal as
     positives, everything else as negatives, equal weights and one direction it is the paper's multiple negatives
     ranking (Henderson et al., 2017).
 
-    images, texts: [B, D], unit length. positive, negative: bool [B, B], photo by text; what is neither is left out.
-    weight: [B], of each pair of photo and text. A row without positives or without negatives costs nothing.
+    images, texts: [B, D], unit length. positive, negative: bool [B, B], photo by text; pairs that are neither are left
+    out. weight: [B], of each pair of photo and text. A row without positives or without negatives costs nothing.
     """
     similarity = scale * images @ texts.T
-    ways = [(similarity, positive, negative), (similarity.T, positive.T, negative.T)]
-    return torch.stack([_ranking(*way, weight) for way in ways[: 1 + both]]).mean()
+    directions = [(similarity, positive, negative), (similarity.T, positive.T, negative.T)]
+    return torch.stack([_ranking(*direction, weight) for direction in directions[: 1 + both]]).mean()
 
 
 def _ranking(similarity: Tensor, positive: Tensor, negative: Tensor, weight: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -140,42 +141,48 @@ class TrainableSegmenter(Segmenter, Protocol):
 
 @runtime_checkable
 class RadianceField(Protocol):
-    """Colour and density in space. An element is a Gaussian, or a voxel of a NeRF's support."""
+    """Colour and density in space. An element is a Gaussian, or a voxel of a NeRF."""
 
     @property
     def elements(self) -> int:
         """Number of elements, E."""
 
     def mean_appearance(self) -> Tensor:
-        """The mean code, [A]: neutral light."""
+        """The mean appearance code, [A]: neutral appearance."""
 
     def render(
         self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
     ) -> Rendering:
-        """appearance: [A], a photo's code. channels: [E, P] per element, composited beside the colour.
+        """Render a view; the rendering of a part of a view (`View.cropped`) is that part of the rendering.
 
-        normals: whether to composite them, too, in the same pass; raises BadInput from a field that knows none.
-        A part of a view (`View.cropped`) shows that part of its picture.
+        appearance: [A], a code. channels: [E, P], values of the elements, composited beside the colour. normals:
+        whether normals are rendered, too; raises BadInput for a field without them.
         """
 
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The adjoint of `render`'s channels: maps [H, W, P], weight [H, W] -> (sum w p [E, P], sum w [E])."""
+        """Weighted sums over pixels for every element, (sum w p [E, P], sum w [E]): the adjoint of `render`'s channels.
+
+        maps: p, [H, W, P]. weight: w, [H, W].
+        """
 
 
 @runtime_checkable
 class TrainableField(RadianceField, Protocol):
-    """A field that `reconstruct` can fit: a torch module that keeps one code a photo, and its own way to learn."""
+    """A field that `reconstruct` can fit: a torch module with an appearance code per photo and its own optimiser."""
 
-    antialiased: bool  # True: a pixel of a shrunken photo is the mean of what it covers; False: the photo at its centre
+    antialiased: bool  # whether a pixel of a shrunken photo is the mean of its area, not the photo at its centre
     encodes: bool  # whether codes are computed from photos, so that `encode` works for any photo
 
     def initialise(self, points: Tensor, colours: Tensor, names: Sequence[str], seed: int) -> None:
-        """points [N, 3] in world units, colours [N, 3] in [0, 1], and the photos that will be fitted."""
+        """Set all parameters to their initial values.
+
+        points: [N, 3], world units. colours: [N, 3] in [0, 1]. names: the photos that will be fitted.
+        """
 
     def training_view(self, view: View, progress: float, generator: Generator) -> View:
-        """The part of a photo's view, and the resolution, that the next step learns from.
+        """The part and resolution of a photo's view that the next step renders.
 
-        progress: in [0, 1), share of the fit. generator: the only source of chance.
+        progress: share of the fit, in [0, 1). generator: the only source of random numbers.
         """
 
     def appearance(self, name: str) -> Tensor:
@@ -185,116 +192,220 @@ class TrainableField(RadianceField, Protocol):
         """The code [A] of any photo [H, W, 3] in [0, 1], whole or a part; raises BadInput unless `encodes`."""
 
     def training_appearance(self, name: str, photo: Tensor) -> Tensor:
-        """While fitting: the code [A] of a photo [H, W, 3] in [0, 1], the whole of it; differentiable.
+        """The code [A] of a photo that is being fitted, differentiable; a field that encodes stores it.
 
-        A field that encodes remembers it, so that `appearance` gives it back without the photo.
+        photo: [H, W, 3] in [0, 1], the whole of it.
         """
-
-    def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
-        """How unlike the photo [H, W, 3] `shown` is, a scalar: mean over pixels of weight [H, W] times their error.
-
-        shown: what `render` gave just before. weight: held fixed; of one, the plain mean.
-        """
-
-    def regularisation(self) -> Tensor:
-        """A scalar that the loss adds, whatever the photo."""
 
     def optimiser(self) -> Optimizer:
         """A fresh optimiser of all parameters."""
 
     def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
-        """After each of `steps` optimiser steps: schedules, growing, pruning. Chance depends on the step alone."""
+        """Apply schedules, densification and pruning after each of `steps` optimiser steps.
+
+        Random numbers depend on the seed and the step alone.
+        """
 
     def save(self, path: Path) -> None:
         """Write all that rendering needs as safetensors."""
 
     def load(self, path: Path) -> None:
-        """Read what `save` wrote; raises BadInput where it does not fit the options."""
+        """Read what `save` wrote; raises BadInput where it does not match the options."""
+
+
+@runtime_checkable
+class RegularisedField(RadianceField, Protocol):
+    """A field with regularisers of its own parameters, weighted by its own options."""
+
+    def regularisation(self) -> Tensor:
+        """The weighted sum of the regularisers after the last `render`, a scalar; differentiable."""
+
+
+@runtime_checkable
+class GaussianField(RadianceField, Protocol):
+    """A field of N Gaussians whose opacities and sizes can be regularised."""
+
+    @property
+    def opacities(self) -> Tensor:
+        """[N] in [0, 1]; differentiable."""
+
+    @property
+    def scales(self) -> Tensor:
+        """Standard deviations along the three axes, [N, 3], world units; differentiable."""
+
+
+class GaussianRows(Protocol):
+    """The parameters of a field's N Gaussians with their optimiser state and statistics; one row per Gaussian.
+
+    Parameters: `means`, `log_scales` [N, 3], `rotations` [N, 4], `opacity_logits` [N] and those of the colour.
+    Statistics: `grad_norm` [N], the sum over steps of the screen-space gradient norm (loss per half-width of the
+    image), and `seen` [N], the number of steps in which it was not zero.
+    """
+
+    names: Sequence[str]  # of the parameters
+    optimiser: Optimizer
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The values of a parameter or statistic, detached; may be written in place."""
+
+    @property
+    def opacities(self) -> Tensor:
+        """[N] in [0, 1]."""
+
+    def table(self) -> dict[str, Tensor]:
+        """All parameters by name."""
+
+    def replace(self, keep: Tensor, extra: Mapping[str, Tensor]) -> None:
+        """Keep the rows `keep` (bool [N]), append `extra` without momentum, and reset all statistics."""
+
+    def reset_momentum(self, names: Sequence[str], rows: Tensor | slice = ...) -> None:
+        """Set the optimiser's moments of some rows of some parameters to zero."""
+
+
+class DensificationStrategy(Protocol):
+    """Adds, splits, relocates and prunes Gaussians during a fit."""
+
+    def __call__(self, rows: GaussianRows, step: int, progress: float, generator: Generator) -> None:
+        """Called without gradients after every optimiser step; the strategy decides when to act.
+
+        progress: share of the fit that is done, in (0, 1]. generator: the only source of random numbers, seeded by
+        the fit's seed and the step, so that a fit can be resumed.
+        """
 
 
 @runtime_checkable
 class FeatureField(RadianceField, Protocol):
-    """A field that knows more of a place than its colour: what a semantic head can learn from."""
+    """A field with features that a semantic head can be fitted to."""
 
     @property
     def feature_width(self) -> int:
-        """Numbers a feature has, F."""
+        """F, numbers in a feature."""
 
     def element_features(self) -> Tensor:
         """The feature of every element, [E, F]; fixed once the field is fitted."""
 
     def shade(self, view: View, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """`function` of features, [N, F] to [N, P], composited along the view's rays: [H, W, P], and opacity [H, W].
+        """`function` of features, [N, F] to [N, P], composited in a view: [H, W, P], and opacity [H, W].
 
-        Evaluated wherever the field has something to say (Gaussians, samples of a ray). Differentiable in what
-        `function` learns; the field itself is only read.
+        It is evaluated at every Gaussian or sample of a ray. Differentiable in the parameters of `function`; the field
+        is not changed.
         """
 
 
 @runtime_checkable
 class PlacedField(RadianceField, Protocol):
-    """A field that can say where its elements are."""
+    """A field whose elements have positions."""
 
     def element_centres(self) -> Tensor:
-        """World units, [E, 3]; NaN for an element that is in no one place."""
+        """Centres of the elements, [E, 3], world units; NaN for an element without one position."""
 
 
 @runtime_checkable
 class SplatField(Protocol):
-    """Something that splat viewers can draw; other fields are baked by `halonerf.rendering.surfels.open_splats`."""
+    """A field that splat viewers can draw; other fields are baked by `halonerf.rendering.surfels.open_splats`."""
 
     def splats(self) -> Splats:
-        """Where the Gaussians are, and their shapes."""
+        """Positions and shapes of the Gaussians."""
 
     def splat_colours(self, appearance: Tensor) -> Tensor:
-        """The colour of each in a light [A], as from no direction in particular: [N, 3] in [0, 1]."""
+        """View-independent colours of the Gaussians under a code [A], [N, 3] in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """One training step of a fit, as the terms of its loss see it.
+
+    view: the part of the photo's view that is rendered, its camera included (corrected where cameras are refined).
+    rendering: of the view, differentiable; with normals where the loss needs them. photo: [H, W, 3] in [0, 1].
+    weight: [H, W], non-negative, held fixed; mean one unless pixels are masked as transients, zero outside the photo.
+    point_pixels: [M, 2], where the photo sees points of the scene, px of the view, some of them outside it.
+    point_depths: [M], their depths along the optical axis, world units. progress: share of the fit, in [0, 1).
+    """
+
+    field: RadianceField
+    view: View
+    rendering: Rendering
+    photo: Tensor
+    weight: Tensor
+    point_pixels: Tensor
+    point_depths: Tensor
+    progress: float
+
+
+@runtime_checkable
+class LossTerm(Protocol):
+    """One term of the loss that `reconstruct` minimises."""
+
+    weight: float  # factor in the sum; terms of weight 0 are not evaluated
+    needs_normals: bool  # whether the rendering must have normals
+
+    def __call__(self, context: LossContext) -> Tensor:
+        """The term's value, a scalar, without its weight; differentiable in the rendering or the field."""
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """The loss that `reconstruct` minimises: a sum of named terms."""
+
+    @property
+    def needs_normals(self) -> bool:
+        """Whether a term needs the rendering's normals."""
+
+    def __call__(self, context: LossContext) -> dict[str, Tensor]:
+        """Each term's share of the sum, a scalar, by its name."""
 
 
 @runtime_checkable
 class TransientMask(Protocol):
-    """Says which pixels of a photo show what passed by. A torch module, so that a resumed fit keeps its state."""
+    """Weights pixels of photos by whether they show transients. A torch module, so that its state is resumed."""
 
     def initialise(self, matched: Mapping[str, Tensor], seed: int) -> None:
-        """The photos that will be fitted, by name, and where each shows points that others saw, too.
+        """Set all parameters to their initial values for the photos that will be fitted.
 
-        matched: [M, 2] a photo, in [0, 1]: x from left to right, y from top to bottom.
+        matched: by photo, the positions [M, 2] in [0, 1] of points matched with other photos: x from left to right, y
+        from top to bottom.
         """
 
     def pixel_weights(
-        self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
+        self, name: str, view: View, rendering: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
-        """What every pixel of `view` of a photo counts in the next step, [H, W], and a scalar that the loss adds.
+        """Weights of a photo's pixels in the next step, [H, W], of mean one if none is masked, and the mask's own loss.
 
-        shown, photo [H, W, 3]: what the field shows in the view, and what it should; both are held fixed. valid: bool
-        [H, W], the pixels that the photo covers; others count 0. progress: in [0, 1), share of the fit. Where nothing
-        is masked the weights' mean is one.
+        rendering: of the view; photo: [H, W, 3] in [0, 1], in the view; both are held fixed. valid: bool [H, W], the
+        pixels that the photo covers; others have weight 0. progress: share of the fit, in [0, 1).
         """
 
-    def mask(self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor) -> Tensor:
-        """How surely a pixel shows a transient at the end of a fit, for people: [H, W] in [0, 1], 0 where not valid."""
+    def mask(self, name: str, view: View, rendering: Rendering, photo: Tensor, valid: Tensor) -> Tensor:
+        """Probability that a pixel shows a transient, at the end of a fit, [H, W] in [0, 1]; 0 where not valid."""
 
     def optimiser(self) -> Optimizer | None:
-        """A fresh optimiser of what the mask learns; None where it learns nothing that way."""
+        """A fresh optimiser of the mask's parameters; None without parameters."""
 
 
 @runtime_checkable
 class SemanticHead(Protocol):
-    """Turns 2D probabilities in many photos into one probability an element and concept."""
+    """Combines 2D probabilities of many photos into one probability per element and concept."""
 
     def fit(
         self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
     ) -> None:
-        """maps: [H, W, P] in [0, 1] a view; weights: [H, W, P], zero where a view says nothing."""
+        """Fit the head; the field is not changed.
+
+        maps: [H, W, P] in [0, 1] per view. weights: [H, W, P] per view, zero where a view's maps are unknown.
+        """
 
     def probabilities(self) -> Tensor:
-        """Probabilities, [E, P]. Where no photo said anything: 0 with confidence 0."""
+        """Probabilities, [E, P] in [0, 1]; 0 with confidence 0 for unknown elements."""
 
     def confidence(self) -> Tensor:
-        """How much the photos said, [E, P], non-negative, in units of fully opaque pixels."""
+        """Support of the probabilities by photos, [E, P], in fully opaque pixels; 0 for unknown elements."""
 
     def render(self, field: RadianceField, view: View, appearance: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability [H, W, P] that a pixel shows a concept, and confidence [H, W, P] in [0, 1]: how much of the
-        pixel is known. What is unknown is left out of the probability, not counted as "no".
+        """Probability that a pixel shows a concept, and confidence, the known share of the pixel; [H, W, P] in [0, 1].
+
+        Unknown elements are left out of the probability, not counted as "no".
         """
 
     def save(self, path: Path) -> None:
@@ -306,35 +417,36 @@ class SemanticHead(Protocol):
 
 @runtime_checkable
 class LearntHead(SemanticHead, Protocol):
-    """A head that is fitted in rounds, so that a long fit can be watched, and taken up again where it was killed.
+    """A head that is fitted in rounds, so that a long fit can be logged, and resumed where it was killed.
 
-    `fit` is `start` and then `fit_round` for each of `rounds`; chance in a round depends on seed and number alone.
+    `fit` is `start` and then `fit_round` for each of `rounds`; random numbers of a round depend on the seed and its
+    number alone.
     """
 
     @property
     def rounds(self) -> int:
-        """How many rounds a fit has, at least one."""
+        """Number of rounds of a fit, at least one."""
 
     def start(
         self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
     ) -> None:
-        """Take the same as `fit`, and learn nothing yet."""
+        """Prepare a fit; arguments as of `fit`."""
 
     def fit_round(self, number: int) -> float:
-        """Round `number`, counted from 0, after the one before it: its mean loss. After the last, `fit` is done."""
+        """Do round `number`, counted from 0, after the one before it; its mean loss. The last one completes the fit."""
 
     def save_state(self, path: Path) -> None:
-        """Between rounds: write what going on needs, as safetensors."""
+        """Between rounds: write what resuming needs, as safetensors."""
 
     def load_state(self, path: Path) -> None:
-        """After `start`: read what `save_state` wrote; raises BadInput where it does not fit."""
+        """After `start`: read what `save_state` wrote; raises BadInput where it does not match."""
 
 
 @runtime_checkable
 class FeatureHead(SemanticHead, Protocol):
-    """A head that is fitted to what an encoder says of photos, and told the words afterwards; any others later."""
+    """A head that is fitted to features of photos; texts are set afterwards, and may be changed."""
 
-    takes_features: ClassVar[bool]  # True: `localize` gives it maps of the stage `features`
+    takes_features: ClassVar[bool]  # always true: `localize` passes maps of the stage `features`
 
     def fit(  # type: ignore[override]
         self,
@@ -343,12 +455,16 @@ class FeatureHead(SemanticHead, Protocol):
         maps: Sequence[Sequence[Tensor]],
         weights: Sequence[Tensor],
     ) -> None:
-        """maps: a view's embeddings at each scale, [D, h, w] over the whole of it; weights: [H, W] a view."""
+        """Fit the head to embeddings.
+
+        maps: [D, h, w] per view and scale, over the whole view. weights: [H, W] per view.
+        """
 
     def set_texts(self, texts: Tensor, phrases: Tensor, scale: float) -> None:
-        """After `fit`: unit embeddings of the concepts [P, D] and of phrases that mean nothing in particular [C, D].
+        """Set the texts that features are compared with, after `fit`; `save` writes them, too.
 
-        scale: what cosines are multiplied by before a softmax. What `save` writes holds the words, too.
+        texts: [P, D], unit embeddings of the concepts. phrases: [C, D], unit embeddings of generic phrases. scale:
+        factor of cosines before a softmax.
         """
 
 

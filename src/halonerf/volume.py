@@ -1,8 +1,8 @@
-"""Volume rendering along rays: where to sample, density -> weights -> composites.
+"""Volume rendering along rays: sample positions, weights from density, and composites.
 
-Vocabulary, over R rays and S samples: `t` [R, S], distance of the samples along their ray, increasing; `edges`
-[R, S + 1], the samples and the end of the last one's interval; `weights` [R, S], the share of a ray's light that
-each sample stops.
+Vocabulary, over R rays and S samples: `t` [R, S], distances of the samples along their ray, increasing; `edges`
+[R, S + 1], the samples and the end of the last one's interval; `weights` [R, S], each sample's share of its ray's
+colour.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from torch import Tensor
 
 
 def stratified(near: Tensor, far: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
-    """One sample in each of `samples` equal parts of every ray (Mildenhall et al., NeRF, 2020, eq. 2).
+    """Sample positions, one in each of `samples` equal parts of every ray (Mildenhall et al., NeRF, 2020, eq. 2).
 
     Args:
         near, far: [R], near < far.
-        generator: where in its part a sample lies; None: in the middle.
+        generator: of a sample's position in its part; None: the middle.
     Returns: t, [R, S], increasing.
     """
     shape = (len(near), samples)
@@ -26,12 +26,12 @@ def stratified(near: Tensor, far: Tensor, samples: int, generator: torch.Generat
 
 
 def importance(edges: Tensor, weights: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
-    """Samples of the piecewise-constant density that `weights` give the bins, by inversion (NeRF, section 5.2).
+    """Sample positions drawn from piecewise-constant densities by inversion (NeRF, section 5.2).
 
     Args:
-        edges: [R, B + 1], of the bins, increasing. weights: [R, B], non-negative, of any sum; a little is added to
-            each, so that a ray without any is sampled evenly.
-        generator: stratified chance; None: evenly spaced quantiles, the same on every call.
+        edges: [R, B + 1], of the bins, increasing. weights: [R, B], of the bins, non-negative, of any sum; 1e-5 is
+            added to each, so that a ray of zeros is sampled evenly.
+        generator: of stratified random quantiles; None: evenly spaced ones, the same on every call.
     Returns: t, [R, S], increasing; not differentiable.
     """
     with torch.no_grad():
@@ -39,21 +39,21 @@ def importance(edges: Tensor, weights: Tensor, samples: int, generator: torch.Ge
         share = share / share.sum(dim=1, keepdim=True)
         reached = torch.cat([torch.zeros_like(share[:, :1]), share.cumsum(dim=1)], dim=1)
         zero = torch.zeros_like(reached[:, 0])
-        wanted = stratified(zero, zero + 1, samples, generator) * reached[:, -1:]
-        upper = torch.searchsorted(reached, wanted, right=True).clamp(1, weights.shape[1])
+        quantiles = stratified(zero, zero + 1, samples, generator) * reached[:, -1:]
+        upper = torch.searchsorted(reached, quantiles, right=True).clamp(1, weights.shape[1])
         before, after = reached.gather(1, upper - 1), reached.gather(1, upper)
         left, right = edges.gather(1, upper - 1), edges.gather(1, upper)
-        inside = ((wanted - before) / (after - before).clamp(min=1e-12)).clamp(0, 1)
+        inside = ((quantiles - before) / (after - before).clamp(min=1e-12)).clamp(0, 1)
         return left + inside * (right - left)
 
 
 def ray_weights(density: Tensor, edges: Tensor) -> Tensor:
-    """The share of a ray's light that each sample stops: T_i (1 - exp(-density_i length_i)) (NeRF, eq. 3).
+    """Weights of the samples, T_i (1 - exp(-density_i length_i)), [R, S] (NeRF, eq. 3).
 
     Args:
         density: [R, S], per unit of `edges`, non-negative.
         edges: [R, S + 1], increasing.
-    Returns: [R, S], non-negative; a ray's sum to 1 minus the share that passes all of it.
+    Returns: non-negative; a ray's sum is 1 minus its transmittance, its opacity.
     """
     depth = density * (edges[:, 1:] - edges[:, :-1])
     passed = torch.cat([torch.zeros_like(depth[:, :1]), depth[:, :-1].cumsum(dim=1)], dim=1)
@@ -61,5 +61,8 @@ def ray_weights(density: Tensor, edges: Tensor) -> Tensor:
 
 
 def composite(weights: Tensor, values: Tensor) -> Tensor:
-    """Sum along rays of values [R, S, C] by their weights [R, S]: [R, C]. An empty ray gives zeros, not background."""
+    """Weighted sum of values along rays, [R, C]; zeros, not background, for an empty ray.
+
+    weights: [R, S]. values: [R, S, C].
+    """
     return (weights[:, None] @ values)[:, 0]

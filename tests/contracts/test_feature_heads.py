@@ -1,4 +1,4 @@
-"""What heads on dense features keep: places are told apart by words, unknown is not "no", and words are saved."""
+"""Contract of heads on dense features: texts distinguish regions, unknown is not "no", and texts are saved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.loading import takes_features
 from halonerf.protocols import FeatureHead, SemanticHead
 from helpers.places import CONF
-from helpers.small_views import VIEWS, field, view  # noqa: F401 - a fixture
+from helpers.small_views import VIEWS, two_clusters, view
 
 GROUP = CONF / "head"
 OPTIONS = sorted(p.stem for p in GROUP.glob("*.yaml") if takes_features(OmegaConf.to_container(OmegaConf.load(p))))
@@ -24,6 +24,11 @@ SCALE = 20.0
 
 def make(option: str) -> FeatureHead:
     return build(OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")))
+
+
+@pytest.fixture
+def field() -> Gaussians:
+    return two_clusters()
 
 
 @pytest.fixture(params=OPTIONS)
@@ -42,7 +47,7 @@ def maps(head: FeatureHead) -> list[torch.Tensor]:
     return [said.half()] * max(1, len(head.scales))
 
 
-def fit(head: FeatureHead, field: Gaussians, columns: slice = slice(None)) -> FeatureHead:  # noqa: F811
+def fit(head: FeatureHead, field: Gaussians, columns: slice = slice(None)) -> FeatureHead:
     weight = torch.zeros(32, 48)
     weight[:, columns] = 1.0
     head.fit(field, VIEWS, [maps(head)] * 2, [weight] * 2)
@@ -60,7 +65,7 @@ def test_is_a_head(head: FeatureHead):
     assert head.takes_features
 
 
-def test_two_places_are_told_apart_by_two_words(head: FeatureHead, field: Gaussians):  # noqa: F811
+def test_two_regions_are_distinguished_by_two_texts(head: FeatureHead, field: Gaussians):
     before = {name: value.clone() for name, value in field.state_dict().items()}
     fit(head, field)
     probability, confidence = head.render(field, view(), field.mean_appearance())
@@ -79,7 +84,7 @@ def test_two_places_are_told_apart_by_two_words(head: FeatureHead, field: Gaussi
     assert all(torch.equal(before[name], value) for name, value in field.state_dict().items())
 
 
-def test_a_new_word_needs_no_new_fit(head: FeatureHead, field: Gaussians):  # noqa: F811
+def test_new_texts_need_no_new_fit(head: FeatureHead, field: Gaussians):
     fit(head, field)
     both = torch.nn.functional.normalize(LEFT + RIGHT, dim=0)
     head.set_texts(both[None], NOTHING[None], SCALE)
@@ -88,7 +93,7 @@ def test_a_new_word_needs_no_new_fit(head: FeatureHead, field: Gaussians):  # no
     assert probability[confidence > 0.9].min() > 0.85
 
 
-def test_what_nobody_spoke_of_is_unknown(head: FeatureHead, field: Gaussians):  # noqa: F811
+def test_elements_without_support_are_unknown(head: FeatureHead, field: Gaussians):
     fit(head, field, columns=slice(0, 24))
     right = field.means[:, 0] > 0
     assert not head.probabilities()[right].any()
@@ -99,7 +104,7 @@ def test_what_nobody_spoke_of_is_unknown(head: FeatureHead, field: Gaussians):  
     assert not probability[:, 24:].any()
 
 
-def test_unknown_elements_do_not_read_as_no(head: FeatureHead, field: Gaussians):  # noqa: F811
+def test_unknown_elements_do_not_read_as_no(head: FeatureHead, field: Gaussians):
     """Behind a veil that no photo spoke of, a known "yes" stays a yes."""
     fit(head, field)
     probability, known = head.render(field, view(), field.mean_appearance())
@@ -112,7 +117,7 @@ def test_unknown_elements_do_not_read_as_no(head: FeatureHead, field: Gaussians)
     assert veiled[..., 0][solid].mean() > 0.85
 
 
-def test_the_empty_background_is_no_concept(head: FeatureHead, field: Gaussians):  # noqa: F811
+def test_the_empty_background_is_no_concept(head: FeatureHead, field: Gaussians):
     fit(head, field)
     probability, confidence = head.render(field, view(), field.mean_appearance())
     opacity = field.render(view(), field.mean_appearance()).opacity
@@ -122,7 +127,7 @@ def test_the_empty_background_is_no_concept(head: FeatureHead, field: Gaussians)
     torch.testing.assert_close(confidence[..., 0], opacity, atol=2e-2, rtol=0)
 
 
-def test_what_was_saved_is_loaded(option: str, field: Gaussians, tmp_path: Path):  # noqa: F811
+def test_what_was_saved_is_loaded(option: str, field: Gaussians, tmp_path: Path):
     head = fit(make(option), field, columns=slice(0, 30))
     head.save(tmp_path / "head.safetensors")
     twin = make(option)
@@ -133,13 +138,13 @@ def test_what_was_saved_is_loaded(option: str, field: Gaussians, tmp_path: Path)
         assert torch.equal(one, other)
 
 
-def test_mistakes_are_named(head: FeatureHead, field: Gaussians):  # noqa: F811
+def test_mistakes_are_named(head: FeatureHead, field: Gaussians):
     with pytest.raises(BadInput, match="one map and one weight"):
         head.fit(field, VIEWS, [], [])
     with pytest.raises(BadInput, match=r"features at \d scales"):
         head.fit(field, VIEWS, [[*maps(head), *maps(head)]] * 2, [torch.ones(32, 48)] * 2)
     fit(head, field)
-    with pytest.raises(BadInput, match="at least one word and one phrase, 48 numbers"):
+    with pytest.raises(BadInput, match="at least one text and one phrase, of 48 numbers"):
         head.set_texts(LEFT[None], torch.zeros(0, 48), SCALE)
     with pytest.raises(BadInput, match=r"got \[1, 5\]"):
         head.set_texts(torch.ones(1, 5), torch.ones(1, 5), SCALE)

@@ -1,4 +1,4 @@
-"""Whatever the field: a part of a view shows that part of its picture, so that large frames can be drawn in parts."""
+"""For every field, the rendering of a part of a view is that part of the rendering."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def field(request: pytest.FixtureRequest) -> TrainableField:
     return made.eval().requires_grad_(False)
 
 
-def test_parts_of_a_frame_join(field: TrainableField):
+def test_parts_of_a_frame_equal_the_whole(field: TrainableField):
     channels = torch.rand(field.elements, 2, generator=torch.Generator().manual_seed(1))
     whole = field.render(view(), field.mean_appearance(), channels)
     frame = render_frame(field, view(), field.mean_appearance(), channels, memory_mb=0.05)  # tiles of 16 px

@@ -1,4 +1,4 @@
-"""What every semantic head keeps: it reads the field only, agreement passes through, and unknown is not "no"."""
+"""Contract of semantic heads: the field is not changed, agreement is kept, and unknown is not "no"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from halonerf.heads.elements import ElementHead
 from halonerf.loading import takes_features
 from halonerf.protocols import SemanticHead
 from helpers.places import CONF
-from helpers.small_views import VIEWS, view
+from helpers.small_views import VIEWS, two_clusters, view
 
 GROUP = CONF / "head"
 OPTIONS = sorted(  # those on dense features are held by test_feature_heads.py
@@ -34,6 +34,11 @@ NEAR = {"lifted": 1e-5, "mlp": 0.03, "linear": 0.03}
 def make(option: str) -> SemanticHead:
     assert option in TINY, f"name a tiny offline instance of head '{option}' here"
     return build({**OmegaConf.to_container(OmegaConf.load(GROUP / f"{option}.yaml")), **TINY[option]})
+
+
+@pytest.fixture
+def field() -> Gaussians:
+    return two_clusters()
 
 
 @pytest.fixture(params=OPTIONS)
@@ -59,7 +64,7 @@ def test_is_a_head(head: SemanticHead):
     assert isinstance(head, SemanticHead)
 
 
-def test_the_field_is_only_read(head: SemanticHead, field: Gaussians):
+def test_the_field_is_not_changed(head: SemanticHead, field: Gaussians):
     before = {name: value.clone() for name, value in field.state_dict().items()}
     fit(head, field, 0.7)
     assert all(torch.equal(before[name], value) for name, value in field.state_dict().items())
@@ -87,7 +92,7 @@ def test_concepts_are_told_apart(head: SemanticHead, field: Gaussians):
     assert probability[:, 24:][seen[:, 24:]].max() < 0.05
 
 
-def test_what_nobody_spoke_of_is_unknown(head: SemanticHead, field: Gaussians):
+def test_elements_without_support_are_unknown(head: SemanticHead, field: Gaussians):
     fit(head, field, 1.0, columns=slice(0, 24))
     right = field.means[:, 0] > 0
     assert not head.probabilities()[right].any()
@@ -137,7 +142,7 @@ def test_views_without_maps_are_refused(head: SemanticHead, field: Gaussians):
         head.fit(field, [], [], [])
 
 
-def test_refining_takes_back_blur(field: Gaussians):
+def test_refinements_reduce_blur(field: Gaussians):
     """With the truth made by the field itself, iterating comes closer to it than one weighted mean."""
     truth = torch.rand(field.elements, 1, generator=torch.Generator().manual_seed(3))
     maps, weights = [], []

@@ -1,4 +1,4 @@
-"""What every mask of transients keeps: shapes and ranges, plain means where it masks nothing, state that resumes."""
+"""Contract of transient masks: shapes and ranges, weights of mean one, masking, and state."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_is_a_transient_mask(mask: TransientMask):
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])
-def test_weights_are_the_pictures_and_zero_where_nothing_is_known(mask: TransientMask, progress: float):
+def test_weights_have_the_views_shape_and_are_zero_where_not_valid(mask: TransientMask, progress: float):
     valid = torch.ones(SIZE, dtype=torch.bool)
     valid[:, 50:] = False
     weight, penalty = mask.pixel_weights("a.jpg", view(), *scene(), valid, 0, progress)
@@ -97,7 +97,7 @@ def test_weights_are_the_pictures_and_zero_where_nothing_is_known(mask: Transien
     assert shown[:, 50:].eq(0).all()
 
 
-def test_without_anything_strange_the_mean_is_plain(mask: TransientMask):
+def test_without_transients_all_weights_are_one(mask: TransientMask):
     """A photo that was never fitted has no mask of its own, and noise is no reason for one."""
     valid = torch.rand(SIZE, generator=torch.Generator().manual_seed(1)) < 0.7
     weight, penalty = mask.pixel_weights("unseen.jpg", view(), *scene(0.0), valid, 9000, 0.9)
@@ -105,14 +105,14 @@ def test_without_anything_strange_the_mean_is_plain(mask: TransientMask):
     assert penalty == 0
 
 
-def test_a_photo_without_valid_pixels_counts_nothing(mask: TransientMask):
+def test_a_photo_without_valid_pixels_has_no_weight(mask: TransientMask):
     nothing = torch.zeros(SIZE, dtype=torch.bool)
     weight, penalty = mask.pixel_weights("a.jpg", view(), *scene(), nothing, 9000, 0.9)
     assert weight.eq(0).all()
     assert torch.isfinite(penalty)
 
 
-def test_a_passer_by_is_left_out(option: str, mask: TransientMask):
+def test_a_passer_by_is_masked(option: str, mask: TransientMask):
     weight = taught(mask)
     inner = torch.zeros(SIZE, dtype=torch.bool)
     inner[24:40, 15:23] = True
@@ -125,7 +125,7 @@ def test_a_passer_by_is_left_out(option: str, mask: TransientMask):
         assert shown[inner].mean() > 0.65 > 0.2 > shown[~person()].mean()
 
 
-def test_what_was_learnt_is_in_the_state(option: str, mask: TransientMask):
+def test_the_fitted_state_is_in_the_state_dict(option: str, mask: TransientMask):
     weight = taught(mask)
     twin = make(option)
     twin.load_state_dict(mask.state_dict())

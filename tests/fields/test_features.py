@@ -1,4 +1,4 @@
-"""What fields know of a place, and functions of it composited through them: the same thing said in two ways."""
+"""Features of elements, and functions of them composited in a view: two computations of the same values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.fields.gaussians.field import Gaussians, composite_features
+from halonerf.fields.gaussians.features import visible_gaussians
+from halonerf.fields.gaussians.field import Gaussians
 from halonerf.fields.ha_nerf.field import HaNerf
 from halonerf.fields.ha_nerf.voxels import VoxelGrid, contract, expand
 from halonerf.types import View
@@ -37,24 +38,23 @@ def gaussians(number: int = 400) -> Gaussians:
 def test_no_gaussian_that_is_drawn_is_left_out(part: tuple | None, distance: float, turn: float):
     field, seen = gaussians(), view(distance=distance, turn=turn)
     seen = seen.cropped(*part) if part else seen
-    listed = composite_features(field.means, field.log_scales.exp(), seen)
+    listed = visible_gaussians(field.means, field.log_scales.exp(), seen)
     _, share = field.lift(seen, torch.ones(seen.height, seen.width, 1), torch.ones(seen.height, seen.width))
     drawn = (share > 0).nonzero()[:, 0]
     assert len(drawn) > 10
     assert set(drawn.tolist()) <= set(listed.tolist())
 
 
-def test_few_gaussians_are_asked_for_a_small_window():
+def test_few_gaussians_are_evaluated_for_a_small_window():
     field = gaussians()
     with torch.no_grad():
         field.log_scales.fill_(math.log(0.02))
     assert (
-        len(composite_features(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6)))
-        < 0.1 * field.elements
+        len(visible_gaussians(field.means, field.log_scales.exp(), view().cropped(20, 14, 6, 6))) < 0.1 * field.elements
     )
 
 
-def test_a_gaussians_feature_has_its_place_its_answer_to_light_and_its_colour():
+def test_a_gaussians_feature_holds_position_learnt_feature_and_colour():
     field = gaussians()
     features = field.element_features()
     assert features.shape == (field.elements, field.feature_width)
@@ -63,14 +63,14 @@ def test_a_gaussians_feature_has_its_place_its_answer_to_light_and_its_colour():
     torch.testing.assert_close(features[:, -3:], torch.sigmoid(field.colour_logits))
 
 
-def test_contraction_is_undone():
+def test_expand_inverts_contract():
     box = torch.tensor([[0.3, -0.2, 1.0], [0.5, 1.0, 2.0]])
     points = torch.randn(500, 3, generator=torch.Generator().manual_seed(1)) * 5
     # relative, for far points: 1 - |c| loses digits there; measured 2e-5
     torch.testing.assert_close(expand(contract(points, box), box), points, atol=1e-4, rtol=1e-4)
 
 
-def test_a_voxels_middle_lies_in_it():
+def test_a_voxels_centre_lies_in_it():
     support = VoxelGrid(6, 0.05)
     support.initialise(torch.randn(200, 3, generator=torch.Generator().manual_seed(2)))
     support.kept = support.kept[::3].contiguous()
@@ -82,12 +82,12 @@ def test_a_voxels_middle_lies_in_it():
 
 def tiny_nerf() -> HaNerf:
     random = torch.Generator().manual_seed(3)
-    made = HaNerf(width=16, depth=3, position_frequencies=3, samples=8, render_samples=12, support_side=6)
+    made = HaNerf(width=16, depth=3, position_frequencies=3, samples=8, render_samples=12, grid_side=6)
     made.initialise(torch.randn(60, 3, generator=random) * 0.5, torch.rand(60, 3, generator=random), ["a"], seed=0)
     return made.eval()
 
 
-def test_a_chunk_worked_out_again_has_the_gradient_of_the_whole():
+def test_checkpointed_chunks_have_the_gradient_of_the_whole():
     field = tiny_nerf()
     weight = torch.randn(field.feature_width, 2, generator=torch.Generator().manual_seed(4), requires_grad=True)
 
@@ -102,7 +102,7 @@ def test_a_chunk_worked_out_again_has_the_gradient_of_the_whole():
     assert whole.abs().max() > 1
 
 
-def test_a_voxels_feature_is_the_networks_in_its_middle():
+def test_a_voxels_feature_is_the_networks_at_its_centre():
     field = tiny_nerf()
     features, centres = field.element_features(), field.element_centres()
     with torch.no_grad():

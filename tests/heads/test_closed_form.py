@@ -69,14 +69,14 @@ def test_an_edge_gives_the_share_of_the_disc_beyond_it():
         assert found == pytest.approx(0.5 * (1 + math.erf(d / deviation / math.sqrt(2))), abs=3e-3)
 
 
-def test_photos_count_by_what_they_weigh():
+def test_photos_count_by_their_weights():
     ones = torch.ones(61, 81, 1)
     field = discs([(40.5, 30.5, 0.0)])
     head = lifted(field, [0.9 * ones, 0.2 * ones, 0.4 * ones], [ones, 0.5 * ones, 0 * ones])
     assert head.probabilities()[0, 0].item() == pytest.approx((0.9 + 0.5 * 0.2) / 1.5, abs=1e-4)
 
 
-def test_what_shines_through_counts_by_its_light():
+def test_occluded_surfaces_count_by_their_transmittance():
     """Two discs in a row: what is behind gets (1 - alpha) of the light, pixel by pixel."""
     view = camera()
     field = discs([(40.5, 30.5, -0.2), (40.5, 30.5, 0.2)])

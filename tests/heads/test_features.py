@@ -1,4 +1,4 @@
-"""Lifted features beyond the contract: each word takes its best scale, relevancies as defined, parts join."""
+"""Lifted features beyond the contract: relevancies as defined, each text at its best scale, chunks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads import features
-from halonerf.heads.features import LiftedFeatures, best_scales, relevancy
+from halonerf.heads.features import LiftedFeatures, best_scales, text_relevancy
 from halonerf.types import View
 
 A, B, NOTHING = torch.eye(8)[:3]
@@ -20,12 +20,12 @@ def test_relevancies_by_hand():
     words, phrases = torch.tensor([[0.3, -0.1]]), torch.tensor([[0.2, 0.1]])
     e = [math.exp(10 * c) for c in (0.3, -0.1, 0.2, 0.1)]
     expected = torch.tensor([[e[0] / sum(e), e[1] / sum(e)]])
-    torch.testing.assert_close(relevancy(words, phrases, 10.0, "words"), expected)
+    torch.testing.assert_close(text_relevancy(words, phrases, 10.0, "words"), expected)
     least = [min(w / (w + e[2]), w / (w + e[3])) for w in e[:2]]
-    torch.testing.assert_close(relevancy(words, phrases, 10.0, "phrases"), torch.tensor([least]))
+    torch.testing.assert_close(text_relevancy(words, phrases, 10.0, "phrases"), torch.tensor([least]))
 
 
-def test_the_best_scale_is_where_the_clearest_elements_are():
+def test_the_best_scale_has_the_highest_relevancies():
     asked = torch.zeros(3, 100, 2)
     asked[1, :5, 0] = 0.9
     asked[2, :, 0] = 0.5  # everywhere a little: not clear
@@ -58,7 +58,7 @@ def constant(vector: torch.Tensor) -> torch.Tensor:
     return vector[:, None, None].expand(-1, 3, 4)
 
 
-def test_each_word_takes_the_scale_that_knows_it(field: Gaussians):
+def test_each_text_takes_its_own_scale(field: Gaussians):
     """Small crops know A, large ones B; told together, each word is looked up where it is clear."""
     head = LiftedFeatures([0.2, 0.5], rivals="phrases")
     blurred = torch.nn.functional.normalize(A + 3 * NOTHING, dim=0)
@@ -92,13 +92,13 @@ def test_a_rendered_feature_is_compared_and_not_elements_relevancies(field: Gaus
     assert ((cosine > 0.6) & (cosine < 0.8))[solid].any()
 
 
-def test_chunks_and_blocks_do_not_show(field: Gaussians, monkeypatch: pytest.MonkeyPatch):
+def test_chunk_sizes_do_not_change_results(field: Gaussians, monkeypatch: pytest.MonkeyPatch):
     random = torch.Generator().manual_seed(1)
     maps = [torch.randn(8, 6, 8, generator=random)]
     drawn = []
     for chunk, block in ((32, 8192), (3, 7)):
-        monkeypatch.setattr(features, "CHUNK", chunk)
-        monkeypatch.setattr(features, "BLOCK", block)
+        monkeypatch.setattr(features, "CHUNK_CHANNELS", chunk)
+        monkeypatch.setattr(features, "CHUNK_ELEMENTS", block)
         head = LiftedFeatures([], "words")
         head.fit(field, [view()], [maps], [torch.ones(30, 40)])
         head.set_texts(torch.stack([A, B]), NOTHING[None], 5.0)

@@ -1,4 +1,4 @@
-"""Heads that learn: they find what is there, repeat themselves, and go on where they were stopped."""
+"""Learnt heads: they reproduce the maps, are reproducible, and resume."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.fields.ha_nerf.field import HaNerf
-from halonerf.heads.learning import ROUND
+from halonerf.heads.learning import ROUND_STEPS
 from halonerf.heads.linear import Linear
 from halonerf.heads.mlp import Mlp
 from halonerf.protocols import LearntHead
 from halonerf.types import View
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STEPS = 3 * ROUND - 20  # three rounds, the last one shorter
+STEPS = 3 * ROUND_STEPS - 20  # three rounds, the last one shorter
 OPTIONS = {"steps": STEPS, "rays": 400, "learning_rate": 0.02}
 
 
@@ -57,7 +57,7 @@ def supervision() -> tuple[list[View], list[Tensor], list[Tensor]]:
 
 
 @pytest.mark.parametrize("head", [Mlp([16], **OPTIONS), Mlp([16], together=False, **OPTIONS), Linear(**OPTIONS)])
-def test_it_learns_what_the_photos_show(head: LearntHead):
+def test_a_fit_reproduces_the_maps(head: LearntHead):
     assert isinstance(head, LearntHead)
     head.fit(FIELD, *supervision())
     seen = head.confidence()[:, 0] > 2
@@ -74,7 +74,7 @@ def test_nothing_in_the_field_gets_a_gradient():
 
 
 @pytest.mark.parametrize("stopped_after", [1, 3])
-def test_a_fit_that_was_stopped_goes_on_to_the_same_end(stopped_after: int, tmp_path: Path):
+def test_a_resumed_fit_equals_an_uninterrupted_one(stopped_after: int, tmp_path: Path):
     whole, first, second = (Mlp([16], seed=5, **OPTIONS) for _ in range(3))
     whole.fit(FIELD, *supervision())
     first.start(FIELD, *supervision())
@@ -98,7 +98,7 @@ def test_another_seed_gives_another_head():
     assert not torch.equal(one.probabilities(), other.probabilities())
 
 
-def test_networks_side_by_side_learn_what_each_learns_alone():
+def test_separate_networks_fit_as_they_do_alone():
     """A concept's own network does not notice the others, but for the scale of the mean loss, which Adam takes out."""
     views, maps, weights = supervision()
     alone, both = (Mlp([8], together=False, **OPTIONS) for _ in range(2))
@@ -107,7 +107,7 @@ def test_networks_side_by_side_learn_what_each_learns_alone():
     torch.testing.assert_close(both.probabilities()[:, :1], alone.probabilities(), atol=2e-2, rtol=0)
 
 
-def test_the_papers_targets_say_yes_from_a_fifth_on():
+def test_the_papers_targets_are_positive_from_a_fifth_on():
     views, maps, weights = supervision()
     head = Linear(targets="paper", **{**OPTIONS, "steps": 500})
     head.fit(FIELD, views, [torch.full_like(m, 0.25) for m in maps], weights)
@@ -119,7 +119,7 @@ def test_the_papers_targets_say_yes_from_a_fifth_on():
 
 def test_rounds_come_in_order():
     head = Linear(**OPTIONS)
-    with pytest.raises(BadInput, match="begin"):
+    with pytest.raises(BadInput, match=r"start\(\) before a round"):
         head.fit_round(0)
     head.start(FIELD, *supervision())
     with pytest.raises(BadInput, match="round 0 to be next, got round 1"):
@@ -143,23 +143,25 @@ def test_a_field_without_features_is_refused():
         Linear(**OPTIONS).fit(Nowhere(), *supervision())
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"settle": 2}, {"targets": "?"}])
-def test_options_that_make_no_sense_are_refused(options: dict):
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"final_lr_fraction": 2}, {"targets": "?"}]
+)
+def test_options_out_of_range_are_refused(options: dict):
     with pytest.raises(BadInput, match=next(iter(options))):
         Linear(**options)
     with pytest.raises(BadInput, match="one hidden layer or more"):
         Mlp(widths=[])
 
 
-def test_the_papers_field_is_learnt_from_sample_by_sample():
+def test_heads_are_fitted_to_samples_of_the_papers_field():
     """A fog of even density that photos call 0.8 everywhere: so do its voxels, as far as rays reached them."""
     random = torch.Generator().manual_seed(1)
-    nerf = HaNerf(width=16, depth=3, position_frequencies=2, samples=6, render_samples=8, support_side=5)
+    nerf = HaNerf(width=16, depth=3, position_frequencies=2, samples=6, render_samples=8, grid_side=5)
     nerf.initialise(torch.randn(60, 3, generator=random) * 0.5, torch.rand(60, 3, generator=random), ["a"], seed=0)
     nerf.eval()
     before = {name: value.clone() for name, value in nerf.state_dict().items()}
     views = [view(0.0, 16, 12), view(0.1, 16, 12)]
-    head = Mlp([8], steps=2 * ROUND, rays=100, learning_rate=0.02, together=False)
+    head = Mlp([8], steps=2 * ROUND_STEPS, rays=100, learning_rate=0.02, together=False)
     head.fit(nerf, views, [torch.full((12, 16, 1), 0.8)] * 2, [torch.ones(12, 16, 1)] * 2)
     seen = head.confidence()[:-1, 0] > 0.5
     assert seen.sum() > 5

@@ -65,7 +65,7 @@ def test_the_median_has_known_values():
 
 
 @pytest.mark.parametrize("trim", [0.2, 0.5])
-def test_no_is_one_minus_yes(trim: float):
+def test_the_mean_of_one_minus_the_votes_is_one_minus_the_mean(trim: float):
     votes, weights = votes_of(5)
     spoke = weights.sum(dim=0) > 0
     torch.testing.assert_close(
@@ -114,7 +114,7 @@ def camera(shift: float) -> View:
     return View(48, 40, 50.0, 50.0, 24.0, 20.0, pose)
 
 
-def test_voters_who_disagree_lose_their_weight():
+def test_voters_that_disagree_lose_their_weight():
     """Element by element the wrong have the majority in places; over all, they are the odd ones."""
     random = torch.Generator().manual_seed(9)
     truth = (torch.rand(300, 1, generator=random) > 0.6).float() * 0.8 + 0.1
@@ -127,10 +127,10 @@ def test_voters_who_disagree_lose_their_weight():
         for name, found in (
             ("mean", robust_mean(votes, weights, 0.0)),
             ("median", robust_mean(votes, weights, 0.5)),
-            ("agreeing", consensus_mean(votes, weights, 2.0)),
+            ("consensus", consensus_mean(votes, weights, 2.0)),
         )
     }
-    assert errors["agreeing"] < 0.4 * errors["median"]  # measured: 0.040 and 0.130; the mean 0.195
+    assert errors["consensus"] < 0.4 * errors["median"]  # measured: 0.040 and 0.130; the mean 0.195
     assert errors["median"] < errors["mean"]
     trust = photo_trust(votes, weights, consensus_mean(votes, weights, 2.0), 2.0)
     assert trust[:4].max() < 0.05
@@ -138,13 +138,13 @@ def test_voters_who_disagree_lose_their_weight():
     assert trust[9] == 0
 
 
-def test_voters_who_all_agree_give_the_mean():
+def test_voters_that_all_agree_give_the_mean():
     votes, weights = torch.full((4, 5, 2), 0.7), torch.rand(4, 5, 2) + 0.1
     torch.testing.assert_close(consensus_mean(votes, weights, 2.0), torch.full((5, 2), 0.7))
     assert not consensus_mean(votes, torch.zeros_like(weights), 2.0).any()
 
 
-@pytest.mark.parametrize("robust", ["trimmed", "median", "agreeing"])
+@pytest.mark.parametrize("robust", ["trimmed", "median", "consensus"])
 def test_wrong_photos_are_outvoted(robust: str):
     """Three of ten photos say the opposite; their pixels weigh as much as the others'."""
     field, views = plate(), [camera(0.01 * i) for i in range(10)]
@@ -158,8 +158,8 @@ def test_wrong_photos_are_outvoted(robust: str):
     torch.testing.assert_close(head.confidence(), plain.confidence())
 
 
-@pytest.mark.parametrize("robust", ["trimmed", "agreeing"])
-def test_memory_decides_how_not_what(robust: str):
+@pytest.mark.parametrize("robust", ["trimmed", "consensus"])
+def test_memory_does_not_change_results(robust: str):
     field, views = plate(), [camera(0.02 * i) for i in range(5)]
     random = torch.Generator().manual_seed(8)
     maps = [torch.rand(40, 48, 3, generator=random) for _ in views]
@@ -174,6 +174,6 @@ def test_memory_decides_how_not_what(robust: str):
 @pytest.mark.parametrize(
     "options", [{"robust": "mode"}, {"trim": 0.5}, {"tolerance": 0.0}, {"smoothing": -1.0}, {"refinements": -1}]
 )
-def test_options_that_make_no_sense_are_refused(options: dict):
+def test_options_out_of_range_are_refused(options: dict):
     with pytest.raises(BadInput, match=f"head.{next(iter(options))}"):
         Lifted(**options)

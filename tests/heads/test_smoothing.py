@@ -1,4 +1,4 @@
-"""Neighbours lend each other evidence, over short ways and between like colours only."""
+"""Smoothing of probabilities over near elements of similar colours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_constants_stay():
     torch.testing.assert_close(found, value)
 
 
-def test_other_colours_keep_to_themselves():
+def test_elements_of_other_colours_do_not_mix():
     colours = torch.zeros(20, 3)
     colours[10:] = 1.0
     value = (torch.arange(20) >= 10).float()[:, None]
@@ -38,7 +38,7 @@ def test_other_colours_keep_to_themselves():
     assert blurred[9, 0] > 0.1
 
 
-def test_weak_evidence_leans_on_strong():
+def test_elements_of_low_support_follow_those_of_high_support():
     value, support = torch.zeros(20, 1), torch.full((20, 1), 100.0)
     value[10], support[10] = 1.0, 0.1
     found = smoothed(value, support, LINE, torch.zeros(20, 3), strength=1.0, neighbours=4)
@@ -46,7 +46,7 @@ def test_weak_evidence_leans_on_strong():
     assert found[9, 0] < 0.01
 
 
-def test_what_is_nowhere_or_unknown_neither_gives_nor_takes():
+def test_elements_without_position_or_support_are_left_alone():
     centres = LINE.clone()
     centres[19] = torch.nan
     value, support = torch.zeros(20, 1), torch.ones(20, 1)
@@ -55,9 +55,9 @@ def test_what_is_nowhere_or_unknown_neither_gives_nor_takes():
     torch.testing.assert_close(found, value, atol=0, rtol=0)
 
 
-def test_a_field_without_places_is_told_what_is_needed():
+def test_a_field_without_positions_is_refused():
     view = View(4, 4, 4.0, 4.0, 2.0, 2.0, torch.eye(3, 4))
-    with pytest.raises(BadInput, match=r"element_centres.*Nowhere.*\n.*head\.smoothing=0"):
+    with pytest.raises(BadInput, match=r"positions[\s\S]*Nowhere.*\n.*head\.smoothing=0"):
         Lifted(smoothing=0.5).fit(Nowhere(), [view], [torch.ones(4, 4, 1)], [torch.ones(4, 4, 1)])
 
 

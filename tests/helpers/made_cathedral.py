@@ -155,5 +155,7 @@ def _gaussians(scene: Scene, photos: Photos) -> Gaussians:
     with torch.no_grad():
         field.opacity_logits.fill_(4.0)
         field.codes.table.copy_(torch.randn(field.codes.table.shape, generator=random))
-        field.light.to_affine.weight.copy_(0.5 * torch.randn(field.light.to_affine.weight.shape, generator=random))
+        field.appearance_model.to_affine.weight.copy_(
+            0.5 * torch.randn(field.appearance_model.to_affine.weight.shape, generator=random)
+        )
     return field.eval()

@@ -93,7 +93,9 @@ def made_gaussians(names: list[str], count: int = 3000) -> Gaussians:
         x, y, z = (points / RADIUS).unbind(dim=1)
         field.rotations.copy_(torch.stack([1 + z, -y, x, 0 * z], dim=1))  # from +z to the normal
         field.codes.table.copy_(torch.randn(field.codes.table.shape, generator=random))
-        field.light.to_affine.weight.copy_(0.8 * torch.randn(field.light.to_affine.weight.shape, generator=random))
+        field.appearance_model.to_affine.weight.copy_(
+            0.8 * torch.randn(field.appearance_model.to_affine.weight.shape, generator=random)
+        )
     return field.eval()
 
 

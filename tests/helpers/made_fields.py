@@ -57,7 +57,11 @@ class Panorama(nn.Module):
     def training_appearance(self, name: str, photo: Tensor) -> Tensor:
         return self.appearance(name)
 
-    def render(self, view: View, appearance: Tensor, channels: Tensor | None = None) -> Rendering:
+    def render(
+        self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
+    ) -> Rendering:
+        if normals:
+            raise BadInput("a panorama has no normals")
         if self.steady:
             view = replace(view, camera_to_world=view.camera_to_world.detach())
         rays = ray_directions(view, pixel_centres(view)) + 0.3 * view.centre
@@ -68,12 +72,6 @@ class Panorama(nn.Module):
 
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         return (maps * weight[..., None]).sum(dim=(0, 1))[None], weight.sum()[None]
-
-    def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
-        return ((shown.colour - photo).abs().mean(dim=-1) * weight).mean()
-
-    def regularisation(self) -> Tensor:
-        return torch.zeros(())
 
     def optimiser(self) -> Optimizer:
         return torch.optim.Adam(self.parameters(), lr=0.02)

@@ -46,7 +46,7 @@ def write_render_road(root: Path) -> dict[str, Path]:
         field.codes.table.copy_(3 * torch.randn(field.codes.table.shape, generator=random))
         field.opacity_logits += 4
         field.log_scales += 0.5
-        for parameter in field.light.parameters():
+        for parameter in field.appearance_model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=random)
     field.save(road["reconstruct"] / "field.safetensors")
     head = Lifted()

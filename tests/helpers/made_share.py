@@ -41,7 +41,9 @@ def write_share_road(root: Path) -> dict[str, Path]:
         field.log_scales += 0.5 * torch.randn(field.log_scales.shape, generator=random)
         field.rotations.copy_(torch.randn(field.rotations.shape, generator=random))
         field.codes.table.copy_(3 * torch.randn(field.codes.table.shape, generator=random))
-        field.light.to_affine.weight.copy_(torch.randn(field.light.to_affine.weight.shape, generator=random))
+        field.appearance_model.to_affine.weight.copy_(
+            torch.randn(field.appearance_model.to_affine.weight.shape, generator=random)
+        )
     field.save(road["reconstruct"] / "field.safetensors")
     head = Lifted()
     support = 9 * torch.rand(GAUSSIANS, 2, generator=random) + 0.1

@@ -21,7 +21,7 @@ TINY = {
         "samples": 12,
         "render_samples": 16,
         "rays": 64,
-        "support_side": 8,
+        "grid_side": 8,
         "learning_rate": 2e-3,
     },
 }

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 
-import pytest
 import torch
 
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.types import View
 
 
-@pytest.fixture
-def field() -> Gaussians:
+def two_clusters() -> Gaussians:
     """Two well separated, nearly opaque clusters: the left third and the right third of the view."""
     random = torch.Generator().manual_seed(0)
     points = torch.randn(80, 3, generator=random) * torch.tensor([0.06, 0.2, 0.05])

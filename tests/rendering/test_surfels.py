@@ -56,7 +56,7 @@ def test_a_gaussian_field_is_drawn_as_it_is():
         splats.centres, splats.scales, splats.rotations, splats.opacities, field.splat_colours(code), camera()
     )
     shown = field.render(camera(), code)
-    background = field.light.background(camera(), code)
+    background = field.appearance_model.background(camera(), code)
     ours = drawn.features + (1 - drawn.opacity[..., None]) * background
     torch.testing.assert_close(ours, shown.colour, atol=1e-5, rtol=0)
     assert splats.element.tolist() == list(range(50))

@@ -15,7 +15,7 @@ from torch.utils import cpp_extension
 from halonerf.errors import BadInput, MissingExtra
 from halonerf.splatting import gpu, reference
 from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, NEAR
-from halonerf.splatting.rasterise import chosen, lift, rasterise
+from halonerf.splatting.rasterise import lift, rasterise, resolve_engine
 from halonerf.types import View
 
 NAMES = ("image", "means", "scales", "rotations", "opacities", "features", "offsets")
@@ -134,7 +134,7 @@ def test_values_and_gradients_are_those_of_the_reference(channels: int):
 
 
 @pytest.mark.usefixtures("with_stand_in")
-def test_a_part_of_a_view_is_a_part_of_its_picture():
+def test_a_part_of_a_view_is_that_part_of_its_image():
     """Limits of the projection are those of the whole picture: wide Gaussians beyond a part's edges look the same."""
     view, values = camera(), cloud(2, most=0.3)
     values[1] = values[1] * 4
@@ -154,16 +154,16 @@ def test_lifting_is_that_of_the_reference():
 
 
 @pytest.mark.usefixtures("with_stand_in")
-def test_without_gaussians_there_is_nothing_to_see():
+def test_no_gaussians_give_zeros():
     empty = [t[:0] for t in cloud(3, most=0.3)]
     assert not gpu.rasterise(*empty, torch.zeros(0, 2), camera()).any()
     assert gpu.lift(*empty[:4], torch.ones(37, 45, 2), camera()).shape == (0, 2)
 
 
 def test_the_device_chooses_the_engine():
-    assert chosen(None, torch.zeros(1)) == "numba"
-    assert chosen(None, SimpleNamespace(is_cuda=True)) == "gsplat"
-    assert chosen("numba", SimpleNamespace(is_cuda=True)) == "numba"
+    assert resolve_engine(None, torch.zeros(1)) == "numba"
+    assert resolve_engine(None, SimpleNamespace(is_cuda=True)) == "gsplat"
+    assert resolve_engine("numba", SimpleNamespace(is_cuda=True)) == "numba"
     with pytest.raises(ValueError, match=r"CUDA device.*'gsplat', got them on 'cpu'"):
         rasterise(*cloud(1, 0.3), camera(), engine="gsplat")
 

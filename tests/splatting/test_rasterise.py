@@ -1,4 +1,4 @@
-"""The rasteriser against closed forms, against itself transposed, and its fast engine against the plain one."""
+"""The rasteriser against closed forms, its adjoint, and the compiled engine against the reference."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_ball_on_the_axis_is_a_blurred_gaussian(engine: str):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_light_passes_from_front_to_back(engine: str):
+def test_splats_are_composited_front_to_back(engine: str):
     both = [torch.cat(pair) for pair in zip(one(0.6, 3.0, 0.9, 1.0), one(0.5, 2.0, 0.9, 0.0), strict=True)]
     middle = rasterise(*both, FRONTAL, engine=engine)
     assert middle.features[4, 4, 0].item() == pytest.approx(0.5 * 0.6, abs=1e-5)
@@ -69,7 +69,7 @@ def test_light_passes_from_front_to_back(engine: str):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_nothing_stops_all_the_light(engine: str):
+def test_alpha_is_below_one(engine: str):
     shown = rasterise(*one(1.0, scale=2.0), FRONTAL, engine=engine)
     assert shown.opacity[4, 4].item() == pytest.approx(ALPHA_MAX, abs=1e-6)
 
@@ -95,7 +95,7 @@ def test_an_empty_scene_is_empty(engine: str):
 
 @pytest.mark.parametrize(("width", "height"), [(33, 21), (16, 16), (1, 1), (70, 5)])
 @pytest.mark.parametrize("channels", [0, 1, 3, 40])
-def test_engines_draw_the_same_and_learn_the_same(width: int, height: int, channels: int):
+def test_engines_agree_in_values_and_gradients(width: int, height: int, channels: int):
     results = {}
     for engine in ENGINES:
         values = [t.requires_grad_() for t in cloud(200, channels)]
@@ -137,7 +137,7 @@ def test_lifting_is_the_adjoint_of_rendering(engine: str, channels: int):
     assert rendered.item() == pytest.approx(lifted.item(), rel=1e-4)  # float32 sums of thousands of terms
 
 
-def test_gradient_of_features_alone_takes_the_short_way_to_the_same_values():
+def test_the_gradient_of_features_alone_equals_the_full_one():
     *shapes, features = cloud(150, 3)
     view, weight = camera(), torch.randn(21, 33, 3, generator=torch.Generator().manual_seed(2))
     alone = features.clone().requires_grad_()
@@ -168,7 +168,7 @@ def test_threads_do_not_change_a_bit():
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_an_undefined_feature_is_seen():
+def test_nan_features_stay_nan():
     *shapes, features = cloud(100, 3)
     assert torch.isnan(rasterise(*shapes, torch.full_like(features, math.nan), camera()).features).any()
 
@@ -193,7 +193,7 @@ def test_an_unknown_engine_is_named():
         rasterise(*cloud(1, 1), camera(), engine="abacus")
 
 
-def test_machine_code_is_kept_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_machine_code_is_cached_where_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert cache_folder(str(tmp_path / "chosen")).is_relative_to(tmp_path / "chosen")
     (tmp_path / "file").write_text("no folder can be below this")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -204,7 +204,7 @@ def test_machine_code_is_kept_where_it_can_be(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("corner", [(0, 0), (16, 16), (7, 5)])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_part_of_a_picture_is_that_part_of_the_whole(engine: str, corner: tuple[int, int]):
+def test_a_part_of_a_view_is_that_part_of_its_image(engine: str, corner: tuple[int, int]):
     values, view = cloud(60, 3), camera(49, 37)
     whole = rasterise(*values, view, engine=engine)
     left, top = corner
@@ -216,7 +216,7 @@ def test_a_part_of_a_picture_is_that_part_of_the_whole(engine: str, corner: tupl
 
 
 @pytest.mark.parametrize("turn", [0.0, 1.0, 3.1])
-def test_a_quaternion_turns_as_its_matrix(turn: float):
+def test_a_quaternion_rotates_as_its_matrix(turn: float):
     axis = torch.nn.functional.normalize(torch.tensor([0.3, -0.7, 0.5]), dim=0)
     matrix = matrices(torch.cat([torch.tensor([math.cos(turn / 2)]), axis * math.sin(turn / 2)])[None])[0]
     torch.testing.assert_close(matrices(quaternions(matrix[None]))[0], matrix, atol=1e-6, rtol=0)

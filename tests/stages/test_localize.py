@@ -13,7 +13,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.files import write_csv, write_json
-from halonerf.heads.learning import ROUND
+from halonerf.heads.learning import ROUND_STEPS
 from halonerf.stages.localize import Localize
 from helpers.made_road import VIEW, run_stage, write_ingest
 
@@ -22,7 +22,7 @@ FIELD = {"_target_": "halonerf.fields.Gaussians"}
 MLP = {
     "_target_": "halonerf.heads.Mlp",
     "widths": [8],
-    "steps": 2 * ROUND + 1,
+    "steps": 2 * ROUND_STEPS + 1,
     "rays": 100,
     "min_confidence": 0.0,
     "seed": 3,

@@ -252,7 +252,7 @@ def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[st
 
 
 def test_the_papers_field_answers_too(tmp_path: Path):
-    sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "support_side": 6}
+    sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "grid_side": 6}
     nerf = {"_target_": "halonerf.fields.HaNerf", **sizes}
     folders = write_query_road(tmp_path, photos=3)
     field = build(nerf)

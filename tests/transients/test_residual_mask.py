@@ -1,4 +1,4 @@
-"""Which errors the residual mask takes for a transient, and which it spares."""
+"""Which residuals are masked as transients, and which are not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mask(points: list[list[float]], opacity: float = 1.0, view: View = VIEW) -> 
     return made.mask("a.jpg", view, shown, photo, torch.ones(60, 80, dtype=torch.bool))
 
 
-def test_what_nothing_explains_is_masked():
+def test_large_residuals_are_masked():
     found = mask([[0.1, 0.1]])
     assert found[CORE].eq(1).all()
     assert found[:, :40].eq(0).all()
@@ -45,17 +45,17 @@ def grid() -> torch.Tensor:
     return torch.stack([columns.flatten(), rows.flatten()], dim=1)
 
 
-def test_what_other_photos_matched_is_of_the_place():
+def test_residuals_near_matched_points_are_not_masked():
     assert mask((grid() / torch.tensor([80.0, 60.0])).tolist())[CORE].eq(0).all()
     half = grid()[grid()[:, 0] < 56] / torch.tensor([80.0, 60.0])
     assert mask(half.tolist())[CORE][:, -2:].eq(1).all()
 
 
-def test_before_the_sky_nothing_is_hidden():
+def test_residuals_in_front_of_the_sky_are_not_masked():
     assert mask([[0.1, 0.1]], opacity=0.1)[CORE].eq(0).all()
 
 
-def test_matches_are_found_in_a_part_of_the_picture():
+def test_matches_are_used_in_a_part_of_the_image():
     """Seen as the lower right quarter of a larger picture, the patch lies elsewhere in it."""
     part = View(160, 120, 50.0, 50.0, 80.0, 60.0, torch.eye(3, 4)).cropped(80, 60, 80, 60)
     whole = torch.tensor([160.0, 120.0])
@@ -64,7 +64,7 @@ def test_matches_are_found_in_a_part_of_the_picture():
 
 
 @pytest.mark.parametrize(("progress", "counts"), [(0.0, True), (0.29, True), (0.31, False)])
-def test_nothing_is_left_out_before_the_field_has_settled(progress: float, counts: bool):
+def test_nothing_is_masked_before_the_start(progress: float, counts: bool):
     made = ResidualMask(start=0.3)
     made.initialise({"a.jpg": torch.empty(0, 2)}, seed=0)
     valid = torch.ones(60, 80, dtype=torch.bool)

@@ -34,7 +34,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     with torch.no_grad():  # lights that differ, as those of a fitted field do
         random = torch.Generator().manual_seed(0)
         scene.field.codes.table.copy_(torch.randn(scene.field.codes.table.shape, generator=random))
-        weight = scene.field.light.to_affine.weight
+        weight = scene.field.appearance_model.to_affine.weight
         weight.copy_(torch.randn(weight.shape, generator=random))
     return Engine(scene)
 

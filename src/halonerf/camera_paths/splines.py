@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from halonerf.rotations import TINY, conjugate, exp, log, product, slerp
+from halonerf.rotations import conjugate, exp, log, product, slerp
 
 STEEPEST = 3.0  # of the chord's velocity: a cubic on [0, 1] stays monotone up to there (Fritsch and Carlson, 1980)
 
@@ -67,7 +67,7 @@ def key_velocities(chords: Tensor, spans: Tensor, loop: bool) -> Tensor:
     share = (long_after / (long_before + long_after))[:, None]
     speed = share * before + (1 - share) * after
     most = STEEPEST * torch.minimum(before.norm(dim=1), after.norm(dim=1))[:, None]
-    speed = speed * (most / speed.norm(dim=1, keepdim=True).clamp(min=TINY)).clamp(max=1)
+    speed = speed * (most / speed.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
     if not loop:
         speed[0], speed[-1] = 0.0, 0.0
     return speed

@@ -1,4 +1,4 @@
-"""From a photo to the code of its light, for photos that were never fitted too."""
+"""A CNN that computes the appearance code of a photo, and the initial values of networks."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from torch import Tensor, nn
 
 from halonerf.errors import BadInput
 
-SMALLEST = 16  # px, shorter side: below it nothing would be left after four halvings
+MIN_SIDE = 16  # px, shorter side: less would vanish in four halvings
 WIDTHS = (64, 128, 256, 256, 256)  # channels: 7x7, then four 4x4 of stride 2 (Chen et al., Ha-NeRF, 2022)
 
 
 class AppearanceEncoder(nn.Module):
-    """Five convolutions, the mean over the picture, and a linear layer (Chen et al., Ha-NeRF, 2022, section 3.2).
+    """Five convolutions, the mean over the image, and a linear layer (Chen et al., Ha-NeRF, 2022, section 3.2).
 
     Args:
-        code_size: numbers in a code.
-        largest: px; a photo whose longer side is larger is shrunk to it first. A code is a mean over the picture, and
-            the cost grows with the pixels: 0.3 billion multiplications for 64 x 48.
+        code_size: A, numbers in a code.
+        max_side: px; a photo with a longer side is shrunk to it first. A code is a mean over the image, and the cost
+            grows with the pixels: 0.3 billion multiplications for 64 x 48.
+
+    Raises: BadInput for a `max_side` below 16 px.
     """
 
-    def __init__(self, code_size: int, largest: int = 64) -> None:
+    def __init__(self, code_size: int, max_side: int = 64) -> None:
         super().__init__()
-        if largest < SMALLEST:
-            raise BadInput(f"expected pictures of at least {SMALLEST} px for the appearance encoder, got {largest}")
-        self.largest = largest
+        if max_side < MIN_SIDE:
+            raise BadInput(f"expected photos of at least {MIN_SIDE} px for the appearance encoder, got {max_side}")
+        self.max_side = max_side
         layers: list[nn.Module] = []
         for before, after in zip((3, *WIDTHS), WIDTHS, strict=False):
             kernel, stride = (4, 2) if layers else (7, 1)
@@ -44,22 +46,22 @@ class AppearanceEncoder(nn.Module):
         """
         if photo.dim() != 3 or photo.shape[-1] != 3:
             raise BadInput(f"expected a photo of shape [height, width, 3], got {list(photo.shape)}")
-        picture = _fitted(2 * photo.permute(2, 0, 1)[None] - 1, self.largest)
-        return self.to_code(self.layers(picture).mean(dim=(2, 3)))[0]
+        image = _resized(2 * photo.permute(2, 0, 1)[None] - 1, self.max_side)
+        return self.to_code(self.layers(image).mean(dim=(2, 3)))[0]
 
 
-def _fitted(picture: Tensor, largest: int) -> Tensor:
-    """A picture [1, C, H, W] between the smallest and the largest size that the encoder takes, px."""
-    height, width = picture.shape[-2:]
-    scale = min(1.0, largest / max(height, width))
-    size = [max(SMALLEST, round(side * scale)) for side in (height, width)]
+def _resized(image: Tensor, max_side: int) -> Tensor:
+    """An image [1, C, H, W] with sides of at least `MIN_SIDE` and the longer one of at most `max_side` px."""
+    height, width = image.shape[-2:]
+    scale = min(1.0, max_side / max(height, width))
+    size = [max(MIN_SIDE, round(side * scale)) for side in (height, width)]
     if size == [height, width]:
-        return picture
-    return F.interpolate(picture, size, mode="bilinear", align_corners=False, antialias=True)
+        return image
+    return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def initialise_layers(module: nn.Module, generator: torch.Generator) -> None:
-    """Give every weight and bias of linear and convolutional layers its first value, from `generator` alone.
+    """Set the initial weights and biases of all linear and convolutional layers, random by `generator` alone.
 
     Weights by He et al. (2015, eq. 10, uniform, for the ReLU that follows); biases zero.
     """

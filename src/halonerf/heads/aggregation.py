@@ -1,4 +1,4 @@
-"""What photos say about elements: A^T of their maps, row by row of A the elements' shares of a pixel's light."""
+"""Aggregation over photos of lifted maps: the mean, or a robust mean of each photo's lift."""
 
 from __future__ import annotations
 
@@ -11,52 +11,53 @@ from halonerf.lifting import lift_weighted, ratio
 from halonerf.protocols import RadianceField
 from halonerf.types import View
 
-VOTE_BYTES = 6  # kept of a photo's word on an element: half precision for what, single for how many pixels
+BYTES_PER_VALUE = 6  # of a photo's lift: its value in half precision, its support in single
 
 
 def mean_lift(
-    field: RadianceField, views: Sequence[View], say: Callable[[int], Tensor], weights: Sequence[Tensor]
+    field: RadianceField, views: Sequence[View], predict: Callable[[int], Tensor], weights: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Mean over all pixels of all photos, and how many pixels that is: (A^T w p) / (A^T w) and A^T w, [E, P] each.
+    """Mean over all pixels of all photos and its support, (A^T w p) / (A^T w) and A^T w, [E, P] each.
 
-    say: what the i-th photo says, [H, W, P]; asked once for each. weights: [H, W, P].
+    predict: the maps [H, W, P] of the i-th photo; called once for each. weights: [H, W, P] per view, non-negative.
     """
-    said, support = lift_weighted(field, views[0], say(0), weights[0])
+    sums, support = lift_weighted(field, views[0], predict(0), weights[0])
     for i in range(1, len(views)):
-        more = lift_weighted(field, views[i], say(i), weights[i])
-        said, support = said + more[0], support + more[1]
-    return ratio(said, support), support
+        more = lift_weighted(field, views[i], predict(i), weights[i])
+        sums, support = sums + more[0], support + more[1]
+    return ratio(sums, support), support
 
 
 def robust_lift(
     field: RadianceField,
     views: Sequence[View],
-    say: Callable[[int], Tensor],
+    predict: Callable[[int], Tensor],
     weights: Sequence[Tensor],
-    agree: Callable[[Tensor, Tensor], Tensor],
+    aggregate: Callable[[Tensor, Tensor], Tensor],
     memory_mb: float,
 ) -> tuple[Tensor, Tensor]:
-    """As `mean_lift`, but `agree` says what photos agree on that are asked one by one (`halonerf.heads.robust`).
+    """As `mean_lift`, but the photos' own means are combined by `aggregate` (`halonerf.heads.robust`), [E, P] each.
 
-    agree: votes [V, E, C] and how many pixels stand for each to an answer [E, C]. memory_mb: MB that the photos'
-    votes may take; as many concepts are gathered together as fit, one at the least, and every group costs one more
-    pass over the photos.
+    Args:
+        aggregate: values [V, E, C] of V photos and their support [V, E, C] -> [E, C].
+        memory_mb: MB that the photos' lifts may take; concepts are lifted in groups that fit, of one at least, and
+            each group costs one more pass over the photos.
     """
     count = weights[0].shape[-1]
-    together = max(1, int(memory_mb * 1e6 / (VOTE_BYTES * len(views) * max(field.elements, 1))))
+    group = max(1, int(memory_mb * 1e6 / (BYTES_PER_VALUE * len(views) * max(field.elements, 1))))
     value, support = torch.zeros(field.elements, count), torch.zeros(field.elements, count)
-    for first in range(0, count, together):
-        part = slice(first, min(first + together, count))
+    for first in range(0, count, group):
+        part = slice(first, min(first + group, count))
         shape = (len(views), field.elements, part.stop - part.start)
-        votes, supports = torch.zeros(shape, dtype=torch.float16), torch.zeros(shape)
+        values, supports = torch.zeros(shape, dtype=torch.float16), torch.zeros(shape)
         for i, view in enumerate(views):
-            said, supports[i] = lift_weighted(field, view, say(i)[..., part], weights[i][..., part])
-            votes[i] = ratio(said, supports[i])
-        value[:, part] = agree(votes, supports)
+            sums, supports[i] = lift_weighted(field, view, predict(i)[..., part], weights[i][..., part])
+            values[i] = ratio(sums, supports[i])
+        value[:, part] = aggregate(values, supports)
         support[:, part] = supports.sum(dim=0)
     return value, support
 
 
 def lifted_support(field: RadianceField, views: Sequence[View], weights: Sequence[Tensor]) -> Tensor:
-    """How many fully opaque pixels said something about each element, A^T w: [E, P]."""
+    """Support of every element, A^T w, [E, P], in fully opaque pixels. weights: [H, W, P] per view."""
     return mean_lift(field, views, lambda i: torch.zeros_like(weights[i]), weights)[1]

@@ -1,4 +1,4 @@
-"""What a head is once it is fitted: a probability an element and concept, and how much the photos said of it."""
+"""The state of a fitted head: a probability and its support per element and concept."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
+from halonerf.lifting import render_known
 from halonerf.protocols import RadianceField
 from halonerf.types import View
 
 
 class ElementHead(nn.Module):
-    """The part of `halonerf.protocols.SemanticHead` that does not depend on how the probabilities were found.
+    """The part of `halonerf.protocols.SemanticHead` that does not depend on how the probabilities are fitted.
 
     Args:
-        min_confidence: fully opaque pixels that must have said something about an element; below, it is unknown.
+        min_confidence: support of an element, in fully opaque pixels, below which it is unknown.
     """
 
     probability: Tensor  # [E, P]
@@ -41,20 +42,11 @@ class ElementHead(nn.Module):
 
     @torch.no_grad()
     def render(self, field: RadianceField, view: View, appearance: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability and confidence, [H, W, P] each.
-
-        Unknown elements are taken out of a pixel; what passes all elements shows the background, which is no
-        concept:  probability = sum_known w v / (1 - sum_unknown w),  confidence = sum_known w.
-        """
-        known = self._known().to(self.probability)
-        shown = field.render(view, appearance, torch.cat([self.probabilities(), known], dim=1))
-        assert shown.channels is not None
-        said, confidence = shown.channels.chunk(2, dim=-1)
-        rest = (1 - shown.opacity[..., None]).clamp(min=0) + confidence
-        return torch.where(confidence > 1e-4, said / rest.clamp(min=1e-4), 0.0).clamp(0, 1), confidence
+        """Probability and confidence, [H, W, P] each in [0, 1]: see `halonerf.lifting.render_known`."""
+        return render_known(field, view, appearance, self.probabilities(), self.confidence())
 
     def save(self, path: Path) -> None:
-        """Write the fitted probabilities and their support."""
+        """Write the fitted probabilities and their support as safetensors."""
         save_file({"probability": self.probability, "support": self.support}, path)
 
     def load(self, path: Path) -> None:
@@ -63,7 +55,7 @@ class ElementHead(nn.Module):
         self.hold(tensors["probability"], tensors["support"])
 
     def hold(self, probability: Tensor, support: Tensor) -> None:
-        """Take these, [E, P] each, as what was fitted."""
+        """Store the fitted probabilities and their support, [E, P] each."""
         self.register_buffer("probability", probability.contiguous())
         self.register_buffer("support", support.contiguous())
 
@@ -72,7 +64,7 @@ class ElementHead(nn.Module):
 
 
 def check_supervision(views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
-    """Raises: BadInput where there is no view, or views, maps and weights are not as many."""
+    """Check that there are views, and as many maps and weights; raises BadInput otherwise."""
     if not views or not len(views) == len(maps) == len(weights):
         raise BadInput(
             f"expected one map and one weight for each of at least one view, got {len(views)} views, "

@@ -1,10 +1,10 @@
-"""Dense features lifted into the field and compared with words: the baselines in 3D, DFF-style and LERF-style.
+"""Dense image features lifted to the field and compared with texts: the baselines in 3D, DFF-style and LERF-style.
 
-DFF (Kobayashi et al., "Decomposing NeRF for Editing via Feature Field Distillation", NeurIPS 2022) gives every place a
-feature that renders to what a dense encoder says of the photos, and compares it with a text. LERF (Kerr et al., "LERF:
-Language Embedded Radiance Fields", ICCV 2023) does so with embeddings of crops of several sizes and takes for every
-text the size at which it is clearest. Both learn their features by descent; here they are lifted, as everything is:
-the weighted mean over the photos. LERF's second branch, DINO features that keep its own smooth, is left out.
+DFF (Kobayashi et al., "Decomposing NeRF for Editing via Feature Field Distillation", NeurIPS 2022) fits a
+feature field whose renderings match the features of a dense encoder, and compares it with texts. LERF (Kerr et al.,
+"LERF: Language Embedded Radiance Fields", ICCV 2023) does so with embeddings of crops of several sizes and takes for
+every text the size of the highest relevancy. Both fit their features by gradient descent; here they are lifted: the
+weighted mean over the photos. LERF's second branch, DINO features that regularise its own, is left out.
 """
 
 from __future__ import annotations
@@ -20,32 +20,35 @@ from torch.nn.functional import interpolate, normalize
 
 from halonerf.errors import BadInput
 from halonerf.heads.elements import check_supervision
+from halonerf.lifting import over_known
 from halonerf.protocols import RadianceField
 from halonerf.types import View
 
-CHUNK = 32  # channels lifted or rendered together
-BLOCK = 8192  # elements compared together
+CHUNK_CHANNELS = 32  # lifted or rendered at once
+CHUNK_ELEMENTS = 8192  # compared at once
 
 
 class LiftedFeatures(nn.Module):
-    """One unit feature an element and scale, in half precision, and the words it is compared with.
+    """One unit feature per element and scale, in half precision, and the texts that it is compared with.
 
     Args:
-        scales: sides of the crops that are embedded, in shares of a photo's short side; none: the dense encoder (DFF).
-        rivals: what a word must beat: "words", the others and the phrases, or "phrases" alone (LERF).
-        min_confidence: fully opaque pixels that must have said something about an element; below, it is unknown.
-        top: share of the elements, the most relevant, that decide which scale suits a word.
+        scales: sides of the embedded crops, in shares of a photo's short side; none: the dense encoder (DFF).
+        rivals: the alternatives in a text's softmax: "words", the other texts and the phrases, or "phrases" (LERF).
+        min_confidence: support of an element, in fully opaque pixels, below which it is unknown.
+        top: share of the elements, the most relevant ones, that decide a text's scale.
+
+    Raises: BadInput for an option out of range.
     """
 
-    takes_features: ClassVar[bool] = True  # fitted to features of photos, not to maps of concepts
+    takes_features: ClassVar[bool] = True  # `localize` passes maps of the stage `features`
     TENSORS: ClassVar[tuple[str, ...]] = ("features", "support", "texts", "phrases", "scale", "chosen")
 
-    features: Tensor  # [S, E, D], half
-    support: Tensor  # [E]
-    texts: Tensor  # [P, D]
-    phrases: Tensor  # [C, D]
-    scale: Tensor  # [1], what cosines are multiplied by
-    chosen: Tensor  # [P], each word's scale, an index
+    features: Tensor  # [S, E, D], half precision, unit length
+    support: Tensor  # [E], fully opaque pixels
+    texts: Tensor  # [P, D], unit length
+    phrases: Tensor  # [C, D], unit length
+    scale: Tensor  # [1], factor of cosines before a softmax
+    chosen: Tensor  # [P], index of each text's scale
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class LiftedFeatures(nn.Module):
         maps: Sequence[Sequence[Tensor]],
         weights: Sequence[Tensor],
     ) -> None:
-        """See `halonerf.protocols.FeatureHead`. Maps are read scale by scale, so that one scale is in memory at once.
+        """See `halonerf.protocols.FeatureHead`. Maps are read scale by scale, one scale in memory at a time.
 
         Raises: BadInput where there is no view, or views, maps and weights are not as many, or a scale is missing.
         """
@@ -83,31 +86,31 @@ class LiftedFeatures(nn.Module):
         features, support = [], torch.zeros(field.elements)
         for scale in range(count):
             total, support = torch.zeros(0), torch.zeros(field.elements)
-            for view, given, weight in zip(views, maps, weights, strict=True):
-                if len(given) != count:
+            for view, embeddings, weight in zip(views, maps, weights, strict=True):
+                if len(embeddings) != count:
                     raise BadInput(
-                        f"expected features at {count} scales (head.scales={self.scales}), got {len(given)}.\n"
-                        "Make them for the same head: halonerf stage=features head=lerf head.scales=[0.25,0.5]"
+                        f"expected features at {count} scales (head.scales={self.scales}), got {len(embeddings)}.\n"
+                        "Compute them for the same head: halonerf stage=features head=lerf head.scales=[0.25,0.5]"
                     )
                 if not len(total):
-                    total = torch.zeros(field.elements, given[scale].shape[0])
-                seen = torch.zeros(field.elements)
-                for part, pixels in _full_size(given[scale], view):
-                    sums, seen = field.lift(view, pixels.to(weight), weight)
+                    total = torch.zeros(field.elements, embeddings[scale].shape[0])
+                added = torch.zeros(field.elements)
+                for part, pixels in _full_size(embeddings[scale], view):
+                    sums, added = field.lift(view, pixels.to(weight), weight)
                     total[:, part] += sums.cpu()
-                support += seen.cpu()
-            # the mean's length says how far photos agree; only its direction is compared
+                support += added.cpu()
+            # the mean's length grows with the agreement of the photos; only its direction is compared
             features.append(normalize(total, dim=1).half())
         self.features, self.support = torch.stack(features), support
         self.texts = self.phrases = torch.zeros(0, self.features.shape[-1])
 
     @torch.no_grad()
     def set_texts(self, texts: Tensor, phrases: Tensor, scale: float) -> None:
-        """See `halonerf.protocols.FeatureHead`. Raises: BadInput where a word would have no rival."""
+        """See `halonerf.protocols.FeatureHead`. Raises: BadInput where a text would have no alternative."""
         width = self.features.shape[-1]
         if texts.shape[-1] != width or phrases.shape[-1] != width or not len(texts) or not len(phrases):
             raise BadInput(
-                f"expected at least one word and one phrase, {width} numbers each as the lifted features have, got "
+                f"expected at least one text and one phrase, of {width} numbers each as the lifted features, got "
                 f"{list(texts.shape)} and {list(phrases.shape)}.\nPhrases are: features.phrases=[object,texture]"
             )
         self.texts, self.phrases = texts.float().to(self.support), phrases.float().to(self.support)
@@ -115,54 +118,53 @@ class LiftedFeatures(nn.Module):
         if len(self.features) == 1:
             self.chosen = torch.zeros(len(texts), dtype=torch.long, device=self.support.device)
         else:
-            asked = torch.stack([self._of_elements(number) for number in range(len(self.features))])
-            self.chosen = best_scales(asked, self.support * self._known(), self.top)
+            relevancies = torch.stack([self._of_elements(number) for number in range(len(self.features))])
+            self.chosen = best_scales(relevancies, self.support * self._known(), self.top)
 
     def probabilities(self) -> Tensor:
-        """See `halonerf.protocols.SemanticHead`: each element's own relevancy."""
+        """See `halonerf.protocols.SemanticHead`: the relevancy of each element's feature."""
         self._check()
-        said = torch.zeros(len(self.support), len(self.texts), device=self.support.device)
+        relevancies = torch.zeros(len(self.support), len(self.texts), device=self.support.device)
         for number in self.chosen.unique().tolist():
             own = self.chosen == number
-            said[:, own] = self._of_elements(number)[:, own]
-        return said * self._known()[:, None]
+            relevancies[:, own] = self._of_elements(number)[:, own]
+        return relevancies * self._known()[:, None]
 
     def confidence(self) -> Tensor:
-        """See `halonerf.protocols.SemanticHead`; the same for all words."""
+        """See `halonerf.protocols.SemanticHead`; the same for all texts."""
         self._check()
         return (self.support * self._known())[:, None].expand(-1, len(self.texts))
 
     @torch.no_grad()
     def render(self, field: RadianceField, view: View, appearance: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability and confidence, [H, W, P] each.
+        """Probability and confidence, [H, W, P] each in [0, 1].
 
-        Words are compared with the *rendered* feature of the known elements, as in DFF and LERF. What passes all
-        elements shows the background, which is no concept:  p = relevancy * known / (1 - sum_unknown w).
+        Texts are compared with the *rendered* feature of the known elements, as in DFF and LERF. The background shows
+        no concept (see `halonerf.lifting.render_known`):  p = relevancy * sum_known w / (1 - sum_unknown w).
         """
         self._check()
         known = self._known()
-        shown = field.render(view, appearance, known[:, None].to(self.support))
-        assert shown.channels is not None
-        confidence = shown.channels
-        rest = (1 - shown.opacity[..., None]).clamp(min=0) + confidence
-        share = torch.where(confidence > 1e-4, confidence / rest.clamp(min=1e-4), 0.0)
-        said = torch.zeros(*confidence.shape[:2], len(self.texts)).to(confidence)
+        rendering = field.render(view, appearance, known[:, None].to(self.support))
+        assert rendering.channels is not None
+        confidence = rendering.channels
+        share = over_known(confidence, confidence, rendering.opacity)
+        relevancies = torch.zeros(*confidence.shape[:2], len(self.texts)).to(confidence)
         vectors = torch.cat([self.texts, self.phrases]).to(confidence)
         for number in self.chosen.unique().tolist():
-            dots, square = said.new_zeros(*said.shape[:2], len(vectors)), torch.zeros_like(confidence)
+            dots, square = confidence.new_zeros(*confidence.shape[:2], len(vectors)), torch.zeros_like(confidence)
             for part in _parts(self.features.shape[-1]):
                 values = self.features[number, :, part].float() * known[:, None]
-                drawn = field.render(view, appearance, values).channels
-                assert drawn is not None
-                dots += drawn @ vectors[:, part].T
-                square += drawn.square().sum(dim=-1, keepdim=True)
+                rendered = field.render(view, appearance, values).channels
+                assert rendered is not None
+                dots += rendered @ vectors[:, part].T
+                square += rendered.square().sum(dim=-1, keepdim=True)
             cosines = dots / square.sqrt().clamp(min=1e-6)
             own = self.chosen == number
-            said[..., own] = self._relevancy(cosines)[..., own]
-        return (said * share).clamp(0, 1), confidence.expand_as(said)
+            relevancies[..., own] = self._relevancy(cosines)[..., own]
+        return (relevancies * share).clamp(0, 1), confidence.clamp(0, 1).expand_as(relevancies)
 
     def save(self, path: Path) -> None:
-        """Write features, support and words."""
+        """Write features, support, texts and phrases as safetensors."""
         save_file({name: getattr(self, name).contiguous() for name in self.TENSORS}, path)
 
     def load(self, path: Path) -> None:
@@ -174,60 +176,62 @@ class LiftedFeatures(nn.Module):
         return (self.support > 0) & (self.support >= self.min_confidence)
 
     def _check(self) -> None:
-        assert self.texts.numel(), "fit, then tell, before asking"
+        assert self.texts.numel(), "fit and set_texts come first"
 
     def _of_elements(self, number: int) -> Tensor:
-        """Relevancy of every word for every element at one scale, [E, P]."""
+        """Relevancy of every text for every element at one scale, [E, P]."""
         vectors = torch.cat([self.texts, self.phrases]).T
-        return torch.cat([self._relevancy(block.float() @ vectors) for block in self.features[number].split(BLOCK)])
+        chunks = self.features[number].split(CHUNK_ELEMENTS)
+        return torch.cat([self._relevancy(chunk.float() @ vectors) for chunk in chunks])
 
     def _relevancy(self, cosines: Tensor) -> Tensor:
-        words, phrases = cosines.split([len(self.texts), len(self.phrases)], dim=-1)
-        return relevancy(words, phrases, float(self.scale), self.rivals)
+        """Relevancies [..., P] from cosines with texts and phrases [..., P + C]."""
+        texts, phrases = cosines.split([len(self.texts), len(self.phrases)], dim=-1)
+        return text_relevancy(texts, phrases, float(self.scale), self.rivals)
 
 
 def _parts(width: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK, width)) for start in range(0, width, CHUNK)]
+    return [slice(start, min(start + CHUNK_CHANNELS, width)) for start in range(0, width, CHUNK_CHANNELS)]
 
 
-def _full_size(given: Tensor, view: View) -> Iterator[tuple[slice, Tensor]]:
-    """Some channels at a time of a map [D, h, w] over the whole of a view, [H, W, some]."""
-    for part in _parts(given.shape[0]):
-        some = given[None, part].float()
-        pixels = interpolate(some, (view.height, view.width), mode="bilinear", align_corners=False)
+def _full_size(features: Tensor, view: View) -> Iterator[tuple[slice, Tensor]]:
+    """A feature map [D, h, w] resampled to a view, C channels at a time: their slice, and [H, W, C]."""
+    for part in _parts(features.shape[0]):
+        channels = features[None, part].float()
+        pixels = interpolate(channels, (view.height, view.width), mode="bilinear", align_corners=False)
         yield part, pixels[0].permute(1, 2, 0).contiguous()
 
 
 RIVALS = ("words", "phrases")
 
 
-def relevancy(words: Tensor, phrases: Tensor, scale: float, rivals: str) -> Tensor:
-    """How far each word beats its rivals, in [0, 1].
+def text_relevancy(texts: Tensor, phrases: Tensor, scale: float, rivals: str) -> Tensor:
+    """Softmax probability of each text against its rivals, [..., P] in [0, 1].
 
-    "words": softmax over all words and phrases, as zero-shot segmentation does (Kobayashi et al., "Decomposing NeRF
+    "words": softmax over all texts and phrases, as zero-shot segmentation does (Kobayashi et al., "Decomposing NeRF
     for Editing via Feature Field Distillation", 2022; Li et al., "Language-driven Semantic Segmentation", 2022).
-    "phrases": of the softmaxes of the word and one phrase alone, the least (Kerr et al., "LERF: Language Embedded
-    Radiance Fields", 2023, section 3.4), so that words do not compete and a place may be two things.
+    "phrases": the smallest of the softmaxes of the text and one phrase (Kerr et al., "LERF: Language Embedded Radiance
+    Fields", 2023, section 3.4), so that texts do not compete and an element may have several.
 
     Args:
-        words: cosines with the words, [..., P]. phrases: cosines with the phrases, [..., C].
+        texts: cosines with the texts, [..., P]. phrases: cosines with the phrases, [..., C].
         scale: the inverse of the temperature.
-    Returns: [..., P].
     """
     if rivals == "words":
-        return (scale * torch.cat([words, phrases], dim=-1)).softmax(dim=-1)[..., : words.shape[-1]]
-    strongest = phrases.amax(dim=-1, keepdim=True)  # the softmax of a pair falls with its rival: the least is here
-    return torch.sigmoid(scale * (words - strongest))
+        return (scale * torch.cat([texts, phrases], dim=-1)).softmax(dim=-1)[..., : texts.shape[-1]]
+    strongest = phrases.amax(dim=-1, keepdim=True)  # the softmax of a pair falls with the phrase's cosine
+    return torch.sigmoid(scale * (texts - strongest))
 
 
 def best_scales(relevancies: Tensor, weight: Tensor, top: float) -> Tensor:
-    """The scale at which each word is clearest: where the mean of its highest relevancies is highest, [P].
+    """Index of the scale at which the mean of each text's highest relevancies is largest, [P].
 
-    LERF takes the scale with the highest relevancy anywhere in a picture; here elements are asked, once, so that all
-    views agree, and the mean over a share of them, as one element alone is often wrong.
+    LERF takes the scale of the highest relevancy in a rendering; here that of the elements decides, so that it is the
+    same in all views, and the mean over a share of them, since single elements are often wrong.
 
     Args:
-        relevancies: [S, E, P]. weight: [E], elements of weight 0 do not count. top: share of the elements that do.
+        relevancies: [S, E, P], in [0, 1]. weight: [E], elements of weight 0 are left out. top: share of the elements
+            that are averaged, in (0, 1].
     """
     known = relevancies[:, weight > 0]
     if not known.shape[1]:

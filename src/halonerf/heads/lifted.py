@@ -1,4 +1,4 @@
-"""What photos say about an element is the weighted mean of the pixels it is seen in: no training, any concepts."""
+"""A head without training: the weighted mean of the 2D probabilities of the pixels that show an element."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from halonerf.heads.robust import consensus_mean, robust_mean
 from halonerf.protocols import PlacedField, RadianceField
 from halonerf.types import View
 
-ROBUST = ("none", "trimmed", "median", "agreeing")
+ROBUST = ("none", "trimmed", "median", "consensus")
 
 
 class Lifted(ElementHead):
-    """v = (A^T w p) / (A^T w), where row by row A holds the elements' shares of a pixel's light.
+    """v = (A^T w p) / (A^T w), where A holds the weight of every element in every pixel.
 
-    A is the field's rasteriser with frozen geometry, so p = A v; the mean is the first step of solving that by
-    simultaneous iterative reconstruction (SIRT), and `refinements` more steps give back what averaging blurs. Where
-    some photos are wrong, what each says alone, v_i = (A_i^T w_i p_i) / (A_i^T w_i) with support A_i^T w_i, is put
-    together as `halonerf.heads.robust` has it instead of being added up.
+    A is the field's rasteriser with frozen geometry, so p = A v. The mean is the first step of solving that by
+    simultaneous iterative reconstruction (SIRT), and `refinements` further steps recover what averaging blurs. Where
+    some photos are wrong, the means of single photos, v_i = (A_i^T w_i p_i) / (A_i^T w_i) of support A_i^T w_i, are
+    combined by `halonerf.heads.robust` instead of being summed.
 
     Args:
-        min_confidence: fully opaque pixels that must have said something about an element; below, it is unknown.
-        refinements: further steps of v += what photos say of p - A v, held in [0, 1]; each costs one more lift.
-        robust: how photos are put together: "none" (the mean), element by element "trimmed" or "median", or concept by
-            concept "agreeing" (the mean of the photos that agree with the others).
-        trim: of trimmed: share of the support of an element that is left out at either end, in (0, 0.5).
-        tolerance: of agreeing: distance from the answer at which a photo counts half, in the photos' median distance.
-        smoothing: how much a pixel of a near element of the same colour counts beside an element's own; 0: nothing.
-        neighbours: of smoothing: elements near enough.
-        memory_mb: of robust: MB that photos' votes may take together; beyond, concepts are lifted in groups.
+        min_confidence: support of an element, in fully opaque pixels, below which it is unknown.
+        refinements: further steps of v += (A^T w (p - A v)) / (A^T w), clipped to [0, 1]; each costs one more lift.
+        robust: how photos are combined: "none" (the mean), per element "trimmed" (mean) or "median", or per concept
+            "consensus" (the mean of the photos that agree with the others).
+        trim: of "trimmed": share of an element's support that is left out at either end, in (0, 0.5).
+        tolerance: of "consensus": distance from the result at which a photo has half its weight, in units of the
+            photos' median distance.
+        smoothing: weight of a pixel of a near element of the same colour beside an element's own; 0: no smoothing.
+        neighbours: of smoothing: number of near elements.
+        memory_mb: of a robust mean: MB that the photos' lifts may take; above it, concepts are lifted in groups.
+
+    Raises: BadInput for an option out of range.
     """
 
     runtime_options = ("memory_mb",)
@@ -57,7 +60,7 @@ class Lifted(ElementHead):
         if robust not in ROBUST:
             raise BadInput(f"expected head.robust among {', '.join(ROBUST)}, got '{robust}'")
         if not 0 < trim < 0.5:
-            raise BadInput(f"expected head.trim between 0 and 0.5, got {trim}.\nFor half of all: head.robust=median")
+            raise BadInput(f"expected head.trim between 0 and 0.5, got {trim}.\nFor the median: head.robust=median")
         if tolerance <= 0:
             raise BadInput(f"expected head.tolerance > 0, got {tolerance}")
         if smoothing < 0 or neighbours < 1:
@@ -69,21 +72,21 @@ class Lifted(ElementHead):
     def fit(
         self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
     ) -> None:
-        """See `halonerf.protocols.SemanticHead`. The field is only read.
+        """See `halonerf.protocols.SemanticHead`. The field is not changed.
 
-        Raises: BadInput where there is no view, or views, maps and weights are not as many; where elements are to be
-            smoothed that have no place.
+        Raises: BadInput where there is no view, or views, maps and weights are not as many; where `smoothing`
+            needs positions that the field's elements do not have.
         """
         check_supervision(views, maps, weights)
         if self.smoothing and not isinstance(field, PlacedField):
             raise BadInput(
-                f"expected a field that can say where its elements are (element_centres), got {type(field).__name__}.\n"
-                "Leave them as they are: head.smoothing=0"
+                "expected a field whose elements have positions (halonerf.protocols.PlacedField), got "
+                f"{type(field).__name__}.\nDo not smooth: head.smoothing=0"
             )
-        value, support = self._vote(field, views, lambda i: maps[i], weights)
+        value, support = self._lift(field, views, lambda i: maps[i], weights)
         value = value.clamp(0, 1)
         for _ in range(self.refinements):
-            change, _ = self._vote(field, views, _missed(field, views, maps, value), weights)
+            change, _ = self._lift(field, views, _residuals(field, views, maps, value), weights)
             value = (value + change).clamp(0, 1)
         if self.smoothing:
             assert isinstance(field, PlacedField)
@@ -92,76 +95,80 @@ class Lifted(ElementHead):
             value = smoothed(value, support, centres, colours, self.smoothing, self.neighbours)
         self.hold(value, support)
 
-    def _vote(
-        self, field: RadianceField, views: Sequence[View], say: Callable[[int], Tensor], weights: Sequence[Tensor]
+    def _lift(
+        self, field: RadianceField, views: Sequence[View], predict: Callable[[int], Tensor], weights: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
+        """Combined value and support of all photos, [E, P] each."""
         if self.robust == "none":
-            return mean_lift(field, views, say, weights)
-        return robust_lift(field, views, say, weights, self._agree, self.memory_mb)
+            return mean_lift(field, views, predict, weights)
+        return robust_lift(field, views, predict, weights, self._aggregate, self.memory_mb)
 
-    def _agree(self, votes: Tensor, weights: Tensor) -> Tensor:
-        if self.robust == "agreeing":
-            return consensus_mean(votes, weights, self.tolerance)
-        return robust_mean(votes, weights, self.trim)
+    def _aggregate(self, values: Tensor, support: Tensor) -> Tensor:
+        """One value [E, C] from those of V photos, [V, E, C], and their support [V, E, C]."""
+        if self.robust == "consensus":
+            return consensus_mean(values, support, self.tolerance)
+        return robust_mean(values, support, self.trim)
 
 
-def _missed(
+def _residuals(
     field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], value: Tensor
 ) -> Callable[[int], Tensor]:
-    """p - A v of the i-th photo, [H, W, P]."""
+    """A function of i: p - A v of the i-th photo, [H, W, P]."""
 
-    def difference(i: int) -> Tensor:
-        shown = field.render(views[i], field.mean_appearance(), value).channels
-        assert shown is not None
-        return maps[i] - shown.to(maps[i])
+    def residual(i: int) -> Tensor:
+        rendered = field.render(views[i], field.mean_appearance(), value).channels
+        assert rendered is not None
+        return maps[i] - rendered.to(maps[i])
 
-    return difference
+    return residual
 
 
 def _colours(field: RadianceField, views: Sequence[View]) -> Tensor:
-    """The mean colour in which each element is seen in neutral light, [E, 3]; of any field, by lifting its pictures."""
-    light = field.mean_appearance()
+    """Mean colour of each element under the mean appearance, [E, 3]: renderings of the views, lifted."""
+    appearance = field.mean_appearance()
     ones = [torch.ones(view.height, view.width, 3) for view in views]
-    return mean_lift(field, views, lambda i: field.render(views[i], light).colour.cpu(), ones)[0]
+    return mean_lift(field, views, lambda i: field.render(views[i], appearance).colour.cpu(), ones)[0]
 
 
-ROUNDS = 3  # evidence travels over so many neighbours
-UNLIKE = 0.15  # difference of two colours, each in [0, 1]^3, that lowers what they share to exp(-1/2)
+SMOOTHING_ITERATIONS = 3
+COLOUR_SIGMA = 0.15  # of the kernel on the distance of two colours in [0, 1]^3
 
 
 def smoothed(
     value: Tensor, support: Tensor, centres: Tensor, colours: Tensor, strength: float, neighbours: int
 ) -> Tensor:
-    """v_i <- (s_i v0_i + strength sum_j k_ij s_j v_j) / (s_i + strength sum_j k_ij s_j), a few times over: [E, P].
+    """Probabilities after a bilateral filter on elements (Tomasi & Manduchi, 1998) weighted by support, [E, P]:
 
-        k_ij = exp(-|x_i - x_j|^2 / 2 h_i^2) exp(-|c_i - c_j|^2 / 2 UNLIKE^2),
+        v_i <- (s_i v0_i + strength sum_j k_ij s_j v_j) / (s_i + strength sum_j k_ij s_j),  a few times,
+        k_ij = exp(-|x_i - x_j|^2 / 2 h_i^2) exp(-|c_i - c_j|^2 / 2 COLOUR_SIGMA^2),
 
-    j the nearest neighbours of i, h_i their mean distance: a bilateral filter on elements (Tomasi & Manduchi, 1998)
-    that weighs by the pixels that spoke. Elements with no support, or no place, neither give nor take.
+    j the nearest neighbours of i, h_i their mean distance. Elements without support or position are left as they are.
 
     Args:
-        value, support: [E, P], probabilities v0 and pixels s that spoke. centres: [E, 3], world units, NaN for an
-            element that is in no one place. colours: [E, 3].
-        strength: how much a neighbour's pixel counts beside an element's own. neighbours: how many.
+        value, support: [E, P], probabilities v0 and their support s in pixels. centres: [E, 3], world units, NaN for
+            an element without one position. colours: [E, 3] in [0, 1].
+        strength: weight of a neighbour's pixel beside an element's own. neighbours: number of neighbours.
     """
-    takes = (centres.isfinite().all(dim=1) & (support > 0).any(dim=1)).nonzero()[:, 0]
-    if len(takes) < 2:
+    smoothable = (centres.isfinite().all(dim=1) & (support > 0).any(dim=1)).nonzero()[:, 0]
+    if len(smoothable) < 2:
         return value
-    places = centres[takes].double().numpy()
-    found = cKDTree(places).query(places, k=min(neighbours + 1, len(takes)))
-    distance, near = (torch.from_numpy(table[:, 1:].copy()) for table in found)
+    positions = centres[smoothable].double().numpy()
+    nearest = cKDTree(positions).query(positions, k=min(neighbours + 1, len(smoothable)))
+    distance, near = (torch.from_numpy(table[:, 1:].copy()) for table in nearest)
     width = distance.mean(dim=1, keepdim=True).clamp(min=1e-9)
-    colour = colours[takes]
-    apart = ((colour[near] - colour[:, None]) ** 2).sum(dim=2)
-    kernel = strength * (torch.exp(-0.5 * (distance / width) ** 2) * torch.exp(-0.5 * apart / UNLIKE**2)).float()
-    own, start = support[takes], value[takes]
-    now = start
-    for _ in range(ROUNDS):
-        said, pixels = own * start, own.clone()
+    colour = colours[smoothable]
+    contrast = ((colour[near] - colour[:, None]) ** 2).sum(dim=2)
+    kernel = (
+        strength * (torch.exp(-0.5 * (distance / width) ** 2) * torch.exp(-0.5 * contrast / COLOUR_SIGMA**2)).float()
+    )
+    own, start = support[smoothable], value[smoothable]
+    current = start
+    for _ in range(SMOOTHING_ITERATIONS):
+        sums, pixels = own * start, own.clone()
         for k in range(near.shape[1]):  # one neighbour at a time: [E, k, P] would not fit for many concepts
             share = kernel[:, k, None] * own[near[:, k]]
-            said, pixels = said + share * now[near[:, k]], pixels + share
-        now = torch.where(own > 0, said / pixels.clamp(min=1e-12), start)
+            sums, pixels = sums + share * current[near[:, k]], pixels + share
+        current = torch.where(own > 0, sums / pixels.clamp(min=1e-12), start)
     result = value.clone()
-    result[takes] = now
+    result[smoothable] = current
     return result

@@ -1,4 +1,4 @@
-"""Logistic regression on a field's features: the least that a head can learn, and how much of meaning is in them."""
+"""Logistic regression on a field's features: the simplest learnt head, a measure of what the features hold."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from halonerf.heads.learning import LearnedElementHead
 
 
 class Linear(LearnedElementHead):
-    """One linear layer a concept, a sigmoid after it.
+    """One linear layer and a sigmoid per concept.
 
     Args:
-        min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed (here of windows alone): see
-            `halonerf.heads.learning.LearnedElementHead`.
+        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed (of windows alone):
+            see `halonerf.heads.learning.LearnedElementHead`.
     """
 
     def __init__(
@@ -29,8 +29,8 @@ class Linear(LearnedElementHead):
     ) -> None:
         super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
 
-    def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
-        """See `halonerf.heads.learning.LearnedElementHead`: the problem is nearly convex, so it starts undecided."""
+    def network(self, features: int, concepts: int, generator: torch.Generator) -> nn.Module:
+        """See `halonerf.heads.learning.LearnedElementHead`. All weights start at 0: the problem is nearly convex."""
         layer = nn.Linear(features, concepts)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""The paper's head: a small network from a field's feature to what is there, learnt through the frozen field."""
+"""The paper's head: a small network from a field's features to concepts, fitted through the frozen field."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from halonerf.heads.learning import LearnedElementHead
 class Mlp(LearnedElementHead):
     """Layers of `widths` units and, for each concept, a softmax over "no" and "yes".
 
-    One network a concept is how the paper has it; together, concepts share all layers but the last. The paper's factor
-    of 0.1 before the loss is left out, for Adam does not see it, and so is the head of the coarse network: it is
-    learnt beside the fine one, shares nothing with it, and is never shown.
+    The paper has one network per concept; together, concepts share all layers but the last. The paper's factor of 0.1
+    before the loss is left out, as Adam is invariant to it, and so is the head of the coarse network, which shares
+    nothing with the fine one and is never rendered.
 
     Args:
         widths: units of the hidden layers.
-        together: one network for all concepts; otherwise one a concept, learnt side by side from the same windows.
-        min_confidence, steps, rays, learning_rate, settle, targets, normalise, seed: see
+        together: one network for all concepts; otherwise one per concept, fitted to the same windows.
+        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed: see
             `halonerf.heads.learning.LearnedElementHead`.
+
+    Raises: BadInput for an option out of range.
     """
 
     def __init__(
@@ -45,18 +47,18 @@ class Mlp(LearnedElementHead):
             raise BadInput(f"expected head.widths of one hidden layer or more, got {list(widths)}.\nOr: head=linear")
         self.widths, self.together = tuple(widths), together
 
-    def network(self, features: int, concepts: int, chance: torch.Generator) -> nn.Module:
+    def network(self, features: int, concepts: int, generator: torch.Generator) -> nn.Module:
         """See `halonerf.heads.learning.LearnedElementHead`."""
         if self.together:
             made: nn.Module = Perceptron(features, self.widths, concepts)
         else:
             made = SideBySide([Perceptron(features, self.widths, 1) for _ in range(concepts)])
-        initialise(made, chance)
+        initialise(made, generator)
         return made
 
 
 class Perceptron(nn.Module):
-    """Features [N, F] to the logits [N, P] of "yes" against "no": a softmax over two is a sigmoid of their difference.
+    """A network from features [N, F] to logits [N, P] of "yes" minus "no": a softmax over two is their sigmoid.
 
     Args:
         features: F. widths: units of the hidden layers. concepts: P.
@@ -66,17 +68,17 @@ class Perceptron(nn.Module):
         super().__init__()
         sizes = [features, *widths]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.to_answers = nn.Linear(sizes[-1], 2 * concepts)
+        self.to_logits = nn.Linear(sizes[-1], 2 * concepts)
 
     def forward(self, features: Tensor) -> Tensor:
         for layer in self.layers:
             features = torch.relu(layer(features))
-        no, yes = self.to_answers(features).chunk(2, dim=1)
+        no, yes = self.to_logits(features).chunk(2, dim=1)
         return yes - no
 
 
 class SideBySide(nn.Module):
-    """One network a concept: features [N, F] to logits [N, P]."""
+    """One network per concept: features [N, F] to logits [N, P]."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -86,11 +88,11 @@ class SideBySide(nn.Module):
         return torch.cat([network(features) for network in self.networks], dim=1)
 
 
-def initialise(network: nn.Module, chance: torch.Generator) -> None:
-    """Weights and biases uniform within 1 / sqrt(inputs), as PyTorch has them, but by a chance of their own."""
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Set weights and biases uniformly within 1 / sqrt(inputs), as PyTorch does, from `generator` alone."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             bound = 1 / math.sqrt(layer.in_features)
             with torch.no_grad():
                 for parameter in layer.parameters():
-                    parameter.copy_((2 * torch.rand(parameter.shape, generator=chance) - 1) * bound)
+                    parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)

@@ -62,7 +62,7 @@ class Surfels:
         self, field: PlacedField, views: Sequence[View], size: int, most: int, device: torch.device | str = "cpu"
     ) -> None:
         self.field = field
-        self.views = [view.within(size, least=2).to(device) for view in views]
+        self.views = [view.within(size, min_side=2).to(device) for view in views]
         found = [self._look(number, view) for number, view in enumerate(self.views)]
         centres, normals, radii, source = (torch.cat(parts) for parts in zip(*found, strict=True))
         if not len(centres):

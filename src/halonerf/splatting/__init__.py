@@ -3,7 +3,7 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "Photometric": "similarity",
+    "PhotometricFunction": "similarity",
     "compiled": "compiled",
     "lift": "rasterise",
     "rasterise": "rasterise",

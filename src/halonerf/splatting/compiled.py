@@ -1,4 +1,4 @@
-"""How the kernels are compiled: once a machine, kept on disk under a digest of this folder's sources."""
+"""Compilation of kernels by numba, cached on disk under a digest of this package's sources."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import numba
 from numba.core import config
 
 # Sums may be reordered and multiply-adds fused, so that loops become vector instructions; NaN and infinity keep
-# their meaning, because a fit that has gone wrong has to be noticed.
+# their meaning, because a fit that diverges has to be noticed.
 FAST = {"reassoc", "contract", "arcp", "nsz", "afn"}
-CACHE = "CACHE_DIR"  # numba's option, read when a function is decorated
+CACHE_OPTION = "CACHE_DIR"  # numba's, read when a function is decorated
 
 
 def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile a kernel with numba and keep the machine code on disk (half a minute for all kernels, once).
+    """A decorator that compiles a kernel with numba and caches the machine code (half a minute for all kernels, once).
 
-    numba notices changes of a kernel's own file only, not of the constants and kernels that it uses from others;
-    a folder named by the digest of all of them does.
+    numba detects changes of a kernel's own file only, not of constants and kernels from other files; a folder named by
+    the digest of all of them covers these, too.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        before: str = getattr(config, CACHE)
-        setattr(config, CACHE, str(cache_folder(before)))
+        before: str = getattr(config, CACHE_OPTION)
+        setattr(config, CACHE_OPTION, str(cache_folder(before)))
         try:
             return numba.njit(function, cache=True, parallel=parallel, fastmath=FAST, nogil=True, error_model="numpy")
         finally:
-            setattr(config, CACHE, before)
+            setattr(config, CACHE_OPTION, before)
 
     return decorate
 
 
 def cache_folder(chosen: str = "") -> Path:
-    """Where machine code is kept: below `chosen` (NUMBA_CACHE_DIR), the user's cache, or the temporary folder."""
+    """Folder of the machine code: below `chosen` (NUMBA_CACHE_DIR), the user's cache, or the temporary folder."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

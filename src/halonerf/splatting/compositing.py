@@ -1,8 +1,7 @@
-"""The hot loops: tile after tile, splat after splat, 4 x 4 pixels at once (`halonerf.splatting.lanes`).
+"""Compositing of splats into an image: tile by tile, splat by splat, 4 x 4 pixels at once (`halonerf.splatting.lanes`).
 
-Inside a tile, pixels lie block after block, the sixteen of a block side by side; a splat is evaluated in the blocks
-that its ellipse reaches. `light` is what is left of a pixel's light; negative once the pixel is finished, when its size
-is what shines through.
+A tile's pixels are stored block by block, the sixteen of a block side by side; a splat is evaluated in the blocks that
+its ellipse reaches. `light` holds the transmittance of every pixel; once a pixel is finished, its negative.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import numpy as np
 from numba import prange
 
 from halonerf.splatting.compiled import compiled
-from halonerf.splatting.constants import ALPHA_MAX, LIGHT_MIN
+from halonerf.splatting.constants import ALPHA_MAX, MIN_TRANSMITTANCE
 from halonerf.splatting.lanes import (
     LANES,
     above,
@@ -30,15 +29,15 @@ from halonerf.splatting.projection import SPLAT
 from halonerf.splatting.tiles import BLOCK, HALF_W, TILE_H, TILE_W
 
 PIXELS = TILE_W * TILE_H
-AHEAD = 4  # splats whose numbers are asked for before they are needed
-CHECK = 8  # splats between two looks at whether a tile is finished
-COLOURS = 3  # features that are kept in registers; any others go through memory
+PREFETCH_SPLATS = 4  # distance of prefetched splats
+CHECK_EVERY = 8  # splats between two checks whether a tile is finished
+REGISTER_FEATURES = 3  # features kept in registers; others go through memory
 
 # exp(t) on [-0.70, 0], minimax in relative error (8e-8), degree 5; its eighth power covers [-5.6, 0] to 2e-6.
 E0, E1, E2, E3, E4, E5 = (
     np.float32(value) for value in (0.99999992, 0.99999254, 0.49988259, 0.16597397, 0.03977256, 0.00584676)
 )
-CAP, DARK = np.float32(ALPHA_MAX), np.float32(LIGHT_MIN)
+ALPHA_CAP, TRANSMITTANCE_FLOOR = np.float32(ALPHA_MAX), np.float32(MIN_TRANSMITTANCE)
 EIGHTH, HALF, ONE, ZERO = np.float32(-0.125), np.float32(0.5), np.float32(1.0), np.float32(0.0)
 
 
@@ -54,39 +53,39 @@ def fall_off(q):
 
 @compiled()
 def alpha_of(a, b, c, opacity, fall, dx, dy):
-    """What a splat stops of the light in sixteen pixels, [dx, dy] from its centre; zero outside its rim.
+    """A splat's alpha in sixteen pixels at offsets dx, dy (px) from its centre; zero outside its ellipse.
 
     The exponent is a dx^2 + b dx dy + c dy^2.
     """
     q = (a * dx + b * dy) * dx + c * dy * dy
-    stopped = smaller(opacity * fall_off(smaller(larger(q, splat(ZERO)), fall)), splat(CAP))
+    stopped = smaller(opacity * fall_off(smaller(larger(q, splat(ZERO)), fall)), splat(ALPHA_CAP))
     return choose(at_most(q, fall), stopped, splat(ZERO))
 
 
 @compiled()
 def take(light, p, alpha):
-    """Take what a splat stops off the light of sixteen pixels from `p` on: its weight, and alpha where it is drawn.
+    """Lower the transmittance of sixteen pixels from `p` on by a splat; its weight, and its alpha where it is drawn.
 
-    Every pass over the splats decides here, and so in the same way, which of them a pixel still sees.
+    Every pass over the splats decides here, and so in the same way, which of them a pixel composites.
     """
     before, none = load(light, p), splat(ZERO)
     weight = before * alpha
     after = before - weight
-    drawn = above(after, splat(DARK))
+    drawn = above(after, splat(TRANSMITTANCE_FLOOR))
     store(light, p, choose(drawn, after, smaller(before, none - before)))
     return choose(drawn, weight, none), choose(drawn, alpha, none)
 
 
 @compiled()
 def place_of(x, y):
-    """Where a tile's pixel (x, y) is kept."""
+    """Index of a tile's pixel (x, y) in its storage."""
     block = (x // HALF_W) * LANES + (y // BLOCK) * BLOCK + (x % HALF_W) // BLOCK
     return block * LANES + (y % BLOCK) * BLOCK + x % BLOCK
 
 
 @compiled()
 def open_tile(left, top, width, height):
-    """x and y of the centres of a tile's pixels, relative to the tile, and their light: 1 in the picture, 0 outside."""
+    """x and y of a tile's pixel centres, px of the tile, and their transmittance: 1 in the image, 0 outside it."""
     px, py, light = np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32), np.empty(PIXELS, np.float32)
     for y in range(TILE_H):
         for x in range(TILE_W):
@@ -99,16 +98,16 @@ def open_tile(left, top, width, height):
 
 @compiled()
 def finished(light):
-    """Whether no pixel of a tile has light left."""
-    most = load(light, 0)
+    """Whether all pixels of a tile are finished."""
+    highest = load(light, 0)
     for p in range(LANES, PIXELS, LANES):
-        most = larger(most, load(light, p))
-    return total(larger(most, splat(ZERO))) <= ZERO
+        highest = larger(highest, load(light, p))
+    return total(larger(highest, splat(ZERO))) <= ZERO
 
 
 @compiled()
 def scattered(k, tiles):
-    """The k-th tile to do: an even spread, so that every thread gets its share of the busy parts of a picture."""
+    """The k-th tile to process: evenly spread, so that all threads get parts of the image with many splats."""
     columns, k = 7, np.int64(k)  # a parallel loop's counter is unsigned, and unsigned with signed makes a float
     rows = np.int64(tiles) // columns
     return (k % rows) * columns + k // rows if k < rows * columns else k
@@ -116,7 +115,7 @@ def scattered(k, tiles):
 
 @compiled()
 def load_tile(image, left, top, out):
-    """Copy a tile of image [H, W, C] to out [C * PIXELS], channel by channel; zero outside the picture."""
+    """Copy a tile of image [H, W, C] to out [C * PIXELS], channel by channel; zero outside the image."""
     height, width, count = image.shape
     out[:] = ZERO
     for y in range(min(TILE_H, height - top)):
@@ -142,10 +141,10 @@ def composite(splats, starts, listed, splat_of, blocks_of, tiles_x, image, used)
         begin, end = starts[tile], starts[tile + 1]
         place = begin
         while place < end:
-            if (place - begin) % CHECK == 0 and finished(light):
+            if (place - begin) % CHECK_EVERY == 0 and finished(light):
                 break
             pair = listed[place]
-            prefetch(splats, splat_of[listed[min(place + AHEAD, end - 1)]] * splats.shape[1])
+            prefetch(splats, splat_of[listed[min(place + PREFETCH_SPLATS, end - 1)]] * splats.shape[1])
             _add_splat(splats, splat_of[pair], blocks_of[pair], left, top, px, py, light, sums, count)
             place += 1
         used[tile] = place - begin
@@ -159,7 +158,7 @@ def composite(splats, starts, listed, splat_of, blocks_of, tiles_x, image, used)
 
 @compiled()
 def _add_splat(splats, i, blocks, left, top, px, py, light, sums, count):
-    """Add one splat to a tile's sums [(C + 1) * PIXELS] (features, depth) and take what it stops off the light."""
+    """Add one splat to a tile's sums [(C + 1) * PIXELS] (features, depth) and lower the transmittance."""
     u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
     a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
     opacity, fall, depth = splat(splats[i, 5]), splat(splats[i, 6]), splat(splats[i, 7])
@@ -172,7 +171,7 @@ def _add_splat(splats, i, blocks, left, top, px, py, light, sums, count):
         store(sums, p, load(sums, p) + weight * red)
         store(sums, PIXELS + p, load(sums, PIXELS + p) + weight * green)
         store(sums, 2 * PIXELS + p, load(sums, 2 * PIXELS + p) + weight * blue)
-        for k in range(COLOURS, count):
+        for k in range(REGISTER_FEATURES, count):
             at = k * PIXELS + p
             store(sums, at, load(sums, at) + weight * splat(splats[i, SPLAT + k]))
         at = count * PIXELS + p

@@ -1,4 +1,4 @@
-"""The numba engine: plans a picture (splats, tiles, pairs), composites it, and carries gradients back."""
+"""The numba engine: lists the splats of every tile, composites the image, and back-propagates gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from halonerf.splatting import compositing, differentiation, projection, tiles
 from halonerf.splatting.compiled import compiled
 from halonerf.splatting.compositing import (
-    CHECK,
+    CHECK_EVERY,
     HALF,
     PIXELS,
     ZERO,
@@ -30,37 +30,37 @@ from halonerf.splatting.lanes import LANES, load, lowest_bit, splat, store, tota
 from halonerf.splatting.tiles import TILE_H, TILE_W
 from halonerf.types import View
 
-LIFT_CHANNELS = 32  # channels gathered at once: bounds the memory of the pairs' sums
+MAX_LIFT_CHANNELS = 32  # lifted at once: bounds the memory of the pairs' sums
 
 
 @dataclass(frozen=True)
 class TilePlan:
-    """What is drawn where in one view: the drawn Gaussians in order of depth, and the pairs of splat and tile."""
+    """The splats of one view in order of depth, and their pairs with tiles (`halonerf.splatting.tiles`)."""
 
-    order: np.ndarray  # [M], the drawn in order of depth
+    order: np.ndarray  # [M], indices of the drawn splats in order of depth
     splats: np.ndarray  # [N, 10 + C or more], all splats and their features
-    spans: np.ndarray  # [N, 2], where the pairs of each that is drawn start and end
+    spans: np.ndarray  # [N, 2], start and end of each drawn splat's pairs
     splat_of: np.ndarray  # [K], the splat of each pair
     blocks_of: np.ndarray  # [K], the blocks of its tile that each pair reaches
-    starts: np.ndarray  # [tiles + 1], range of each tile's list
+    starts: np.ndarray  # [tiles + 1], start of each tile's list
     listed: np.ndarray  # [K], pairs tile by tile, nearest first
     tiles_x: int
 
     def lists(self) -> tuple[np.ndarray, ...]:
-        """What the loops over tiles read, in the order in which they take it."""
+        """The first arguments of the kernels that loop over tiles."""
         return self.splats, self.starts, self.listed, self.splat_of, self.blocks_of
 
 
 class Rasterise(torch.autograd.Function):
-    """Composite features [N, C], depth and opacity: image [H, W, C + 2]."""
+    """Composited features, depth and opacity side by side, [H, W, C + 2]; arguments as of `rasterise.rasterise`."""
 
     @staticmethod
     def forward(ctx: Any, means, scales, rotations, opacities, features, offsets, camera, width, height):
         arrays = [_array(t) for t in (means, scales, rotations, opacities, offsets, camera)]
         count = features.shape[1]
         colours = _array(features)
-        if count < compositing.COLOURS:  # the backward pass is written for three or more
-            colours = np.pad(colours, ((0, 0), (0, compositing.COLOURS - count)))
+        if count < compositing.REGISTER_FEATURES:  # the backward pass is written for three or more
+            colours = np.pad(colours, ((0, 0), (0, compositing.REGISTER_FEATURES - count)))
         plan = plan_tiles(arrays, colours, width, height)
         image = np.empty((height, width, colours.shape[1] + 2), np.float32)
         used = np.zeros(len(plan.starts) - 1, np.int64)
@@ -81,7 +81,7 @@ class Rasterise(torch.autograd.Function):
             zeros = d_image.new_zeros(*d_image.shape[:2], padding)
             d_image = torch.cat([d_image[..., :-2], zeros, d_image[..., -2:]], dim=-1)
         pairs = _aligned_rows(len(plan.splat_of), LANES).reshape(-1)
-        others = np.empty((len(plan.splat_of), max(ctx.count - compositing.COLOURS, 0)), np.float32)
+        others = np.empty((len(plan.splat_of), max(ctx.count - compositing.REGISTER_FEATURES, 0)), np.float32)
         differentiation.composite_backward(
             *plan.lists(), plan.tiles_x, ctx.image, ctx.used, _array(d_image), pairs, others
         )
@@ -104,9 +104,10 @@ def _without_padding(image: Tensor, count: int) -> Tensor:
 
 
 def plan_tiles(gaussians: Sequence[np.ndarray], features: np.ndarray, width: int, height: int) -> TilePlan:
-    """Project, sort by depth (ties by index) and list the pairs of splat and tile.
+    """Project Gaussians, sort them by depth (ties by index) and list the pairs of splat and tile.
 
-    gaussians: means, scales, rotations, opacities, offsets and the camera, as `projection.project` takes them.
+    gaussians: means, scales, rotations, opacities, offsets and the camera, as of `projection.project`. features:
+    [N, C]. width, height: px.
     """
     splats = _aligned_rows(len(features), projection.SPLAT + features.shape[1])
     projection.project(*gaussians, features, splats)
@@ -126,9 +127,9 @@ def plan_tiles(gaussians: Sequence[np.ndarray], features: np.ndarray, width: int
     return TilePlan(order, splats, spans, splat_of, blocks_of, starts, listed, tiles_x)
 
 
-def _aligned_rows(number: int, least: int) -> np.ndarray:
-    """Uninitialised float32 [number, at least `least`], each row in whole cache lines of 64 bytes."""
-    length = -(-least // LANES) * LANES
+def _aligned_rows(number: int, min_length: int) -> np.ndarray:
+    """Uninitialised float32 [number, `min_length` or more], each row in whole cache lines of 64 bytes."""
+    length = -(-min_length // LANES) * LANES
     room = np.empty(number * length + LANES, np.float32)
     first = -room.ctypes.data % 64 // room.itemsize
     return room[first : first + number * length].reshape(number, length)
@@ -143,27 +144,27 @@ def _nearest_first(drawn: np.ndarray, depths: np.ndarray) -> np.ndarray:
 
 
 def lift(means, scales, rotations, opacities, maps: Tensor, camera: Tensor) -> Tensor:
-    """Sum of weight times maps [H, W, C] for each Gaussian, [N, C]: the gradient with respect to features."""
+    """Sum over pixels of weight times maps [H, W, C] for every Gaussian, [N, C]; arguments as of `rasterise.lift`."""
     image, number = _array(maps), len(means)
     shapes = [_array(t) for t in (means, scales, rotations, opacities)]
-    still, nothing = np.zeros((number, 2), np.float32), np.empty((number, 0), np.float32)
-    plan = plan_tiles([*shapes, still, _array(camera)], nothing, image.shape[1], image.shape[0])
+    offsets, features = np.zeros((number, 2), np.float32), np.empty((number, 0), np.float32)
+    plan = plan_tiles([*shapes, offsets, _array(camera)], features, image.shape[1], image.shape[0])
     return torch.from_numpy(gather(plan, number, image)).to(maps.device)
 
 
 def gather(plan: TilePlan, number: int, maps: np.ndarray) -> np.ndarray:
     """Sum over pixels of weight times maps [H, W, C] for each of `number` Gaussians, [N, C]."""
     out = np.zeros((number, maps.shape[2]), np.float32)
-    for first in range(0, maps.shape[2], LIFT_CHANNELS):
-        part = np.ascontiguousarray(maps[:, :, first : first + LIFT_CHANNELS])
+    for first in range(0, maps.shape[2], MAX_LIFT_CHANNELS):
+        part = np.ascontiguousarray(maps[:, :, first : first + MAX_LIFT_CHANNELS])
         pairs = np.empty((len(plan.splat_of), part.shape[2]), np.float32)
         gather_pairs(*plan.lists(), plan.tiles_x, part, pairs)
-        reduce_pairs(plan.order, plan.spans, pairs, out[:, first : first + LIFT_CHANNELS])
+        reduce_pairs(plan.order, plan.spans, pairs, out[:, first : first + MAX_LIFT_CHANNELS])
     return out
 
 
 def pack_camera(view: View) -> Tensor:
-    """The twenty-two numbers of `halonerf.splatting.projection`, float32."""
+    """The 22 numbers of a camera that `halonerf.splatting.projection` reads, float32, on the CPU."""
     pose = view.world_to_camera.detach().to("cpu", torch.float32)
     left, right, top, bottom = slope_limits(view)
     lens = [view.fx, view.fy, view.cx, view.cy, view.width, view.height, left, right, top, bottom]
@@ -182,20 +183,20 @@ def gather_pairs(splats, starts, listed, splat_of, blocks_of, tiles_x, maps, pai
         tile = scattered(k, starts.shape[0] - 1)
         left, top = (tile % tiles_x) * TILE_W, (tile // tiles_x) * TILE_H
         px, py, light = open_tile(left, top, width, height)
-        given, weight = np.empty(count * PIXELS, np.float32), np.empty(PIXELS, np.float32)
-        load_tile(maps, left, top, given)
+        tile_maps, weight = np.empty(count * PIXELS, np.float32), np.empty(PIXELS, np.float32)
+        load_tile(maps, left, top, tile_maps)
         begin, end = starts[tile], starts[tile + 1]
         done = False
         for place in range(begin, end):
             pair = listed[place]
-            done = done or ((place - begin) % CHECK == 0 and finished(light))
+            done = done or ((place - begin) % CHECK_EVERY == 0 and finished(light))
             blocks = 0 if done else blocks_of[pair]
-            _gather_splat(splats, splat_of[pair], blocks, left, top, px, py, light, given, weight, pairs, pair)
+            _gather_splat(splats, splat_of[pair], blocks, left, top, px, py, light, tile_maps, weight, pairs, pair)
 
 
 @compiled()
-def _gather_splat(splats, i, blocks, left, top, px, py, light, given, weight, pairs, pair):
-    """Fill a row of pairs [K, C] with the sums over a pair's pixels of its weight times given [C * PIXELS]."""
+def _gather_splat(splats, i, blocks, left, top, px, py, light, tile_maps, weight, pairs, pair):
+    """Fill a row of pairs [K, C] with the sums over a pair's pixels of its weight times tile_maps [C * PIXELS]."""
     u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
     a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
     opacity, fall, none = splat(splats[i, 5]), splat(splats[i, 6]), splat(ZERO)
@@ -211,7 +212,7 @@ def _gather_splat(splats, i, blocks, left, top, px, py, light, given, weight, pa
         while left_over != 0:
             p = lowest_bit(left_over) * LANES
             left_over &= left_over - 1
-            summed = summed + load(weight, p) * load(given, k * PIXELS + p)
+            summed = summed + load(weight, p) * load(tile_maps, k * PIXELS + p)
         pairs[pair, k] = total(summed)
 
 

@@ -1,13 +1,13 @@
 """The gsplat engine, for CUDA devices: gsplat's projection, tiles and compositing (Ye et al., gsplat, 2024).
 
-Nothing here was run on a GPU yet: tests hold it against the reference with a stand-in for gsplat on a CPU, and with
-gsplat itself where there is a device.
+This engine has not been run on a GPU yet: tests compare it with the reference by a stand-in for gsplat on a CPU, and
+with gsplat itself where there is a device.
 
-Projection and compositing are called apart, and the centres are shifted in between: by the offsets, whose gradient
-says where the picture pulls, and by the place of the view in its whole picture. gsplat limits how far off the axis a
-Gaussian is projected by the size of the picture that it draws; it is therefore told the whole picture's size, so that
-a part of it is drawn like the whole. (Its size is rounded up to whole pixels, which moves the limits, 15 % of the
-picture beyond its edges, by less than a pixel.)
+Projection and compositing are called separately, and the centres are shifted in between: by the offsets, whose
+gradient is the screen-space gradient, and by the position of the view in its whole image. gsplat limits how far off
+the axis a Gaussian is projected by the size of the image; it is given the whole image's size, so that a part of it is
+rendered like the whole. (The size is rounded up to whole pixels, which moves the limits, 15 % of the image beyond its
+edges, by less than a pixel.)
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from halonerf.splatting.constants import BLUR, NEAR
 from halonerf.types import View
 
 TILE = 16  # px; the only size that gsplat tests
-CHANNELS = 32  # composited at once; gsplat keeps them in registers and slows down beyond
+MAX_CHANNELS = 32  # composited at once; gsplat keeps them in registers and is slower with more
 
 
 @dataclass(frozen=True)
 class ProjectedSplats:
-    """Gaussians in one view, each tensor with a leading axis of one camera, and which tile lists which of them."""
+    """Gaussians projected to one view and listed by tile; every tensor has a leading axis of one camera."""
 
     centres: Tensor  # [1, N, 2], px of the view
     conics: Tensor  # [1, N, 3]: a, b, c of the inverse covariance [[a, b], [b, c]]
@@ -41,7 +41,7 @@ class ProjectedSplats:
 
 
 def rasterise(means, scales, rotations, opacities, features, offsets, view: View) -> Tensor:
-    """Composite features [N, C], depth and opacity: image [H, W, C + 2]; arguments as in `rasterise.rasterise`.
+    """Composited features, depth and opacity side by side, [H, W, C + 2]; arguments as of `rasterise.rasterise`.
 
     Raises: MissingExtra without gsplat, BadInput where its kernels cannot be compiled.
     """
@@ -55,23 +55,23 @@ def rasterise(means, scales, rotations, opacities, features, offsets, view: View
 
 
 def lift(means, scales, rotations, opacities, maps: Tensor, view: View) -> Tensor:
-    """The adjoint of `rasterise` in its features: maps [H, W, C] -> [N, C]; raises like `rasterise`."""
+    """The adjoint of `rasterise` in its features, [N, C]; maps: [H, W, C]. Raises: as `rasterise`."""
     if not len(means) or not maps.shape[-1]:
         return means.new_zeros(len(means), maps.shape[-1])
     gsplat = load()
-    still = means.new_zeros(len(means), 2)
-    splats = project(gsplat, means, scales, rotations, opacities, still, view)
+    offsets = means.new_zeros(len(means), 2)
+    splats = project(gsplat, means, scales, rotations, opacities, offsets, view)
     sums = []
-    for part in maps.to(means.device, torch.float32).split(CHANNELS, dim=-1):
+    for part in maps.to(means.device, torch.float32).split(MAX_CHANNELS, dim=-1):
         with torch.enable_grad():
-            blank = torch.zeros(len(means), part.shape[-1], device=means.device, requires_grad=True)
-            image, _ = composite(gsplat, splats, blank, view)
-        sums.append(torch.autograd.grad(image, blank, part)[0])
+            zeros = torch.zeros(len(means), part.shape[-1], device=means.device, requires_grad=True)
+            image, _ = composite(gsplat, splats, zeros, view)
+        sums.append(torch.autograd.grad(image, zeros, part)[0])
     return torch.cat(sums, dim=1)
 
 
 def load() -> ModuleType:
-    """The package gsplat, with its kernels; the first import compiles them, in some minutes, unless a wheel did.
+    """Import gsplat with its kernels; the first import compiles them, in some minutes, unless a wheel has them.
 
     Raises: MissingExtra without gsplat; BadInput without kernels and without a compiler for them.
     """
@@ -91,7 +91,7 @@ def load() -> ModuleType:
 
 
 def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, view: View) -> ProjectedSplats:
-    """Where the Gaussians lie in the view; differentiable, and in offsets [N, 2], px, too."""
+    """Project Gaussians to the view and list them by tile; differentiable, also in the offsets [N, 2], px."""
     left, top, right, bottom = view.bounds
     shift = torch.tensor([left, top], device=means.device)
     lens = torch.tensor(
@@ -111,7 +111,7 @@ def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, vi
         eps2d=BLUR,
         near_plane=NEAR,
         packed=False,
-        opacities=opacities.detach().float(),  # only bounds the splats: they end where they stop 1/255
+        opacities=opacities.detach().float(),  # only bounds the splats, which end at an alpha of 1/255
     )
     centres = centres + offsets.float() + shift
     rows, columns = -(-view.height // TILE), -(-view.width // TILE)
@@ -121,9 +121,9 @@ def project(gsplat: ModuleType, means, scales, rotations, opacities, offsets, vi
 
 
 def composite(gsplat: ModuleType, splats: ProjectedSplats, values: Tensor, view: View) -> tuple[Tensor, Tensor]:
-    """values [N, C], C > 0 -> their image [H, W, C] and the opacity [H, W]."""
+    """Composited values [H, W, C] and opacity [H, W]; values: [N, C], C > 0."""
     images, opacity = [], None
-    for part in values.split(CHANNELS, dim=1):
+    for part in values.split(MAX_CHANNELS, dim=1):
         image, covered = gsplat.rasterize_to_pixels(
             splats.centres,
             splats.conics,

@@ -1,8 +1,8 @@
 """Sixteen float32 numbers as one value inside compiled code: arithmetic on it becomes vector instructions, always.
 
-LLVM turns a plain loop into vector instructions when it can prove that arrays do not overlap and thinks it worth
-while; in the rasteriser's loops over a few pixels it mostly does neither. `Lanes` says it outright, on any processor:
-where registers are narrower LLVM splits the value.
+LLVM vectorises a plain loop only when it can prove that arrays do not overlap and estimates a gain; in the
+rasteriser's loops over a few pixels it mostly does not. `Lanes` are explicit vectors on any processor: where registers
+are narrower, LLVM splits them.
 
     x = load(values, 32) * splat(2.0)      # entries 32 to 47
     store(values, 32, choose(above(x, splat(1.0)), x, splat(0.0)))
@@ -80,7 +80,7 @@ def splat(typing: Any, scalar: Any) -> Any:
 
 @intrinsic
 def load(typing: Any, array: Any, place: Any) -> Any:
-    """Sixteen entries of a contiguous float32 [N] from `place` on; nobody checks that they are there."""
+    """Sixteen entries of a contiguous float32 [N] from `place` on; not bounds-checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load(_address(context, builder, signature.args[0], *values), align=4)
@@ -90,7 +90,7 @@ def load(typing: Any, array: Any, place: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, place: Any, value: Any) -> Any:
-    """Write sixteen entries of a contiguous float32 [N] from `place` on; nobody checks that they are there."""
+    """Write sixteen entries of a contiguous float32 [N] from `place` on; not bounds-checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         builder.store(values[2], _address(context, builder, signature.args[0], *values[:2]), align=4)
@@ -101,7 +101,7 @@ def store(typing: Any, array: Any, place: Any, value: Any) -> Any:
 
 @intrinsic
 def prefetch(typing: Any, array: Any, place: Any) -> Any:
-    """Ask for the entry `place` of a contiguous float32 array, for a read or write that is to come."""
+    """Prefetch the entry `place` of a contiguous float32 array."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         view = cgutils.create_struct_proxy(signature.args[0])(context, builder, values[0])
@@ -231,7 +231,7 @@ larger = _pick(">", "Lane by lane: the larger; the second where either is NaN.")
 
 
 def _arithmetic(operation: Any, name: str) -> None:
-    """Teach numba `operation` on lanes."""
+    """Register `operation` on lanes with numba."""
 
     @intrinsic
     def apply(typing: Any, one: Any, other: Any) -> Any:

@@ -1,9 +1,9 @@
-"""From 3D Gaussians to splats on the image, and gradients back (EWA splatting, Zwicker et al. 2001).
+"""Projection of 3D Gaussians to splats on the image, and its backward pass (EWA splatting, Zwicker et al. 2001).
 
-A splat is a row of numbers, one Gaussian a row: centre u, v (px); a, b, c of the inverse covariance [[a, b], [b, c]]
+A splat is a row of numbers, one row per Gaussian: centre u, v (px); a, b, c of the inverse covariance [[a, b], [b, c]]
 (px^-2); opacity; the largest exponent `fall` at which it is still drawn; depth z along the optical axis (world units);
-half-widths rx, ry (px; rx negative: not in the picture); then its features.
-The camera is twenty-two: world-to-camera rotation (9, row by row) and translation (3), fx, fy, cx, cy, width, height,
+half-widths rx, ry (px; rx negative: not in the image); then its features.
+The camera is 22 numbers: world-to-camera rotation (9, row by row) and translation (3), fx, fy, cx, cy, width, height,
 and the limits of x / z (2) and y / z (2) between which the projection is linearised.
 
 Everything about one Gaussian is kept in scalars and tuples: an array made inside a loop would cost more than its sums.
@@ -20,12 +20,12 @@ from halonerf.splatting.compiled import compiled
 from halonerf.splatting.constants import ALPHA_MIN, BLUR, NEAR
 from halonerf.splatting.lanes import LANES, load, prefetch, splat, store
 
-SPLAT = 10
-AHEAD = 8  # Gaussians whose pairs are asked for before they are needed
-SHARES = 64  # parts that the Gaussians are divided into for the threads
+SPLAT = 10  # numbers before a splat's features
+PREFETCH_SPLATS = 8  # distance of prefetched Gaussians
+PARTS = 64  # that the Gaussians are divided into for the threads
 ZERO, ONE, TWO, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
-DEEP, FAINT, LOUDEST = np.float32(NEAR), np.float32(ALPHA_MIN), np.float32(1.0 / ALPHA_MIN)
-WIDER = np.float32(BLUR)
+MIN_DEPTH, MIN_ALPHA, INVERSE_MIN_ALPHA = np.float32(NEAR), np.float32(ALPHA_MIN), np.float32(1.0 / ALPHA_MIN)
+VARIANCE = np.float32(BLUR)
 
 
 @compiled()
@@ -77,7 +77,7 @@ def _linearised(camera, x, y, z):
 
 @compiled(parallel=True)
 def project(means, scales, rotations, opacities, offsets, camera, features, splats):
-    """Fill splats [N, 10 + C or more]; of Gaussians that are not in the picture only the negative half-width.
+    """Fill splats [N, 10 + C or more]; for Gaussians outside the image only the negative half-width.
 
     means, scales: [N, 3], world units. rotations: [N, 4], wxyz, of any length. opacities: [N]. offsets: [N, 2], px,
     added to the centres. camera: [22]. features: [N, C].
@@ -86,7 +86,7 @@ def project(means, scales, rotations, opacities, offsets, camera, features, spla
         splats[i, 8] = -ONE
         x, y, z = _place(means, i, camera)
         opacity = opacities[i]
-        if not (z > DEEP) or not (opacity > FAINT):
+        if not (z > MIN_DEPTH) or not (opacity > MIN_ALPHA):
             continue
         w, qx, qy, qz, _ = _unit(rotations, i)
         first, second, third = _columns(w, qx, qy, qz)
@@ -94,13 +94,13 @@ def project(means, scales, rotations, opacities, offsets, camera, features, spla
         s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
         x0, x1, x2 = _dot(across, first) * s0, _dot(across, second) * s1, _dot(across, third) * s2
         y0, y1, y2 = _dot(down, first) * s0, _dot(down, second) * s1, _dot(down, third) * s2
-        xx = x0 * x0 + x1 * x1 + x2 * x2 + WIDER
-        yy = y0 * y0 + y1 * y1 + y2 * y2 + WIDER
+        xx = x0 * x0 + x1 * x1 + x2 * x2 + VARIANCE
+        yy = y0 * y0 + y1 * y1 + y2 * y2 + VARIANCE
         xy = x0 * y0 + x1 * y1 + x2 * y2
         determinant = xx * yy - xy * xy
         u = camera[12] * x / z + camera[14] + offsets[i, 0]
         v = camera[13] * y / z + camera[15] + offsets[i, 1]
-        fall = math.log(opacity * LOUDEST)
+        fall = math.log(opacity * INVERSE_MIN_ALPHA)
         rx, ry = math.sqrt(TWO * fall * xx), math.sqrt(TWO * fall * yy)
         if not (determinant > 0) or u + rx <= 0 or v + ry <= 0 or u - rx >= camera[16] or v - ry >= camera[17]:
             continue
@@ -124,17 +124,17 @@ def project_backward(
     means, scales, rotations, camera, splats, spans, pairs, others,
     d_means, d_scales, d_rotations, d_opacities, d_centres, d_features,
 ):  # fmt: skip
-    """Sum the gradients of each drawn Gaussian's pairs and carry them back through `project`; fill all d_... arrays.
+    """Sum the gradients of each drawn Gaussian's pairs and propagate them through `project`; fill all d_... arrays.
 
-    splats: as `project` filled them. spans: [N, 2], where a drawn Gaussian's pairs start and end. pairs: [K * 16],
+    splats: as `project` filled them. spans: [N, 2], start and end of a drawn Gaussian's pairs. pairs: [K * 16],
     others: [K, C - 3], as `composite_backward` writes them.
     """
     number = means.shape[0]
-    for share in prange(SHARES):
-        summed, part = np.empty(LANES, np.float32), np.int64(share)
-        for i in range(part * number // SHARES, (part + 1) * number // SHARES):
+    for chunk in prange(PARTS):
+        summed, part = np.empty(LANES, np.float32), np.int64(chunk)
+        for i in range(part * number // PARTS, (part + 1) * number // PARTS):
             if splats[i, 8] > 0:
-                later = min(i + AHEAD, number - 1)
+                later = min(i + PREFETCH_SPLATS, number - 1)
                 if splats[later, 8] > 0:
                     prefetch(pairs, spans[later, 0] * LANES)
                 _sum_pairs(spans[i, 0], spans[i, 1], pairs, others, summed, d_features, i)
@@ -174,7 +174,7 @@ def _sum_pairs(first, last, pairs, others, summed, d_features, i):
 def _project_backward(
     means, scales, rotations, camera, i, splats, summed, d_means, d_scales, d_rotations, d_opacities, d_centres
 ):  # fmt: skip
-    """The way back of one Gaussian; summed: the gradients of its splat."""
+    """Backward pass of one Gaussian; summed: the gradients of its splat."""
     a, b, c = splats[i, 2], splats[i, 3], splats[i, 4]
     d_opacities[i] = -summed[0] / splats[i, 5]
     du, dv = -(a * summed[1] + b * summed[2]), -(b * summed[1] + c * summed[2])
@@ -219,7 +219,7 @@ def _project_backward(
         dz -= d_sy * y * near * near
     for k in range(3):
         d_means[i, k] = dx * camera[k] + dy * camera[3 + k] + dz * camera[6 + k]
-    _turn_backward(w, qx, qy, qz, short, d_first, d_second, d_third, d_rotations, i)
+    _rotation_backward(w, qx, qy, qz, short, d_first, d_second, d_third, d_rotations, i)
 
 
 @compiled()
@@ -239,7 +239,7 @@ def _axis_backward(across, down, axis, scale, gxx, gxy, gyy):
 
 
 @compiled()
-def _turn_backward(w, x, y, z, short, f, s, t, out, i):
+def _rotation_backward(w, x, y, z, short, f, s, t, out, i):
     """Gradient [4] with respect to an unnormalised quaternion, from those with respect to its matrix' columns f, s, t.
 
     w, x, y, z: the quaternion at length one. short: the inverse of its length.

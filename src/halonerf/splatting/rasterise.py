@@ -1,11 +1,11 @@
-"""The rasteriser: 3D Gaussians and a camera in, composited features, depth and opacity out, differentiable.
+"""The differentiable rasteriser: composited features, depth and opacity of 3D Gaussians in a view.
 
     alpha_i(x) = min(o_i exp(-(x - c_i)^T S_i^-1 (x - c_i) / 2), 0.99),  zero below 1/255
-    w_i = alpha_i prod_{j nearer} (1 - alpha_j),                         zero once less than 1e-4 of the light is left
+    w_i = alpha_i prod_{j nearer} (1 - alpha_j),                         zero once the transmittance is below 1e-4
     image = sum_i w_i f_i,  depth = sum_i w_i z_i,  opacity = sum_i w_i
 
-(Kerbl et al., 3D Gaussian Splatting, 2023, eq. 1-6; S_i is the projected covariance + 0.3 px^2.) Any number of
-features shares the weights, and `lift` is the adjoint of that linear map.
+(Kerbl et al., 3D Gaussian Splatting, 2023, eq. 1-6; S_i is the projected covariance + 0.3 px^2.) All features share
+the weights, and `lift` is the adjoint of that linear map.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from halonerf.rotations import product, quaternions
 from halonerf.splatting import cpu, gpu, reference
 from halonerf.types import View
 
-ENGINES = ("numba", "reference")  # of any machine; "gsplat" needs a CUDA device
+ENGINES = ("numba", "reference")  # for any device; "gsplat" needs CUDA
 
 
 @dataclass(frozen=True)
 class Raster:
-    """features: [H, W, C]. depth: [H, W], weighted sum of depths along the optical axis. opacity: [H, W]."""
+    """A rasterised view.
+
+    features: [H, W, C], composited without background. depth: [H, W], world units, weighted sum of depths along the
+    optical axis. opacity: [H, W] in [0, 1].
+    """
 
     features: Tensor
     depth: Tensor
@@ -41,24 +45,25 @@ def rasterise(
     offsets: Tensor | None = None,
     engine: str | None = None,
 ) -> Raster:
-    """Draw Gaussians.
+    """Composite the features of Gaussians in a view; differentiable in every tensor.
 
     Args:
         means: [N, 3], world units. scales: [N, 3], standard deviations, world units, positive.
         rotations: [N, 4], quaternions wxyz of any non-zero length. opacities: [N], in [0, 1].
         features: [N, C], C >= 0.
-        offsets: [N, 2], px, added to the centres: pass zeros that require a gradient to learn where centres pull.
+        offsets: [N, 2], px, added to the projected centres; the gradient of zeros is the screen-space gradient.
         engine: "numba" (float32, CPU, every core), "gsplat" (float32, CUDA; see `halonerf.splatting.gpu`) or
             "reference" (dense torch, any precision); None takes gsplat for tensors on a CUDA device, else numba.
-        view: gradients reach its pose where `camera_to_world` requires one; then Gaussians move instead of the camera.
-    Returns: all zero where nothing is drawn. Gradients reach every tensor.
+        view: its pose has a gradient where `camera_to_world` requires one; then the Gaussians are moved into the
+            camera's frame.
+    Returns: all zero where nothing is drawn.
     Raises: ValueError for an unknown engine; MissingExtra where gsplat is needed and not installed.
     """
     if offsets is None:
         offsets = means.new_zeros(len(means), 2)
     if view.camera_to_world.requires_grad:
         means, rotations, view = into_camera(means, rotations, view)
-    engine = chosen(engine, means)
+    engine = resolve_engine(engine, means)
     if engine == "gsplat":
         image = gpu.rasterise(means, scales, rotations, opacities, features, offsets, view)
     elif engine == "numba":
@@ -71,11 +76,14 @@ def rasterise(
 
 
 def into_camera(means: Tensor, rotations: Tensor, view: View) -> tuple[Tensor, Tensor, View]:
-    """Means and rotations in the camera's frame, differentiable in its pose, and the view from that frame."""
+    """Means and rotations in the camera's frame, differentiable in its pose, and the view with an identity pose.
+
+    means: [N, 3], world units. rotations: [N, 4], wxyz.
+    """
     pose = view.world_to_camera.to(means)
-    turned = product(quaternions(pose[None, :, :3]), rotations)
-    still = torch.eye(3, 4, dtype=means.dtype, device=means.device)
-    return means @ pose[:, :3].T + pose[:, 3], turned, replace(view, camera_to_world=still)
+    rotated = product(quaternions(pose[None, :, :3]), rotations)
+    identity = torch.eye(3, 4, dtype=means.dtype, device=means.device)
+    return means @ pose[:, :3].T + pose[:, 3], rotated, replace(view, camera_to_world=identity)
 
 
 @torch.no_grad()
@@ -88,18 +96,21 @@ def lift(
     view: View,
     engine: str | None = None,
 ) -> Tensor:
-    """The adjoint of `rasterise` in its features: maps [H, W, C] -> [N, C], sum over pixels of weight times map."""
-    engine = chosen(engine, means)
+    """Sum over pixels of weight times map for every Gaussian, [N, C]: the adjoint of `rasterise` in its features.
+
+    maps: [H, W, C]. Other arguments and errors as of `rasterise`.
+    """
+    engine = resolve_engine(engine, means)
     if engine == "gsplat":
         return gpu.lift(means, scales, rotations, opacities, maps, view)
     if engine == "numba":
         return cpu.lift(means, scales, rotations, opacities, maps, cpu.pack_camera(view))
-    weights, _ = reference.weigh(means, scales, rotations, opacities, means.new_zeros(len(means), 2), view)
+    weights, _ = reference.pixel_weights(means, scales, rotations, opacities, means.new_zeros(len(means), 2), view)
     return weights @ maps.reshape(-1, maps.shape[-1]).to(weights)
 
 
-def chosen(engine: str | None, means: Tensor) -> str:
-    """The engine's name, by the device of the Gaussians where it is None.
+def resolve_engine(engine: str | None, means: Tensor) -> str:
+    """The engine's name; where it is None, gsplat for Gaussians on a CUDA device, else numba.
 
     Raises: ValueError for an unknown engine, and for gsplat with tensors elsewhere than on a CUDA device.
     """

@@ -1,6 +1,6 @@
-"""The plain engine: every Gaussian against every pixel in torch, differentiated by autograd, in any precision.
+"""The reference engine: all Gaussians at all pixels in plain torch, differentiated by autograd, in any precision.
 
-It exists to be obviously right; memory grows as Gaussians times pixels.
+Other engines are tested against it. Memory grows as Gaussians times pixels.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from halonerf.rotations import matrices
-from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, LIGHT_MIN, NEAR, slope_limits
+from halonerf.splatting.constants import ALPHA_MAX, ALPHA_MIN, BLUR, MIN_TRANSMITTANCE, NEAR, slope_limits
 from halonerf.types import View
 
 
 def rasterise(means, scales, rotations, opacities, features, offsets, view: View) -> Tensor:
-    """Composite features [N, C], depth and opacity: image [H, W, C + 2]; arguments as in `rasterise.rasterise`."""
-    weights, depth = weigh(means, scales, rotations, opacities, offsets, view)
+    """Composited features, depth and opacity side by side, [H, W, C + 2]; arguments as of `rasterise.rasterise`."""
+    weights, depth = pixel_weights(means, scales, rotations, opacities, offsets, view)
     values = torch.cat([features, depth[:, None], torch.ones_like(depth)[:, None]], dim=1)
     return (weights.T @ values).reshape(view.height, view.width, -1)
 
 
-def weigh(means, scales, rotations, opacities, offsets, view: View) -> tuple[Tensor, Tensor]:
-    """Weights [N, H W] of each Gaussian in each pixel, and depths [N]; a pixel's weights sum to its opacity."""
+def pixel_weights(means, scales, rotations, opacities, offsets, view: View) -> tuple[Tensor, Tensor]:
+    """Weights [N, H W] of every Gaussian in every pixel, and depths [N], world units; a pixel's sum is its opacity."""
     centres, covariances, depth = project(means, scales, rotations, view)
     centres = centres + offsets
     conics = torch.linalg.inv(covariances)
@@ -37,19 +37,19 @@ def weigh(means, scales, rotations, opacities, offsets, view: View) -> tuple[Ten
     drawn = (alpha >= ALPHA_MIN) & (depth > NEAR)[:, None]
     alpha = torch.where(drawn, alpha, torch.zeros_like(alpha)).clamp(max=ALPHA_MAX)
     order = torch.argsort(depth, stable=True)
-    light = torch.ones(pixels.shape[0], dtype=means.dtype)
-    unfinished = torch.ones_like(light, dtype=torch.bool)
+    transmittance = torch.ones(pixels.shape[0], dtype=means.dtype)
+    unfinished = torch.ones_like(transmittance, dtype=torch.bool)
     weights: list[Tensor] = [torch.empty(0)] * len(means)
     for index in order.tolist():
-        after = light * (1 - alpha[index])
-        unfinished = unfinished & (after > LIGHT_MIN)
-        weights[index] = torch.where(unfinished, alpha[index] * light, torch.zeros_like(light))
-        light = torch.where(unfinished, after, light)
+        after = transmittance * (1 - alpha[index])
+        unfinished = unfinished & (after > MIN_TRANSMITTANCE)
+        weights[index] = torch.where(unfinished, alpha[index] * transmittance, 0.0)
+        transmittance = torch.where(unfinished, after, transmittance)
     return torch.stack(weights) if weights else alpha, depth
 
 
 def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """Centres [N, 2] px, covariances [N, 2, 2] px^2 with blur, depths [N]; behind the camera: anything."""
+    """Centres [N, 2] px, covariances [N, 2, 2] px^2 with blur, depths [N]; undefined behind the camera."""
     pose = view.world_to_camera.to(means)
     points = means @ pose[:, :3].T + pose[:, 3]
     depth = points[:, 2]

@@ -1,7 +1,7 @@
-"""The photometric loss of a fit and its gradient, compiled: `halonerf.losses.photometric` on a CPU.
+"""The photometric loss and its gradient as compiled kernels: `halonerf.losses.photometric` on a CPU.
 
-Rows are handled in parallel, sixteen entries at once (`halonerf.splatting.lanes`): a row is its pixels' channels side
-by side, filled up with zeros to a multiple of sixteen. Windows are summed down their seven rows first, then across.
+Rows are processed in parallel, sixteen entries at once (`halonerf.splatting.lanes`): a row holds its pixels' channels
+side by side, padded with zeros to a multiple of sixteen. Windows are summed down their seven rows first, then across.
 SSIM depends on the image by three means over the window (of x, x x and x y); its gradient is the window sum,
 transposed, of the three partial derivatives.
 """
@@ -20,17 +20,17 @@ from halonerf.splatting.lanes import LANES, above, choose, larger, load, splat, 
 
 HALF = 3  # px on each side of a 7 x 7 window
 C1, C2 = np.float32(0.01**2), np.float32(0.03**2)  # as in `halonerf.losses`
-PARTS = 32  # of the rows, for the threads
+PARTS = 32  # that the rows are divided into for the threads
 ZERO, ONE, TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
 
-class Photometric(torch.autograd.Function):
+class PhotometricFunction(torch.autograd.Function):
     """mean_p w_p mean_c ((1 - s) |x - y| + s (1 - SSIM)); differentiable in the image alone."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, photo: Tensor, weight: Tensor, ssim_share: float) -> Tensor:
         height, width, channels = image.shape
-        x, y = _filled(image), _filled(photo)
+        x, y = _padded(image), _padded(photo)
         share = weight.detach().contiguous().numpy()
         losses = np.empty(height, np.float64)
         partials = np.empty((3, *x.shape), np.float32)
@@ -47,8 +47,8 @@ class Photometric(torch.autograd.Function):
         return ctx.gradient * scale, None, None, None
 
 
-def _filled(image: Tensor) -> np.ndarray:
-    """image [H, W, C] as rows, [H, W C], filled up with zeros to a multiple of `LANES`."""
+def _padded(image: Tensor) -> np.ndarray:
+    """image [H, W, C] as rows, [H, W C], padded with zeros to a multiple of `LANES`."""
     rows = image.detach().contiguous().numpy().reshape(len(image), -1)
     spare = -rows.shape[1] % LANES
     return np.pad(rows, ((0, 0), (0, spare))) if spare else rows
@@ -56,7 +56,7 @@ def _filled(image: Tensor) -> np.ndarray:
 
 @compiled()
 def _inverse_counts(width, channels, length):
-    """One over the number of places within `HALF` of a row's pixels, a channel an entry, [length]."""
+    """Inverse number of pixels within `HALF` of each pixel of a row, one entry per channel, [length]."""
     counts = np.zeros(length, np.float32)
     for pixel in range(width):
         count = ONE / np.float32(min(pixel + HALF, width - 1) - max(pixel - HALF, 0) + 1)
@@ -67,7 +67,7 @@ def _inverse_counts(width, channels, length):
 
 @compiled()
 def _spread(share, row, channels, out):
-    """Fill out [length] with a row of share [H, W], a channel an entry; what is left over keeps its value."""
+    """Fill out [length] with a row of share [H, W], one entry per channel; the padding keeps its value."""
     for pixel in range(share.shape[1]):
         for c in range(channels):
             out[pixel * channels + c] = share[row, pixel]
@@ -103,7 +103,7 @@ def _add_down(x, y, low, high, down, stride, pad):
 def window_means(x, y, share, channels, ssim_share, losses, partials):
     """Fill losses [H], each row's part, and partials [3, H, L], of -s SSIM by the window's means of x, xx, xy.
 
-    x, y: [H, L], filled rows. share: [H, W], each pixel's weight.
+    x, y: [H, L], padded rows. share: [H, W], each pixel's weight.
     """
     height, length = x.shape
     pad, size = HALF * channels, height * length

@@ -1,9 +1,8 @@
-"""Which splats touch which tile of the image, and where in it, nearest first.
+"""Pairs of splats and the tiles of the image that they reach, listed by tile in order of depth.
 
 A pair is one splat in one tile of 32 x 16 px, with a mask of the tile's 4 x 4 px blocks that the splat's ellipse
-reaches. Pairs are numbered splat by splat in order of depth, so that a splat's pairs are a range; tiles list the
-pairs that touch them. That makes every gradient the sum of a range: no atomics, and the same result whatever the
-number of threads.
+reaches. Pairs are numbered splat by splat in order of depth, so that a splat's pairs are a range; each tile lists its
+pairs. Every gradient is then the sum of a range: no atomics, and the same result with any number of threads.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from halonerf.splatting.lanes import LANES, at_most, bits, larger, load, prefetc
 BLOCK = 4  # px; a block of 4 x 4 pixels is one vector, a half tile of 4 x 4 blocks is one as well
 HALF_W = BLOCK * BLOCK
 TILE_W, TILE_H = 2 * HALF_W, BLOCK * BLOCK  # px
-SLACK = np.float32(1e-3)  # px that a rim is widened by before it is rounded: a pixel too many draws nothing
+SLACK = np.float32(1e-3)  # px by which an ellipse is widened before rounding: a pixel too many has no effect
 HALF, ZERO, ONE, TWO = np.float32(0.5), np.float32(0.0), np.float32(1.0), np.float32(2.0)
-AHEAD = 8  # splats whose numbers are asked for before they are needed
-SHARES = 64  # parts that the splats are divided into for the threads
+PREFETCH_SPLATS = 8  # distance of prefetched splats
+PARTS = 64  # that the splats are divided into for the threads
 
 
 @compiled(parallel=True)
 def count_tiles(splats, order, tiles_x, tiles_y, counts):
-    """Bound the number of tiles that each drawn splat touches, counts [M], in order of depth.
+    """Fill counts [M] with upper bounds of the number of tiles that each drawn splat reaches, in order of depth.
 
-    splats: [N, 10 + ...]. order: [M], the drawn in order of depth.
+    splats: [N, 10 + ...]. order: [M], indices of the drawn splats in order of depth.
     """
     for rank in prange(order.shape[0]):
         i = order[rank]
@@ -49,7 +48,7 @@ def _span(centre, radius, size, number):
 
 @compiled()
 def _half_tile():
-    """Least and largest x, then y, of the pixel centres in each of a half tile's blocks, [4 * LANES], px."""
+    """Smallest and largest x, then y, of the pixel centres in each of a half tile's blocks, [4 * LANES], px."""
     reach = np.empty(4 * LANES, np.float32)
     for block in range(LANES):
         for axis, place in enumerate((block % BLOCK, block // BLOCK)):
@@ -60,18 +59,18 @@ def _half_tile():
 
 @compiled(parallel=True)
 def list_pairs(splats, order, tiles_x, tiles_y, offsets, spans, tile_of, splat_of, blocks_of):
-    """Fill each pair's tile, splat and mask of blocks, and spans [N, 2]: where a splat's pairs start and end.
+    """Fill each pair's tile, splat and mask of blocks, and spans [N, 2]: start and end of a splat's pairs.
 
-    offsets: [M + 1], where they start, in order of depth; from a splat's end to the next one's start only a tile of -1
-    is written. A tile has two halves of sixteen blocks; bit 16 half + 4 row + column is set where the ellipse reaches a
+    offsets: [M + 1], their starts, in order of depth; from a splat's end to the next one's start only a tile of -1 is
+    written. A tile has two halves of sixteen blocks; bit 16 half + 4 row + column is set where the ellipse reaches a
     block. In the rows of a block the ellipse reaches farthest right at its rightmost point or, if that lies outside
     them, at the nearest row.
     """
     number = order.shape[0]
-    for share in prange(SHARES):
-        reach, part = _half_tile(), np.int64(share)
-        for rank in range(part * number // SHARES, (part + 1) * number // SHARES):
-            i, later = order[rank], order[min(rank + AHEAD, number - 1)]
+    for chunk in prange(PARTS):
+        reach, part = _half_tile(), np.int64(chunk)
+        for rank in range(part * number // PARTS, (part + 1) * number // PARTS):
+            i, later = order[rank], order[min(rank + PREFETCH_SPLATS, number - 1)]
             prefetch(splats, later * splats.shape[1])
             u, v, rx, ry = splats[i, 0], splats[i, 1], splats[i, 8], splats[i, 9]
             a, b, c, fall = splats[i, 2], splats[i, 3], splats[i, 4], splats[i, 6]

@@ -1,4 +1,4 @@
-"""No mask: every pixel that the photo covers counts the same."""
+"""No mask: all valid pixels have the same weight."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from halonerf.types import Rendering, View
 
 
 class NoMask(nn.Module):
-    """For photos without passers-by, and to measure what a mask gains."""
+    """For photos without transients, and to measure the gain of a mask."""
 
     def __init__(self) -> None:
         super().__init__()
 
     def initialise(self, matched: Mapping[str, Tensor], seed: int) -> None:
-        """Nothing to start from."""
+        """Does nothing."""
 
     def pixel_weights(
-        self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
+        self, name: str, view: View, rendering: Rendering, photo: Tensor, valid: Tensor, step: int, progress: float
     ) -> tuple[Tensor, Tensor]:
-        """One pixel like another: see `halonerf.protocols.TransientMask`."""
-        return evened(valid.float()), photo.new_zeros(())
+        """See `halonerf.protocols.TransientMask`: equal weights of valid pixels, and a loss of 0."""
+        return normalised(valid.float()), photo.new_zeros(())
 
-    def mask(self, name: str, view: View, shown: Rendering, photo: Tensor, valid: Tensor) -> Tensor:
+    def mask(self, name: str, view: View, rendering: Rendering, photo: Tensor, valid: Tensor) -> Tensor:
         """Zeros, [H, W]."""
         return torch.zeros_like(valid, dtype=torch.float32)
 
     def optimiser(self) -> Optimizer | None:
-        """None: nothing is learnt."""
+        """None: there are no parameters."""
         return None
 
 
-def evened(kept: Tensor) -> Tensor:
-    """Weights [H, W] of mean one, so that the mean of weighted errors is that over what is kept; zeros stay zero."""
-    return kept / kept.mean().clamp(min=1e-8)
+def normalised(weight: Tensor) -> Tensor:
+    """weight [H, W], non-negative, divided by its mean: the mean of weighted errors is then a weighted mean."""
+    return weight / weight.mean().clamp(min=1e-8)

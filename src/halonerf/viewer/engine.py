@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from halonerf.rendering.lights import MEAN, appearance_code, resolve_light, undi
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.rendering.tiles import render_frame
 from halonerf.rendering.times_of_day import named_lights
-from halonerf.types import Rendering, Splats, View
+from halonerf.types import Rendering, View
 
 REMEMBERED, LIGHTS = 64, 8  # words whose answers, and lights whose colours, are kept
 BAKED = 48  # photos at most in whose views a field without Gaussians is baked
@@ -69,7 +69,7 @@ class Engine:
         self.source = open_splats(scene.field, views[:: -(-len(views) // BAKED)], device=scene.device)
         every = self.source.splats()
         self._kept = most_important(every, most_splats)
-        self.splats = Splats(**{field.name: getattr(every, field.name)[self._kept].cpu() for field in fields(Splats)})
+        self.splats = every[self._kept].to("cpu")
         self.named = named_lights(scene.field, scene.scene)
         self._coloured: OrderedDict[bytes, Tensor] = OrderedDict()
         self.pixels_per_s = self._speed(views[0])
@@ -179,7 +179,7 @@ class Engine:
         """Pixels a second of the field's pictures, measured on a small one, and on a larger one where that is quick."""
         rate = 0.0
         for size in TRIALS:
-            small = view.with_long_side(size, least=16)
+            small = view.with_long_side(size, min_side=16)
             started = time.perf_counter()
             self.render(small, self.scene.field.mean_appearance())
             seconds = time.perf_counter() - started

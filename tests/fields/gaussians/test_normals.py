@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from halonerf.fields.gaussians.field import Gaussians, facing_normals
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.fields.gaussians.table import facing_normals
 from halonerf.types import View
 
 FRONTAL = View(9, 9, 20.0, 20.0, 4.5, 4.5, torch.eye(3, 4))

@@ -1,4 +1,4 @@
-"""What the options of a field of Gaussians do: where codes come from, how light tints, colours by direction."""
+"""The options of a field of Gaussians: source of codes, appearance model, view-dependent colour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians.field import Gaussians, harmonics_basis
+from halonerf.fields.gaussians.field import Gaussians
+from halonerf.fields.gaussians.harmonics import harmonics_basis
+from halonerf.losses import photometric
 from halonerf.types import View
 
 NAMES = ("a.jpg", "b.jpg")
@@ -31,43 +33,43 @@ def view(turn: float = 0.0) -> View:
 
 
 def fit(made: Gaussians, pictures: dict[str, torch.Tensor], steps: int = 60) -> float:
-    """Fit one view in every photo's light; the last loss."""
+    """Fit one view under every photo's appearance; the last loss."""
     made.train()
     optimiser, loss = made.optimiser(), torch.zeros(())
     for _ in range(steps):
         loss = torch.zeros(())
         for name, picture in pictures.items():
             shown = made.render(view(), made.training_appearance(name, picture))
-            loss = loss + made.loss(shown, picture, torch.ones(24, 32))
+            loss = loss + photometric(shown.colour, picture, torch.ones(24, 32))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     return loss.item()
 
 
-def two_lights() -> dict[str, torch.Tensor]:
-    """One picture twice: its left half is lit in one photo, its right half in the other."""
+def two_appearances() -> dict[str, torch.Tensor]:
+    """One image twice: its left half is bright in one photo, its right half in the other."""
     left = torch.linspace(0.9, 0.1, 32).expand(24, 32)[..., None].expand(-1, -1, 3).contiguous()
     return {"a.jpg": left, "b.jpg": left.flip(1)}
 
 
-def test_a_network_learns_light_that_differs_from_place_to_place_and_an_affine_tint_does_not():
-    losses = {tint: fit(field(tint=tint), two_lights()) for tint in ("network", "affine", "none")}
+def test_a_network_fits_local_changes_of_appearance_and_an_affine_tint_does_not():
+    losses = {tint: fit(field(tint=tint), two_appearances()) for tint in ("network", "affine", "none")}
     assert losses["network"] < 0.8 * losses["affine"]
     assert losses["affine"] <= losses["none"] + 0.01
 
 
-def test_without_a_tint_every_photo_has_the_same_light():
+def test_without_a_tint_all_photos_have_the_same_appearance():
     made = field(tint="none")
-    fit(made, two_lights(), steps=5)
+    fit(made, two_appearances(), steps=5)
     codes = torch.randn(2, 16)
     assert torch.equal(made.render(view(), codes[0]).colour, made.render(view(), codes[1]).colour)
 
 
-def test_an_encoder_gives_photos_never_seen_a_light(tmp_path: Path):
+def test_an_encoder_computes_codes_of_photos_that_were_not_fitted(tmp_path: Path):
     made = field(codes="encoder")
     assert made.encodes
-    pictures = two_lights()
+    pictures = two_appearances()
     fit(made, pictures, steps=10)
     made.train(False)
     for name, picture in pictures.items():
@@ -81,7 +83,7 @@ def test_an_encoder_gives_photos_never_seen_a_light(tmp_path: Path):
     assert torch.equal(twin.appearance("b.jpg"), made.appearance("b.jpg"))
 
 
-def test_learnt_codes_cannot_be_read_from_a_photo():
+def test_learnt_codes_cannot_be_computed_from_a_photo():
     with pytest.raises(BadInput, match=r"field\.codes=encoder"):
         field().encode(torch.zeros(24, 32, 3))
 
@@ -94,7 +96,7 @@ def test_harmonics_are_orthonormal():
     torch.testing.assert_close(products, torch.eye(16), atol=0.02, rtol=0)  # Monte Carlo: 1 / sqrt(200,000) is 0.002
 
 
-def test_harmonics_change_colours_with_the_direction_of_sight():
+def test_harmonics_change_colours_with_the_viewing_direction():
     made = field(sh_degree=2)
     code = made.mean_appearance()
     before = [made.render(view(turn), code).colour for turn in (0.0, math.pi / 2)]
@@ -105,7 +107,7 @@ def test_harmonics_change_colours_with_the_direction_of_sight():
     assert changes[0] > 3 * changes[1]
 
 
-@pytest.mark.parametrize("option", [{"tint": "sepia"}, {"codes": "guess"}, {"sh_degree": 4}, {"growth": "none"}])
+@pytest.mark.parametrize("option", [{"tint": "sepia"}, {"codes": "guess"}, {"sh_degree": 4}, {"densification": "none"}])
 def test_unknown_options_name_the_known(option: dict[str, Any]):
     with pytest.raises(BadInput, match=f"expected field.{next(iter(option))} "):
         Gaussians(**option)

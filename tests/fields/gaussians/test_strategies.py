@@ -1,4 +1,4 @@
-"""How Gaussians come and go: each strategy's own rules, and what they share."""
+"""Densification strategies: each one's rules, and what they share."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ import torch
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.fields.gaussians.field import DENSIFICATIONS, ROWS, STATISTICS, Gaussians
+from halonerf.fields.gaussians.field import DENSIFICATIONS, Gaussians
 from halonerf.fields.gaussians.strategies.base import (
     DensificationLimits,
-    GaussianRows,
-    added_rows,
-    choose_rows,
-    without_needles,
+    ParameterRows,
+    largest_scores,
+    limit_scales,
+    split_and_clone,
 )
 from halonerf.fields.gaussians.strategies.budget import BudgetStrategy, target_number
-from halonerf.fields.gaussians.strategies.mcmc import COPIES, McmcStrategy, split_opacity
+from halonerf.fields.gaussians.strategies.mcmc import MAX_COPIES, McmcStrategy, split_opacity
 from halonerf.fields.gaussians.strategies.threshold import RESET_OPACITY, ThresholdStrategy
+from halonerf.fields.gaussians.table import PARAMETERS, STATISTICS
+from halonerf.losses import photometric
 from halonerf.splatting.rasterise import rasterise
 from halonerf.types import View
 
-LIMITS = DensificationLimits(budget=60, start=0.1, until=0.9, every=10, split_size=0.05, largest=0.5, faintest=0.01)
+LIMITS = DensificationLimits(
+    budget=60, start=0.1, until=0.9, every=10, split_size=0.05, max_scale=0.5, min_opacity=0.01
+)
 
 
 def field(number: int = 30, **options) -> Gaussians:
@@ -34,8 +38,8 @@ def field(number: int = 30, **options) -> Gaussians:
     return made
 
 
-def table(made: Gaussians) -> GaussianRows:
-    """The field's rows, with momentum: 0, 1, 2, ... in every column."""
+def table(made: Gaussians) -> ParameterRows:
+    """The field's rows, with moments 0, 1, 2, ... in every column."""
     optimiser = made.optimiser()
     rates = [group["lr"] for group in optimiser.param_groups]
     for group in optimiser.param_groups:
@@ -45,32 +49,33 @@ def table(made: Gaussians) -> GaussianRows:
     optimiser.step()
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
         group["lr"] = rate
-    for name in ROWS:
+    for name in PARAMETERS:
         for value in optimiser.state[getattr(made, name)].values():
             if value.dim():
                 value.copy_(torch.arange(len(value)).reshape(-1, *[1] * (value.dim() - 1)).expand_as(value))
-    return GaussianRows(made, ROWS, STATISTICS, optimiser)
+    return ParameterRows(made, PARAMETERS, STATISTICS, optimiser)
 
 
-def momentum(rows: GaussianRows, name: str = "means") -> Tensor:
+def momentum(rows: ParameterRows, name: str = "means") -> Tensor:
     return rows.optimiser.state[getattr(rows.module, name)]["exp_avg"][:, 0]
 
 
-def chance(seed: int = 0) -> torch.Generator:
+def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def act(strategy, rows: GaussianRows, step: int = 49, progress: float = 0.5) -> None:
+def call(strategy, rows: ParameterRows, step: int = 49, progress: float = 0.5) -> None:
     with torch.no_grad():
-        strategy(rows, step, progress, chance())
+        strategy(rows, step, progress, generator())
 
 
-def pulled(made: Gaussians, strongest: list[int], strength: float = 1.0) -> None:
-    made.grad_norm[strongest] = strength * torch.arange(len(strongest), 0, -1)
+def set_grad_norms(made: Gaussians, rows: list[int], scale: float = 1.0) -> None:
+    """Give these rows decreasing gradient norms, the others 0."""
+    made.grad_norm[rows] = scale * torch.arange(len(rows), 0, -1)
     made.seen.fill_(1)
 
 
-# What all share
+# Shared by all
 
 
 def test_rows_are_replaced_with_their_momentum():
@@ -89,88 +94,88 @@ def test_rows_are_replaced_with_their_momentum():
     assert owned == {id(p) for p in made.parameters()}
 
 
-def test_momentum_can_be_forgotten_by_row():
+def test_momentum_is_reset_by_row():
     rows = table(field())
-    rows.forget(("means",), torch.tensor([3, 4]))
+    rows.reset_momentum(("means",), torch.tensor([3, 4]))
     assert momentum(rows)[:6].tolist() == [0, 1, 2, 0, 0, 5]
     assert momentum(rows, "rotations")[3] == 3
 
 
-def test_a_small_gaussian_is_doubled_and_a_large_one_split():
+def test_a_small_gaussian_is_cloned_and_a_large_one_split():
     rows = {
         "means": torch.zeros(2, 3),
         "log_scales": torch.tensor([[0.01, 0.02, 0.01], [0.2, 0.1, 0.1]]).log(),
         "rotations": torch.tensor([[1.0, 0, 0, 0]]).expand(2, 4),
         "opacity_logits": torch.tensor([1.0, 2.0]),
     }
-    made = added_rows(rows, torch.tensor([0, 1]), 0.05, chance())
+    made = split_and_clone(rows, torch.tensor([0, 1]), 0.05, generator())
     assert made["opacity_logits"].tolist() == [1, 2, 1, 2]
     torch.testing.assert_close(made["log_scales"][[0, 2]], rows["log_scales"][[0, 0]])
     torch.testing.assert_close(made["log_scales"][[1, 3]], rows["log_scales"][[1, 1]] - math.log(1.6))
     distance = made["means"].norm(dim=1)
-    assert distance[0] == 0  # one of the doubles stays, the other moves a little
+    assert distance[0] == 0  # one of the clones stays, the other moves a little
     assert 0 < distance[2] < 0.06
     assert (distance[[1, 3]] > 0).all()
     assert not torch.equal(made["means"][1], made["means"][3])
 
 
-def test_the_most_pulled_are_chosen_in_their_order():
+def test_the_largest_scores_are_chosen_in_increasing_order_of_index():
     scores = torch.tensor([0.3, 0.1, 0.9, 0.0, 0.5])
-    assert choose_rows(scores, 3, 0.05).tolist() == [0, 2, 4]
-    assert choose_rows(scores, 3, 0.4).tolist() == [2, 4]
-    assert choose_rows(scores, 0, 0.0).tolist() == choose_rows(scores, -2, 0.0).tolist() == []
+    assert largest_scores(scores, 3, 0.05).tolist() == [0, 2, 4]
+    assert largest_scores(scores, 3, 0.4).tolist() == [2, 4]
+    assert largest_scores(scores, 0, 0.0).tolist() == largest_scores(scores, -2, 0.0).tolist() == []
 
 
 def test_needles_are_shortened_to_six_times_the_middle_axis():
     scales = torch.tensor([[1.0, 0.01, 0.001], [0.05, 0.05, 0.05], [9.0, 9.0, 0.1]])
     expected = torch.tensor([[0.06, 0.01, 0.001], [0.05, 0.05, 0.05], [0.5, 0.5, 0.1]])
-    torch.testing.assert_close(without_needles(scales.log(), 0.5).exp(), expected)
+    torch.testing.assert_close(limit_scales(scales.log(), 0.5).exp(), expected)
 
 
 @pytest.mark.parametrize("strategy", [BudgetStrategy(LIMITS, 30, 0.0), ThresholdStrategy(LIMITS, 0.0, 0.0)])
 @pytest.mark.parametrize(("step", "progress"), [(48, 0.5), (49, 0.95), (49, 0.05)])
 def test_nothing_is_added_outside_the_growing_phase(strategy, step: int, progress: float):
     made = field()
-    pulled(made, list(range(30)))
+    set_grad_norms(made, list(range(30)))
     rows = table(made)
-    act(strategy, rows, step, progress)
+    call(strategy, rows, step, progress)
     assert made.elements == 30
 
 
-# Growth by pull
+# Budget
 
 
-def test_pull_follows_its_schedule_to_the_budget():
+def test_the_target_number_follows_its_schedule_to_the_budget():
     assert target_number(100, 1000, 0.0) == 100
     assert target_number(100, 1000, 0.5) == 775
     assert target_number(100, 1000, 1.0) == target_number(100, 1000, 2.0) == 1000
     assert target_number(5000, 1000, 1.0) == 5000
 
 
-def test_pull_doubles_the_hardest_pulled_and_drops_the_faint():
+def test_budget_clones_the_largest_gradient_norms_and_prunes_the_faint():
     made = field()
-    pulled(made, [7, 9, 11])
+    set_grad_norms(made, [7, 9, 11])
     with torch.no_grad():
         made.opacity_logits[[0, 7]] = -9.0
         before = made.means.clone()
-    act(BudgetStrategy(LIMITS, 30, 0.0), table(made))
-    gone = [0, 7, 9, 11]  # two faint ones, though one was pulled; two doubled
+    call(BudgetStrategy(LIMITS, 30, 0.0), table(made))
+    gone = [0, 7, 9, 11]  # two faint ones, one of them with a gradient norm; two cloned
     kept = [i for i in range(30) if i not in gone]
     assert made.elements == 26 + 4
     assert torch.equal(made.means[:26], before[kept])
-    assert (made.means[26:28] - before[[9, 11]]).abs().max() < 4 * LIMITS.largest
+    assert (made.means[26:28] - before[[9, 11]]).abs().max() < 4 * LIMITS.max_scale
 
 
-# Growth by threshold
+# Threshold
 
 
-def test_threshold_adds_all_that_are_pulled_harder_up_to_the_budget():
+def test_threshold_clones_all_above_it_up_to_the_budget():
     made = field()
-    pulled(made, [3, 4, 5, 6], strength=1e-3)
-    act(ThresholdStrategy(LIMITS, 1.5e-3, 0.0), table(made))
+    set_grad_norms(made, [3, 4, 5, 6], scale=1e-3)
+    call(ThresholdStrategy(LIMITS, 1.5e-3, 0.0), table(made))
     assert made.elements == 30 + 3  # 4, 3 and 2 thousandths; one is below
-    pulled(made, list(range(33)))
-    act(ThresholdStrategy(LIMITS, 0.0, 0.0), table(made))
+    set_grad_norms(made, list(range(33)))
+    call(ThresholdStrategy(LIMITS, 0.0, 0.0), table(made))
     assert made.elements == 60
 
 
@@ -182,19 +187,19 @@ def test_threshold_resets_opacities_at_every_quarter(step: int, resets: bool):
     made = field()
     made.opacity_logits.copy_(torch.linspace(-4, 3, 30))
     rows = table(made)
-    act(ThresholdStrategy(LIMITS, 1e9, 0.25), rows, step, (step + 1) / 1000)
+    call(ThresholdStrategy(LIMITS, 1e9, 0.25), rows, step, (step + 1) / 1000)
     most = rows.opacities.max().item()
     assert most == pytest.approx(RESET_OPACITY if resets else 0.9526, rel=1e-3)
     assert bool(rows.optimiser.state[made.opacity_logits]["exp_avg"].any()) is not resets
     assert momentum(rows).any()
 
 
-# Growth by relocation
+# MCMC
 
 
-def test_copies_look_like_the_one_they_come_from():
+def test_copies_render_like_the_gaussian_that_they_come_from():
     """Several equal Gaussians in one place stop as much light at their centre, and over the picture, as one did."""
-    opacity, copies = torch.tensor([0.05, 0.5, 0.9, 0.99]), torch.tensor([1, 2, 5, COPIES])
+    opacity, copies = torch.tensor([0.05, 0.5, 0.9, 0.99]), torch.tensor([1, 2, 5, MAX_COPIES])
     each, factor = split_opacity(opacity, copies)
     assert each[0].item() == pytest.approx(0.05)
     assert factor[0].item() == pytest.approx(1.0)
@@ -213,44 +218,44 @@ def test_copies_look_like_the_one_they_come_from():
         assert drawn[1].opacity[20, 20].item() == pytest.approx(one, abs=2e-3)
 
 
-def test_the_dead_move_to_the_living():
+def test_faint_gaussians_are_relocated_to_opaque_ones():
     made = field(noise=0.0)
     with torch.no_grad():
         made.opacity_logits[:10] = -9.0
         made.opacity_logits[10:] = 1.0
-        alive = made.means[10:].clone()
+        opaque = made.means[10:].clone()
     rows = table(made)
-    act(McmcStrategy(DensificationLimits(30, 0.1, 0.9, 10, 0.05, 0.5, 0.01), 0.0), rows)
+    call(McmcStrategy(DensificationLimits(30, 0.1, 0.9, 10, 0.05, 0.5, 0.01), 0.0), rows)
     assert made.elements == 30
-    assert all((place == alive).all(dim=1).any() for place in made.means[:10])
-    assert torch.equal(made.means[10:], alive)
+    assert all((place == opaque).all(dim=1).any() for place in made.means[:10])
+    assert torch.equal(made.means[10:], opaque)
     shared = torch.sigmoid(made.opacity_logits[10:]) < 0.7
     assert 0 < shared.sum() <= 10  # those that were copied became fainter, the others stayed
     assert not momentum(rows)[:10].any()
     assert momentum(rows)[10:][~shared].tolist() == torch.arange(10.0, 30.0)[~shared].tolist()
 
 
-def test_numbers_grow_by_a_twentieth_up_to_the_budget():
+def test_numbers_grow_by_five_percent_up_to_the_budget():
     made = field(40)
     with torch.no_grad():
         made.opacity_logits.fill_(1.0)
     rows = table(made)
     counts = []
     for _ in range(12):
-        act(McmcStrategy(LIMITS, 0.0), rows)
+        call(McmcStrategy(LIMITS, 0.0), rows)
         counts.append(made.elements)
     assert counts[:3] == [42, 44, 46]
     assert counts[-1] == 60
 
 
-def test_only_the_faint_wander_and_as_wide_as_they_are():
+def test_noise_moves_faint_gaussians_alone_by_their_covariance():
     made = field()
     with torch.no_grad():
         made.opacity_logits.copy_(torch.logit(torch.tensor([0.002, 0.5])).repeat(15))
         made.log_scales[0] = math.log(0.1)
         made.log_scales[2] = math.log(0.01)
         before = made.means.clone()
-    act(McmcStrategy(LIMITS, 1e3), table(made), step=3)
+    call(McmcStrategy(LIMITS, 1e3), table(made), step=3)
     moved = (made.means - before).norm(dim=1)
     assert (moved[0::2] > 0).all()
     assert not moved[1::2].any()
@@ -268,36 +273,37 @@ def view() -> View:
 
 
 def fitted(made: Gaussians, optimiser, first: int, last: int, steps: int = 40) -> None:
-    photo = torch.rand(30, 40, 3, generator=chance(5))
+    photo = torch.rand(30, 40, 3, generator=generator(5))
     for step in range(first, last):
         shown = made.render(view(), made.training_appearance("a", photo))
         optimiser.zero_grad()
-        (made.loss(shown, photo, torch.ones(30, 40)) + made.regularisation()).backward()
+        loss = photometric(shown.colour, photo, torch.ones(30, 40))
+        (loss + 1e-3 * made.opacities.mean() + 3e-2 * made.scales.mean()).backward()
         optimiser.step()
         made.after_step(step, steps, optimiser)
 
 
-OPTIONS = {"grow_every": 5, "grow_threshold": 1e-9, "reset_every": 0.3}
+OPTIONS = {"grow_every": 5, "grad_threshold": 1e-9, "reset_every": 0.3}
 
 
-@pytest.mark.parametrize("growth", DENSIFICATIONS)
-def test_every_strategy_learns_grows_and_keeps_the_budget(growth: str):
-    made = field(growth=growth, **OPTIONS)
+@pytest.mark.parametrize("densification", DENSIFICATIONS)
+def test_every_strategy_adds_gaussians_within_the_budget(densification: str):
+    made = field(densification=densification, **OPTIONS)
     fitted(made, made.optimiser(), 0, 40)
     assert 30 < made.elements <= 60
     assert all(torch.isfinite(p).all() for p in made.parameters())
 
 
-@pytest.mark.parametrize("growth", DENSIFICATIONS)
-def test_a_fit_goes_on_bit_for_bit(growth: str, tmp_path: Path, one_thread: None):
-    whole = field(growth=growth, **OPTIONS)
+@pytest.mark.parametrize("densification", DENSIFICATIONS)
+def test_a_resumed_fit_equals_an_uninterrupted_one(densification: str, tmp_path: Path, one_thread: None):
+    whole = field(densification=densification, **OPTIONS)
     fitted(whole, whole.optimiser(), 0, 40)
-    start = field(growth=growth, **OPTIONS)
+    start = field(densification=densification, **OPTIONS)
     optimiser = start.optimiser()
     fitted(start, optimiser, 0, 13)
     torch.save({"field": start.state_dict(), "optimiser": optimiser.state_dict()}, tmp_path / "stopped.ckpt")
     stored = torch.load(tmp_path / "stopped.ckpt", weights_only=True)
-    resumed = field(growth=growth, **OPTIONS)
+    resumed = field(densification=densification, **OPTIONS)
     resumed.load_state_dict(stored["field"])
     again = resumed.optimiser()
     again.load_state_dict(stored["optimiser"])
@@ -307,5 +313,5 @@ def test_a_fit_goes_on_bit_for_bit(growth: str, tmp_path: Path, one_thread: None
 
 
 def test_an_unknown_strategy_is_named():
-    with pytest.raises(BadInput, match=r"field\.growth among pull, threshold, mcmc, got 'weeds'"):
-        field(growth="weeds")
+    with pytest.raises(BadInput, match=r"field\.densification among budget, threshold, mcmc, got 'weeds'"):
+        field(densification="weeds")

@@ -1,4 +1,4 @@
-"""The paper's field: what it does beyond the contract of its room."""
+"""The paper's field beyond the contract of fields: networks, encoder, voxels, regularisers, resuming."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from halonerf.fields.ha_nerf.field import HaNerf
 from halonerf.fields.ha_nerf.network import Colour, Trunk, frequencies
 from halonerf.fields.ha_nerf.rays import near_far
 from halonerf.fields.ha_nerf.voxels import contract
-from halonerf.geometry import sample_picture
+from halonerf.geometry import sample_image
 from halonerf.types import View
 
 NAMES = ("a.jpg", "b.jpg", "c.jpg")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def small(**options: float) -> HaNerf:
     sizes = {"width": 24, "depth": 6, "position_frequencies": 4, "samples": 10, "render_samples": 12, "rays": 64}
-    field = HaNerf(**{**sizes, "support_side": 8, "learning_rate": 2e-3, **options})
+    field = HaNerf(**{**sizes, "grid_side": 8, "learning_rate": 2e-3, **options})
     random = torch.Generator().manual_seed(0)
     field.initialise(torch.randn(80, 3, generator=random) * 0.5, torch.rand(80, 3), NAMES, seed=3)
     return field
@@ -49,8 +49,9 @@ def fit(field: HaNerf, steps: int) -> None:
         name, truth = (("a.jpg", photo(0.9)), ("b.jpg", photo(0.2)))[step % 2]
         seen = field.training_view(view(), step / steps, torch.Generator().manual_seed(step))
         shown = field.render(seen, field.training_appearance(name, truth))
-        target = sample_picture(truth, seen, field.antialiased)
-        loss = field.loss(shown, target, torch.ones(target.shape[:2])) + field.regularisation()
+        target = sample_image(truth, seen, field.antialiased)
+        images = (shown.colour, shown.coarse)
+        loss = 0.5 * sum(((image - target) ** 2).mean() for image in images) + field.regularisation()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -92,12 +93,12 @@ def test_the_sum_over_the_parts_of_a_colour_is_one_layer_over_all_of_them():
     given = [colour.bottleneck(feature), frequencies(directions, 2).repeat_interleave(3, 0), code.expand(6, 5)]
     hidden = torch.relu(torch.cat(given, dim=1) @ weight.T + colour.from_feature.bias)
     expected = torch.sigmoid(colour.to_colour(hidden))
-    torch.testing.assert_close(colour(colour.seen(feature, directions), code).view(6, 3), expected)
+    torch.testing.assert_close(colour(colour.base(feature, directions), code).view(6, 3), expected)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (9, 31), (40, 300), (7, 5)])
-def test_the_encoder_takes_pictures_of_any_size(size: tuple[int, int]):
-    encoder = AppearanceEncoder(12, largest=64)
+def test_the_encoder_takes_photos_of_any_size(size: tuple[int, int]):
+    encoder = AppearanceEncoder(12, max_side=64)
     picture = torch.rand(*size, 3, requires_grad=True)
     code = encoder(picture)
     assert code.shape == (12,)
@@ -106,7 +107,7 @@ def test_the_encoder_takes_pictures_of_any_size(size: tuple[int, int]):
     assert picture.grad.abs().sum() > 0
 
 
-def test_the_encoder_sees_a_grey_picture_as_zeros_once_normalised():
+def test_the_encoder_normalises_grey_to_zero():
     encoder = AppearanceEncoder(4)
     initialise_layers(encoder, torch.Generator().manual_seed(0))
     assert torch.equal(encoder(torch.full((20, 20, 3), 0.5)), torch.zeros(4))
@@ -137,7 +138,7 @@ def test_a_window_is_a_square_grid_of_half_the_photo_or_more():
     assert again.bounds == parts[7].bounds
 
 
-def test_near_and_far_are_those_of_the_points_in_the_whole_picture():
+def test_near_and_far_are_those_of_the_points_in_the_whole_image():
     points = torch.cat([torch.rand(2000, 3) * torch.tensor([0.2, 0.2, 2.0]), torch.tensor([[50.0, 0.0, 40.0]] * 9)])
     near, far = near_far(points, view())
     assert near == pytest.approx(2.5, abs=0.01)
@@ -146,7 +147,7 @@ def test_near_and_far_are_those_of_the_points_in_the_whole_picture():
     assert near_far(points, part) == pytest.approx((near, far))
 
 
-def test_near_and_far_where_hardly_any_point_is_in_the_picture():
+def test_near_and_far_with_few_points_in_the_image():
     beside = torch.rand(50, 3) + torch.tensor([30.0, 0.0, 3.0])
     near, far = near_far(beside, view())
     assert 5.4 < near < far < 6.6
@@ -168,19 +169,19 @@ def test_all_space_is_contracted_into_a_cube():
 def test_only_voxels_that_rays_hit_become_elements(fitted: HaNerf):
     assert small().elements == 8**3 + 1
     assert 1 < fitted.elements < 8**3 + 1
-    assert fitted.support.elements_at(torch.full((3,), -9.0)) == fitted.elements - 1  # in no photo
-    box, side = fitted.support.box, fitted.support.side
+    assert fitted.voxels.elements_at(torch.full((3,), -9.0)) == fitted.elements - 1  # in no photo
+    box, side = fitted.voxels.box, fitted.voxels.side
     everywhere = torch.stack(torch.meshgrid(*[torch.linspace(-3, 3, 41)] * 3, indexing="ij"), dim=-1)
-    element = fitted.support.elements_at(everywhere)
+    element = fitted.voxels.elements_at(everywhere)
     assert set(element.unique().tolist()) <= set(range(fitted.elements))
     cell = ((contract(everywhere, box) + 1) / 2 * side).long()
     flat = (cell[..., 0] * side + cell[..., 1]) * side + cell[..., 2]
-    kept = {int(c): k for k, c in enumerate(fitted.support.kept)}
+    kept = {int(c): k for k, c in enumerate(fitted.voxels.kept)}
     expected = [kept.get(c, len(kept)) for c in flat.flatten().tolist()]
     assert element.flatten().tolist() == expected
 
 
-def test_the_field_learns_both_lights(fitted: HaNerf):
+def test_the_field_fits_both_appearances(fitted: HaNerf):
     with torch.no_grad():
         day, night = (fitted.render(view(), fitted.appearance(name)).colour for name in NAMES[:2])
     # a hundred steps find how bright each is, if not yet what is where (measured: 0.30 and 0.09)
@@ -189,7 +190,7 @@ def test_the_field_learns_both_lights(fitted: HaNerf):
     assert day.mean() > 2 * night.mean()
 
 
-def test_a_photos_light_is_read_from_the_photo(fitted: HaNerf):
+def test_a_photos_code_is_encoded_from_the_photo(fitted: HaNerf):
     with torch.no_grad():
         code = fitted.encode(photo(0.9))
     stored = (fitted.appearance("a.jpg"), fitted.appearance("b.jpg"))
@@ -197,52 +198,49 @@ def test_a_photos_light_is_read_from_the_photo(fitted: HaNerf):
     assert torch.equal(fitted.appearance("c.jpg"), fitted.mean_appearance())  # never seen
 
 
-def test_the_loss_is_half_the_error_of_both_pictures():
+def test_the_coarse_colour_is_rendered_while_fitting_alone():
     field = small()
     field.train()
-    shown = field.render(view(), field.training_appearance("a.jpg", photo(0.9)))
-    assert field._lesson is not None
-    weight = torch.rand(16, 20, requires_grad=True)
-    error = 0.5 * (shown.colour - photo(0.9)) ** 2 + 0.5 * (field._lesson.coarse - photo(0.9)) ** 2
-    loss = field.loss(shown, photo(0.9), weight)
-    torch.testing.assert_close(loss, (weight[..., None] * error).mean())
-    (gradient,) = torch.autograd.grad(loss, weight)
-    fine = 0.5 * ((shown.colour - photo(0.9)) ** 2).mean(dim=-1) / (16 * 20)
-    torch.testing.assert_close(gradient, fine.detach())
+    rendering = field.render(view(), field.training_appearance("a.jpg", photo(0.9)))
+    assert rendering.coarse is not None
+    assert rendering.coarse.shape == rendering.colour.shape
+    assert rendering.coarse.requires_grad
+    with torch.no_grad():
+        assert field.render(view(), field.mean_appearance()).coarse is None
 
 
-def test_the_codes_are_held_by_three_terms():
+def test_the_codes_have_three_regularisers():
     field = small(code_weight=0.3, relit_weight=0.5, spread_weight=0.01)
     field.train()
     field.render(view(), field.training_appearance("a.jpg", photo(0.9)))
     code = field.appearance("a.jpg")
     torch.testing.assert_close(field.regularisation(), 0.3 * (code**2).sum())  # no other photo was seen yet
     field.render(view(), field.training_appearance("b.jpg", photo(0.2)))
-    assert field._lesson is not None
-    coarse, colour, code, other, relit = field._lesson
+    assert field._pair is not None
+    colour, code, other, relit = field._pair
     assert other is not None
     assert relit is not None
     torch.testing.assert_close(other, field.appearance("a.jpg"))
-    assert coarse.shape == relit.shape == colour.shape
+    assert relit.shape == colour.shape
     read = (field.encode(relit) - other).abs().mean()
     ratio = (relit - colour).abs().mean() / (code - other).abs().mean()
     expected = 0.3 * (code**2).sum() + 0.5 * read + 0.01 / (ratio + 1e-5)
     torch.testing.assert_close(field.regularisation(), expected)
 
 
-def test_relit_pictures_are_what_that_code_renders():
+def test_the_relit_image_is_the_rendering_under_the_other_code():
     field = small()
     field.train()
     field.training_appearance("a.jpg", photo(0.9))
     field.render(view(), field.training_appearance("b.jpg", photo(0.2)))
-    assert field._lesson is not None
-    relit, other = field._lesson.relit, field._lesson.other
+    assert field._pair is not None
+    relit, other = field._pair.relit, field._pair.other
     assert other is not None
     assert relit is not None
     torch.testing.assert_close(field.render(view(), other).colour, relit)
 
 
-def test_a_picture_does_not_depend_on_the_memory_it_may_take(fitted: HaNerf):
+def test_a_rendering_does_not_depend_on_the_chunk_size(fitted: HaNerf):
     channels = torch.rand(fitted.elements, 2)
     code = fitted.mean_appearance()
     with torch.no_grad():
@@ -254,7 +252,7 @@ def test_a_picture_does_not_depend_on_the_memory_it_may_take(fitted: HaNerf):
         torch.testing.assert_close(getattr(found, entry.name), getattr(expected, entry.name), atol=1e-4, rtol=1e-3)
 
 
-def test_rendering_keeps_no_graph_unless_it_is_wanted(fitted: HaNerf):
+def test_rendering_keeps_a_graph_only_with_gradients(fitted: HaNerf):
     with torch.no_grad():
         assert fitted.render(view(), fitted.mean_appearance()).colour.grad_fn is None
     code = fitted.mean_appearance().clone().requires_grad_()
@@ -262,7 +260,7 @@ def test_rendering_keeps_no_graph_unless_it_is_wanted(fitted: HaNerf):
     assert gradient.abs().max() > 0
 
 
-def test_a_picture_pulls_at_its_camera(fitted: HaNerf):
+def test_a_rendering_is_differentiable_in_the_pose(fitted: HaNerf):
     pose = view().camera_to_world.clone().requires_grad_()
     shown = fitted.render(dataclasses.replace(view(), camera_to_world=pose), fitted.mean_appearance())
     (gradient,) = torch.autograd.grad(shown.colour.sum(), pose)
@@ -290,7 +288,7 @@ def test_normals_of_a_plane(fitted: HaNerf, monkeypatch: pytest.MonkeyPatch):
     assert shown.depth[8, 10].item() == pytest.approx(2.5, rel=0.05)
 
 
-def test_a_resumed_fit_goes_on_as_if_nothing_had_happened(tmp_path: Path):
+def test_a_resumed_fit_equals_an_uninterrupted_one(tmp_path: Path):
     straight, first = small(), small()
     for field in (straight, first):
         fit(field, 4)

@@ -81,7 +81,7 @@ def test_a_viewer_shows_what_the_field_shows_in_that_light(road, tmp_path: Path)
         view = scene.views[1]
         with torch.no_grad():
             shown = field.render(view, code)
-            sky = field.light.background(view, code)
+            sky = field.appearance_model.background(view, code)
             raster = rasterise(splats.centres, splats.scales, splats.rotations, splats.opacities, colours, view)
         picture = raster.features + (1 - raster.opacity[..., None]) * sky
         # Measured 3e-6: logits and logarithms in single precision.

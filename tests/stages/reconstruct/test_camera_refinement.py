@@ -1,4 +1,4 @@
-"""Corrections of cameras: none at first, no common motion ever, and the right ones when photos say so."""
+"""Corrections of cameras: none at first, no common motion, and recovery of known errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_nothing_is_corrected_at_first():
         assert torch.equal(cameras.corrected(view, k).camera_to_world, view.camera_to_world)
 
 
-def test_a_correction_turns_and_shifts_in_the_world_frame():
+def test_a_correction_rotates_and_translates_in_the_world_frame():
     cameras, view = CameraCorrections(views()), views()[2]
     with torch.no_grad():
         cameras.raw[2] = torch.tensor([0.0, 0.0, 0.1, 0.02, 0.0, 0.0])
@@ -73,7 +73,7 @@ def test_few_cameras_have_nothing_to_correct():
     assert CameraCorrections(origin).common.shape == (12, 6)
 
 
-def test_photos_lead_a_camera_back():
+def test_wrong_cameras_are_corrected():
     field = Panorama()
     field.initialise(torch.zeros(4, 3), torch.zeros(4, 3), ["a.jpg"], seed=0)
     field.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Figures of held-out photos: which half gives the light, which is scored, and that the scores are the known ones."""
+"""Metrics of held-out photos: the code is fitted to the left half, the right half is scored by the known formulas."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.stages.reconstruct import image_metrics as perceptual
 from halonerf.stages.reconstruct.image_metrics import (
-    comparison_picture,
+    ALEXNET,
     fit_appearance,
-    means_of,
-    score_heldout_photos,
-    score_training_photos,
+    image_metrics,
+    mean_metrics,
+    open_lpips,
+    score_heldout_photo,
+    score_training_photo,
 )
 from halonerf.types import Rendering, View
 from helpers.made_fields import Panorama
@@ -45,7 +46,7 @@ def everything() -> torch.Tensor:
     return torch.ones(30, 41, dtype=torch.bool)
 
 
-def test_light_is_found_on_the_left_half_alone(field: Panorama, photo: torch.Tensor):
+def test_the_code_is_fitted_to_the_left_half_alone(field: Panorama, photo: torch.Tensor):
     other = photo.clone()
     other[:, SEEN:] = 0.0
     code = fit_appearance(field, VIEW, photo, everything(), LIGHTS, steps=25)
@@ -55,7 +56,7 @@ def test_light_is_found_on_the_left_half_alone(field: Panorama, photo: torch.Ten
     torch.testing.assert_close(code, torch.tensor([0.8, 0.1, -0.7]), atol=0.1, rtol=0)  # noise of 0.05
 
 
-def test_unknown_pixels_give_no_light(field: Panorama, photo: torch.Tensor):
+def test_pixels_that_are_not_valid_do_not_affect_the_code(field: Panorama, photo: torch.Tensor):
     other, valid = photo.clone(), everything()
     other[:10], valid[:10] = 0.0, False
     code = fit_appearance(field, VIEW, other, valid, LIGHTS, steps=25)
@@ -75,7 +76,7 @@ def test_a_field_that_encodes_starts_from_the_left_half(field: Panorama, photo: 
     assert torch.equal(given[0], photo[:, :SEEN])
 
 
-def test_otherwise_it_starts_from_the_fitted_light_that_is_most_like_it(field: Panorama, photo: torch.Tensor):
+def test_otherwise_it_starts_from_the_fitted_code_of_smallest_error(field: Panorama, photo: torch.Tensor):
     assert torch.equal(fit_appearance(field, VIEW, photo, everything(), LIGHTS, steps=0), LIGHTS[0])
     dark = field.render(VIEW, LIGHTS[1]).colour
     dark[:, SEEN:] = 1.0
@@ -86,12 +87,12 @@ def test_otherwise_it_starts_from_the_fitted_light_that_is_most_like_it(field: P
 
 def test_nothing_but_the_code_moves(field: Panorama, photo: torch.Tensor):
     before = {key: value.clone() for key, value in field.state_dict().items()}
-    score_heldout_photos(field, VIEW, photo, everything(), LIGHTS, 10, None)
+    score_heldout_photo(field, VIEW, photo, everything(), LIGHTS, 10, None)
     assert all(torch.equal(before[key], value) for key, value in field.state_dict().items())
 
 
 def test_scores_are_those_of_scikit_image_on_the_right_half(field: Panorama, photo: torch.Tensor):
-    scores = score_heldout_photos(field, VIEW, photo, everything(), LIGHTS, 10, None)
+    scores = score_heldout_photo(field, VIEW, photo, everything(), LIGHTS, 10, None)
     code = fit_appearance(field, VIEW, photo, everything(), LIGHTS, 10)
     shown = field.render(VIEW, code).colour.numpy()[:, SEEN:]
     eight_bit = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
@@ -100,27 +101,27 @@ def test_scores_are_those_of_scikit_image_on_the_right_half(field: Panorama, pho
     assert scores["psnr"] == pytest.approx(peak_signal_noise_ratio(truth, eight_bit, data_range=255), abs=1e-4)
     expected = structural_similarity(truth, eight_bit, data_range=255, channel_axis=2)
     assert scores["ssim"] == pytest.approx(expected, abs=1e-4)
-    whole = score_training_photos(field, VIEW, photo, everything(), code, None)
+    whole = score_training_photo(field, VIEW, photo, everything(), code, None)
     assert whole["psnr"] != scores["psnr"]
     assert scores["lpips"] is None
 
 
 def test_what_is_not_defined_is_none():
     flat = torch.full((5, 40, 3), 0.5)
-    scores = comparison_picture(flat, (flat * 255).round() / 255, torch.ones(5, 40, dtype=torch.bool), None)
+    scores = image_metrics(flat, (flat * 255).round() / 255, torch.ones(5, 40, dtype=torch.bool), None)
     assert scores == {"psnr": None, "ssim": None, "lpips": None}  # infinite, too low for a window, no weights
-    assert comparison_picture(flat, flat + 0.1, torch.zeros(5, 40, dtype=torch.bool), None)["psnr"] is None
+    assert image_metrics(flat, flat + 0.1, torch.zeros(5, 40, dtype=torch.bool), None)["psnr"] is None
 
 
 def test_means_leave_out_what_is_not_defined():
     photos = [{"psnr": 20.0, "ssim": 0.5, "lpips": None}, {"psnr": 30.0, "ssim": None, "lpips": None}]
-    assert means_of(photos) == {"psnr": 25.0, "ssim": 0.5, "lpips": None}
-    assert means_of([]) == {"psnr": None, "ssim": None, "lpips": None}
+    assert mean_metrics(photos) == {"psnr": 25.0, "ssim": 0.5, "lpips": None}
+    assert mean_metrics([]) == {"psnr": None, "ssim": None, "lpips": None}
 
 
 def test_without_weights_on_disk_there_is_no_lpips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert perceptual.perceptual() is None
+    assert open_lpips() is None
 
 
 def test_lpips_is_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -129,9 +130,9 @@ def test_lpips_is_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     torch.manual_seed(0)
     (tmp_path / "checkpoints").mkdir()
-    torch.save(alexnet(weights=None).state_dict(), tmp_path / "checkpoints" / perceptual.BACKBONE)
+    torch.save(alexnet(weights=None).state_dict(), tmp_path / "checkpoints" / ALEXNET)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    measure = perceptual.perceptual()
+    measure = open_lpips()
     assert measure is not None
     random = torch.Generator().manual_seed(2)
     image, other = torch.rand(2, 40, 52, 3, generator=random)
@@ -142,35 +143,36 @@ def test_lpips_is_torchmetrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert measure(image, image) == 0
     known = torch.ones(40, 52, dtype=torch.bool)
     eight_bit = (image * 255).round() / 255
-    assert comparison_picture(image, other, known, measure)["lpips"] == pytest.approx(measure(eight_bit, other))
+    assert image_metrics(image, other, known, measure)["lpips"] == pytest.approx(measure(eight_bit, other))
     known[:, :20] = False
     altered = other.clone()
     altered[:, :20] = 0.3
     assert (
-        comparison_picture(image, other, known, measure)["lpips"]
-        == comparison_picture(image, altered, known, measure)["lpips"]
+        image_metrics(image, other, known, measure)["lpips"] == image_metrics(image, altered, known, measure)["lpips"]
     )
-    assert comparison_picture(image[:20], other[:20], known[:20], measure)["lpips"] is None
+    assert image_metrics(image[:20], other[:20], known[:20], measure)["lpips"] is None
 
 
 class Spotted(Panorama):
     """Shows one bright column on the left of the whole picture, by its place there."""
 
-    def render(self, view: View, appearance: torch.Tensor, channels: torch.Tensor | None = None) -> Rendering:
+    def render(
+        self, view: View, appearance: torch.Tensor, channels: torch.Tensor | None = None, normals: bool = False
+    ) -> Rendering:
         shown = super().render(view, appearance)
         left = view.bounds[0]
         assert view.width + left <= SEEN * view.height / 30 + 1e-6 or not torch.is_grad_enabled()
         return shown
 
 
-def test_only_the_left_half_is_rendered_while_the_light_is_found(photo: torch.Tensor):
+def test_only_the_left_half_is_rendered_while_the_code_is_fitted(photo: torch.Tensor):
     made = Spotted()
     made.initialise(torch.zeros(4, 3), torch.zeros(4, 3), ["a.jpg"], seed=0)
     made.train(False).requires_grad_(False)
-    assert score_heldout_photos(made, VIEW, photo, everything(), LIGHTS, 3, None)["psnr"] is not None
+    assert score_heldout_photo(made, VIEW, photo, everything(), LIGHTS, 3, None)["psnr"] is not None
 
 
-def test_a_field_of_one_light_keeps_it(photo: torch.Tensor):
+def test_a_field_without_appearance_keeps_its_code(photo: torch.Tensor):
     made = Gaussians(tint="none")
     random = torch.Generator().manual_seed(0)
     made.initialise(torch.randn(30, 3, generator=random), torch.rand(30, 3, generator=random), ["a.jpg"], seed=0)

@@ -1,8 +1,9 @@
-"""The fit: what it leaves on disk, that it learns, and that a resumed fit equals an uninterrupted one."""
+"""The fit: its files, that the loss falls, and that a resumed fit equals an uninterrupted one."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 from PIL import Image
@@ -23,13 +25,15 @@ from helpers.made_road import write_ingest
 from helpers.places import CONF
 
 GROUP = CONF
-FIELD = {"budget": 90, "grow_every": 2, "grow_from": 0.0, "grow_until": 0.9, "grow_floor": 0.0}
+FIELD = {"budget": 90, "grow_every": 2, "grow_from": 0.0, "grow_until": 0.9, "min_grad": 0.0}
 
 
 def options(**changes: Any) -> dict[str, Any]:
     field = {**OmegaConf.to_container(OmegaConf.load(GROUP / "field" / "gaussians.yaml")), **FIELD}
+    loss = OmegaConf.to_container(OmegaConf.load(GROUP / "loss" / "gaussians.yaml"))
     transients = OmegaConf.to_container(OmegaConf.load(GROUP / "transients" / "residual.yaml"))
-    return {"field": field, "transients": transients, "steps": 8, "epoch_steps": 4, "heldout_steps": 3, **changes}
+    options = {"field": field, "loss": loss, "transients": transients, "steps": 8, "epoch_steps": 4}
+    return {**options, "heldout_steps": 3, **changes}
 
 
 @pytest.fixture
@@ -46,8 +50,10 @@ def ingested(tmp_path: Path) -> Path:
 def panorama(**changes: Any) -> dict[str, Any]:
     """Options with everything that learns besides the field: a mask network, and corrected cameras."""
     network = OmegaConf.to_container(OmegaConf.load(GROUP / "transients" / "network.yaml"))
+    photometric = {"_target_": "halonerf.loss_terms.Photometric", "ssim_share": 0.0}
     return options(
         field={"_target_": "helpers.made_fields.Panorama", **changes},
+        loss={"_target_": "halonerf.loss_terms.WeightedSum", "terms": {"photometric": photometric}},
         transients={**network, "width": 16, "samples": 48},
         refine_cameras=True,
         refine_from=0.25,
@@ -89,7 +95,7 @@ def test_leaves_a_field_metrics_and_pictures(tmp_path: Path, ingested: Path):
     assert not (tmp_path / "out" / "field.new").exists()
 
 
-def test_without_held_out_photos_their_figures_are_null(tmp_path: Path, ingested: Path):
+def test_without_held_out_photos_their_metrics_are_null(tmp_path: Path, ingested: Path):
     scene = json.loads((ingested / "scene.json").read_text())
     for view in scene["views"]:
         view["split"] = "train"
@@ -167,7 +173,7 @@ def test_refined_cameras_are_what_later_stages_see(tmp_path: Path, ingested: Pat
     assert torch.equal(fitted_scene(inputs).views[1].camera_to_world, before.views[1].camera_to_world)
 
 
-def test_gaussians_lead_their_cameras(tmp_path: Path, ingested: Path):
+def test_gaussians_refine_their_cameras(tmp_path: Path, ingested: Path):
     stage = run(Reconstruct(**options(refine_cameras=True, refine_rate=1e-3)), tmp_path / "out", ingested)
     moved = stage.cameras.values()
     assert torch.isfinite(moved).all()
@@ -182,15 +188,49 @@ def test_a_field_that_ignores_its_camera_cannot_refine_it(tmp_path: Path, ingest
 
 
 def test_gradients_that_are_not_finite_name_the_photo(tmp_path: Path, ingested: Path, monkeypatch: pytest.MonkeyPatch):
-    from helpers.made_fields import Panorama
+    from halonerf.loss_terms.image_errors import Photometric
 
-    monkeypatch.setattr(Panorama, "loss", lambda self, shown, photo, weight: (shown.colour * 0).sum().sqrt())
+    monkeypatch.setattr(Photometric, "__call__", lambda self, context: (context.rendering.colour * 0).sum().sqrt())
     with pytest.raises(BadInput, match=r"finite gradients, got nan in field\.codes at step 0 on photo '.+'"):
         run(Reconstruct(**panorama()), tmp_path / "out", ingested)
 
 
+TERM = """
+class NormalSmoothness:
+    needs_normals = True
+
+    def __init__(self, weight, depth_scale):
+        self.weight, self.depth_scale = weight, depth_scale
+
+    def __call__(self, context):
+        depth, normals = context.rendering.depth, context.rendering.normals
+        step = (depth[:, 1:] - depth[:, :-1]).abs() / self.depth_scale
+        return ((normals[:, 1:] - normals[:, :-1]).abs().mean(dim=-1) * (-step).exp()).mean()
+"""
+
+
+def test_a_term_from_outside_the_package_is_fitted_and_logged_by_name(
+    tmp_path: Path, ingested: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "outside_terms.py").write_text(TERM)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "outside_terms", raising=False)
+    term = "{_target_: outside_terms.NormalSmoothness, weight: 0.1, depth_scale: 0.2}"
+    overrides = [f"+loss.terms.normal_smoothness={term}", "loss.terms.opacity.weight=0"]
+    with initialize_config_dir(version_base="1.3", config_dir=str(GROUP)):
+        config = compose("config", overrides=overrides)
+    stage = Reconstruct(**options(loss=OmegaConf.to_container(config.reconstruct.loss, resolve=True)))
+    run(stage, tmp_path / "out", ingested)
+    logged = stage.trainer.logged_metrics
+    parts = {name for name in logged if name.startswith("loss/")}
+    names = ("photometric", "depth", "scale", "normal_smoothness", "transients")
+    assert parts == {f"loss/{name}" for name in names}
+    assert logged["loss/normal_smoothness"] > 0
+    assert logged["loss"].item() == pytest.approx(sum(logged[name].item() for name in parts), rel=1e-5)
+
+
 def test_only_some_fitted_photos_are_scored_if_asked(tmp_path: Path, ingested: Path):
-    stage = run(Reconstruct(**options(steps=4, scored=2)), tmp_path / "out", ingested)
+    stage = run(Reconstruct(**options(steps=4, max_scored_photos=2)), tmp_path / "out", ingested)
     stage.finish()
     assert len(stage.metrics["photos_train"]) == 2
 

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from halonerf.errors import BadInput
 from halonerf.files import write_at
-from halonerf.lifting import lift_known
+from halonerf.lifting import lift_weighted
 from halonerf.stages.segment.agreement import LeaveOneOutSums, WorkItem, downsized, photos_added
 from halonerf.stages.segment.stage import Segment
 from halonerf.types import Rendering, View
@@ -225,7 +225,7 @@ def test_the_others_are_the_sums_without_ones_own(tmp_path: Path):
     expected = (photos[0][0] * photos[0][1] + photos[2][0] * photos[2][1]) / support.clamp(min=1)
     torch.testing.assert_close(others, expected, atol=1e-5, rtol=0)  # a subtraction in single precision
     torch.testing.assert_close(far, (support > 0).float())
-    said, weight = lift_known(board, view, *photos[1])
+    said, weight = lift_weighted(board, view, *photos[1])
     torch.testing.assert_close(weight.sum(), photos[1][1].sum())
     torch.testing.assert_close(said.sum(), (photos[1][0] * photos[1][1]).sum())
 

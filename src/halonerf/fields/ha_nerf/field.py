@@ -1,4 +1,4 @@
-"""The paper's field: a NeRF in the wild whose light comes from a photo through a CNN (Chen et al., Ha-NeRF, 2022)."""
+"""The paper's field: a NeRF in the wild with appearance codes from a CNN (Chen et al., Ha-NeRF, 2022)."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from torch.utils.checkpoint import checkpoint
 from halonerf.errors import BadInput
 from halonerf.fields.encoder import initialise_layers
 from halonerf.fields.field_file import read_field, write_field
-from halonerf.fields.ha_nerf.appearance import AppearanceLosses, RelitPair
+from halonerf.fields.ha_nerf.appearance import EncodedAppearance, RelitPair
 from halonerf.fields.ha_nerf.rays import Rays, SamplerPair, rays_of, with_normals
 from halonerf.fields.ha_nerf.voxels import VoxelGrid
 from halonerf.types import Rendering, View
 from halonerf.volume import composite
 
-FARTHEST = 5.0  # the networks see a scene whose largest depth is about this (paper)
-POINTS = 5000  # scene points kept, to know each view's near and far
-UNSAVED = ("support.hits", "step")
+MAX_DEPTH = 5.0  # units of the networks: the scene is scaled so that its largest depth is about this (paper)
+MAX_POINTS = 5000  # of the scene, kept for the near and far of views
+UNSAVED = ("voxels.hits", "step")  # of the state: needed while fitting only
 
 
 class HaNerf(nn.Module):
-    """An element is a voxel of the support that rays of the fitted views hit, or, the last one, all other space.
+    """An element is a voxel that rays of the fitted views hit or, as the last one, all other space.
 
     Args:
-        code_size: numbers in a photo's appearance code.
+        code_size: A, numbers in a photo's appearance code.
         width, depth: units and layers of the networks.
         position_frequencies, direction_frequencies: octaves of the encodings.
-        samples: on a ray of the coarse network, and as many more for the fine one, while learning.
+        samples: per ray of the coarse network, and as many more of the fine one, while fitting.
         render_samples: the same when rendering.
-        rays: pixels a step, on a square grid.
+        rays: pixels per step, on a square grid.
         window_from: smallest side of a step's window, in sides of the photo; the largest is 1.
-        photo_size: px; longer photos are shrunk to it before the encoder sees them.
+        photo_size: px; longer photos are shrunk to it before they are encoded.
         learning_rate: Adam's; falls to zero along a half cosine.
         code_weight: of a code's squared length in the loss.
-        relit_weight: of the error with which the encoder reads the light of a picture shown in another photo's.
-        spread_weight: of the penalty on different codes that look the same.
-        support_side: voxels along each side of the support.
-        support_hit: share of a ray's light that one sample must have stopped in a voxel for it to be kept.
-        memory_mb: MB that a chunk of rays may take, about.
+        relit_weight: of the error of the code encoded from a rendering under another photo's code.
+        spread_weight: of the penalty on different codes that give the same rendering.
+        grid_side: voxels along each side of the grid.
+        min_hit_weight: weight that one sample of a ray must have had in a voxel for the voxel to be kept, in [0, 1].
+        memory_mb: approximate memory of a chunk of rays, MB.
     """
 
     antialiased = False
     encodes = True
 
     points: Tensor  # [M, 3], world units
-    step: Tensor  # steps done; with the seed, it decides where samples lie
+    step: Tensor  # number of steps done; seeds the samples' positions together with `seed`
 
     runtime_options = ("memory_mb",)
 
@@ -72,8 +72,8 @@ class HaNerf(nn.Module):
         code_weight: float = 1e-5,
         relit_weight: float = 1e-3,
         spread_weight: float = 1e-6,
-        support_side: int = 128,
-        support_hit: float = 0.05,
+        grid_side: int = 128,
+        min_hit_weight: float = 0.05,
         memory_mb: int = 64,
     ) -> None:
         super().__init__()
@@ -83,37 +83,40 @@ class HaNerf(nn.Module):
         self.samples, self.render_samples, self.rays, self.window_from = samples, render_samples, rays, window_from
         self.learning_rate, self.memory_mb = learning_rate, memory_mb
         self.networks = SamplerPair(width, depth, position_frequencies, direction_frequencies, code_size)
-        self.lights = AppearanceLosses(code_size, photo_size, code_weight, relit_weight, spread_weight)
-        self.support = VoxelGrid(support_side, support_hit)
+        self.codes = EncodedAppearance(code_size, photo_size, code_weight, relit_weight, spread_weight)
+        self.voxels = VoxelGrid(grid_side, min_hit_weight)
         self.seed = 0
-        self._lesson: RelitPair | None = None
+        self._pair: RelitPair | None = None  # of the last rendering while fitting
         self.register_buffer("points", torch.zeros(0, 3))
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     @property
     def elements(self) -> int:
-        return self.support.elements
+        """Number of kept voxels, and one for all other space, E."""
+        return self.voxels.elements
 
     @torch.no_grad()
     def initialise(self, points: Tensor, colours: Tensor, names: Sequence[str], seed: int) -> None:
-        """Random networks; the points say only where the scene is.
+        """Start with random networks; the points set the scale and the grid.
 
-        The largest depth is not known without the cameras; the diameter of the points stands for it.
+        The largest depth is not known without cameras; the diameter of the points stands for it.
+
+        points: [N, 3], world units. colours: [N, 3], not used. names: the photos that will be fitted.
 
         Raises: BadInput for fewer than four points.
         """
         if len(points) < 4:
             raise BadInput(
                 f"expected at least 4 scene points to start a field from, got {len(points)}.\n"
-                "The photos were hardly registered: look at ingest's report, and add photos that overlap."
+                "Too few photos were registered: see the report of ingest, and add photos that overlap."
             )
         generator = torch.Generator().manual_seed(seed)
-        self.points = points[torch.randperm(len(points), generator=generator)[:POINTS]].to(self.points)
+        self.points = points[torch.randperm(len(points), generator=generator)[:MAX_POINTS]].to(self.points)
         self.seed = seed
         distance = (self.points - self.points.median(dim=0).values).norm(dim=1)
-        self.networks.scale.copy_(FARTHEST / (2 * torch.quantile(distance, 0.999).clamp(min=1e-6)))
-        self.support.initialise(self.points)
-        self.lights.initialise(names)
+        self.networks.scale.copy_(MAX_DEPTH / (2 * torch.quantile(distance, 0.999).clamp(min=1e-6)))
+        self.voxels.initialise(self.points)
+        self.codes.initialise(names)
         self.step.zero_()
         initialise_layers(self, generator)
 
@@ -126,57 +129,59 @@ class HaNerf(nn.Module):
         return part.resized(math.isqrt(self.rays), math.isqrt(self.rays))
 
     def mean_appearance(self) -> Tensor:
-        """The mean code, [A]: neutral light."""
-        return self.lights.mean()
+        """The mean code, [A]: neutral appearance."""
+        return self.codes.mean()
 
     def appearance(self, name: str) -> Tensor:
-        """The code [A] of a photo as it was last seen in the fit; for any other, the mean."""
-        return self.lights.of(name)
+        """The code [A] of a fitted photo as of the last step that showed it; the mean code for any other."""
+        return self.codes.of(name)
 
     def encode(self, photo: Tensor) -> Tensor:
         """The code [A] of any photo [H, W, 3] in [0, 1], whole or a part."""
-        return self.lights.encoder(photo)
+        return self.codes.encoder(photo)
 
     def training_appearance(self, name: str, photo: Tensor) -> Tensor:
-        """The code [A] of a photo [H, W, 3] in [0, 1] that is being fitted; remembered for `appearance`."""
-        return self.lights.training_appearance(name, photo)
+        """The code [A] of a photo [H, W, 3] in [0, 1] that is being fitted; stored for `appearance`."""
+        return self.codes.training_appearance(name, photo)
 
     def render(
         self, view: View, appearance: Tensor, channels: Tensor | None = None, normals: bool = False
     ) -> Rendering:
         """See `halonerf.protocols.RadianceField`. Differentiable in the view's pose, too.
 
-        A ray's last sample reaches to infinity, so that what is far counts as hit. Normals are those of the
-        rendered depth.
+        A ray's last sample reaches to infinity, so that whatever is far counts as hit. Normals are those of the
+        rendered depth. While fitting, the coarse network's colour is given as well, and the view is rendered under
+        another photo's code for `regularisation`.
         """
-        learning = self.training and torch.is_grad_enabled()
-        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.step)) if learning else None
-        other = self.lights.another(chance) if chance is not None else None
+        fitting = self.training and torch.is_grad_enabled()
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.step)) if fitting else None
+        other = self.codes.another(generator) if generator is not None else None
         parts: dict[str, list[Tensor]] = {}
         for _, rays in rays_of(view, self.points, self._chunk(0 if channels is None else channels.shape[1])):
-            for name, values in self._shown(rays, appearance, other, channels, chance).items():
+            for name, values in self._render_rays(rays, appearance, other, channels, generator).items():
                 parts.setdefault(name, []).append(values)
         whole = {name: torch.cat(values).unflatten(0, (view.height, view.width)) for name, values in parts.items()}
-        self._lesson = None
-        if learning:
-            self._lesson = RelitPair(whole["coarse"], whole["colour"], appearance, other, whole.get("relit"))
-        shown = Rendering(whole["colour"], whole["depth"], whole["opacity"], whole.get("channels"))
-        return with_normals(shown, view) if normals else shown
+        self._pair = RelitPair(whole["colour"], appearance, other, whole.get("relit")) if fitting else None
+        rendering = Rendering(
+            whole["colour"], whole["depth"], whole["opacity"], whole.get("channels"), coarse=whole.get("coarse")
+        )
+        return with_normals(rendering, view) if normals else rendering
 
     @torch.no_grad()
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """See `halonerf.protocols.RadianceField`: maps [H, W, P], weight [H, W]."""
-        given = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1).flatten(0, 1).to(self.points)
-        sums = given.new_zeros(self.elements, given.shape[1])
-        for rows, rays in rays_of(view, self.points, self._chunk(given.shape[1]), wanted=(given != 0).any(dim=1)):
-            found = self.networks.march(rays, self.render_samples, chance=None, colour=False)
-            shares = found.weights[..., None] * given[rows][:, None]
-            sums.index_add_(0, self.support.elements_at(found.points).flatten(), shares.flatten(0, 1))
+        weighted = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1).flatten(0, 1).to(self.points)
+        sums = weighted.new_zeros(self.elements, weighted.shape[1])
+        chunk = self._chunk(weighted.shape[1])
+        for rows, rays in rays_of(view, self.points, chunk, chosen=(weighted != 0).any(dim=1)):
+            samples = self.networks.march(rays, self.render_samples, generator=None, colour=False)
+            shares = samples.weights[..., None] * weighted[rows][:, None]
+            sums.index_add_(0, self.voxels.elements_at(samples.points).flatten(), shares.flatten(0, 1))
         return sums[:, :-1], sums[:, -1]
 
     def element_centres(self) -> Tensor:
-        """See `halonerf.protocols.PlacedField`: the middle of each voxel, NaN for all other space."""
-        return self.support.centres()
+        """See `halonerf.protocols.PlacedField`: the centre of each voxel, NaN for all other space."""
+        return self.voxels.centres()
 
     @property
     def feature_width(self) -> int:
@@ -184,52 +189,44 @@ class HaNerf(nn.Module):
         return self.width
 
     def element_features(self) -> Tensor:
-        """The last layer of the fine network in the middle of each voxel, [E, width]; zero for all other space."""
+        """The last layer of the fine network at the centre of each voxel, [E, width]; zero for all other space."""
         return features_at(self.networks, self.element_centres(), self._chunk(0) * self.samples)
 
     def shade(self, view: View, function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """See `halonerf.protocols.FeatureField`: `function` is asked at each sample of the fine network (paper).
+        """See `halonerf.protocols.FeatureField`: `function` is evaluated at each sample of the fine network (paper).
 
-        The samples of a ray are as many as in a fit while `function` learns, and as in a picture otherwise.
+        A ray has `samples` samples while `function` is being fitted, and `render_samples` otherwise.
         """
         samples = self.samples if torch.is_grad_enabled() else self.render_samples
-        number = max(1, int(self.memory_mb * 2**20 / (4 * 2 * samples * LAYERS * self.width)))
-        chunks = (rays for _, rays in rays_of(view, self.points, number))
-        shown, opacity = shaded(self.networks, chunks, samples, function)
+        chunk = max(1, int(self.memory_mb * 2**20 / (4 * 2 * samples * LAYERS_IN_MEMORY * self.width)))
+        chunks = (rays for _, rays in rays_of(view, self.points, chunk))
+        values, opacity = shade_rays(self.networks, chunks, samples, function)
         size = (view.height, view.width)
-        return shown.unflatten(0, size), opacity.unflatten(0, size)
-
-    def loss(self, shown: Rendering, photo: Tensor, weight: Tensor) -> Tensor:
-        """Half the mean squared error of both networks' pictures; the coarse one does not move the weight (paper)."""
-        loss = 0.5 * (weight * ((shown.colour - photo) ** 2).mean(dim=-1)).mean()
-        if self._lesson is not None:
-            coarse = ((self._lesson.coarse - photo) ** 2).mean(dim=-1)
-            loss = loss + 0.5 * (weight.detach() * coarse).mean()
-        return loss
+        return values.unflatten(0, size), opacity.unflatten(0, size)
 
     def regularisation(self) -> Tensor:
-        """What keeps codes small, readable from pictures, and different where pictures differ (paper)."""
-        return self.lights.penalty(self._lesson) if self._lesson is not None else self.points.new_zeros(())
+        """Ha-NeRF's losses on the codes of the last rendering (`EncodedAppearance.penalty`), a scalar."""
+        return self.codes.penalty(self._pair) if self._pair is not None else self.points.new_zeros(())
 
     def optimiser(self) -> Optimizer:
-        """Adam; `after_step` lowers its rate."""
+        """Adam over all parameters; `after_step` lowers its learning rate."""
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, fused=True)
 
     @torch.no_grad()
     def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
-        """Slow down along a half cosine; at the end, keep the voxels that rays hit since half-time."""
+        """Lower the learning rate along a half cosine; at the end, keep the voxels hit in the fit's second half."""
         for group in optimiser.param_groups:
             group["lr"] = 0.5 * self.learning_rate * (1 + math.cos(math.pi * (step + 1) / steps))
         self.step.fill_(step + 1)
         if step + 1 == steps // 2:
-            self.support.hits.zero_()
+            self.voxels.hits.zero_()
         if step + 1 == steps:
-            self.support.finalise()
+            self.voxels.finalise()
 
     def save(self, path: Path) -> None:
-        """Write everything that rendering needs, as safetensors; photos' names go in its header."""
-        kept = {name: value for name, value in self.state_dict().items() if name not in UNSAVED}
-        write_field(path, "ha_nerf", kept, self.lights.names)
+        """Write all that rendering needs as safetensors, with the names of the photos in the header."""
+        tensors = {name: value for name, value in self.state_dict().items() if name not in UNSAVED}
+        write_field(path, "ha_nerf", tensors, self.codes.names)
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote.
@@ -241,81 +238,86 @@ class HaNerf(nn.Module):
             self.load_state_dict({**{name: self.state_dict()[name] for name in UNSAVED}, **tensors})
         except RuntimeError as error:
             raise BadInput(
-                f"expected a field with the sizes that field=ha_nerf was given in {path}, got others: "
+                f"expected a field with the sizes of field=ha_nerf in {path}, got others: "
                 f"{str(error).splitlines()[1].strip()}\n"
                 "Pass the options it was fitted with: field.width=… field.code_size=… (they are in manifest.json)"
             ) from error
-        self.lights.names = names
+        self.codes.names = names
 
-    def _shown(
+    def _render_rays(
         self,
         rays: Rays,
         code: Tensor,
         other: Tensor | None,
         channels: Tensor | None,
-        chance: torch.Generator | None,
+        generator: torch.Generator | None,
     ) -> dict[str, Tensor]:
-        """What rays [R] show, each [R, ...], by name."""
-        found = self.networks.march(rays, self.render_samples if chance is None else self.samples, chance)
-        weights, opacity = found.weights, found.weights.sum(dim=1)
-        assert found.seen is not None
-        shown = {
-            "colour": composite(weights, self.networks.fine_colour(found.seen, code)),
-            "depth": (weights * found.t).sum(dim=1) / opacity.clamp(min=1e-6),
+        """The composited values of R rays by name, [R, ...] each; "coarse" and "relit" only while fitting."""
+        samples = self.networks.march(rays, self.render_samples if generator is None else self.samples, generator)
+        weights, opacity = samples.weights, samples.weights.sum(dim=1)
+        assert samples.base is not None
+        values = {
+            "colour": composite(weights, self.networks.fine_colour(samples.base, code)),
+            "depth": (weights * samples.t).sum(dim=1) / opacity.clamp(min=1e-6),
             "opacity": opacity.clamp(max=1),
         }
-        if found.coarse is not None:
-            shown["coarse"] = found.coarse
-            self.support.note(found.points.detach(), weights.detach())
+        if samples.coarse is not None:
+            values["coarse"] = samples.coarse
+            self.voxels.note(samples.points.detach(), weights.detach())
         if other is not None:
-            shown["relit"] = composite(weights, self.networks.fine_colour(found.seen.detach(), other))
+            values["relit"] = composite(weights, self.networks.fine_colour(samples.base.detach(), other))
         if channels is not None:
-            element = self.support.elements_at(found.points.detach())
-            shown["channels"] = F.embedding_bag(element, channels.to(weights), mode="sum", per_sample_weights=weights)
-        return shown
+            element = self.voxels.elements_at(samples.points.detach())
+            values["channels"] = F.embedding_bag(element, channels.to(weights), mode="sum", per_sample_weights=weights)
+        return values
 
     def _chunk(self, channels: int) -> int:
-        """How many rays memory allows at once."""
+        """Number of rays that `memory_mb` allows at once."""
         samples = 2 * (self.samples if self.training and torch.is_grad_enabled() else self.render_samples)
         return max(1, int(self.memory_mb * 2**20 / (4 * samples * (4 * self.width + channels))))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """The number of points is whatever the file says."""
+        """Take the number of points from the state."""
         if f"{prefix}points" in state_dict:
             self.points = torch.zeros_like(state_dict[f"{prefix}points"], device=self.step.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-LAYERS = 8  # of the trunk's width that are in memory while a sample is asked and learnt from, about
+LAYERS_IN_MEMORY = 8  # of the trunk's width, about, per sample while a function of its features is fitted
 
 
 @torch.no_grad()
-def features_at(networks: SamplerPair, points: Tensor, together: int) -> Tensor:
-    """The feature at points [N, 3], world frame: [N, width]; zero where a point is NaN. together: points at once."""
+def features_at(networks: SamplerPair, points: Tensor, chunk: int) -> Tensor:
+    """The fine network's last layer at points [N, 3], world frame: [N, width]; zero where a point is NaN.
+
+    chunk: points evaluated at once.
+    """
     features = []
-    for place in points.split(together):
-        known = place.isfinite().all(dim=1)
-        found = networks.fine(networks.scale * place.nan_to_num(0.0))[1]
-        features.append(torch.where(known[:, None], found, 0.0))
+    for part in points.split(chunk):
+        known = part.isfinite().all(dim=1)
+        feature = networks.fine(networks.scale * part.nan_to_num(0.0))[1]
+        features.append(torch.where(known[:, None], feature, 0.0))
     return torch.cat(features)
 
 
-def shaded(
+def shade_rays(
     networks: SamplerPair, chunks: Iterable[Rays], samples: int, function: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """`function` of the feature [N, width] to [N, P] at each sample, composited: [R, P], and opacity [R].
+    """`function` of features, [N, width] to [N, P], at each sample, composited along rays: [R, P], and opacity [R].
 
-    Where gradients are kept, a chunk of rays is worked out again for its own, so that memory stays that of one chunk.
+    With gradients, each chunk of rays is computed again in the backward pass, so that memory stays that of one chunk.
+
+    samples: per ray, of the coarse network, and as many more of the fine one.
     """
 
     def chunk(rays: Rays) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            found = networks.march(rays, samples, chance=None, colour=False)
-        values = function(found.feature).view(*found.weights.shape, -1)
-        return composite(found.weights, values), found.weights.sum(dim=1).clamp(max=1)
+            marched = networks.march(rays, samples, generator=None, colour=False)
+        values = function(marched.feature).view(*marched.weights.shape, -1)
+        return composite(marched.weights, values), marched.weights.sum(dim=1).clamp(max=1)
 
     if torch.is_grad_enabled():
-        shown = [checkpoint(chunk, rays, use_reentrant=False) for rays in chunks]
+        parts = [checkpoint(chunk, rays, use_reentrant=False) for rays in chunks]
     else:
-        shown = [chunk(rays) for rays in chunks]
-    return torch.cat([values for values, _ in shown]), torch.cat([opacity for _, opacity in shown])
+        parts = [chunk(rays) for rays in chunks]
+    return torch.cat([values for values, _ in parts]), torch.cat([opacity for _, opacity in parts])

@@ -1,4 +1,4 @@
-"""The networks of a NeRF in the wild: density and colour of a point, seen from a direction, in a light."""
+"""The networks of a NeRF in the wild: density of a point, and its colour in a direction under an appearance code."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SKIP = 4  # the layer that sees the position again (Mildenhall et al., NeRF, 2020, figure 7)
+SKIP_LAYER = 4  # the layer that takes the encoded position again (Mildenhall et al., NeRF, 2020, figure 7)
 
 
 def frequencies(values: Tensor, count: int) -> Tensor:
-    """The values [N, D] and sin, cos of 2^k times them, k < count: [N, D (1 + 2 count)] (NeRF, eq. 4, without pi)."""
+    """Positional encoding: values [N, D] and sin, cos of 2^k times them, k < count (NeRF, eq. 4, without pi).
+
+    Returns: [N, D (1 + 2 count)].
+    """
     waves = [values]
     for k in range(count):
         waves += [torch.sin(2.0**k * values), torch.cos(2.0**k * values)]
@@ -18,7 +21,7 @@ def frequencies(values: Tensor, count: int) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """Position -> density and a feature: `depth` layers with a skip (NeRF, figure 7).
+    """Density and a feature at a position: `depth` layers with a skip connection (NeRF, figure 7).
 
     Args:
         position_frequencies: octaves of the position's encoding.
@@ -29,30 +32,31 @@ class Trunk(nn.Module):
     def __init__(self, position_frequencies: int, width: int, depth: int) -> None:
         super().__init__()
         self.position_frequencies = position_frequencies
-        given = 3 * (1 + 2 * position_frequencies)
-        sizes = [given if k == 0 else width + given if k == SKIP else width for k in range(depth)]
+        encoded = 3 * (1 + 2 * position_frequencies)
+        sizes = [encoded if k == 0 else width + encoded if k == SKIP_LAYER else width for k in range(depth)]
         self.layers = nn.ModuleList(nn.Linear(size, width) for size in sizes)
         self.to_density = nn.Linear(width, 1)
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """points [N, 3], about within a few units of 0. Returns: density [N], non-negative; feature [N, width]."""
-        given = frequencies(points, self.position_frequencies)
-        hidden = given
+        """Density [N], non-negative, and feature [N, width] at points [N, 3], within a few units of 0."""
+        encoded = frequencies(points, self.position_frequencies)
+        hidden = encoded
         for k, layer in enumerate(self.layers):
-            hidden = F.relu(layer(torch.cat([given, hidden], dim=1) if k == SKIP else hidden), inplace=True)
+            hidden = F.relu(layer(torch.cat([encoded, hidden], dim=1) if k == SKIP_LAYER else hidden), inplace=True)
         return F.softplus(self.to_density(hidden)[:, 0]), hidden
 
 
 class Colour(nn.Module):
-    """Feature, direction and code -> colour. A coarse network knows no code.
+    """Colour from feature, direction and appearance code; the coarse network's takes no code.
 
-    One layer of half the width over all three together (Martin-Brualla et al., NeRF-W, 2021), written as a sum: what
-    direction and code say is the same for all samples of a ray and of a picture, so it is worked out once for each.
+    One layer of half the width over all three together (Martin-Brualla et al., NeRF-W, 2021), written as a sum: the
+    share of the direction is the same for all samples of a ray, that of the code for a whole image, and each is
+    computed once.
 
     Args:
         width: units of the trunk.
         direction_frequencies: octaves of the direction's encoding.
-        code_size: numbers in a code; 0: without.
+        code_size: A, numbers in a code; 0: none.
     """
 
     def __init__(self, width: int, direction_frequencies: int, code_size: int) -> None:
@@ -64,15 +68,18 @@ class Colour(nn.Module):
         self.from_code = nn.Linear(code_size, width // 2, bias=False) if code_size else None
         self.to_colour = nn.Linear(width // 2, 3)
 
-    def seen(self, feature: Tensor, directions: Tensor) -> Tensor:
-        """What is there before any light: feature [R S, width], unit directions [R, 3] -> [R, S, width / 2]."""
+    def base(self, feature: Tensor, directions: Tensor) -> Tensor:
+        """The hidden layer without the code, [R, S, width / 2].
+
+        feature: [R S, width]. directions: [R, 3], unit length.
+        """
         weight = self.from_feature.weight @ self.bottleneck.weight  # two linear layers in a row are one
         bias = self.from_feature.weight @ self.bottleneck.bias + self.from_feature.bias
-        base = F.linear(feature, weight, bias).view(len(directions), -1, self.to_colour.in_features)
-        return base + self.from_direction(frequencies(directions, self.direction_frequencies))[:, None]
+        hidden = F.linear(feature, weight, bias).view(len(directions), -1, self.to_colour.in_features)
+        return hidden + self.from_direction(frequencies(directions, self.direction_frequencies))[:, None]
 
-    def forward(self, seen: Tensor, code: Tensor | None) -> Tensor:
-        """Colour in [0, 1], [R, S, 3], of what `seen` gave, in the light of a code [A]."""
+    def forward(self, base: Tensor, code: Tensor | None) -> Tensor:
+        """Colour [R, S, 3] in [0, 1] from the result of `base` under a code [A]."""
         assert (code is None) == (self.from_code is None)
-        hidden = seen if self.from_code is None else seen + self.from_code(code)
+        hidden = base if self.from_code is None else base + self.from_code(code)
         return torch.sigmoid(self.to_colour(F.relu(hidden, inplace=self.from_code is not None)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -202,4 +202,4 @@ class ExportedConcepts:
 def placed_splats(splats: Splats, device: torch.device | str = "cpu") -> tuple[Splats, Tensor]:
     """Those splats that have a place, and their rows [M] in what was given."""
     rows = splats.centres.isfinite().all(dim=1).nonzero()[:, 0]
-    return Splats(**{f.name: getattr(splats, f.name).detach()[rows].to(device) for f in fields(Splats)}), rows
+    return splats[rows].to(device), rows

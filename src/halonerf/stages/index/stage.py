@@ -24,6 +24,7 @@ from halonerf.data.formats.names import INDEXED_PHOTOS, view_file
 from halonerf.data.formats.photo_choice import read_photo_choice
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic, write_csv
+from halonerf.lifting import visibility
 from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.lifting_tables import lifting_table, table_grid
@@ -133,8 +134,7 @@ class Index(IndexSpec, Stage):
         height, width = table_grid(self.scene.views[view], self.map_size)
         camera = self.scene.views[view].resized(width, height).to(self.device)
         weight = self._valid(view, camera)
-        _, seen = self.field.lift(camera, weight.new_zeros(height, width, 0), weight)
-        return seen.cpu() / (height * width)
+        return visibility(self.field, camera, weight)
 
     def _encoding(self, view: int) -> dict[str, Tensor]:
         image = self.scene.photo(view).to(self.device).permute(2, 0, 1)[None].float() / 255

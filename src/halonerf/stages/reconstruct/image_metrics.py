@@ -1,4 +1,7 @@
-"""How well a field shows a photo. One it was not fitted to gives away its light with its left half only."""
+"""PSNR, SSIM and LPIPS of a field's renderings against photos.
+
+For a held-out photo the appearance code is optimised on the left half; the right half is scored.
+"""
 
 from __future__ import annotations
 
@@ -11,103 +14,108 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halonerf.geometry import sample_picture
+from halonerf.geometry import sample_image
 from halonerf.losses import photometric
 from halonerf.metrics import psnr, ssim
 from halonerf.protocols import TrainableField
 from halonerf.types import View
 
 SSIM_WINDOW = 7  # px
-LEARNING_RATE = 0.1  # Adam's, of the code; decays to a tenth
+CODE_LEARNING_RATE = 0.1  # Adam's; decays to a tenth
 
 
-def score_training_photos(
-    field: TrainableField, view: View, photo: Tensor, valid: Tensor, code: Tensor, perceptual: Perceptual | None
+def score_training_photo(
+    field: TrainableField, view: View, photo: Tensor, valid: Tensor, code: Tensor, lpips: Lpips | None
 ) -> dict[str, float | None]:
-    """Figures of a fitted photo, the whole of it, in the light `code` [A]: see `comparison_picture`."""
-    return comparison_picture(_shown(field, view, code), photo, valid, perceptual)
+    """Metrics of a fitted photo, rendered as a whole under its code [A]: see `image_metrics`.
+
+    photo: [H, W, 3] in [0, 1]. valid: bool [H, W].
+    """
+    return image_metrics(_render(field, view, code), photo, valid, lpips)
 
 
-def score_heldout_photos(
+def score_heldout_photo(
     field: TrainableField,
     view: View,
     photo: Tensor,
     valid: Tensor,
-    lights: Sequence[Tensor],
+    codes: Sequence[Tensor],
     steps: int,
-    perceptual: Perceptual | None,
+    lpips: Lpips | None,
 ) -> dict[str, float | None]:
-    """Figures of a photo that was not fitted: the left W - W // 2 columns give its light, the others are scored."""
-    seen = view.width - view.width // 2
-    code = fit_appearance(field, view, photo, valid, lights, steps)
-    return comparison_picture(_shown(field, view, code)[:, seen:], photo[:, seen:], valid[:, seen:], perceptual)
+    """Metrics of a held-out photo: its code is optimised on the left W - W // 2 columns, the others are scored.
+
+    Arguments as of `fit_appearance`.
+    """
+    left = view.width - view.width // 2
+    code = fit_appearance(field, view, photo, valid, codes, steps)
+    return image_metrics(_render(field, view, code)[:, left:], photo[:, left:], valid[:, left:], lpips)
 
 
 def fit_appearance(
-    field: TrainableField, view: View, photo: Tensor, valid: Tensor, lights: Sequence[Tensor], steps: int
+    field: TrainableField, view: View, photo: Tensor, valid: Tensor, codes: Sequence[Tensor], steps: int
 ) -> Tensor:
-    """The code [A] in which the field looks most like the left W - W // 2 columns of a photo; all else is frozen.
+    """The appearance code [A] that minimises the error in the left W - W // 2 columns of a photo; all else is frozen.
 
-    It starts from what the field reads off the left half where it encodes, else from that of `lights`, codes [A] of
-    fitted photos, and of their mean in which the left half looks right best. What the field learns from at a time
-    (`window`) is what it is asked here.
+    It starts from the code that the field computes from the left half where it encodes, else from the one of the mean
+    code and `codes` that has the smallest error there. Each step renders what a step of a fit would
+    (`TrainableField.training_view`).
 
-    photo: [H, W, 3] in [0, 1]. valid: bool [H, W].
+    photo: [H, W, 3] in [0, 1]. valid: bool [H, W]. codes: [A] each, of fitted photos. steps: of Adam.
     """
-    seen = view.width - view.width // 2
-    left = view.cropped(0, 0, seen, view.height)
+    left = view.width - view.width // 2
+    half = view.cropped(0, 0, left, view.height)
     known = torch.cat([photo, valid[..., None].to(photo)], dim=-1)
-    known = torch.cat([known[:, :seen], known[:, seen - 1 : seen].expand(-1, view.width - seen, -1)], dim=1)
+    known = torch.cat([known[:, :left], known[:, left - 1 : left].expand(-1, view.width - left, -1)], dim=1)
     with torch.no_grad():
-        start = field.encode(photo[:, :seen]) if field.encodes else _likeliest(field, left, known, lights)
+        start = field.encode(photo[:, :left]) if field.encodes else _best_code(field, half, known, codes)
     code = start.detach().clone().requires_grad_()
-    optimiser = torch.optim.Adam([code], lr=LEARNING_RATE)
+    optimiser = torch.optim.Adam([code], lr=CODE_LEARNING_RATE)
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.1 ** (step / steps)
-        loss = _unlike(field, field.training_view(left, 1.0, generator), known, code)
-        if not loss.requires_grad:  # a field whose light is always the same
+        optimiser.param_groups[0]["lr"] = CODE_LEARNING_RATE * 0.1 ** (step / steps)
+        loss = _error(field, field.training_view(half, 1.0, generator), known, code)
+        if not loss.requires_grad:  # a field without appearance codes
             break
         (code.grad,) = torch.autograd.grad(loss, [code])
         optimiser.step()
     return code.detach()
 
 
-def _likeliest(field: TrainableField, left: View, known: Tensor, lights: Sequence[Tensor]) -> Tensor:
-    """Of the mean code and `lights`, that in which the left half is most like the photo, at a quarter of its size."""
-    small = left.resized(max(1, left.width // 4), max(1, left.height // 4))
-    codes = [field.mean_appearance(), *lights]
-    return codes[int(torch.stack([_unlike(field, small, known, code) for code in codes]).argmin())]
+def _best_code(field: TrainableField, half: View, known: Tensor, codes: Sequence[Tensor]) -> Tensor:
+    """The one of the mean code and `codes` with the smallest error in the left half, at a quarter of its size."""
+    small = half.resized(max(1, half.width // 4), max(1, half.height // 4))
+    candidates = [field.mean_appearance(), *codes]
+    return candidates[int(torch.stack([_error(field, small, known, code) for code in candidates]).argmin())]
 
 
-def _unlike(field: TrainableField, view: View, known: Tensor, code: Tensor) -> Tensor:
-    """Mean absolute error of what the field shows in `view`, over the valid pixels of `known` [h, w, 3 + 1]."""
-    target = sample_picture(known, view, field.antialiased)
+def _error(field: TrainableField, view: View, known: Tensor, code: Tensor) -> Tensor:
+    """Mean absolute error of the rendering of `view` over the valid pixels; known: photo and valid, [h, w, 3 + 1]."""
+    target = sample_image(known, view, field.antialiased)
     weight = (target[..., 3] > 0.99).float()
     weight = weight / weight.mean().clamp(min=1e-8)
     return photometric(field.render(view, code).colour, target[..., :3], weight, ssim_share=0.0)
 
 
-def comparison_picture(
-    image: Tensor, photo: Tensor, valid: Tensor, perceptual: Perceptual | None
-) -> dict[str, float | None]:
-    """PSNR (dB), SSIM and LPIPS of a rendering in 8 bits against a photo, [H, W, 3] in [0, 1] both.
+def image_metrics(image: Tensor, photo: Tensor, valid: Tensor, lpips: Lpips | None) -> dict[str, float | None]:
+    """PSNR (dB), SSIM and LPIPS of a rendering, rounded to 8 bits, against a photo.
 
-    valid: bool [H, W], the pixels that count; for LPIPS the others are black in both. None where a figure is not
-    defined or infinite, where the picture is too small for it, and LPIPS where its weights are not on disk.
+    None where a metric is not defined or infinite, where the image is too small for it, and for LPIPS without weights.
+
+    image, photo: [H, W, 3] in [0, 1]. valid: bool [H, W], the pixels that count; for LPIPS, others are black in both.
     """
     image = (image.clamp(0, 1) * 255).round() / 255
-    shown, truth, known = (t.cpu().numpy() for t in (image, photo, valid))
-    scores = {"psnr": psnr(shown, truth, known), "ssim": float("nan"), "lpips": float("nan")}
-    if min(shown.shape[:2]) >= SSIM_WINDOW:
-        scores["ssim"] = ssim(shown, truth, known, SSIM_WINDOW)
-    if perceptual is not None and min(shown.shape[:2]) >= SHORTEST and known.any():
-        scores["lpips"] = perceptual(image * valid[..., None], photo * valid[..., None])
+    rendered, truth, known = (t.cpu().numpy() for t in (image, photo, valid))
+    scores = {"psnr": psnr(rendered, truth, known), "ssim": float("nan"), "lpips": float("nan")}
+    if min(rendered.shape[:2]) >= SSIM_WINDOW:
+        scores["ssim"] = ssim(rendered, truth, known, SSIM_WINDOW)
+    if lpips is not None and min(rendered.shape[:2]) >= MIN_LPIPS_SIDE and known.any():
+        scores["lpips"] = lpips(image * valid[..., None], photo * valid[..., None])
     return {key: value if np.isfinite(value) else None for key, value in scores.items()}
 
 
-def means_of(photos: Iterable[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each figure over the photos that have it; None where none has."""
+def mean_metrics(photos: Iterable[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each metric over the photos for which it is defined; None where there is none."""
     photos = list(photos)
     means: dict[str, float | None] = {}
     for key in ("psnr", "ssim", "lpips"):
@@ -117,18 +125,18 @@ def means_of(photos: Iterable[Mapping[str, float | None]]) -> dict[str, float | 
 
 
 @torch.no_grad()
-def _shown(field: TrainableField, view: View, code: Tensor) -> Tensor:
+def _render(field: TrainableField, view: View, code: Tensor) -> Tensor:
     return field.render(view, code).colour
 
 
-SHORTEST = 32  # px, the shorter side that AlexNet's poolings need
-BACKBONE = "alexnet-owt-7be5be79.pth"  # torchvision's, in torch.hub.get_dir() / checkpoints
-LAST_OF_SLICE = (1, 4, 7, 9, 11)  # AlexNet's layers after which features are compared
+MIN_LPIPS_SIDE = 32  # px, the shorter side that AlexNet's poolings need
+ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's, in torch.hub.get_dir() / checkpoints
+COMPARED_LAYERS = (1, 4, 7, 9, 11)  # of AlexNet, whose outputs are compared
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of colours in [-1, 1]
 
 
-class Perceptual(nn.Module):
-    """How different two pictures look: squared distances of AlexNet's unit features, weighted as people judged.
+class Lpips(nn.Module):
+    """Perceptual distance of two images: weighted squared distances of AlexNet's unit features (Zhang et al. 2018).
 
     Args:
         backbone: state of torchvision's AlexNet.
@@ -141,30 +149,30 @@ class Perceptual(nn.Module):
 
         network = alexnet(weights=None)
         network.load_state_dict(backbone)
-        self.features = network.features[: LAST_OF_SLICE[-1] + 1].eval().requires_grad_(False)
-        self.heads = [heads[f"lin{k}.model.1.weight"] for k in range(len(LAST_OF_SLICE))]
+        self.features = network.features[: COMPARED_LAYERS[-1] + 1].eval().requires_grad_(False)
+        self.heads = [heads[f"lin{k}.model.1.weight"] for k in range(len(COMPARED_LAYERS))]
 
     @torch.no_grad()
     def forward(self, image: Tensor, other: Tensor) -> float:
-        """image, other: [H, W, 3] in [0, 1], sides of at least `SHORTEST` px. Returns: 0 where equal."""
+        """The distance, 0 where equal. image, other: [H, W, 3] in [0, 1], sides of at least `MIN_LPIPS_SIDE` px."""
         pair = torch.stack([image, other]).permute(0, 3, 1, 2).float().cpu() * 2 - 1
         pair = (pair - pair.new_tensor(SHIFT)[:, None, None]) / pair.new_tensor(SCALE)[:, None, None]
         total, heads = 0.0, iter(self.heads)
         for k, layer in enumerate(self.features):
             pair = layer(pair)
-            if k in LAST_OF_SLICE:
+            if k in COMPARED_LAYERS:
                 unit = pair / (pair.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()
                 total += float((next(heads)[0] * (unit[0] - unit[1]).square()).sum(dim=0).mean())
         return total
 
 
-def perceptual() -> Perceptual | None:
-    """The measure where its weights are on disk; None elsewhere: nothing is ever downloaded for a figure."""
-    backbone = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE
+def open_lpips() -> Lpips | None:
+    """LPIPS where its weights are on disk, else None: weights are not downloaded for a metric."""
+    backbone = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
     package = find_spec("torchmetrics")
     if not backbone.is_file() or package is None or package.origin is None:
         return None
     heads = Path(package.origin).parent / "functional" / "image" / "lpips_models" / "alex.pth"
     if not heads.is_file():
         return None
-    return Perceptual(*(torch.load(path, map_location="cpu", weights_only=True) for path in (backbone, heads)))
+    return Lpips(*(torch.load(path, map_location="cpu", weights_only=True) for path in (backbone, heads)))

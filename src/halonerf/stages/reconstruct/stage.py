@@ -1,10 +1,10 @@
-"""reconstruct: photos -> a radiance field, in each photo's light and without its passers-by.
+"""reconstruct: fits a radiance field, with a code for each photo's appearance and without transients.
 
 Output:
     field.safetensors      the fitted field (its options are in manifest.json)
-    cameras.npz            the cameras it was fitted to, where they were refined (see `halonerf.stages.reconstruct.camera_refinement`)
-    metrics.json           psnr, ssim and lpips, _train and _heldout (null where none is held out), and every photo's
-    pictures/<view>.png    photo | render | depth | error | what was masked as transient
+    cameras.npz            all cameras as fitted, where they are refined (see `camera_refinement`)
+    metrics.json           psnr, ssim and lpips: means, _train and _heldout (null where none is held out), and each photo's
+    pictures/<view>.png    photo | rendering | depth | error | transient mask
 """
 
 from __future__ import annotations
@@ -24,38 +24,42 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import atomic_path, write_json
-from halonerf.geometry import sample_picture
+from halonerf.geometry import sample_image
 from halonerf.loading import write_cameras
-from halonerf.losses import depth_at_points
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import TrainableField, TransientMask
+from halonerf.protocols import Loss, LossContext, TrainableField, TransientMask
 from halonerf.stages.reconstruct.camera_refinement import CameraCorrections
-from halonerf.stages.reconstruct.image_metrics import means_of, perceptual, score_heldout_photos, score_training_photos
+from halonerf.stages.reconstruct.image_metrics import (
+    mean_metrics,
+    open_lpips,
+    score_heldout_photo,
+    score_training_photo,
+)
 from halonerf.stages.specs import ReconstructSpec
-from halonerf.types import Rendering, View
-from halonerf.visualization.pictures import depth_colours, grid, heat, save_picture
+from halonerf.types import View
+from halonerf.visualization.pictures import depth_colours, grid, heat, save_picture, to_uint8
 
 LOG_EVERY = 20  # steps
-SHOWN = 4  # views in the pictures
-LIGHTS = 64  # of fitted photos, among which a held-out one's is looked for first
-WORST = 0.5  # mean absolute error in [0, 1] that has the last colour in the pictures
+PICTURED_VIEWS = 4
+MAX_START_CODES = 64  # of fitted photos, among which the optimisation of a held-out photo's code starts
+MAX_PICTURED_ERROR = 0.5  # mean absolute error in [0, 1] at the end of the colour scale
 
 
 class Reconstruct(ReconstructSpec, Stage):
-    """Fit a field to the photos of the train split, one photo, or what the field wants of it, a step.
+    """Fit a field to the photos of the train split, one photo or a part of it per step.
 
     Args:
         field: config of the field.
-        transients: config of the mask of what passes by.
-        steps: photos shown, rounded up to whole epochs.
+        loss: config of the loss (`halonerf.protocols.Loss`).
+        transients: config of the mask of transients.
+        steps: of the fit, one photo each, rounded up to whole epochs.
         epoch_steps: steps between two checkpoints.
-        depth_weight: of the relative depth error at the scene's points; what few photos leave open, they settle.
-        refine_cameras: correct the fitted photos' cameras, too.
-        refine_from: share of the fit from which they are corrected.
+        refine_cameras: whether the cameras of the fitted photos are optimised, too.
+        refine_from: share of the fit from which they are optimised.
         refine_rate: Adam's learning rate of the corrections, radians and world units.
-        heldout_steps: steps in which a held-out photo's light is found on its left half.
-        max_scored_photos: fitted photos that are scored at the end, evenly spread; null scores all.
+        heldout_steps: steps in which a held-out photo's appearance code is optimised on its left half.
+        max_scored_photos: fitted photos that are scored at the end, evenly spread; null: all.
     """
 
     automatic_optimization = False
@@ -63,10 +67,10 @@ class Reconstruct(ReconstructSpec, Stage):
     def __init__(
         self,
         field: Mapping[str, Any],
+        loss: Mapping[str, Any],
         transients: Mapping[str, Any],
         steps: int = 2000,
         epoch_steps: int = 250,
-        depth_weight: float = 0.1,
         refine_cameras: bool = False,
         refine_from: float = 0.1,
         refine_rate: float = 1e-4,
@@ -77,13 +81,13 @@ class Reconstruct(ReconstructSpec, Stage):
         if steps < 1 or epoch_steps < 1:
             raise BadInput(f"expected reconstruct.steps and epoch_steps of at least 1, got {steps} and {epoch_steps}")
         self.automatic_optimization = False
-        self.field_config, self.transients_config = field, transients
+        self.field_config, self.loss_config, self.transients_config = field, loss, transients
         self.epoch_steps = min(epoch_steps, steps)
         self.max_epochs = -(-steps // self.epoch_steps)
         self.steps = self.max_epochs * self.epoch_steps
-        self.depth_weight, self.heldout_steps, self.max_scored_photos = depth_weight, heldout_steps, max_scored_photos
+        self.heldout_steps, self.max_scored_photos = heldout_steps, max_scored_photos
         self.refine_cameras, self.refine_from, self.refine_rate = refine_cameras, refine_from, refine_rate
-        self._pixels, self._since = 0, time.perf_counter()
+        self._pixels, self._logged_at = 0, time.perf_counter()
 
     def prepare(self) -> None:
         self.scene = Scene(self.inputs["ingest"])
@@ -95,6 +99,7 @@ class Reconstruct(ReconstructSpec, Stage):
         names = [self.scene.names[i] for i in self.train_views]
         self.field: TrainableField = build(self.field_config)
         self.field.initialise(*self.scene.points_seen("train"), names, self.seed)
+        self.loss: Loss = build(self.loss_config)
         self.transients: TransientMask = build(self.transients_config)
         self.transients.initialise({self.scene.names[i]: self._matched(i) for i in self.train_views}, self.seed)
         if self.refine_cameras:
@@ -111,28 +116,29 @@ class Reconstruct(ReconstructSpec, Stage):
         step = self.current_epoch * self.epoch_steps + batch_index
         progress = step / self.steps
         name, whole = self.scene.names[index], self._photo(index)
-        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        view = self.field.training_view(self._camera(index, progress), progress, chance)
-        photo, valid = self._seen(whole, view)
-        shown = self.field.render(view, self.field.training_appearance(name, whole[..., :3]))
-        weight, penalty = self.transients.pixel_weights(name, view, shown, photo, valid, step, progress)
-        loss = self.field.loss(shown, photo, weight) + penalty + self.field.regularisation()
-        if self.depth_weight > 0:
-            loss = loss + self.depth_weight * self._depth_loss(index, view, shown)
-        self._learn(loss, step, name, moving=view.camera_to_world.requires_grad)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        view = self.field.training_view(self._camera(index, progress), progress, generator)
+        photo, valid = self._sampled(whole, view)
+        appearance = self.field.training_appearance(name, whole[..., :3])
+        rendering = self.field.render(view, appearance, normals=self.loss.needs_normals)
+        weight, penalty = self.transients.pixel_weights(name, view, rendering, photo, valid, step, progress)
+        context = LossContext(self.field, view, rendering, photo, weight, *self._points(index, view), progress)
+        terms = {**self.loss(context), "transients": penalty}
+        loss = torch.stack(list(terms.values())).sum()
+        self._optimise(loss, step, name, refining=view.camera_to_world.requires_grad)
         self._pixels += view.width * view.height
         if step % LOG_EVERY == 0:
-            self._log(loss, shown.colour.detach() - photo, valid)
+            self._log(loss, terms, rendering.colour.detach() - photo, valid)
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """photo | render | depth | error | transients for a few views, by the photo's place in the scene."""
+        """photo | rendering | depth | error | transients of a few views, uint8 [H, 5 W, 3], by the view's number."""
         held = self.scene.indices("test")
-        chosen = _spread(held, 1) + _spread(self.train_views, SHOWN - 1)
+        chosen = _spread(held, 1) + _spread(self.train_views, PICTURED_VIEWS - 1)
         return {f"{i:05d}": self._picture(i) for i in chosen}
 
     def finish(self) -> None:
         self.train(False).requires_grad_(False)
-        if self.field.encodes:  # what it remembers of a photo is as old as the step that last showed it
+        if self.field.encodes:  # its stored code of a photo is that of the last step that showed it
             for i in self.train_views:
                 self.field.training_appearance(self.scene.names[i], self._photo(i)[..., :3])
         for name, picture in self.pictures().items():
@@ -154,57 +160,60 @@ class Reconstruct(ReconstructSpec, Stage):
         photo, valid = self.scene.photo(index).float() / 255, self.scene.valid(index).float()
         return torch.cat([photo, valid[..., None]], dim=-1).to(self.device)
 
-    def _seen(self, whole: Tensor, view: View) -> tuple[Tensor, Tensor]:
-        """What a view sees of a whole photo: [H, W, 3] in [0, 1], and the pixels that the photo covers, bool [H, W]."""
-        part = sample_picture(whole, view, self.field.antialiased)
+    def _sampled(self, whole: Tensor, view: View) -> tuple[Tensor, Tensor]:
+        """A whole photo [h, w, 4] at a view's pixels: [H, W, 3] in [0, 1], and where it is valid, bool [H, W]."""
+        part = sample_image(whole, view, self.field.antialiased)
         return part[..., :3], part[..., 3] > 0.99
 
     def _matched(self, index: int) -> Tensor:
-        """Where a photo shows the scene's points, [M, 2] in [0, 1]."""
+        """Positions of the scene's points in a photo, [M, 2] in [0, 1]."""
         view = self.scene.views[index]
         return self.scene.observations(index)[0] / torch.tensor([view.width, view.height])
 
     def _camera(self, index: int, progress: float = 1.0) -> View:
-        """The camera of a photo, corrected where it is fitted and that is asked for."""
+        """The camera of a photo, with its correction where cameras are refined and the photo is fitted."""
         view = self.scene.views[index].to(self.device)
         if not self.refine_cameras or progress < self.refine_from or self.scene.split[index] != "train":
             return view
         return self.cameras.corrected(view, self.train_views.index(index))
 
-    def _depth_loss(self, index: int, view: View, shown: Rendering) -> Tensor:
-        """`depth_at_points` at what the photo saw; it wants mean depth times opacity."""
-        truth = self.scene.observations(index)[1].to(shown.depth)
+    def _points(self, index: int, view: View) -> tuple[Tensor, Tensor]:
+        """The scene's points that a photo sees: pixels of the view [M, 2] and depths [M], world units."""
         left, top, right, bottom = view.bounds
         pixels = self._matched(index) * torch.tensor([right - left, bottom - top]) + torch.tensor([left, top])
-        return depth_at_points(shown.depth * shown.opacity, shown.opacity, pixels.to(shown.depth), truth)
+        return pixels.float().to(self.device), self.scene.observations(index)[1].float().to(self.device)
 
-    def _learn(self, loss: Tensor, step: int, name: str, moving: bool) -> None:
-        """One step of every optimiser down the gradient of `loss`, which and whose gradients must be finite."""
+    def _optimise(self, loss: Tensor, step: int, name: str, refining: bool) -> None:
+        """Take one step of every optimiser; raises BadInput where the loss or a gradient is not finite.
+
+        refining: whether the loss must have a gradient for the cameras.
+        """
         if not torch.isfinite(loss):
             raise _not_finite(f"a finite loss, got {loss.item()}", step, name)
-        given = self.optimizers()
-        optimisers = given if isinstance(given, list) else [given]
+        wrapped = self.optimizers()
+        optimisers = wrapped if isinstance(wrapped, list) else [wrapped]
         for optimiser in optimisers:
             optimiser.zero_grad()
         self.manual_backward(loss)
         for key, parameter in self.named_parameters():
             if parameter.grad is not None and not torch.isfinite(total := parameter.grad.sum()):
                 raise _not_finite(f"finite gradients, got {total.item()} in {key}", step, name)
-        if moving and self.cameras.raw.grad is None:
+        if refining and self.cameras.raw.grad is None:
             raise BadInput(
-                "expected a field whose pictures follow their camera, got one that has no gradient for it.\n"
-                "Fit with the cameras as they are: reconstruct.refine_cameras=false"
+                "expected a field that is differentiable in the camera's pose, got one without a gradient for it.\n"
+                "Fit with the cameras of structure from motion: reconstruct.refine_cameras=false"
             )
         for optimiser in optimisers:
             optimiser.step()
         self.field.after_step(step, self.steps, optimisers[0].optimizer)
 
-    def _log(self, loss: Tensor, difference: Tensor, valid: Tensor) -> None:
+    def _log(self, loss: Tensor, terms: Mapping[str, Tensor], difference: Tensor, valid: Tensor) -> None:
         error = (difference**2).mean(dim=-1)[valid].mean()
         now = time.perf_counter()
-        speed = self._pixels / (now - self._since) / 1e6
-        self._pixels, self._since = 0, now
+        speed = self._pixels / (now - self._logged_at) / 1e6
+        self._pixels, self._logged_at = 0, now
         self.log("loss", loss.detach(), prog_bar=True)
+        self.log_dict({f"loss/{name}": value.detach() for name, value in terms.items()})
         self.log("psnr", -10 * error.clamp(min=1e-10).log10(), prog_bar=True)
         self.log("elements", float(self.field.elements), prog_bar=True)
         self.log("mpixel_per_s", speed, prog_bar=True)
@@ -212,36 +221,36 @@ class Reconstruct(ReconstructSpec, Stage):
     @torch.no_grad()
     def _picture(self, index: int) -> np.ndarray:
         view, name = self._camera(index), self.scene.names[index]
-        photo, valid = self._seen(self._photo(index), view)
-        shown = self.field.render(view, self.field.appearance(name))
-        masked = self.transients.mask(name, view, shown, photo, valid)
-        error = np.where(_numpy(valid), _numpy((shown.colour - photo).abs().mean(dim=-1)) / WORST, np.nan)
-        cells = [_bytes(photo), _bytes(shown.colour), depth_colours(_numpy(shown.depth), _numpy(shown.opacity))]
-        return grid([[*cells, heat(error), _bytes(masked[..., None].expand(-1, -1, 3))]])
+        photo, valid = self._sampled(self._photo(index), view)
+        rendering = self.field.render(view, self.field.appearance(name))
+        masked = self.transients.mask(name, view, rendering, photo, valid)
+        error = _numpy((rendering.colour - photo).abs().mean(dim=-1)) / MAX_PICTURED_ERROR
+        depth = depth_colours(_numpy(rendering.depth), _numpy(rendering.opacity))
+        cells = [to_uint8(photo), to_uint8(rendering.colour), depth, heat(np.where(_numpy(valid), error, np.nan))]
+        return grid([[*cells, to_uint8(masked[..., None].expand(-1, -1, 3))]])
 
     def _scores(self) -> dict[str, Any]:
-        """Mean figures of fitted and of held-out photos (None where none has one), and each photo's."""
-        measure = perceptual()
+        """Mean metrics of fitted and of held-out photos (None where none is defined), and each photo's."""
+        lpips = open_lpips()
         photos: dict[str, dict[str, dict[str, float | None]]] = {"train": {}, "heldout": {}}
-        for i in _spread(
-            self.train_views, len(self.train_views) if self.max_scored_photos is None else self.max_scored_photos
-        ):
+        count = len(self.train_views) if self.max_scored_photos is None else self.max_scored_photos
+        for i in _spread(self.train_views, count):
             name, view = self.scene.names[i], self._camera(i)
-            seen = self._seen(self._photo(i), view)
-            photos["train"][name] = score_training_photos(self.field, view, *seen, self.field.appearance(name), measure)
-        lights = [self.field.appearance(self.scene.names[i]) for i in _spread(self.train_views, LIGHTS)]
+            target = self._sampled(self._photo(i), view)
+            photos["train"][name] = score_training_photo(self.field, view, *target, self.field.appearance(name), lpips)
+        codes = [self.field.appearance(self.scene.names[i]) for i in _spread(self.train_views, MAX_START_CODES)]
         for i in self.scene.indices("test"):
             name, view = self.scene.names[i], self._camera(i)
-            seen = self._seen(self._photo(i), view)
-            photos["heldout"][name] = score_heldout_photos(self.field, view, *seen, lights, self.heldout_steps, measure)
-        means = {f"{key}_{part}": mean for part in photos for key, mean in means_of(photos[part].values()).items()}
+            target = self._sampled(self._photo(i), view)
+            photos["heldout"][name] = score_heldout_photo(self.field, view, *target, codes, self.heldout_steps, lpips)
+        means = {f"{key}_{part}": mean for part in photos for key, mean in mean_metrics(photos[part].values()).items()}
         return {**means, **{f"photos_{part}": scores for part, scores in photos.items()}}
 
 
 def _not_finite(what: str, step: int, name: str) -> BadInput:
     return BadInput(
         f"expected {what} at step {step} on photo '{name}'.\n"
-        "Look at that photo and its camera in ingest's report, or fit more carefully with: "
+        "Check that photo and its camera in the report of ingest, or lower the learning rate: "
         "field.learning_rates.means=1e-4"
     )
 
@@ -254,7 +263,3 @@ def _spread(views: list[int], count: int) -> list[int]:
 
 def _numpy(values: Tensor) -> np.ndarray:
     return values.detach().cpu().numpy()
-
-
-def _bytes(image: Tensor) -> np.ndarray:
-    return _numpy((image.clamp(0, 1) * 255).round().byte())

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 
 from halonerf.data.scene.scene import Scene
 from halonerf.files import atomic_path, write_json
-from halonerf.lifting import lift_known
+from halonerf.lifting import known_channels, lift_weighted, split_known
 from halonerf.protocols import RadianceField
 from halonerf.stages.segment.photo_scores import agreement
 from halonerf.types import View
@@ -40,7 +40,7 @@ class LeaveOneOutSums:
 
     def add(self, field: RadianceField, view: View, maps: Tensor, known: Tensor) -> None:
         """A photo's maps [H, W, P], and how far each pixel of them is known, [H, W, P]."""
-        said, support = lift_known(field, view, maps, known)
+        said, support = lift_weighted(field, view, maps, known)
         self.said += said
         self.support += support
         self.photos += 1
@@ -56,16 +56,15 @@ class LeaveOneOutSums:
         As in `halonerf.heads.lifted`: elements of which they say nothing are left out of a pixel; what passes all
         elements is the background, which is known to show no concept.
         """
-        own_said, own_support = lift_known(field, view, maps, known)
+        own_said, own_support = lift_weighted(field, view, maps, known)
         support = self.support - own_support
         heard = support > torch.clamp(ROUNDING * self.support, min=LEAST)
         value = torch.where(heard, (self.said - own_said) / support.clamp(min=1e-12), 0.0).clamp(0, 1)
         code = field.mean_appearance()
-        shown = field.render(view.to(code.device), code, torch.cat([value, heard.to(value)], dim=1).to(code.device))
-        assert shown.channels is not None
-        said, confidence = shown.channels.cpu().chunk(2, dim=-1)
-        rest = (1 - shown.opacity.cpu()[..., None]).clamp(min=0) + confidence
-        return (said / rest.clamp(min=1e-4)).clamp(0, 1), rest.clamp(0, 1)
+        rendering = field.render(view.to(code.device), code, known_channels(value, heard).to(code.device))
+        maps, confidence = split_known(rendering)
+        background = (1 - rendering.opacity[..., None]).clamp(min=0)
+        return maps.cpu(), (background + confidence).clamp(0, 1).cpu()
 
     def save(self, path: Path) -> None:
         """Atomically write the sums."""

@@ -55,7 +55,7 @@ def sky_of(field: TrainableField, views: list[View], up: Tensor, code: Tensor) -
     """The sky's colours at the horizon and high above it, uint8 each, where a light's pictures show one; else None."""
     heights, colours = [], []
     for view in views[:: max(1, len(views) // SKY_VIEWS)]:
-        small = view.with_long_side(SKY_SIZE, least=2)
+        small = view.with_long_side(SKY_SIZE, min_side=2)
         shown = field.render(small, code.to(small.camera_to_world.device))
         clear = shown.opacity < CLEAR
         height = F.normalize(ray_directions(small, pixel_centres(small)), dim=-1) @ up.to(small.camera_to_world)

@@ -31,12 +31,10 @@ from halonerf.stages.share.lights import SharedLight, choose_lights, draw_previe
 from halonerf.stages.share.packing import Packed, pack_shapes, pack_word, to_bytes
 from halonerf.stages.share.page import write_share_page
 from halonerf.stages.share.photos import choose_photos, credits_of, describe_photos
-from halonerf.stages.share.words import SharedWord, colour_of, visibility, word_parts
+from halonerf.stages.share.words import SharedWord, colour_of, view_visibility, word_parts
 from halonerf.stages.specs import ShareSpec
-from halonerf.types import Splats
 from halonerf.visualization.pictures import save_picture
 
-SPLAT_PARTS = tuple(Splats.__dataclass_fields__)
 NOTICED = 1e-6  # of a photo's light: an element of which a glance at the photo has something
 
 
@@ -125,13 +123,12 @@ class Share(ShareSpec, Stage):
         lights = choose_lights(self.field, self.scene, self.lights)
         views = sorted({*choose_photos(self.scene, self.max_photos), *self._views_of(lights)})
         cameras = [self.scene.views[view].to(self.device) for view in views]
-        seen = visibility(self.field, cameras)
+        seen = view_visibility(self.field, cameras)
         home = int((seen > NOTICED).sum(dim=1).argmax())
         words = self._words()
         packed, facts = Packed(), self._facts(words, lights, views, home, (views, seen))
         field = open_splats(self.field, cameras, device=self.device)
-        splats = field.splats()
-        splats = Splats(*(getattr(splats, part).detach().cpu() for part in SPLAT_PARTS))
+        splats = field.splats().to("cpu")
         kept = most_important(splats, self.splats)
         facts |= pack_shapes(packed, splats, kept)
         for number, light in enumerate(lights):
@@ -143,7 +140,7 @@ class Share(ShareSpec, Stage):
             pack_word(packed, number, word.probability[element], word.confidence[element], middle)
         facts |= {"splats": len(kept), "of": len(splats), "arrays": packed.table}
         write_share_page(self.folder / SHARED_PAGE, facts["title"], facts, packed.text())
-        chosen = Splats(*(getattr(splats, part)[kept] for part in SPLAT_PARTS))
+        chosen = splats[kept]
         colours = field.splat_colours(lights[0].code.to(self.device)).cpu()[kept]
         first = self.scene.views[views[home]]
         preview = draw_preview(chosen, colours, first, self.scene.up, facts["lights"][0]["sky"], self.preview)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from halonerf.lifting import visibility
 from halonerf.protocols import PlacedField, RadianceField
 from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.types import View
@@ -37,14 +38,13 @@ def colour_of(number: int) -> str:
 
 
 @torch.no_grad()
-def visibility(field: RadianceField, views: Sequence[View]) -> Tensor:
-    """What share of each view's light every element has, [V, E]."""
+def view_visibility(field: RadianceField, views: Sequence[View]) -> Tensor:
+    """Mean weight of every element over each view's pixels, [V, E]."""
     shares = []
     for view in views:
-        small = view.within(LOOK, least=2)
+        small = view.within(LOOK, min_side=2)
         weight = torch.ones(small.height, small.width, device=small.camera_to_world.device)
-        _, seen = field.lift(small, weight.new_zeros(small.height, small.width, 0), weight)
-        shares.append(seen.cpu() / weight.numel())
+        shares.append(visibility(field, small, weight))
     return torch.stack(shares) if shares else torch.zeros(0, field.elements)
 
 

@@ -3,11 +3,10 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "BudgetStrategy": "budget",
     "DensificationLimits": "base",
-    "DensificationStrategy": "base",
-    "GaussianRows": "base",
+    "BudgetStrategy": "budget",
     "McmcStrategy": "mcmc",
+    "ParameterRows": "base",
     "ThresholdStrategy": "threshold",
 }
 __all__ = [*_HOMES]

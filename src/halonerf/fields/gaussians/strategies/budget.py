@@ -1,7 +1,7 @@
-"""Growth to a budget: where centres are pulled hardest, as many Gaussians are added as a schedule asks for.
+"""Densification to a budget: a schedule sets how many Gaussians are split or cloned, largest gradient norm first.
 
-Splitting and doubling are those of Kerbl et al. 2023, section 5.2; that the number follows a schedule, with the most
-urgent first, is the idea of Mallick et al., Taming 3DGS, 2024: a fit's time and memory are known.
+Splits and clones are those of Kerbl et al. 2023, section 5.2. That the number follows a schedule, so that time and
+memory of a fit are known, is the idea of Mallick et al., Taming 3DGS, 2024.
 """
 
 from __future__ import annotations
@@ -13,37 +13,41 @@ from torch import Generator
 
 from halonerf.fields.gaussians.strategies.base import (
     DensificationLimits,
-    GaussianRows,
-    added_rows,
-    choose_rows,
-    without_needles,
+    largest_scores,
+    limit_scales,
+    mean_grad_norm,
+    split_and_clone,
 )
+from halonerf.protocols import GaussianRows
 
 
 @dataclass(frozen=True)
 class BudgetStrategy:
-    """The default. first: Gaussians at the start. floor: pull (loss per half-width of the picture) that counts."""
+    """See `halonerf.protocols.DensificationStrategy`.
+
+    initial: Gaussians at the start. min_grad: gradient norm (loss per image half-width) below which nothing is split.
+    """
 
     limits: DensificationLimits
-    first: int
-    floor: float
+    initial: int
+    min_grad: float
 
     def __call__(self, rows: GaussianRows, step: int, progress: float, generator: Generator) -> None:
-        """See `halonerf.fields.gaussians.strategies.base.DensificationStrategy`."""
+        """Prune faint Gaussians, then split or clone as many as the schedule lacks."""
         limits = self.limits
         if not limits.due(step, progress):
             return
-        rows["log_scales"].copy_(without_needles(rows["log_scales"], limits.largest))
-        keep = rows.opacities >= limits.faintest
-        pull = torch.where(keep, rows["grad_norm"] / rows["seen"].clamp(min=1), 0.0)
+        rows["log_scales"].copy_(limit_scales(rows["log_scales"], limits.max_scale))
+        keep = rows.opacities >= limits.min_opacity
+        grad_norm = torch.where(keep, mean_grad_norm(rows), 0.0)
         share = (progress - limits.start) / max(limits.until - limits.start, 1e-9)
-        missing = target_number(self.first, limits.budget, share) - int(keep.sum()) if share > 0 else 0
-        chosen = choose_rows(pull, missing, self.floor)
+        missing = target_number(self.initial, limits.budget, share) - int(keep.sum()) if share > 0 else 0
+        chosen = largest_scores(grad_norm, missing, self.min_grad)
         keep[chosen] = False
-        rows.replace(keep, added_rows(rows.table(), chosen, limits.split_size, generator))
+        rows.replace(keep, split_and_clone(rows.table(), chosen, limits.split_size, generator))
 
 
-def target_number(first: int, budget: int, progress: float) -> int:
-    """How many Gaussians there should be at `progress` in [0, 1] of the growing phase: quick first, then slowing."""
+def target_number(initial: int, budget: int, progress: float) -> int:
+    """Number of Gaussians at `progress` in [0, 1] of the growing phase: a parabola that flattens towards the budget."""
     share = min(max(progress, 0.0), 1.0)
-    return max(first, int(first + (budget - first) * (2 * share - share * share)))
+    return max(initial, int(initial + (budget - initial) * (2 * share - share * share)))

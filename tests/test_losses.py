@@ -29,7 +29,7 @@ def test_ssim_agrees_with_scikit_image_inside():
     torch.testing.assert_close(ssim_map(one, other)[inside], torch.from_numpy(truth)[inside], atol=1e-4, rtol=0)
 
 
-def test_equal_pictures_have_no_loss():
+def test_equal_images_have_no_loss():
     photo = picture(0)
     assert photometric(photo, photo, torch.ones(24, 31)).item() == pytest.approx(0.0, abs=1e-6)
 
@@ -85,7 +85,7 @@ def test_a_transient_is_a_large_coherent_error():
     assert not masked[:, 60:].any()
 
 
-def test_a_well_explained_photo_has_no_transients():
+def test_a_photo_of_small_errors_has_no_transients():
     valid = torch.ones(40, 40, dtype=torch.bool)
     residual = 0.1 * torch.rand(40, 40, generator=torch.Generator().manual_seed(0))
     assert not transient_mask(residual, valid, quantile=0.88, floor=0.12).any()
