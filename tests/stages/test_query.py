@@ -59,12 +59,12 @@ def lifted_directly(inputs: dict[str, Path], words: list[str]) -> Lifted:
 
 def test_it_is_what_lifting_without_an_index_gives(inputs: dict[str, Path]):
     scene, head = opened(inputs), lifted_directly(inputs, ["red", "blue"])
-    answer = scene.query(["red", "blue"], view=scene.scene.names[2], size=None)
+    answer = scene.query(["red", "blue"], view=scene.data.names[2], size=None)
     assert (answer.confidence > 0).any()
     # half precision of the encodings and tables: 5e-4 each
     torch.testing.assert_close(answer.probability, head.probabilities(), atol=2e-3, rtol=0)
     torch.testing.assert_close(answer.confidence, head.confidence(), atol=1e-2, rtol=2e-3)
-    shown = head.render(scene.field, scene.scene.views[2], scene.field.appearance(scene.scene.names[2]))
+    shown = head.render(scene.field, scene.data.views[2], scene.field.appearance(scene.data.names[2]))
     torch.testing.assert_close(answer.maps[0].probability, shown[0], atol=2e-3, rtol=0)
     torch.testing.assert_close(answer.maps[0].confidence, shown[1], atol=1e-5, rtol=0)
 
@@ -72,7 +72,7 @@ def test_it_is_what_lifting_without_an_index_gives(inputs: dict[str, Path]):
 def test_elements_are_shown_as_a_head_shows_them(inputs: dict[str, Path]):
     scene, head = opened(inputs), lifted_directly(inputs, ["red"])
     head.support[::3] = 0  # unknown
-    view, light = scene.scene.views[1], scene.field.mean_appearance()
+    view, light = scene.data.views[1], scene.field.mean_appearance()
     expected = head.render(scene.field, view, light)
     found = render_known(scene.field, view, light, head.probabilities(), head.confidence())
     torch.testing.assert_close(found[0], expected[0])

@@ -10,7 +10,7 @@ from torch import Tensor
 from halonerf.lifting import render_known
 from halonerf.protocols import SemanticHead, TrainableField
 from halonerf.queries.session import QuerySession
-from halonerf.rendering.tiles import FIXED, view_tiles
+from halonerf.rendering.tiles import BASE_CHANNELS, view_tiles
 from halonerf.types import View
 
 
@@ -45,7 +45,7 @@ class WordLayers:
         frame = torch.zeros(view.height, view.width, len(words))
         lifted = [(place, self.known.index(word)) for place, word in enumerate(words) if word in self.known]
         asked = [(place, self.other.index(word)) for place, word in enumerate(words) if word not in self.known]
-        for part, (rows, columns) in view_tiles(view, FIXED + 2 * max(len(self.known), len(words)), self.memory_mb):
+        for part, (rows, columns) in view_tiles(view, BASE_CHANNELS + 2 * max(len(self.known), len(words)), self.memory_mb):
             if lifted:
                 said, _ = self.head.render(self.field, part, appearance)
                 for place, column in lifted:

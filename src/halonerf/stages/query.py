@@ -101,7 +101,7 @@ class Query(Stage):
         rows = []
         for shown in answer.maps:
             shown.write(self.folder / "maps")
-            rows.append(_pictures(scene.scene.photo(shown.view).numpy(), shown))
+            rows.append(_pictures(scene.data.photo(shown.view).numpy(), shown))
             save_picture(self.folder / "maps" / f"{shown.stem}.png", grid([rows[-1]], rows[-1][0].shape[0]))
         save_picture(self.folder / "sheet.jpg", grid(rows))
         answer.write_elements(self.folder / "elements.safetensors")
@@ -122,7 +122,7 @@ class Query(Stage):
                 {"view": m.view, "photo": m.photo, "map": f"maps/{m.stem}.npz", "picture": f"maps/{m.stem}.png"}
                 for m in answer.maps
             ],
-            "photos_looked_at": [scene.scene.names[photo.view] for photo in scene.photos],
+            "photos_looked_at": [scene.data.names[photo.view] for photo in scene.photos],
             "spacing": round(scene.spacing, 6),
         }
 

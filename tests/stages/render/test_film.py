@@ -20,8 +20,8 @@ from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
 from halonerf.pipeline.plan import identity_of, make_plan
 from halonerf.queries.session import QuerySession
+from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.film_frames import wipe
-from halonerf.rendering.lights import appearance_code
 from halonerf.stages.render.stage import Render
 from halonerf.visualization.overlays import TINTS, caption, highlight, legend
 from helpers.made_query import FIELD as PLAIN_FIELD

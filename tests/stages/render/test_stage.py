@@ -12,7 +12,7 @@ from PIL import Image
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.pipeline.plan import identity_of
-from halonerf.rendering.lights import appearance_code
+from halonerf.rendering.appearance import appearance_code
 from halonerf.stages.render.stage import Render
 from helpers.made_query import HEAD, SEGMENTER
 from helpers.made_render import FIELD, Mirror, frames_of, picture, render, rendered, write_render_road

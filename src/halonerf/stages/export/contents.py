@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.camera_paths.path import LightName
+from halonerf.camera_paths.path import AppearanceSpec
 from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
@@ -20,7 +20,7 @@ from halonerf.lifting import render_known
 from halonerf.loading import open_head
 from halonerf.protocols import TrainableField
 from halonerf.queries.session import WARM, QuerySession
-from halonerf.rendering.lights import appearance_code
+from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.surfels import open_splats
 from halonerf.stages.export.names import folder_names, property_names
 from halonerf.types import Splats
@@ -53,7 +53,7 @@ class ExportContents:
         field: TrainableField,
         scene: Scene,
         head: Mapping[str, Any],
-        light: LightName,
+        light: AppearanceSpec,
         wanted: Sequence[str] | None,
         words: ExtraTexts,
     ) -> None:

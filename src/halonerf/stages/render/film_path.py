@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from halonerf.camera_paths.path import CameraPath, KeyFrame, LightMix, LightName, pure
-from halonerf.camera_paths.presets import DEFAULT
+from halonerf.camera_paths.path import AppearanceMix, AppearanceSpec, CameraPath, KeyFrame, appearance_mix
+from halonerf.camera_paths.presets import PRESETS
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.expressions import read_texts
 from halonerf.files import safe_name
 from halonerf.protocols import TrainableField
-from halonerf.rendering.lights import OWN, resolve_light
+from halonerf.rendering.appearance import OWN, resolve_appearance
 
 
 def kept_path(name: str) -> CameraPath | None:
@@ -23,12 +23,12 @@ def kept_path(name: str) -> CameraPath | None:
 
     Raises: MissingArtifact where it is neither; BadInput where the file holds no path.
     """
-    if name in DEFAULT:
+    if name in PRESETS:
         return None
     file = Path(name).expanduser()
     if not file.is_file():
         raise MissingArtifact(
-            f"expected path={', '.join(DEFAULT)} or the file of a camera path, got '{name}', which is not there.\n"
+            f"expected path={', '.join(PRESETS)} or the file of a camera path, got '{name}', which is not there.\n"
             "Draw and keep one with: halonerf stage=explore"
         )
     return CameraPath.read(file)
@@ -53,7 +53,7 @@ def film_path(
     scene: Scene,
     views: Sequence[int],
     field: TrainableField,
-    light: LightName,
+    light: AppearanceSpec,
     concepts: Sequence[str] | None,
     seconds: float,
     hours: dict[str, str],
@@ -65,20 +65,20 @@ def film_path(
         light: "own" leaves each key-frame its own; any other holds throughout.
         concepts: what key-frames light up that have no words.
         seconds: how long a ready path is.
-        hours: as `known` of `resolve_light`.
+        hours: as `known` of `resolve_appearance`.
 
     Raises: BadInput for a path of another scene, or with lights that are not there.
     """
     path = kept_path(name)
     if path is None:
         cameras, photos = [scene.views[i] for i in views], [scene.names[i] for i in views]
-        path = DEFAULT[name](cameras, scene.points, photos, seconds)
+        path = PRESETS[name](cameras, scene.points, photos, seconds)
     elif path.scene and safe_name(path.scene) != safe_name(scene.name):
         raise BadInput(
             f"expected a camera path in the frame of scene '{scene.name}', got one of '{path.scene}' in {name}.\n"
             'If it is meant all the same, empty its "scene".'
         )
-    settled = None if light == OWN else resolve_light(light, field, scene, "render.light", known=hours)
+    settled = None if light == OWN else resolve_appearance(light, field, scene, "render.light", known=hours)
     words = tuple(str(text).strip() for text in concepts or ())
     keyframes = tuple(
         replace(
@@ -97,7 +97,7 @@ def light_path(
     views: Sequence[int],
     scene: Scene,
     field: TrainableField,
-    lights: Sequence[LightName],
+    lights: Sequence[AppearanceSpec],
     seconds: float,
 ) -> tuple[int, CameraPath]:
     """A camera that stands where a photo was taken while the light changes in equal times, and that photo's number.
@@ -108,22 +108,22 @@ def light_path(
         names = ", ".join(scene.names[:5])
         raise BadInput(f"expected render.video_view to be a photo's name such as {names}; got '{photo}'")
     view = scene.index(photo) if photo is not None else views[0]
-    there = [resolve_light(light, field, scene, "render.video") for light in lights]
+    there = [resolve_appearance(light, field, scene, "render.video") for light in lights]
     camera, step = scene.views[view].camera_to_world, seconds / (len(lights) - 1)
     return view, CameraPath(tuple(KeyFrame(camera, light=light, seconds=step) for light in there), scene=scene.name)
 
 
-def against_light(light: Any, field: TrainableField, scene: Scene, hours: dict[str, str]) -> LightMix | None:
+def against_light(light: Any, field: TrainableField, scene: Scene, hours: dict[str, str]) -> AppearanceMix | None:
     """What a film is compared with, as shares of lights. Raises: BadInput where it is not there."""
-    return None if light is None else pure(_there(light, field, scene, "render.against", hours))
+    return None if light is None else appearance_mix(_there(light, field, scene, "render.against", hours))
 
 
-def _there(light: LightName, field: TrainableField, scene: Scene, option: str, hours: dict[str, str]) -> Any:
-    """As `resolve_light` has it; a path keeps names and codes only, for a file would be another on another machine."""
+def _there(light: AppearanceSpec, field: TrainableField, scene: Scene, option: str, hours: dict[str, str]) -> Any:
+    """As `resolve_appearance` has it; a path keeps names and codes only, for a file would be another on another machine."""
     names = light if isinstance(light, Mapping) else [light]
     if OWN in names and OWN not in scene.names:
         raise BadInput(f"expected {option} to be mean, a photo's name or an hour: '{OWN}' is of photos, not of films")
-    return resolve_light(light, field, scene, option, files=False, known=hours)
+    return resolve_appearance(light, field, scene, option, files=False, known=hours)
 
 
 def film_size(aspect: float | None, size: int) -> tuple[int, int]:

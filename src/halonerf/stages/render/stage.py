@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from halonerf.camera_paths.path import LightName, Sample
+from halonerf.camera_paths.path import AppearanceSpec, Sample
 from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.errors import BadInput
 from halonerf.files import safe_name
@@ -22,9 +22,9 @@ from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers
+from halonerf.rendering.appearance import appearance_code, resolve_appearance
 from halonerf.rendering.film_frames import COMPARISONS, FrameRenderer
-from halonerf.rendering.lights import appearance_code, resolve_light
-from halonerf.rendering.tiles import FIXED, render_frame, view_tiles
+from halonerf.rendering.tiles import BASE_CHANNELS, render_frame, view_tiles
 from halonerf.stages.render.film import KINDS, Film, read_picture
 from halonerf.stages.render.film_path import against_light, film_path, film_size, light_path, path_texts
 from halonerf.types import Rendering, View
@@ -68,7 +68,7 @@ class Render(Stage):
         field: Mapping[str, Any],
         head: Mapping[str, Any],
         segmenter: Mapping[str, Any],
-        light: LightName = "own",
+        light: AppearanceSpec = "own",
         views: str = "all",
         size: int | None = None,
         concepts: Sequence[str] | None = None,
@@ -77,8 +77,8 @@ class Render(Stage):
         path: str | None = None,
         film: str = "mp4",
         compare: str | None = None,
-        against: LightName | None = None,
-        video: Sequence[LightName] | None = None,
+        against: AppearanceSpec | None = None,
+        video: Sequence[AppearanceSpec] | None = None,
         video_view: str | None = None,
         seconds: float = 10.0,
         fps: float = 25.0,
@@ -140,7 +140,7 @@ class Render(Stage):
         unknown = [c for c in self.shown if c not in self.known]
         if unknown:
             raise BadInput(f"expected render.concepts among {', '.join(self.known)}; got {', '.join(unknown)}")
-        self.light = resolve_light(self.light, self.field, self.scene, "render.light")
+        self.light = resolve_appearance(self.light, self.field, self.scene, "render.light")
         for path in self._paths(0).values():
             path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -202,7 +202,7 @@ class Render(Stage):
         """Of the concepts that are shown, float16 [concepts, H, W]."""
         chosen = [self.known.index(concept) for concept in self.shown]
         frame = np.empty((len(chosen), view.height, view.width), np.float16)
-        for part, (rows, columns) in view_tiles(view, FIXED + 2 * len(self.known), self.memory_mb):
+        for part, (rows, columns) in view_tiles(view, BASE_CHANNELS + 2 * len(self.known), self.memory_mb):
             probability, _ = self.head.render(self.field, part, appearance)
             frame[:, rows, columns] = probability[..., chosen].permute(2, 0, 1).cpu().numpy()
         return frame
@@ -223,18 +223,18 @@ class Render(Stage):
         drawing = FrameRenderer(self.field, self.scene, self.maps, *shown)
 
         def draw(sample: Sample) -> np.ndarray:
-            return drawing.picture(sample, sample.view(width, height).to(self.device))
+            return drawing.render(sample, sample.view(width, height).to(self.device))
 
         return Film(self.folder, "film", path.sample(self.fps), draw, self.fps, self.kind)
 
-    def _light_film(self, lights: Sequence[LightName]) -> Film:
+    def _light_film(self, lights: Sequence[AppearanceSpec]) -> Film:
         """One photo's view while the light changes; "own" is that photo's."""
         given = (self.video_view, self._views(), self.scene, self.field, lights, self.seconds)
         index, path = light_path(*given)
         drawing = FrameRenderer(self.field, self.scene, None, {}, self.memory_mb)
 
         def draw(sample: Sample) -> np.ndarray:
-            return drawing.picture(sample, self._view(index), index)
+            return drawing.render(sample, self._view(index), index)
 
         return Film(self.folder, "light", path.sample(self.fps), draw, self.fps, self.kind)
 
