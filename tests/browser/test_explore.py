@@ -200,7 +200,7 @@ def test_words_can_be_told_apart_dimmed_and_doubted(page: Page, viewer: Viewer):
 
 def test_what_is_not_found_is_said(page: Page, viewer: Viewer):
     find(page, "escalator")
-    page.get_by_text(re.compile("nothing is known of it anywhere")).wait_for()
+    page.get_by_text(re.compile("unknown everywhere")).wait_for()
     find(page, "window AND")
     page.get_by_text(re.compile("expected", re.IGNORECASE)).first.wait_for()
 

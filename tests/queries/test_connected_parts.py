@@ -9,7 +9,7 @@ from torch import Tensor
 
 from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.queries.index_files import IndexedPhoto, IndexedView
-from halonerf.queries.word_maps import REMEMBERED, WordMapCache, downsized_logits, relative_probability
+from halonerf.queries.word_maps import MAX_CACHED_WORDS, WordMapCache, downsized_logits, relative_probability
 from halonerf.types import View
 from helpers.made_query import Colours, noise
 
@@ -26,7 +26,7 @@ def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: o
     centres, _ = balls()
     seen = torch.zeros(3, len(centres), dtype=torch.float16)
     seen[0, :200], seen[1, 200:300], seen[2, :300] = 0.001, 0.001, 0.0005
-    given = {"threshold": 0.5, "radius": 0.6, "smallest": 4, "most": 9, **options}
+    given = {"threshold": 0.5, "radius": 0.6, "min_elements": 4, "max_parts": 9, **options}
     sure = torch.ones(len(centres)) if confidence is None else confidence
     return find_parts(probability, sure, centres, ([4, 7, 9], seen), **given)  # type: ignore[arg-type]
 
@@ -48,8 +48,8 @@ def test_size_times_probability_orders_them():
     probability[:200] = 0.5
     probability[:120] = 0.1
     assert [len(part.elements) for part in parts_of(probability)] == [100, 80, 5]
-    assert len(parts_of(probability, most=1)) == 1
-    assert [len(part.elements) for part in parts_of(probability, smallest=90)] == [100]
+    assert len(parts_of(probability, max_parts=1)) == 1
+    assert [len(part.elements) for part in parts_of(probability, min_elements=90)] == [100]
 
 
 def test_a_wide_reach_makes_one_part_of_all():
@@ -73,7 +73,7 @@ def test_one_element_may_be_a_part():
     _, probability = balls()
     alone = torch.zeros_like(probability)
     alone[305] = 1.0
-    (part,) = parts_of(alone, smallest=1)
+    (part,) = parts_of(alone, min_elements=1)
     assert part.box.tolist() == [[0.5, 50.0, 0.5]] * 2
 
 
@@ -111,10 +111,10 @@ def looks(photos: list[IndexedPhoto], batch: int = 8, sky: str | None = None) ->
 def test_photos_of_any_shapes_and_batches_say_the_same(ready: float, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("halonerf.queries.word_maps.READY_BYTES", ready)
     photos = [photo(6, 8, 0), photo(8, 6, 1), photo(6, 8, 2), photo(6, 8, 3), photo(5, 5, 4)]
-    together = looks(photos, 2).of(["red", "blue"], [])
+    together = looks(photos, 2).maps(["red", "blue"], [])
     assert [tuple(p.shape) for p, _ in together] == [(6, 8, 2), (8, 6, 2), (6, 8, 2), (6, 8, 2), (5, 5, 2)]
     for one, (probability, known) in zip(photos, together, strict=True):
-        (alone,) = looks([one]).of(["red", "blue"], [])
+        (alone,) = looks([one]).maps(["red", "blue"], [])
         torch.testing.assert_close(probability, alone[0])
         assert known.min() == 1
         torch.testing.assert_close(probability[..., 1], one.encoding["pixels"][0, 2].float(), atol=1e-3, rtol=0)
@@ -122,14 +122,14 @@ def test_photos_of_any_shapes_and_batches_say_the_same(ready: float, monkeypatch
 
 def test_maps_of_words_are_remembered_but_not_for_ever():
     asked = looks([photo(6, 8, 0)])
-    first = asked.of(["red"], [])[0][0]
+    first = asked.maps(["red"], [])[0][0]
     asked.segmenter = None  # type: ignore[assignment] - asking again would fail
-    assert torch.equal(asked.of(["red"], [])[0][0], first)
+    assert torch.equal(asked.maps(["red"], [])[0][0], first)
     asked.segmenter = Colours()
-    for k in range(REMEMBERED):
-        asked.of([f"word {k}"], [])
-    assert len(asked._kept) == REMEMBERED
-    assert "red" not in asked._kept
+    for k in range(MAX_CACHED_WORDS):
+        asked.maps([f"word {k}"], [])
+    assert len(asked._cache) == MAX_CACHED_WORDS
+    assert "red" not in asked._cache
 
 
 def test_relevancy_is_even_between_equals():

@@ -118,7 +118,7 @@ class Sites:
         return start
 
     def _depths(self) -> Array:
-        """Median depth of the points in a photo's middle, else in all of it, else the distance to the cloud's median."""
+        """Median depth of the points in a photo's middle, else in all of it, else the distance to their median."""
         known = len(self.points) > 0
         depths = np.ones(len(self))
         if known:

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from halonerf.camera_paths.path import CameraPath
 from halonerf.errors import UserError
-from halonerf.lifting import render_known
+from halonerf.queries.word_layers import render_elements
 from halonerf.rendering.appearance import resolve_appearance
 from halonerf.rendering.film_frames import FrameRenderer
-from halonerf.rendering.tiles import BASE_CHANNELS, view_tiles
 from halonerf.types import View
 from halonerf.viewer.engine import Engine
 from halonerf.visualization.video import save_video
@@ -62,10 +61,7 @@ def film(
     def maps(view: View, code: Tensor, shown: Sequence[str]) -> Tensor:
         probability = torch.stack([found[word].probability for word in shown], dim=1)
         confidence = torch.stack([found[word].confidence for word in shown], dim=1)
-        frame = torch.zeros(view.height, view.width, len(shown))
-        for part, (rows, columns) in view_tiles(view, BASE_CHANNELS + 2 * len(shown), engine.memory_mb):
-            frame[rows, columns] = render_known(engine.scene.field, part, code, probability, confidence)[0]
-        return frame
+        return render_elements(engine.scene.field, view, code, probability, confidence, engine.memory_mb)
 
     tints = {word: number for number, word in enumerate(words)}
     drawing = FrameRenderer(

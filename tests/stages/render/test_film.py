@@ -46,7 +46,7 @@ def wordy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def film(folders: dict[str, Path], out: Path, path: Path | str, **options: Any) -> Path:
     """The folder of a film of numbered pictures, four a second, unless told otherwise."""
-    return rendered(folders, out, **{"film": "frames", "video_fps": 4.0, "size": SIZE, "path": str(path), **options})
+    return rendered(folders, out, **{"film": "frames", "fps": 4.0, "size": SIZE, "path": str(path), **options})
 
 
 def keep(path: Path, folders: dict[str, Path], *lights: Any, **options: Any) -> Path:
@@ -124,7 +124,7 @@ def test_words_are_lit_where_they_are(wordy, tmp_path: Path):
 
 
 def test_the_index_is_not_opened_for_words_that_are_known(wordy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("halonerf.stages.render.stage.QueryScene", None)
+    monkeypatch.setattr("halonerf.stages.render.stage.QuerySession", None)
     out = film(wordy, tmp_path / "out", keep(tmp_path / "p.json", wordy, "mean", words=("portal",)), field=PLAIN_FIELD)
     assert (out / "film.jpg").is_file()
     with pytest.raises(TypeError, match="NoneType"):
@@ -141,11 +141,11 @@ def test_large_frames_are_drawn_in_parts(wordy, tmp_path: Path):
 
 
 def test_concepts_are_lit_where_a_key_frame_has_no_words(wordy, tmp_path: Path):
-    out = film(wordy, tmp_path / "out", "spiral", field=PLAIN_FIELD, concepts=["portal"], video_seconds=1)
+    out = film(wordy, tmp_path / "out", "spiral", field=PLAIN_FIELD, concepts=["portal"], seconds=1)
     kept = CameraPath.read(out / "path.json")
     assert kept.words() == ("portal",)
     assert kept.duration == pytest.approx(1)
-    plain = film(wordy, tmp_path / "plain", "spiral", field=PLAIN_FIELD, video_seconds=1)
+    plain = film(wordy, tmp_path / "plain", "spiral", field=PLAIN_FIELD, seconds=1)
     assert np.abs(picture(out / "film/00000.png") - picture(plain / "film/00000.png")).mean() > 3
 
 
@@ -160,7 +160,7 @@ def test_one_light_can_hold_throughout(lit, tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["fly_through", "orbit", "spiral"])
 def test_ready_paths_need_no_window(lit, tmp_path: Path, name: str):
-    out = film(lit, tmp_path / "out", name, film="mp4", video_seconds=1, video_fps=10)
+    out = film(lit, tmp_path / "out", name, film="mp4", seconds=1, fps=10)
     assert frames_of(out / "film.mp4").shape == (10, 48, 64, 3)
     assert not (out / "film").exists()
     assert {p.name for p in out.iterdir()} == {"film.mp4", "film.jpg", "path.json"}
@@ -193,9 +193,9 @@ def test_side_by_side_with_and_without_words(wordy, tmp_path: Path):
 def test_a_wipe_shows_one_light_then_the_other(lit, tmp_path: Path):
     names = Scene(lit["ingest"]).names
     path = keep(tmp_path / "path.json", lit, names[1], names[1])
-    out = film(lit, tmp_path / "out", path, compare="wipe", against=names[2], video_fps=9.0, size=200)
-    first = film(lit, tmp_path / "first", path, video_fps=9.0, size=200)
-    second = film(lit, tmp_path / "second", path, light=names[2], video_fps=9.0, size=200)
+    out = film(lit, tmp_path / "out", path, compare="wipe", against=names[2], fps=9.0, size=200)
+    first = film(lit, tmp_path / "first", path, fps=9.0, size=200)
+    second = film(lit, tmp_path / "second", path, light=names[2], fps=9.0, size=200)
     shown = [[picture(f / "film" / f"0000{k}.png")[25:] for f in (out, first, second)] for k in (0, 4, 8)]
     for (found, one, other), like in zip(shown, (1, 2, 1), strict=True):
         assert np.array_equal(found, (one, one, other)[like])
@@ -212,7 +212,7 @@ def test_a_wipes_line_goes_over_and_back():
 
 def test_a_killed_film_goes_on_from_its_frames(lit, tmp_path: Path):
     path = keep(tmp_path / "path.json", lit, "mean", "mean")
-    options = {"path": str(path), "film": "gif", "video_fps": 6.0, "size": SIZE}
+    options = {"path": str(path), "film": "gif", "fps": 6.0, "size": SIZE}
     out = tmp_path / "out"
     render(lit, out, most=4, **options)
     kept = {p.name: p.stat().st_mtime_ns for p in (out / "film").iterdir()}
@@ -251,9 +251,9 @@ def test_the_command_line_plans_an_index_for_words(lit, tmp_path: Path):
 @pytest.mark.parametrize(
     ("lights", "message"),
     [
-        (["own"], "'own' is of photos, not of films"),
+        (["own"], "only photos have 'own'"),
         (["nowhere.jpg"], r"key-frame 0's light=own, mean.*got 'nowhere\.jpg'"),
-        (["mean", [1.0, 2.0]], "4 finite numbers, a code of this field, got 2"),
+        (["mean", [1.0, 2.0]], "4 finite numbers, an appearance code of this field, got 2"),
         ([{"mean": 1, "/etc/hostname": 1}], "got '/etc/hostname'"),
     ],
 )

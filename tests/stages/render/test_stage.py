@@ -99,8 +99,8 @@ def test_a_video_passes_from_light_to_light_without_a_jump(folders, tmp_path: Pa
         views="test",
         video=lights,
         video_view=names[3],
-        video_seconds=2,
-        video_fps=20,
+        seconds=2,
+        fps=20,
         size=120,
     )
     frames = frames_of(out / "light.mp4")
@@ -116,7 +116,7 @@ def test_a_video_passes_from_light_to_light_without_a_jump(folders, tmp_path: Pa
 
 
 def test_a_stopped_run_goes_on_with_the_video_where_it_was(folders, tmp_path: Path):
-    options = {"views": "test", "video": ["own", "mean"], "video_seconds": 0.2}
+    options = {"views": "test", "video": ["own", "mean"], "seconds": 0.2}
     stage = render(folders, tmp_path / "out", most=3, **options)
     assert stage.items() == [0, *(("light", number) for number in range(6))]
     assert [stage.done(item) for item in stage.items()] == [True, True, True, False, False, False, False]
@@ -134,7 +134,7 @@ def test_a_stopped_run_goes_on_with_the_video_where_it_was(folders, tmp_path: Pa
     [
         ({"video": ["mean"]}, r"two or more lights"),
         ({"video": "mean"}, r"two or more lights"),
-        ({"video": ["mean", "own"], "video_seconds": 0.01}, r"two frames or more, got 0\.01 s"),
+        ({"video": ["mean", "own"], "seconds": 0.01}, r"two frames or more, got 0\.01 s"),
         ({"size": 3}, r"render\.size to be at least 16 px"),
         ({"views": "some"}, r"render\.views among all, train, test"),
         ({"film": "avi"}, r"render\.film among mp4, webm, gif, frames; got 'avi'"),
