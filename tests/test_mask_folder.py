@@ -43,7 +43,7 @@ def test_photos_are_found_nested_and_with_their_ending_kept(masks: MaskFolder):
     assert masks.photos("window", photos) == ["a.JPG", "sub/b.jpeg", "c.jpg"]
     assert masks.photos("rose window", photos) == ["a.JPG"]
     assert masks.photos("dome", photos) == []
-    assert masks.strays(["a.jpg", "c.jpg"]) == ["window/sub/b.png"]
+    assert masks.unmatched(["a.jpg", "c.jpg"]) == ["window/sub/b.png"]
 
 
 def test_a_mask_is_read_as_drawn(masks: MaskFolder):
@@ -109,7 +109,7 @@ def test_the_real_masks(shared):
     masks = MaskFolder.open(shared("sacre_coeur") / "masks")
     photos = [path.name for path in (shared("sacre_coeur") / "photos").iterdir()]
     assert masks.concepts == ["domes", "portals", "statues", "windows"]
-    assert masks.strays(photos) == []
+    assert masks.unmatched(photos) == []
     for concept in masks.concepts:
         for photo in masks.photos(concept, photos):
             with Image.open(shared("sacre_coeur") / "photos" / photo) as picture:
@@ -131,7 +131,7 @@ def test_numbered_masks_are_dark_on_white_and_nobodys_until_they_are_paired(tmp_
     paired = masks.paired({"0012": "sub/0007.jpg"})
     assert paired.photos("rose_window", ["0007.jpg", "0012.jpg", "sub/0007.jpg"]) == ["sub/0007.jpg"]
     np.testing.assert_array_equal(paired.read("rose_window", "sub/0007.jpg"), np.roll(DISC, 3, axis=1))
-    assert paired.strays(["sub/0007.jpg"]) == ["rose_window/0007-gt.jpg"]
+    assert paired.unmatched(["sub/0007.jpg"]) == ["rose_window/0007-gt.jpg"]
     assert MaskFolder.open(draw(tmp_path / "b" / "window" / "a.png").parents[1]).numbers() == []
 
 

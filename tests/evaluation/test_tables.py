@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from halonerf.evaluation.bootstrap import DRAWS, differences, estimates
-from halonerf.evaluation.examples import picks, stacked
-from halonerf.evaluation.tables import escape, latex_table, table_fields, table_rows
+from halonerf.evaluation.examples import select_examples, stack_strips
+from halonerf.evaluation.tables import escape_latex, latex_table, table_fields, table_rows
 
 
 def row(photo: str, concept: str, method: str, ap: float | None, scene: str = "s") -> dict:
@@ -128,19 +128,19 @@ def test_latex_is_escaped_balanced_and_bold_where_best():
 
 
 def test_escape_leaves_other_scripts_alone():
-    assert escape("Голова  Δ\nß") == "Голова Δ ß"
+    assert escape_latex("Голова  Δ\nß") == "Голова Δ ß"
 
 
 def test_the_best_the_median_and_the_worst_are_picked():
     photos = [{"concepts": {"a": {"3d": {"ap": ap}}}} for ap in (0.5, 0.9, None, 0.1, 0.7)] + [{"concepts": {}}]
-    assert picks(photos, "a") == [("best of 4", 1), ("median of 4", 4), ("worst of 4", 3)]
-    assert picks(photos[:2], "a") == [("best of 2", 1), ("worst of 2", 0)]
-    assert picks(photos[:1], "a") == [("best of 1", 0)]
-    assert picks(photos[2:3], "a") == []
+    assert select_examples(photos, "a") == [("best of 4", 1), ("median of 4", 4), ("worst of 4", 3)]
+    assert select_examples(photos[:2], "a") == [("best of 2", 1), ("worst of 2", 0)]
+    assert select_examples(photos[:1], "a") == [("best of 1", 0)]
+    assert select_examples(photos[2:3], "a") == []
 
 
 def test_strips_are_stacked_under_their_titles():
-    sheet = stacked([("one", np.full((40, 90, 3), 200, np.uint8)), ("two", np.full((10, 90, 3), 100, np.uint8))])
+    sheet = stack_strips([("one", np.full((40, 90, 3), 200, np.uint8)), ("two", np.full((10, 90, 3), 100, np.uint8))])
     assert sheet.shape == (22 + 40 + 22 + 10, 90, 3)
     assert (sheet[22:62] == 200).all()
     assert (sheet[84:] == 100).all()

@@ -13,8 +13,8 @@ from PIL import Image
 from halonerf.data.collection import write_collection
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.evaluation.protocol import at_size
-from halonerf.evaluation.scores import curve, histogram, score_map, summarise
+from halonerf.evaluation.protocol import resized_map
+from halonerf.evaluation.scores import pooled_curve, histogram, score_map, summarise
 from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.report import Report
 from halonerf.types import ImageRecord
@@ -197,7 +197,7 @@ def test_the_pooled_curve_is_that_of_all_pixels():
     maps = [np.round(random.random((9, 9)) * 255) / 255 for _ in range(2)]
     truths = [random.random((9, 9)) < 0.3 for _ in range(2)]
     known = np.ones((9, 9), bool)
-    precision, recall = curve(histogram(m, t, known) for m, t in zip(maps, truths, strict=True))
+    precision, recall = pooled_curve(histogram(m, t, known) for m, t in zip(maps, truths, strict=True))
     for threshold in (64, 128, 250):
         chosen, truth = np.stack(maps) >= threshold / 255 - 1e-9, np.stack(truths)
         index = 255 - threshold
@@ -221,9 +221,9 @@ def test_means_over_photos_then_concepts():
 
 def test_resizing_keeps_the_mean():
     drawn = np.random.default_rng(0).random((10, 12)).astype(np.float32)
-    assert at_size(drawn, (5, 6)).mean() == pytest.approx(drawn.mean(), abs=0.02)
-    assert at_size(drawn, (10, 12)) is drawn
-    np.testing.assert_allclose(at_size(np.full((4, 4), 0.3, np.float32), (9, 7)), 0.3, atol=1e-6)
+    assert resized_map(drawn, (5, 6)).mean() == pytest.approx(drawn.mean(), abs=0.02)
+    assert resized_map(drawn, (10, 12)) is drawn
+    np.testing.assert_allclose(resized_map(np.full((4, 4), 0.3, np.float32), (9, 7)), 0.3, atol=1e-6)
 
 
 def test_numbers_for_people():

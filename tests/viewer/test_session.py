@@ -94,7 +94,7 @@ def test_doubt_shows_the_unknown_as_unknown(engine: Engine):
     session.find("green")
     unknown = session.find("escalator").found
     assert unknown.known == 0
-    assert "not a 'no'" in session.advice(unknown, 0)
+    assert "does not mean absent" in session.advice(unknown, 0)
     session.confidence_word = "escalator"
     assert (session.splat_colours() == round(255 * 0.35)).all()
     session.forget("escalator")

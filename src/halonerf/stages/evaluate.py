@@ -33,10 +33,10 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import differences, estimates
 from halonerf.evaluation.curves import write_curves
-from halonerf.evaluation.examples import picks, stacked, strip
+from halonerf.evaluation.examples import select_examples, stack_strips, example_strip
 from halonerf.evaluation.ground_truth import GroundTruthMasks
-from halonerf.evaluation.protocol import at_native, check_held_out, counted, scored_views
-from halonerf.evaluation.scores import FIGURES, METHODS, as_text, figure_rows, histogram, no_map, score_map, summarise
+from halonerf.evaluation.protocol import native_map, check_held_out, scored_pixels, scored_views
+from halonerf.evaluation.scores import METRIC_NAMES, METHODS, csv_row, metric_rows, histogram, missing_map_scores, score_map, summarise
 from halonerf.evaluation.tables import latex_table, table_fields, table_rows
 from halonerf.files import safe_name, write_atomic, write_csv, write_json
 from halonerf.masks import MaskFolder, match_concepts
@@ -88,7 +88,7 @@ class Evaluate(Stage):
         if truths is not None and not self.wanted:
             raise BadInput(
                 f"expected masks of the scene's photos in {self.masks.root}, got none for {len(chosen)} photos "
-                f"(evaluate.views={self.views}); its masks are of {self._few(self.masks.strays([]))}, the scene's "
+                f"(evaluate.views={self.views}); its masks are of {self._few(self.masks.unmatched([]))}, the scene's "
                 f"photos are {self._few(self.scene.names)}.\n"
                 "Name each mask <concept>/<photo without its ending>.png, or set evaluate.views=all."
             )
@@ -110,14 +110,14 @@ class Evaluate(Stage):
         flat, solid = self._maps(item)
         entry: dict[str, Any] = {"photo": self.scene.names[item], "split": self.scene.split[item]}
         entry["concepts"], entry["histograms"] = {}, {}
-        truths, covered = self.truths.of(item, self.wanted[item])
-        known = counted(self.protocol, covered)
+        truths, covered = self.truths.read(item, self.wanted[item])
+        known = scored_pixels(self.protocol, covered)
         rank = list(self.wanted).index(item)
         for number, concept in enumerate(self.wanted[item]):
             truth = truths[concept]
             maps = {"2d": None if flat is None else flat.get(concept), "3d": solid.get(concept)}
-            ready = {m: at_native(self.protocol, d, truth.shape) for m, d in maps.items() if d is not None}
-            scores = {m: score_map(ready[m], truth, known) if m in ready else no_map() for m in maps}
+            ready = {m: native_map(self.protocol, d, truth.shape) for m, d in maps.items() if d is not None}
+            scores = {m: score_map(ready[m], truth, known) if m in ready else missing_map_scores() for m in maps}
             entry["concepts"][concept] = {
                 "2d": None if flat is None else scores["2d"],
                 "3d": scores["3d"],
@@ -133,7 +133,7 @@ class Evaluate(Stage):
         """Means, intervals, curves, tables and page."""
         photos = [json.loads(self._scores_path(item).read_text()) for item in self.items()]
         missing = [concept for concept in self.concepts if concept not in self.map_3d]
-        rows = figure_rows(self.scene.name, photos)
+        rows = metric_rows(self.scene.name, photos)
         self.metrics = {
             "scene": self.scene.name,
             "protocol": self.protocol,
@@ -146,9 +146,9 @@ class Evaluate(Stage):
             **self._held_out(),
         }
         write_json(self.folder / METRICS, self.metrics)
-        fields = ("scene", "photo", "split", "concept", "method", *FIGURES)
-        write_csv(self.folder / PER_IMAGE, fields, [as_text(row) for row in rows])
-        write_csv(self.folder / "table.csv", table_fields(FIGURES), table_rows(rows, FIGURES))
+        fields = ("scene", "photo", "split", "concept", "method", *METRIC_NAMES)
+        write_csv(self.folder / PER_IMAGE, fields, [csv_row(row) for row in rows])
+        write_csv(self.folder / "table.csv", table_fields(METRIC_NAMES), table_rows(rows, METRIC_NAMES))
         caption = f"{self.scene.name}: average precision ({self.protocol}), {len(photos)} photos, 95 % intervals"
         titles = {"2d": "segmenter, 2D", "3d": "HaloNeRF, 3D"}
         write_atomic(self.folder / "table.tex", latex_table(rows, "ap", titles, caption))
@@ -157,7 +157,7 @@ class Evaluate(Stage):
         shown = self._examples(photos)
         if shown:
             sheet = [(f"{concept}, {title}", picture) for concept, title, _, picture in shown]
-            save_picture(self.folder / EXAMPLES, stacked(sheet))
+            save_picture(self.folder / EXAMPLES, stack_strips(sheet))
         page = Page(f"{self.scene.name}: how well it finds things")
         page.write(
             self.folder / REPORT,
@@ -195,19 +195,19 @@ class Evaluate(Stage):
     def _strip(self, item: int, truth: NDArray[np.bool_], maps: dict[str, Any], segmented: bool) -> NDArray[np.uint8]:
         path = render_path(self.inputs["localize"], item, ".png")
         render = np.asarray(Image.open(path).convert("RGB")) if path.is_file() else None
-        return strip(self.scene, item, render, truth, maps, segmented)
+        return example_strip(self.scene, item, render, truth, maps, segmented)
 
     def _examples(self, photos: list[dict[str, Any]]) -> list[tuple[str, str, int, NDArray[np.uint8]]]:
         """Concept, what it is, place among the scored photos and strip; drawn here where `predict_step` did not."""
         shown = []
         for concept in self.concepts:
-            for title, place in picks(photos, concept):
+            for title, place in select_examples(photos, concept):
                 item = self.items()[place]
                 path = self.overlay_path(item, concept)
                 if not path.is_file():
                     flat, solid = self._maps(item)
                     maps = {"2d": None if flat is None else flat.get(concept), "3d": solid.get(concept)}
-                    truth = self.truths.of(item, self.wanted[item])[0][concept]
+                    truth = self.truths.read(item, self.wanted[item])[0][concept]
                     save_picture(path, self._strip(item, truth, maps, flat is not None))
                 shown.append((concept, title, place, np.asarray(Image.open(path).convert("RGB"))))
         return shown
@@ -218,7 +218,7 @@ class Evaluate(Stage):
         def spans(of: Mapping[str, Mapping[str, float | None]]) -> dict[str, list[float | None]]:
             return {m: [of[m]["low"], of[m]["high"]] if m in of else [None, None] for m in METHODS}
 
-        found = {figure: estimates(rows, figure) for figure in FIGURES}
+        found = {figure: estimates(rows, figure) for figure in METRIC_NAMES}
         intervals = {
             figure: {
                 "concepts": {c: spans(of) for c, of in entry["concepts"].get(self.scene.name, {}).items()},
@@ -238,7 +238,7 @@ class Evaluate(Stage):
             if i not in self.wanted
             for concept in self.truths.concepts(i)
         ]
-        return self.truths.strays() + other
+        return self.truths.unmatched() + other
 
     def _held_out(self) -> dict[str, float | None]:
         path = self.inputs["reconstruct"] / METRICS

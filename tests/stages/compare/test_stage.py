@@ -14,7 +14,7 @@ from PIL import Image
 
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.evaluation.tables import MEAN, cell, spreads, text_table
+from halonerf.evaluation.tables import MEAN, format_spread, scene_spreads, text_table
 from halonerf.pipeline.stage import StageSource
 from halonerf.stages.compare.runs import READ, RunGrid
 from halonerf.stages.compare.stage import Compare
@@ -147,7 +147,7 @@ def test_a_mean_over_scenes_is_that_of_their_concepts_means():
         return {"scene": scene, "concept": concept, "photo": photo, "method": "m", "ap": ap}
 
     rows = [row("a", "w", "1", 0.2), row("a", "w", "2", 0.4), row("a", "d", "1", 0.9), row("b", "w", "1", 0.7)]
-    found = spreads([*rows, row("b", "d", "1", None)])
+    found = scene_spreads([*rows, row("b", "d", "1", None)])
     assert found["w"]["m"] == {"mean": pytest.approx(0.5), "sd": pytest.approx(0.4 / 2**0.5), "scenes": 2}
     assert found["d"]["m"] == {"mean": pytest.approx(0.9), "sd": None, "scenes": 1}
     assert found[MEAN]["m"]["mean"] == pytest.approx((0.6 + 0.7) / 2)
@@ -163,4 +163,4 @@ def test_a_table_for_terminals_is_aligned():
         ["concept", "First", "Second"], ["window", "0.500", "±", "0.100", "–"], ["d", "–", "0.250"]
     ]  # fmt: skip
     assert len({len(line) for line in lines}) == 1
-    assert cell(None) == "–"
+    assert format_spread(None) == "–"

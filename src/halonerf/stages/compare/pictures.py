@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from halonerf.artifacts import MANIFEST
 from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path, segment_map_path
 from halonerf.data.scene.scene import Scene
-from halonerf.evaluation.examples import stacked
+from halonerf.evaluation.examples import stack_strips
 from halonerf.evaluation.ground_truth import GroundTruthMasks
-from halonerf.evaluation.protocol import at_size
+from halonerf.evaluation.protocol import resized_map
 from halonerf.masks import match_concepts
 from halonerf.stages.compare.runs import Method, RunResults
 from halonerf.visualization.html_pages import labelled_strip
@@ -34,7 +34,7 @@ def method_strips(ends: RunResults, protocol: str, photos: int) -> NDArray[np.ui
             continue
         for view, concept in _clearest(ends.folder(name, protocol, first, "evaluate") / "scores", photos, scene):
             strips.append((f"{scene.name}: {concept}", _strip(ends, name, protocol, scene, truths, view, concept)))
-    return stacked(strips)
+    return stack_strips(strips)
 
 
 def _clearest(scores: Path, photos: int, scene: Scene) -> list[tuple[int, str]]:
@@ -53,12 +53,12 @@ def _strip(
     ends: RunResults, name: str, protocol: str, scene: Scene, truths: GroundTruthMasks, view: int, concept: str
 ) -> NDArray[np.uint8]:
     camera, photo = scene.views[view], scene.photo(view).numpy()
-    masks, _ = truths.of(view, [concept])
-    mask = at_size(masks[concept].astype(np.float32), (camera.height, camera.width)) >= 0.5
+    masks, _ = truths.read(view, [concept])
+    mask = resized_map(masks[concept].astype(np.float32), (camera.height, camera.width)) >= 0.5
     panels: list[tuple[str, NDArray[np.uint8] | None]] = [("photo", photo)]
     for method in ends.roads.methods:
         drawn = _map(ends, name, protocol, method, view, concept)
-        lit = None if drawn is None else outline(overlay(photo, at_size(drawn, mask.shape)), mask)
+        lit = None if drawn is None else outline(overlay(photo, resized_map(drawn, mask.shape)), mask)
         panels.append((method.title, lit))
     panels.append(("truth", outline(overlay(photo, mask.astype(np.float32)), mask)))
     return labelled_strip(panels, (camera.width, camera.height))

@@ -12,7 +12,7 @@ from typing import Any
 from halonerf.artifacts import MANIFEST
 from halonerf.data.formats.names import PER_IMAGE, SCORES
 from halonerf.errors import BadInput
-from halonerf.evaluation.scores import FIGURES
+from halonerf.evaluation.scores import METRIC_NAMES
 from halonerf.pipeline.overrides import merge_overrides
 from halonerf.pipeline.stage import StageSource
 
@@ -104,7 +104,7 @@ class RunResults:
             for row in csv.DictReader(stream):
                 if row["method"] == method.maps:
                     names = {"scene": scene or row["scene"], "photo": row["photo"], "concept": row["concept"]}
-                    figures = {figure: float(row[figure]) if row[figure] else None for figure in FIGURES}
+                    figures = {figure: float(row[figure]) if row[figure] else None for figure in METRIC_NAMES}
                     yield {**names, "method": method.name, **figures}
 
     @staticmethod

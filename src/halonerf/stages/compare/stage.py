@@ -21,8 +21,8 @@ from halonerf.data.formats.names import METRICS, PER_IMAGE, REPORT
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import DRAWS, differences, estimates
 from halonerf.evaluation.curves import save_curves
-from halonerf.evaluation.scores import FIGURES
-from halonerf.evaluation.tables import MEAN, latex_table, spreads, table_fields, table_rows, text_table
+from halonerf.evaluation.scores import METRIC_NAMES
+from halonerf.evaluation.tables import MEAN, latex_table, scene_spreads, table_fields, table_rows, text_table
 from halonerf.files import safe_name, write_atomic, write_csv, write_json
 from halonerf.pipeline.stage import Stage, StageSource
 from halonerf.stages.compare.pictures import method_strips
@@ -80,8 +80,8 @@ class Compare(Stage):
     def predict_step(self, item: str, index: int) -> None:
         """The tables and curves of one protocol."""
         rows, stem = self.rows[item], safe_name(item)
-        lines = table_rows(rows, FIGURES, self.draws, self.seed)
-        write_csv(self.folder / f"table_{stem}.csv", table_fields(FIGURES), lines)
+        lines = table_rows(rows, METRIC_NAMES, self.draws, self.seed)
+        write_csv(self.folder / f"table_{stem}.csv", table_fields(METRIC_NAMES), lines)
         caption = f"Average precision by protocol {item}, with 95 % intervals over photos."
         latex = latex_table(rows, "ap", self.roads.titles, caption, self.draws, self.seed)
         write_atomic(self.folder / f"table_{stem}.tex", latex.encode())
@@ -91,10 +91,10 @@ class Compare(Stage):
     def finish(self) -> None:
         """What is said of all protocols together."""
         every = [{"protocol": protocol, **row} for protocol, rows in self.rows.items() for row in rows]
-        write_csv(self.folder / PER_IMAGE, ("protocol", "scene", "photo", "concept", "method", *FIGURES), every)
+        write_csv(self.folder / PER_IMAGE, ("protocol", "scene", "photo", "concept", "method", *METRIC_NAMES), every)
         gaps = self._differences()
         write_csv(self.folder / "differences.csv", GAP, gaps)
-        self.spreads = {protocol: spreads(rows) for protocol, rows in self.rows.items()}
+        self.spreads = {protocol: scene_spreads(rows) for protocol, rows in self.rows.items()}
         first = next(iter(self.roads.protocols))
         metrics = {
             "ap": self.spreads,
