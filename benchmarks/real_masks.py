@@ -163,7 +163,9 @@ class Bench:
 
     def _truths(self, view: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         name = self.scene.names[view]
-        return GroundTruthMasks(self.scene, self.masks).read(view, [c for c in self.concepts if self.masks.find(c, name)])
+        return GroundTruthMasks(self.scene, self.masks).read(
+            view, [c for c in self.concepts if self.masks.find(c, name)]
+        )
 
     def _drawn(self, view: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Masks and weights [H, W, P] as `segment` and `localize` make them; a concept nobody drew weighs nothing."""

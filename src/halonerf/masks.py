@@ -131,7 +131,7 @@ class MaskFolder:
 
 
 def read_mask(path: Path, photo_size: tuple[int, int] | None = None, dark: bool = False) -> NDArray[np.bool_]:
-    """The mask in a picture file, bool [h, w]: grey value, or opacity in a transparent picture, of at least one half.
+    """The mask in a picture file, bool [h, w]: grey value, or opacity of a transparent picture, at least half.
 
     Args:
         photo_size: (width, height) of the photo; None: any aspect.
@@ -149,7 +149,7 @@ def read_mask(path: Path, photo_size: tuple[int, int] | None = None, dark: bool 
                 rgba = np.asarray(picture.convert("RGBA"))
                 alpha = rgba[..., 3]
                 grey = np.asarray(picture.convert("RGBA").convert("L"))
-                # Neither an alpha channel that is opaque everywhere nor grey values of transparent pixels carry the mask.
+                # An alpha channel that is opaque everywhere is no mask, nor is the grey of transparent pixels.
                 grey = grey if alpha.min() == 255 else np.where(alpha >= 128, _opaque_grey(grey, alpha), 0)
             else:
                 grey = np.asarray(picture.convert("L"))

@@ -129,7 +129,11 @@ def _nanmean(values: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
 def _estimate(values: NDArray[np.floating], enough: bool, signed: bool = False) -> Estimate:
     """Mean and interval from the mean (first) and its bootstrap draws, without draws that are NaN."""
     drawn = values[1:][np.isfinite(values[1:])]
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2]) if enough and len(drawn) else (np.nan, np.nan)
+    low, high = (
+        np.quantile(drawn, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
+        if enough and len(drawn)
+        else (np.nan, np.nan)
+    )
     estimate = {"mean": _finite(values[0]), "low": _finite(low), "high": _finite(high)}
     if signed:
         estimate["positive"] = float((drawn > 0).mean()) if enough and len(drawn) else None
