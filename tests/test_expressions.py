@@ -46,8 +46,8 @@ def test_texts_are_parsed(text: str, meant: object):
         ("a NOT b", r"AND, OR or the end at character 3, got 'NOT'"),
         ("()", r"a word.*character 2"),
         ("a" * (MAX_QUERY_CHARS + 1), rf"at most {MAX_QUERY_CHARS} characters.*got {MAX_QUERY_CHARS + 1}"),
-        ("(" * 200 + "a" + ")" * 200, rf"at most {MAX_DEPTH} parentheses"),
-        ("NOT " * 100 + "a", rf"at most {MAX_DEPTH} parentheses"),
+        ("(" * 200 + "a" + ")" * 200, rf"at most {MAX_DEPTH} nested parentheses"),
+        ("NOT " * 100 + "a", rf"at most {MAX_DEPTH} nested parentheses"),
     ],
 )
 def test_syntax_errors_are_reported(text: str, message: str):

@@ -59,7 +59,7 @@ class Compare(Stage):
     ) -> None:
         super().__init__()
         self.grid = RunGrid.from_options(scenes, methods, protocols)
-        self.draws, self.pictures = draws, pictures
+        self.draws, self.photos_per_scene = draws, pictures
 
     @classmethod
     def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
@@ -111,7 +111,7 @@ class Compare(Stage):
         write_json(self.folder / METRICS, metrics)
         for protocol, found in self.spreads.items():
             log.info("average precision, protocol %s\n%s", protocol, text_table(found, self.grid.titles))
-        save_picture(self.folder / "pictures.png", method_strips(self.results, first, self.pictures))
+        save_picture(self.folder / "pictures.png", method_strips(self.results, first, self.photos_per_scene))
         page = Page("Comparison of methods")
         page.write(
             self.folder / REPORT,

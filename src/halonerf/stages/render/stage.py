@@ -130,6 +130,7 @@ class Render(Stage):
         self.scene = fitted_scene(self.inputs)
         self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.localized: list[str] = []
+        self.layers: WordLayers | None = None
         if "localize" in self.inputs:
             self.localized = read_concepts(self.inputs["localize"])
             self.head = open_head(self.head_config, self.inputs["localize"])
@@ -166,7 +167,7 @@ class Render(Stage):
         if rendering.normals is not None:
             pictures["normals"] = to_uint8(0.5 + 0.5 * rendering.normals)
         if self.concepts:
-            maps = self.layers.render(self.field, view, appearance, self.concepts, self.memory_mb)
+            maps = self._word_maps(view, appearance, self.concepts)
             for concept, probability in zip(self.concepts, maps.half().float().permute(2, 0, 1).numpy(), strict=True):
                 pictures[f"concepts/{concept}"] = overlay(colour, probability)
         for key, path in self._paths(item).items():
