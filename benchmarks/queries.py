@@ -7,7 +7,7 @@ asks it words. Prints a table; writes benchmarks/out/queries.json.
 
 first: a scene is opened anew, everything but text is warm (opening asks one other word, on a small map), and a word is
 asked. next: every further word, each asked once. Seconds of decode, lift, render and total are those of
-`QueryScene.query`, as least, p50 and p95; encode is nothing, since the index has encoded the photos. cpu_s: processor
+`QuerySession.query`, as least, p50 and p95; encode is nothing, since the index has encoded the photos. cpu_s: processor
 seconds of a next word, parts in 3D included: on a machine with other work (load, the mean number of processes that
 want to run in the last minute) the clock says more than the word takes. Threads that wait sleep, as in `halonerf`.
 ap: average precision of the scene's concepts in its photos' views against the scene's masks, at working size, mean over

@@ -57,7 +57,7 @@ def example_strip(
     """
     photo = scene.photo(view).numpy()
     methods = {"2D map" if segmented else "not segmented": maps["2d"], "3D map": maps["3d"]}
-    return map_strip(photo, {"render": render}, methods, truth)
+    return map_strip(photo, {"rendering": render}, methods, truth)
 
 
 def map_strip(

@@ -210,7 +210,7 @@ class Report(Stage):
         photo = self.scene.photo(view).numpy()
         index = read_concepts(self.inputs["localize"]).index(concept)
         render = np.asarray(Image.open(render_path(self.inputs["localize"], view, ".png")).convert("RGB"))
-        panels = [("photo", photo), ("render", render), ("3D map", overlay(photo, self._maps(view)[index]))]
+        panels = [("photo", photo), ("rendering", render), ("3D map", overlay(photo, self._maps(view)[index]))]
         return labelled_strip(panels, (photo.shape[1], photo.shape[0]))
 
     def _scene_pictures(self) -> list[tuple[str, str, Path]]:
