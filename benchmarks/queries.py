@@ -7,7 +7,7 @@ asks it words. Prints a table; writes benchmarks/out/queries.json.
 
 first: a scene is opened anew, everything but text is warm (opening asks one other word, on a small map), and a word is
 asked. next: every further word, each asked once. Seconds of decode, lift, render and total are those of
-`QueryScene.query`, as least, p50 and p95; encode is nothing, since the index has encoded the photos. cpu_s: processor
+`QuerySession.query`, as least, p50 and p95; encode is nothing, since the index has encoded the photos. cpu_s: processor
 seconds of a next word, parts in 3D included: on a machine with other work (load, the mean number of processes that
 want to run in the last minute) the clock says more than the word takes. Threads that wait sleep, as in `halonerf`.
 ap: average precision of the scene's concepts in its photos' views against the scene's masks, at working size, mean over
@@ -61,7 +61,7 @@ def main() -> None:
     base = memory_mb()
     scene = Scene.open(*overrides)
     results: dict[str, Any] = {"memory_mb": memory_mb(), "base_memory_mb": base, "open_s": scene.open_s}
-    results |= {"elements": scene.field.elements, "photos": len(scene.scene)}
+    results |= {"elements": scene.field.elements, "photos": len(scene.data)}
     results["rows"] = [measure(scene, number, options) for number in options.photos]
     for row in results["rows"]:
         row["first"] = summary([first_word(overrides, row["photos"], k) for k in range(options.openings)])
@@ -126,16 +126,16 @@ def average_precision(scene: Any, photos: int) -> dict[str, float] | None:
     concepts = [concept.replace("_", " ") for concept in masks.concepts]
     answer = few.query(concepts)
     found: dict[str, list[float]] = {concept: [] for concept in concepts}
-    for view in range(0, len(scene.scene), max(1, len(scene.scene) // VIEWS)):
-        camera, name = scene.scene.views[view], scene.scene.names[view]
-        known = scene.scene.valid(view).numpy()
+    for view in range(0, len(scene.data), max(1, len(scene.data) // VIEWS)):
+        camera, name = scene.data.views[view], scene.data.names[view]
+        known = scene.data.valid(view).numpy()
         light = scene.field.appearance(name)
         maps, _ = render_known(scene.field, camera, light, answer.probability, answer.confidence)
         for number, (concept, folder) in enumerate(zip(concepts, masks.concepts, strict=True)):
             if masks.find(folder, name) is None:
                 continue
             drawn = masks.read(folder, name).astype(np.uint8)
-            truth = scene.scene.undistort(view, drawn, nearest=True) > 0
+            truth = scene.data.undistort(view, drawn, nearest=True) > 0
             if (truth & known).any():
                 found[concept].append(metrics.average_precision(maps[..., number].numpy(), truth, known))
     means = {concept: statistics.mean(values) for concept, values in found.items() if values}
@@ -161,7 +161,7 @@ def clipseg(scene: Any, options: argparse.Namespace) -> dict[str, Any]:
         encodings: dict[tuple[int, ...], dict[str, Any]] = {}
         photos = []
         for photo in scene.photos[:16]:
-            image = scene.scene.photo(photo.view).permute(2, 0, 1)[None].float() / 255
+            image = scene.data.photo(photo.view).permute(2, 0, 1)[None].float() / 255
             shape = tuple(image.shape)
             if shape not in encodings:
                 encoded = segmenter.encode(image)

@@ -31,9 +31,9 @@ from omegaconf import OmegaConf
 from torch.nn.functional import interpolate
 
 from halonerf.cli import composed, run
-from halonerf.evaluation.examples import stacked, strip
+from halonerf.evaluation.examples import example_strip, stack_strips
 from halonerf.evaluation.ground_truth import GroundTruthMasks
-from halonerf.evaluation.protocol import at_native
+from halonerf.evaluation.protocol import native_map
 from halonerf.evaluation.scores import score_map
 from halonerf.factory import build
 from halonerf.heads.lifted import Lifted
@@ -115,7 +115,7 @@ class Bench:
             truths, covered = self.truths[view]
             for concept, truth in truths.items():
                 drawn = maps[self.concepts.index(concept)]
-                rows.append({"concept": concept, **score_map(at_native("strict", drawn, truth.shape), truth, covered)})
+                rows.append({"concept": concept, **score_map(native_map("strict", drawn, truth.shape), truth, covered)})
         return rows
 
     def nothing(self, choice: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -153,10 +153,10 @@ class Bench:
                 if truth is None:
                     continue
                 drawn = {"2d": None, "3d": maps[view][index]}
-                scored = score_map(at_native("strict", maps[view][index], truth.shape), truth, self.truths[view][1])
+                scored = score_map(native_map("strict", maps[view][index], truth.shape), truth, self.truths[view][1])
                 title = f"{concept}, {self.scene.names[view]}, AP {scored['ap']:.3f}, IoU {scored['iou']:.3f}"
-                strips.append((title, strip(self.scene, view, self._seen(view), truth, drawn, segmented=False)))
-        return stacked(strips)
+                strips.append((title, example_strip(self.scene, view, self._seen(view), truth, drawn, segmented=False)))
+        return stack_strips(strips)
 
     def _seen(self, view: int) -> np.ndarray:
         with torch.no_grad():
@@ -165,7 +165,9 @@ class Bench:
 
     def _truths(self, view: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         name = self.scene.names[view]
-        return GroundTruthMasks(self.scene, self.masks).of(view, [c for c in self.concepts if self.masks.find(c, name)])
+        return GroundTruthMasks(self.scene, self.masks).read(
+            view, [c for c in self.concepts if self.masks.find(c, name)]
+        )
 
     def _drawn(self, view: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Masks and weights [H, W, P] as `segment` and `localize` make them; a concept nobody drew weighs nothing."""

@@ -1,4 +1,4 @@
-"""Folders of people's masks: what is found, what is read, and what is said when something is wrong."""
+"""Folders of ground-truth masks: listing, reading, and errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from halonerf.errors import BadInput
-from halonerf.masks import MaskFolder, concept_key, match_concepts, read_mask
+from halonerf.masks import MaskFolder, concept_key, match_concepts, read_mask, resized_mask
 
 DISC = np.hypot(*np.mgrid[-6:6, -8:8]) < 4  # 12 x 16
 
@@ -43,7 +43,7 @@ def test_photos_are_found_nested_and_with_their_ending_kept(masks: MaskFolder):
     assert masks.photos("window", photos) == ["a.JPG", "sub/b.jpeg", "c.jpg"]
     assert masks.photos("rose window", photos) == ["a.JPG"]
     assert masks.photos("dome", photos) == []
-    assert masks.strays(["a.jpg", "c.jpg"]) == ["window/sub/b.png"]
+    assert masks.unmatched(["a.jpg", "c.jpg"]) == ["window/sub/b.png"]
 
 
 def test_a_mask_is_read_as_drawn(masks: MaskFolder):
@@ -68,17 +68,17 @@ def test_all_kinds_of_pictures_are_read(tmp_path: Path, mode: str):
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), DISC)
 
 
-def test_half_is_the_threshold(tmp_path: Path):
+def test_the_threshold_is_one_half(tmp_path: Path):
     Image.fromarray(np.array([[0, 127, 128, 255]], np.uint8)).save(tmp_path / "m.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), [[False, False, True, True]])
 
 
-def test_another_aspect_names_both_sizes(masks: MaskFolder):
+def test_another_aspect_is_refused_with_both_sizes(masks: MaskFolder):
     with pytest.raises(BadInput, match=r"1200 x 1600 px.*got 16 x 12 px"):
         masks.read("window", "a.jpg", photo_size=(1200, 1600))
 
 
-def test_what_is_wrong_is_said(tmp_path: Path):
+def test_errors_name_the_problem(tmp_path: Path):
     with pytest.raises(BadInput, match="does not exist"):
         MaskFolder.open(tmp_path / "none")
     (tmp_path / "file").write_text("")
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said(tmp_path: Path):
         MaskFolder.open(tmp_path / "bad").read("window", "a.jpg")
 
 
-def test_spellings_of_one_concept():
+def test_spellings_of_one_concept_match():
     assert concept_key("Rose_Windows") == concept_key("rose  window") == "rose window"
     assert concept_key("Balconies") == "balcony"
     assert concept_key("Arches") == "arch"
@@ -109,7 +109,7 @@ def test_the_real_masks(shared):
     masks = MaskFolder.open(shared("sacre_coeur") / "masks")
     photos = [path.name for path in (shared("sacre_coeur") / "photos").iterdir()]
     assert masks.concepts == ["domes", "portals", "statues", "windows"]
-    assert masks.strays(photos) == []
+    assert masks.unmatched(photos) == []
     for concept in masks.concepts:
         for photo in masks.photos(concept, photos):
             with Image.open(shared("sacre_coeur") / "photos" / photo) as picture:
@@ -117,7 +117,7 @@ def test_the_real_masks(shared):
             assert 0.0 < masks.read(concept, photo, size).mean() < 0.9
 
 
-def test_numbered_masks_are_dark_on_white_and_nobodys_until_they_are_paired(tmp_path: Path):
+def test_numbered_masks_are_dark_on_white_and_unmatched_until_paired(tmp_path: Path):
     for number, shift in ((7, 0), (12, 3)):
         grey = np.where(np.roll(DISC, shift, axis=1), 20, 235).astype(np.uint8)
         path = tmp_path / "rose_window" / f"{number:04d}-gt.jpg"
@@ -131,11 +131,11 @@ def test_numbered_masks_are_dark_on_white_and_nobodys_until_they_are_paired(tmp_
     paired = masks.paired({"0012": "sub/0007.jpg"})
     assert paired.photos("rose_window", ["0007.jpg", "0012.jpg", "sub/0007.jpg"]) == ["sub/0007.jpg"]
     np.testing.assert_array_equal(paired.read("rose_window", "sub/0007.jpg"), np.roll(DISC, 3, axis=1))
-    assert paired.strays(["sub/0007.jpg"]) == ["rose_window/0007-gt.jpg"]
+    assert paired.unmatched(["sub/0007.jpg"]) == ["rose_window/0007-gt.jpg"]
     assert MaskFolder.open(draw(tmp_path / "b" / "window" / "a.png").parents[1]).numbers() == []
 
 
-def test_dark_is_less_than_half(tmp_path: Path):
+def test_dark_means_less_than_half(tmp_path: Path):
     """1 - L / 255 > 0.5, and what is transparent is white."""
     levels = np.array([[0, 127, 128, 255]], np.uint8)
     Image.fromarray(levels).save(tmp_path / "m.png")
@@ -143,3 +143,10 @@ def test_dark_is_less_than_half(tmp_path: Path):
     black, alpha = Image.new("L", (4, 1)), Image.fromarray(np.array([[0, 100, 200, 255]], np.uint8))
     Image.merge("LA", [black, alpha]).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png", dark=True), [[False, False, True, True]])
+
+
+def test_resized_masks_take_the_nearest_pixel():
+    mask = np.array([[True, False, False, False], [False, False, True, True]])
+    assert resized_mask(mask, 2, 2).tolist() == [[False, False], [False, True]]
+    assert resized_mask(mask, 4, 4).tolist() == np.repeat(mask, 2, axis=0).tolist()
+    assert np.array_equal(resized_mask(mask, 2, 4), mask)

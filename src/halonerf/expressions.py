@@ -1,10 +1,10 @@
-"""Words joined by AND, OR and NOT: "window AND NOT (rose window OR portal)", and what they mean where each is known.
+"""Text queries of words joined by AND, OR and NOT, such as "window AND NOT (rose window OR portal)".
 
     expression = conjunction { OR conjunction }      conjunction = negation { AND negation }
     negation = NOT negation | "(" expression ")" | words
 
-The operators are upper-case: "church and square" is one word. Their values are those of fuzzy sets (Zadeh, 1965):
-the smaller, the larger, 1 - p. What depends on something unknown is unknown.
+The operators are upper-case: "church and square" is one word, which is one text prompt. Their values are those of fuzzy
+sets (Zadeh, 1965): minimum, maximum, 1 - p. An expression is unknown where any of its words is unknown.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from typing import TYPE_CHECKING, Any
 
 from halonerf.errors import BadInput
 
-if TYPE_CHECKING:  # a plan reads expressions, too, and needs no PyTorch
+if TYPE_CHECKING:  # a plan parses queries, too, and needs no PyTorch
     from torch import Tensor
 
-LONGEST = 500  # characters of an expression; a longer one is a paste by mistake
-DEEPEST = 30  # parentheses and NOTs within each other
-JOINTS = ("AND", "OR", "NOT", "(", ")")
+MAX_QUERY_CHARS = 500  # of an expression; a longer one was pasted by mistake
+MAX_DEPTH = 30  # of nested parentheses and NOTs
+OPERATORS = ("AND", "OR", "NOT", "(", ")")
 ADVICE = 'Write it like: text="rose window", or text="window AND NOT rose window"'
 
 
 @dataclass(frozen=True)
 class Word:
-    """Something to look for: what the segmenter is asked."""
+    """A word, which is a text prompt for the segmenter."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Not:
-    """What something is not."""
+    """The negation of an expression."""
 
     part: Expression
 
 
 @dataclass(frozen=True)
 class And:
-    """All of these at once."""
+    """The conjunction of expressions."""
 
     parts: tuple[Expression, ...]
 
 
 @dataclass(frozen=True)
 class Or:
-    """Any of these."""
+    """The disjunction of expressions."""
 
     parts: tuple[Expression, ...]
 
@@ -60,48 +60,48 @@ Expression = Word | Not | And | Or
 @dataclass(frozen=True)
 class _Token:
     text: str
-    place: int  # in the tidied text
+    place: int  # of its first character in the normalised text
 
 
 def parse(text: str) -> Expression:
-    """The expression that `text` spells.
+    """Parse a query.
 
-    Raises: BadInput for an empty or endless text, and where it is no expression, with the place.
+    Raises: BadInput for an empty or too long text, and for a syntax error, with its position.
     """
-    plain = normalise_query(text)
-    if not plain:
-        raise BadInput(f"expected something to look for, got {text[:LONGEST]!r}.\n{ADVICE}")
-    if len(plain) > LONGEST:
-        raise BadInput(f"expected at most {LONGEST} characters to look for, got {len(plain)}.\n{ADVICE}")
-    found = _Reader(plain)
-    expression = found.disjunction(0)
-    if found.token is not None:
-        raise found.error("AND, OR or the end")
+    normalised = normalise_query(text)
+    if not normalised:
+        raise BadInput(f"expected a text to look for, got {text[:MAX_QUERY_CHARS]!r}.\n{ADVICE}")
+    if len(normalised) > MAX_QUERY_CHARS:
+        raise BadInput(f"expected at most {MAX_QUERY_CHARS} characters to look for, got {len(normalised)}.\n{ADVICE}")
+    parser = _Parser(normalised)
+    expression = parser.disjunction(0)
+    if parser.token is not None:
+        raise parser.error("AND, OR or the end")
     return expression
 
 
 def normalise_query(text: str) -> str:
-    """`text` in composed Unicode; control characters, and any run of spaces, become one space."""
+    """`text` in composed Unicode (NFC); control characters and runs of spaces become one space."""
     plain = unicodedata.normalize("NFC", text)
     return " ".join("".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in plain).split())
 
 
 def words(expression: Expression) -> list[str]:
-    """What has to be looked for, each once, in the order in which it is written."""
+    """The distinct words of an expression, in order of appearance."""
     return list(dict.fromkeys(_leaves(expression)))
 
 
 def evaluate(
     expression: Expression, probability: Mapping[str, Tensor], confidence: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Probability and confidence of an expression from those of its words, all of one shape.
+    """Probability and confidence of an expression from those of its words, tensors of one shape.
 
-    The confidence is that of the least known word; where it is zero, so is the probability.
+    The confidence is the minimum over the words; where it is zero, so is the probability.
     """
     import torch
 
-    least = torch.stack([confidence[word] for word in words(expression)]).amin(dim=0)
-    return torch.where(least > 0, _value(expression, probability), 0.0), least
+    lowest = torch.stack([confidence[word] for word in words(expression)]).amin(dim=0)
+    return torch.where(lowest > 0, _value(expression, probability), 0.0), lowest
 
 
 def _value(expression: Expression, probability: Mapping[str, Tensor]) -> Tensor:
@@ -123,8 +123,8 @@ def _leaves(expression: Expression) -> Iterator[str]:
             yield from _leaves(part)
 
 
-class _Reader:
-    """Walks the tokens of a tidied text, one ahead."""
+class _Parser:
+    """Recursive descent over the tokens of a normalised text, with one token of look-ahead."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -144,8 +144,8 @@ class _Reader:
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def negation(self, depth: int) -> Expression:
-        if depth > DEEPEST:
-            raise self.error(f"at most {DEEPEST} parentheses and NOTs within each other")
+        if depth > MAX_DEPTH:
+            raise self.error(f"at most {MAX_DEPTH} nested parentheses and NOTs")
         if self.take("NOT"):
             return Not(self.negation(depth + 1))
         if self.take("("):
@@ -153,15 +153,15 @@ class _Reader:
             if not self.take(")"):
                 raise self.error("a closing parenthesis")
             return inner
-        if self.token is None or self.token.text in JOINTS:
+        if self.token is None or self.token.text in OPERATORS:
             raise self.error("a word, NOT or an opening parenthesis")
         word = Word(self.token.text)
         self.token = next(self.tokens, None)
         return word
 
-    def take(self, joint: str) -> bool:
-        """Whether that joint comes next; if so, go past it."""
-        if self.token is None or self.token.text != joint:
+    def take(self, operator: str) -> bool:
+        """Whether `operator` comes next; if so, consume it."""
+        if self.token is None or self.token.text != operator:
             return False
         self.token = next(self.tokens, None)
         return True
@@ -175,10 +175,10 @@ class _Reader:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """Operators, parentheses, and the words between them, each run of which is one."""
+    """Operators, parentheses, and words; a run of plain words is one word."""
     run: list[re.Match[str]] = []
     for match in re.finditer(r"[()]|[^\s()]+", text):
-        if match.group() not in JOINTS:
+        if match.group() not in OPERATORS:
             run.append(match)
             continue
         if run:
@@ -190,15 +190,22 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 def given_texts(words: Any) -> list[str]:
-    """Texts as the command line has them: none, one, or several; 1889 is a number there."""
+    """A command-line value as a list of texts: None, one value, or a list; a number such as 1889 becomes its text."""
     return [str(word) for word in (words if isinstance(words, (list, tuple)) else [words]) if word is not None]
 
 
+def required_texts(words: Any) -> list[str]:
+    """The texts of a query. Raises: BadInput for None."""
+    if words is None:
+        raise BadInput('expected a text to look for.\nGive one with: halonerf stage=query text="rose window"')
+    return given_texts(words)
+
+
 def read_texts(text: str | Sequence[str]) -> tuple[list[str], list[Expression]]:
-    """The texts, tidied, and what they mean. Raises: BadInput where there is none, or one is no expression."""
+    """The normalised texts and their expressions. Raises: BadInput for no text, or a syntax error."""
     given = [text] if isinstance(text, str) else list(text)
     if not given:
-        raise BadInput('expected something to look for, got an empty list.\nSay what with: text="rose window"')
+        raise BadInput('expected a text to look for, got an empty list.\nGive one with: text="rose window"')
     expressions = [parse(str(entry)) for entry in given]
     texts = [
         e.text if isinstance(e, Word) else normalise_query(str(g)) for e, g in zip(expressions, given, strict=True)

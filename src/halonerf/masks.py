@@ -1,12 +1,12 @@
-"""People's masks: `<root>/<concept>/<image_id without its ending>.png`, drawn on the upright original photo.
+"""Ground-truth masks in files `<root>/<concept>/<image_id without ending>.png`, drawn on the upright original photo.
 
-Read here: a folder of concepts, each a folder of pictures (nested as the photos are; the photo's own ending may be
-kept, `front.jpg.png`). White, or opaque where the picture has an alpha channel, is the concept. Other files between
-them (a README, a `.DS_Store`) are no masks and do no harm.
+The folder of a concept holds pictures, in subfolders like the photos'; the photo's ending may be kept
+(`front.jpg.png`). White, or opaque in a picture with an alpha channel, is the concept. Other files (a README, a
+`.DS_Store`) are ignored.
 
-HolyScenes (HaLo-NeRF, 2024) has another layout, known by its names: `<root>/<concept>/0012-gt.jpg`, dark on white is
-the concept, beside the photo `0012-img.jpg`; the number is the photo's id in a COLMAP model. Which photo that is has to
-be said (`MaskFolder.paired`); until then none of its masks is found.
+HolyScenes (HaLo-NeRF, 2024) has another layout, recognised by its file names: `<root>/<concept>/0012-gt.jpg`, dark on
+white, beside the photo `0012-img.jpg`; the number is the photo's id in a COLMAP model. Its masks are found once the
+numbers are assigned to photos (`MaskFolder.paired`).
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from halonerf.errors import BadInput
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ASPECT_TOLERANCE = 0.02  # relative; a mask scaled to whole pixels from a photo of 100 px is off by at most 1 %
-NUMBERED = re.compile(r"(\d+)-gt")  # the stem of a mask of HolyScenes
+NUMBERED = re.compile(r"(\d+)-gt")  # stem of a HolyScenes mask
 
 
 @dataclass(frozen=True)
 class MaskFolder:
-    """The masks under `root`, found once when it is opened with `MaskFolder.open`."""
+    """The masks under `root`, listed by `MaskFolder.open`."""
 
     root: Path
     files: dict[str, dict[str, Path]] = field(repr=False)  # concept -> key of the photo -> file
-    numbered: bool = False  # of HolyScenes' layout: dark is the concept, and keys are `<number>-gt` until `paired`
+    numbered: bool = False  # HolyScenes' layout: dark is the concept, keys are `<number>-gt` until `paired`
 
     @classmethod
     def open(cls, root: str | Path) -> MaskFolder:
         """List the masks under `root`.
 
-        Raises: BadInput where the folder is missing or no concept's folder in it holds a picture.
+        Raises: BadInput for a missing folder, or one in which no concept's folder holds a picture.
         """
         root = Path(root).expanduser()
         if not root.is_dir():
             raise BadInput(
                 f"expected a folder of masks, <concept>/<photo>.png, at {root}, which "
                 f"{'is a file' if root.exists() else 'does not exist'}.\n"
-                "Name the folder that holds one folder a concept with segmenter.path=DIR or evaluate.masks=DIR."
+                "Give the folder that holds one folder per concept with segmenter.path=DIR or evaluate.masks=DIR."
             )
         files = {}
         for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -58,8 +58,8 @@ class MaskFolder:
             if found:
                 files[folder.name] = found
         pictures = [Path(key).name for found in files.values() for key in found]
-        drawn = sum(NUMBERED.fullmatch(key) is not None for key in pictures)
-        if drawn and 2 * drawn >= sum(not key.endswith("-img") for key in pictures):
+        numbered = sum(NUMBERED.fullmatch(key) is not None for key in pictures)
+        if numbered and 2 * numbered >= sum(not key.endswith("-img") for key in pictures):
             files = {
                 concept: {key: path for key, path in found.items() if NUMBERED.fullmatch(Path(key).name)}
                 for concept, found in files.items()
@@ -67,23 +67,23 @@ class MaskFolder:
             return cls(root, {concept: found for concept, found in files.items() if found}, numbered=True)
         if not files:
             loose = sum(path.suffix.lower() in ENDINGS for path in root.iterdir())
-            came = f"{loose} pictures directly in it" if loose else "no picture one level down"
+            got = f"{loose} pictures directly in it" if loose else "no picture one level down"
             raise BadInput(
-                f"expected folders named by concept with masks in them, as {root}/window/<photo>.png, got {came}.\n"
+                f"expected folders named by concept with masks in them, as {root}/window/<photo>.png, got {got}.\n"
                 "Move each concept's masks into a folder of the concept's name."
             )
         return cls(root, files)
 
     def numbers(self) -> list[str]:
-        """The numbers of a numbered folder as they are written, "0012", each once, sorted; else none."""
+        """The distinct numbers of a numbered folder as written ("0012"), sorted; none for other folders."""
         keys = {Path(key).name for found in self.files.values() for key in found} if self.numbered else set()
         return sorted({match[1] for key in keys if (match := NUMBERED.fullmatch(key))})
 
     def paired(self, photos: Mapping[str, str]) -> MaskFolder:
-        """A numbered folder under the photos' names.
+        """The masks of a numbered folder assigned to photos.
 
         Args:
-            photos: number as it is written -> image id; masks of other numbers keep their keys and are strays.
+            photos: number as written -> image id; masks of other numbers keep their keys and stay unmatched.
         """
         names = {f"{number}-gt": _keys(image_id)[1] for number, image_id in photos.items()}
         files = {
@@ -94,20 +94,20 @@ class MaskFolder:
 
     @property
     def concepts(self) -> list[str]:
-        """Names of the folders that hold a mask, sorted."""
+        """Names of the folders with masks, sorted."""
         return list(self.files)
 
     def find(self, concept: str, image_id: str) -> Path | None:
-        """The mask of `concept` in that photo, if there is one."""
+        """The file of the mask of `concept` in a photo; None without one."""
         masks = self.files.get(concept, {})
         return next((masks[key] for key in _keys(image_id) if key in masks), None)
 
     def photos(self, concept: str, image_ids: Iterable[str]) -> list[str]:
-        """Those of `image_ids` that have a mask of `concept`, in their order."""
+        """Those of `image_ids` with a mask of `concept`, in their order."""
         return [image_id for image_id in image_ids if self.find(concept, image_id) is not None]
 
-    def strays(self, image_ids: Sequence[str]) -> list[str]:
-        """Masks that belong to none of these photos, as `<concept>/<file>`, sorted."""
+    def unmatched(self, image_ids: Sequence[str]) -> list[str]:
+        """Masks of none of these photos, as `<concept>/<file>`, sorted."""
         wanted = {key for image_id in image_ids for key in _keys(image_id)}
         return sorted(
             path.relative_to(self.root).as_posix()
@@ -117,12 +117,12 @@ class MaskFolder:
         )
 
     def read(self, concept: str, image_id: str, photo_size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-        """One mask, [h, w], at the size it was drawn.
+        """A mask, bool [h, w], at the size of its file.
 
         Args:
             photo_size: (width, height) of the upright photo; the mask must have its aspect, at any resolution.
 
-        Raises: BadInput where there is no such mask, it is no picture, or its aspect is not the photo's.
+        Raises: BadInput for a missing mask, an unreadable picture, or another aspect.
         """
         path = self.find(concept, image_id)
         if path is None:
@@ -131,13 +131,14 @@ class MaskFolder:
 
 
 def read_mask(path: Path, photo_size: tuple[int, int] | None = None, dark: bool = False) -> NDArray[np.bool_]:
-    """The mask in a picture file, [h, w]: grey value, or opacity where there is any transparency, of at least half.
+    """The mask in a picture file, bool [h, w]: grey value, or opacity of a transparent picture, at least half.
 
     Args:
-        dark: whether dark on white is the concept, instead: 1 - L / 255 > 0.5, as in HaLo-NeRF's evaluation; what is
-            transparent is white.
+        photo_size: (width, height) of the photo; None: any aspect.
+        dark: whether dark on white is the concept: 1 - L / 255 > 0.5, as in HaLo-NeRF's evaluation; transparent pixels
+            are white.
 
-    Raises: BadInput where the file is no picture, or its aspect is not that of `photo_size`, (width, height).
+    Raises: BadInput for an unreadable picture, or an aspect other than that of `photo_size`.
     """
     try:
         with Image.open(path) as picture:
@@ -148,12 +149,12 @@ def read_mask(path: Path, photo_size: tuple[int, int] | None = None, dark: bool 
                 rgba = np.asarray(picture.convert("RGBA"))
                 alpha = rgba[..., 3]
                 grey = np.asarray(picture.convert("RGBA").convert("L"))
-                # An alpha channel that is opaque everywhere says nothing; the grey value under transparency neither.
-                grey = grey if alpha.min() == 255 else np.where(alpha >= 128, _inked(grey, alpha), 0)
+                # An alpha channel that is opaque everywhere is no mask, nor is the grey of transparent pixels.
+                grey = grey if alpha.min() == 255 else np.where(alpha >= 128, _opaque_grey(grey, alpha), 0)
             else:
                 grey = np.asarray(picture.convert("L"))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise BadInput(f"expected a picture with a mask at {path}, but it cannot be read: {error}.") from error
+        raise BadInput(f"expected a picture of a mask at {path}, but it cannot be read: {error}.") from error
     if photo_size is not None:
         height, width = grey.shape
         if abs(width * photo_size[1] / (height * photo_size[0]) - 1.0) > ASPECT_TOLERANCE:
@@ -164,14 +165,21 @@ def read_mask(path: Path, photo_size: tuple[int, int] | None = None, dark: bool 
     return grey >= 128
 
 
+def resized_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """A mask [h, w] resized to [height, width] by nearest neighbour."""
+    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(int)
+    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(int)
+    return mask[rows[:, None], columns]
+
+
 def concept_key(name: str) -> str:
-    """What two spellings of one concept share: case, spaces, underscores and English plurals set aside."""
+    """A normalised concept name: equal for spellings that differ in case, spaces, underscores or English plurals."""
     words = re.sub(r"[\s_\-]+", " ", name).strip().casefold().split(" ")
     return " ".join([*words[:-1], _singular(words[-1])])
 
 
 def match_concepts(wanted: Sequence[str], present: Sequence[str]) -> dict[str, int]:
-    """Index in `present` of each concept of `wanted` that is there: same spelling first, then the same key."""
+    """Index in `present` of each concept of `wanted`, by spelling, else by `concept_key`; absent ones are left out."""
     exact = {name: index for index, name in reversed(list(enumerate(present)))}
     loose = {concept_key(name): index for index, name in reversed(list(enumerate(present)))}
     found = {name: exact.get(name, loose.get(concept_key(name))) for name in wanted}
@@ -179,7 +187,7 @@ def match_concepts(wanted: Sequence[str], present: Sequence[str]) -> dict[str, i
 
 
 def _singular(word: str) -> str:
-    """The singular of a regular English plural; other words unchanged."""
+    """The singular of a regular English plural; other words are unchanged."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and re.search(r"(s|x|z|ch|sh)es$", word):
@@ -190,13 +198,13 @@ def _singular(word: str) -> str:
 
 
 def _keys(image_id: str) -> tuple[str, str]:
-    """The names a photo's mask may have, without the mask's own ending."""
+    """The names that a photo's mask may have, without the ending of the mask's file."""
     path = PurePosixPath(image_id)
     return path.with_suffix("").as_posix(), path.as_posix()
 
 
-def _inked(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey values of a partly transparent picture; where all that is opaque has one tone, opacity is the mask."""
+def _opaque_grey(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Grey values of a partly transparent picture; 255 where all opaque pixels have one tone: opacity is the mask."""
     opaque = grey[alpha >= 128]
     if opaque.size and int(opaque.max()) - int(opaque.min()) < 128:
         return np.full_like(grey, 255)

@@ -134,7 +134,7 @@ def stand_at(page: Page, viewer: Viewer, photo: str) -> None:
     page.get_by_label("Show the photos' cameras").click()
     page.get_by_role("button", name="Fly to it").click()
     window = list(viewer.windows.values())[-1]
-    goal = viewer.engine.scene.scene.views[viewer.engine.photos.index(photo)].centre.numpy()
+    goal = viewer.engine.scene.data.views[viewer.engine.photos.index(photo)].centre.numpy()
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while np.linalg.norm(np.asarray(window.client.camera.position) - goal) > 1e-3:
         assert time.monotonic() < deadline
@@ -144,7 +144,7 @@ def stand_at(page: Page, viewer: Viewer, photo: str) -> None:
 def truth_on_canvas(road: dict[str, Path], viewer: Viewer, photo: str, concept: str, shape: tuple[int, ...]) -> Any:
     """The true mask of a photo, as the canvas [H, W] sees it from that photo's camera."""
     window = list(viewer.windows.values())[-1]
-    view = viewer.engine.scene.scene.views[viewer.engine.photos.index(photo)]
+    view = viewer.engine.scene.data.views[viewer.engine.photos.index(photo)]
     mask = true_mask(road["collect"], concept, photo).numpy() > 0.5
     height, width = shape[:2]
     focal = height / 2 / np.tan(window.client.camera.fov / 2)
@@ -200,7 +200,7 @@ def test_words_can_be_told_apart_dimmed_and_doubted(page: Page, viewer: Viewer):
 
 def test_what_is_not_found_is_said(page: Page, viewer: Viewer):
     find(page, "escalator")
-    page.get_by_text(re.compile("nothing is known of it anywhere")).wait_for()
+    page.get_by_text(re.compile("unknown everywhere")).wait_for()
     find(page, "window AND")
     page.get_by_text(re.compile("expected", re.IGNORECASE)).first.wait_for()
 

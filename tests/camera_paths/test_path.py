@@ -1,4 +1,4 @@
-"""Camera paths: smooth motion at the right times, blended lights, fading words, and JSON that nobody can trust."""
+"""Camera paths: smooth motion at the right times, interpolated appearances and words, validated JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.camera_paths.path import CameraPath, KeyFrame, pure
-from halonerf.camera_paths.validation import LARGEST, MOST
+from halonerf.camera_paths.path import CameraPath, KeyFrame, appearance_mix
+from halonerf.camera_paths.validation import MAX_FILE_BYTES, MAX_KEYFRAMES
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.rotations import conjugate, exp, log, matrices, product, quaternions
 
@@ -42,20 +42,20 @@ def velocity(path: CameraPath, time: float, step: float) -> tuple[Tensor, Tensor
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_key_frames_are_met_at_their_times(loop: bool):
+def test_key_frames_are_passed_at_their_times(loop: bool):
     path = winding(loop)
     assert path.duration == (7.0 if loop else 5.5)
     for key, time in zip(path.keyframes, (0.0, 2.0, 2.5, 5.5), strict=True):
         sample = path.at([time])[0]
         torch.testing.assert_close(sample.camera_to_world, key.camera_to_world, atol=1e-6, rtol=0)
         assert sample.fov == pytest.approx(key.fov, abs=1e-6)
-        assert sample.light == pytest.approx(pure(key.light))
+        assert sample.light == pytest.approx(appearance_mix(key.light))
         assert sample.words == dict.fromkeys(key.words, key.opacity)
         assert sample.threshold == pytest.approx(key.threshold)
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_neither_place_nor_rotation_jerks(loop: bool):
+def test_positions_and_rotations_are_smooth(loop: bool):
     path = winding(loop)
     for time in (2.0, 2.5) if not loop else (0.0, 2.0, 2.5, 5.5):
         before = velocity(path, (time - 2e-3) % path.duration, 1e-3)
@@ -68,7 +68,7 @@ def test_neither_place_nor_rotation_jerks(loop: bool):
         assert velocity(path, path.duration - 1e-3, 1e-3)[0].norm() < 0.02
 
 
-def test_a_curve_neither_swings_out_nor_moves_where_keys_rest():
+def test_a_curve_does_not_overshoot_and_rests_between_equal_keys():
     places = [0.0, 0.01, 1.0, 1.0, 0.2]
     path = CameraPath(tuple(KeyFrame(pose((x, 0, 0)), seconds=1.0) for x in places))
     x = torch.tensor([float(s.camera_to_world[0, 3]) for s in path.at([k / 50 for k in range(201)])])
@@ -78,13 +78,13 @@ def test_a_curve_neither_swings_out_nor_moves_where_keys_rest():
     assert (x[100:151] - 1).abs().max() < 1e-6
 
 
-def test_a_turn_takes_the_shorter_way():
+def test_a_rotation_takes_the_shorter_way():
     path = CameraPath((KeyFrame(pose((0, 0, 0), (0, 0.1, 0))), KeyFrame(pose((0, 0, 0), (0, 2 * math.pi - 0.1, 0)))))
     middle = path.at([1.0])[0].camera_to_world[:, :3]
     torch.testing.assert_close(middle, torch.eye(3), atol=1e-6, rtol=0)
 
 
-def test_even_key_frames_turn_and_move_evenly():
+def test_evenly_spaced_key_frames_give_constant_velocity():
     keys = [KeyFrame(pose((math.cos(a), math.sin(a), 0), (0, 0, a)), seconds=1.0) for a in (0.0, 0.5, 1.0, 1.5, 2.0)]
     speeds = [velocity(CameraPath(tuple(keys)), 1 + 0.25 * k, 0.01) for k in range(8)]
     for moved, turned in speeds:
@@ -92,7 +92,7 @@ def test_even_key_frames_turn_and_move_evenly():
         torch.testing.assert_close(turned, torch.tensor([0.0, 0.0, 0.5], dtype=torch.float64), atol=0.01, rtol=0)
 
 
-def test_a_loop_closes_and_shows_nothing_twice():
+def test_a_loop_closes_without_repeating_a_frame():
     path = winding(loop=True)
     first, last = path.at([0.0, path.duration])
     torch.testing.assert_close(first.camera_to_world, last.camera_to_world, atol=1e-6, rtol=0)
@@ -121,7 +121,7 @@ def test_one_key_frame_is_a_still_and_two_are_a_move(loop: bool):
     assert all(s.camera_to_world.isfinite().all() for s in move.sample(30))
 
 
-def test_lights_blend_in_straight_lines_and_words_fade():
+def test_appearances_and_word_opacities_are_interpolated_linearly():
     sample = winding().at([2.25])[0]
     assert sample.light == pytest.approx({"day": 0.625, "night": 0.375})
     assert sample.words == pytest.approx({"portal": 0.75, "dome": 0.35})
@@ -131,7 +131,7 @@ def test_lights_blend_in_straight_lines_and_words_fade():
     assert fading == pytest.approx([0.0, 0.2, 0.4, 0.8])
 
 
-def test_zooms_are_even_for_the_eye():
+def test_zooms_are_even_in_the_logarithm_of_the_focal_length():
     path = CameraPath((KeyFrame(pose((0, 0, 0)), fov=0.2), KeyFrame(pose((0, 0, 0)), fov=1.2)))
     middle = path.at([1.0])[0]
     assert math.tan(middle.fov / 2) == pytest.approx(math.sqrt(math.tan(0.1) * math.tan(0.6)))
@@ -140,7 +140,7 @@ def test_zooms_are_even_for_the_eye():
     assert view.fy == view.fx == pytest.approx(100 / math.tan(middle.fov / 2))
 
 
-def test_quaternions_are_the_rotations_they_come_from():
+def test_quaternions_equal_the_rotations_that_they_come_from():
     random = torch.Generator().manual_seed(0)
     turns = torch.randn(200, 3, generator=random, dtype=torch.float64)
     halves = torch.nn.functional.normalize(turns[:60], dim=1) * math.pi  # where the scalar part is nought
@@ -153,7 +153,7 @@ def test_quaternions_are_the_rotations_they_come_from():
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_json_keeps_everything(tmp_path: Path, loop: bool):
+def test_json_round_trip_keeps_everything(tmp_path: Path, loop: bool):
     path = CameraPath(winding(loop).keyframes, loop, scene="Św. Jan", aspect=1.5)
     path.write(tmp_path / "ścieżka.json")
     again = CameraPath.read(tmp_path / "ścieżka.json")
@@ -192,7 +192,7 @@ def keyed(**options: object) -> str:
         ("[" * 100_000, "expected JSON"),
         ('{"keyframes": [], "keyframes": {}}', "list 'keyframes'"),
         ('{"keyframes": []}', "1 to 1000 key-frames, got 0"),
-        (json.dumps({"keyframes": [0] * (MOST + 1)}), "at most 1000 key-frames"),
+        (json.dumps({"keyframes": [0] * (MAX_KEYFRAMES + 1)}), "at most 1000 key-frames"),
         (json.dumps({"keyframes": [{}], "version": 7}), "another version"),
         (json.dumps({"keyframes": [{}], "kind": "film"}), "another kind"),
         (json.dumps({"keyframes": [{}], "camera": 1}), "got 'camera'"),
@@ -201,7 +201,7 @@ def keyed(**options: object) -> str:
         (json.dumps({"keyframes": [{"camera_to_world": EYE}], "aspect": 0}), "aspect to be a number"),
         (json.dumps({"keyframes": ["x"]}), "key-frame 0 with camera_to_world"),
         (keyed(zoom=1), "got the keys"),
-        ('{"keyframes": [{"camera_to_world": [[NaN,0,0,0],[0,1,0,0],[0,0,1,0]]}]}', "NaN is no number"),
+        ('{"keyframes": [{"camera_to_world": [[NaN,0,0,0],[0,1,0,0],[0,0,1,0]]}]}', "NaN is not a number"),
         ('{"keyframes": [{"camera_to_world": [[1e999,0,0,0],[0,1,0,0],[0,0,1,0]]}]}', "got inf"),
         ('{"keyframes": [{"camera_to_world": [[1' + "0" * 5000 + ",0,0,0],[0,1,0,0],[0,0,1,0]]}]}", "expected"),
         (json.dumps({"keyframes": [{"camera_to_world": EYE[:2]}]}), "3 rows of 4 numbers"),
@@ -229,24 +229,24 @@ def keyed(**options: object) -> str:
         (keyed(light=[None]), "appearance code's entry"),
     ],
 )
-def test_what_is_no_path_is_refused(text: str, message: str):
+def test_invalid_json_is_refused(text: str, message: str):
     with pytest.raises(BadInput, match=message) as caught:
         CameraPath.from_json(text)
     assert len(str(caught.value)) < 600
 
 
-def test_a_path_that_never_ends_is_refused():
+def test_too_long_a_path_is_refused():
     with pytest.raises(BadInput, match="at most 14400 s"):
         CameraPath(tuple(KeyFrame(pose((0, 0, 0)), seconds=3600) for _ in range(6)))
 
 
-def test_a_file_that_is_no_path_says_which(tmp_path: Path):
+def test_errors_of_a_file_name_the_file(tmp_path: Path):
     with pytest.raises(MissingArtifact, match=r"nowhere\.json[\s\S]*stage=explore"):
         CameraPath.read(tmp_path / "nowhere.json")
     (tmp_path / "picture.json").write_bytes(b"\x89PNG\xff")
     with pytest.raises(BadInput, match=r"picture\.json is no camera path"):
         CameraPath.read(tmp_path / "picture.json")
     with open(tmp_path / "huge.json", "wb") as file:
-        file.truncate(LARGEST + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     with pytest.raises(BadInput, match="at most 16000000 bytes"):
         CameraPath.read(tmp_path / "huge.json")

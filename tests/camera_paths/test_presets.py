@@ -1,4 +1,4 @@
-"""Ready paths: they stay on the photographers' side, out of the walls, and know few photos, odd ones and none."""
+"""Preset paths stay near the photos and out of walls, and work for few and for unusual photos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from halonerf.camera_paths.path import CameraPath
-from halonerf.camera_paths.presets import DEFAULT, fly_through, orbit, spiral
+from halonerf.camera_paths.presets import PRESETS, fly_through, orbit, spiral
 from halonerf.camera_paths.sites import Sites
 from halonerf.types import View
 
@@ -67,10 +67,10 @@ def seen(path: CameraPath, point: Tensor) -> float:
     return inside / len(samples)
 
 
-@pytest.mark.parametrize("name", sorted(DEFAULT))
-def test_a_front_is_not_filmed_from_behind(name: str):
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_facade_is_not_filmed_from_behind(name: str):
     front = ring(torch.linspace(-2.2, -0.9, 24))  # photographers stand at y < 0
-    path = DEFAULT[name](front, box(), seconds=6.0)
+    path = PRESETS[name](front, box(), seconds=6.0)
     places = centres(path)
     assert (places[:, 1] < -0.9).all()
     assert path.duration == pytest.approx(6)
@@ -80,14 +80,14 @@ def test_a_front_is_not_filmed_from_behind(name: str):
     assert (axes(path).diff(dim=0).norm(dim=1) < 0.15).all()
 
 
-@pytest.mark.parametrize("name", sorted(DEFAULT))
-def test_walls_are_not_flown_through(name: str):
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_paths_do_not_cross_walls(name: str):
     around = ring(torch.linspace(0, 2 * math.pi, 41)[:-1])
-    places = centres(DEFAULT[name](around, box()))
+    places = centres(PRESETS[name](around, box()))
     assert (places[:, :2].abs().amax(dim=1) > 0.6).all()
 
 
-def test_what_stands_between_photos_is_not_flown_through():
+def test_flights_avoid_obstacles_between_photos():
     """Two groups of photos look the same way from both sides of a long wall."""
     random = torch.Generator().manual_seed(0)
     wall = torch.rand(3000, 3, generator=random) * torch.tensor([0.0, 8.0, 2.0]) - torch.tensor([0.0, 6.0, 1.0])
@@ -99,14 +99,14 @@ def test_what_stands_between_photos_is_not_flown_through():
     assert (centres(fly_through(views, front))[:, 0] < -0.3).any()
 
 
-def test_a_place_behind_a_wall_gives_way():
+def test_a_position_behind_a_wall_is_pulled_back():
     views = ring(torch.linspace(-2.2, -0.9, 5))
     sites = Sites(views, box())
     start = sites.centres[2]
     through = -start
-    assert np.linalg.norm(sites.nearer_until_free(through, 2) - start) <= 0.5 * np.linalg.norm(start)
+    assert np.linalg.norm(sites.pull_back(through, 2) - start) <= 0.5 * np.linalg.norm(start)
     near = start + 0.1
-    assert np.array_equal(sites.nearer_until_free(near, 2), near)
+    assert np.array_equal(sites.pull_back(near, 2), near)
 
 
 def test_photos_from_all_sides_make_a_full_circle():
@@ -127,38 +127,38 @@ def test_an_orbit_covers_the_arc_of_the_photos_and_no_more():
     assert found.max() - found.min() > 1.0
 
 
-def test_an_orbit_on_the_seam_of_the_angles_is_whole():
+def test_an_orbit_may_cross_the_discontinuity_of_the_angle():
     path = orbit(ring(torch.linspace(math.pi - 0.6, math.pi + 0.6, 20)), box())
     assert (centres(path)[:, 0] < -1).all()
 
 
-def test_photos_that_look_away_do_not_count():
+def test_photos_that_face_away_are_ignored():
     front = ring(torch.linspace(-2.0, -1.1, 12))
     away = [looking(v.centre, 3 * v.centre) for v in ring(torch.linspace(-1.0, 0.6, 12))]
     found = centres(orbit([*front, *away], box()))
     assert torch.atan2(found[:, 1], found[:, 0]).max() < -1.0
 
 
-@pytest.mark.parametrize("name", sorted(DEFAULT))
+@pytest.mark.parametrize("name", sorted(PRESETS))
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("points", [0, 2, 400])
-def test_few_photos_and_few_points_will_do(name: str, count: int, points: int):
-    path = DEFAULT[name](ring(torch.linspace(-1.8, -1.2, count)), box()[:points], seconds=3.0)
+def test_few_photos_and_few_points_suffice(name: str, count: int, points: int):
+    path = PRESETS[name](ring(torch.linspace(-1.8, -1.2, count)), box()[:points], seconds=3.0)
     assert centres(path).isfinite().all()
     assert path.duration == pytest.approx(3)
     turns = torch.stack([s.camera_to_world[:, :3] for s in path.sample(10)])
     torch.testing.assert_close(turns @ turns.transpose(1, 2), torch.eye(3).expand_as(turns), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", sorted(DEFAULT))
-def test_photos_that_all_stand_at_one_place_make_a_film(name: str):
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_photos_at_one_position_give_a_small_motion(name: str):
     same = [looking(torch.tensor([0.0, -3.0, 0.0]), torch.zeros(3))] * 5
-    places = centres(DEFAULT[name](same, box()))
+    places = centres(PRESETS[name](same, box()))
     assert places.isfinite().all()
     assert 0 < (places - places[0]).norm(dim=1).max() < 1.5
 
 
-def test_close_ups_are_left_out_of_a_flight_and_lights_are_the_photos():
+def test_a_flight_leaves_out_close_ups_and_has_the_photos_appearances():
     views = ring(torch.linspace(-2.2, -0.9, 12))
     close = [looking(v.centre, torch.tensor([0.2, -0.5, 0.3]), focal=500.0) for v in views[:6]]
     names = [f"{i}.jpg" for i in range(18)]
@@ -170,7 +170,7 @@ def test_close_ups_are_left_out_of_a_flight_and_lights_are_the_photos():
     assert len({key.light for key in spiral(views, box(), names[6:]).keyframes}) == 1
 
 
-def test_photos_from_unusually_far_or_near_do_not_bend_an_orbit():
+def test_unusually_far_or_near_photos_do_not_bend_an_orbit():
     usual = ring(torch.linspace(-2.2, -0.9, 12))
     odd = [*ring(torch.tensor([-1.9, -1.5]), radius=12.0), *ring(torch.tensor([-1.2]), radius=0.8)]
     far = centres(orbit([*usual, *odd], box()))[:, :2].norm(dim=1)
@@ -185,7 +185,7 @@ def test_an_orbit_shows_as_much_as_the_photos_do():
             assert key.fov == pytest.approx(2 * math.atan(24 / focal), rel=0.2)
 
 
-def test_a_spiral_turns_around_a_photo_that_looks_where_most_do():
+def test_a_spiral_is_centred_on_a_photo_that_faces_the_focus():
     views = ring(torch.linspace(-2.2, -0.9, 12))
     aside = [looking(views[6].centre + 0.01 * k, torch.tensor([1.5, 0.0, 0.0])) for k in range(4)]
     assert seen(spiral([*aside, *views], box()), torch.zeros(3)) == 1
@@ -199,7 +199,7 @@ def test_a_spiral_is_small_and_closed():
     assert 0.02 < spread.norm(dim=1).max() < 0.5
 
 
-def test_portrait_photos_make_a_portrait_film_that_shows_as_much():
+def test_portrait_photos_make_a_portrait_film_of_the_same_extent():
     tall = [looking(v.centre, torch.zeros(3), 48, 64) for v in ring(torch.linspace(-2.2, -0.9, 9))]
     path = fly_through(tall, box())
     assert path.aspect == pytest.approx(0.75)
@@ -210,6 +210,6 @@ def test_portrait_photos_make_a_portrait_film_that_shows_as_much():
     assert {round(key.fov, 4) for key in mixed.keyframes} == {round(2 * math.atan(24 / 60), 4)}
 
 
-def test_thousands_of_photos_are_quick():
+def test_thousands_of_photos_are_subsampled():
     path = fly_through(ring(torch.linspace(-2.6, -0.5, 1500)), box(20_000))
     assert 2 <= len(path.keyframes) <= 40

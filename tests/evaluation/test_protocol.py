@@ -1,4 +1,4 @@
-"""The rules of scoring: sizes, levels, pixels that count, photos that may be scored."""
+"""Evaluation protocols: sizes, levels, pixels that count, photos that are scored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.evaluation.protocol import at_native, at_size, check_held_out, counted, scored_views
+from halonerf.evaluation.protocol import check_held_out, native_map, resized_map, scored_pixels, scored_views
 from halonerf.evaluation.scores import histogram, score_map
 from halonerf.stages.evaluate import Evaluate
 from helpers.made_road import run_stage, write_masks, write_road
@@ -20,32 +20,34 @@ RANDOM = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("native", [(96, 128), (97, 131), (131, 60), (3, 1)])
-def test_the_papers_map_goes_by_half_the_native_size_and_8_bits(native: tuple[int, int]):
-    drawn = RANDOM.random((24, 30)).astype(np.float32)
-    found = at_native("paper", drawn, native)
+def test_the_papers_map_is_resized_to_half_size_then_native_size_in_8_bits(native: tuple[int, int]):
+    values = RANDOM.random((24, 30)).astype(np.float32)
+    found = native_map("paper", values, native)
     assert found.dtype == np.uint8
     assert found.shape == native
-    half = at_size(drawn, (max(1, native[0] // 2), max(1, native[1] // 2)))
-    assert np.abs(found / 255 - at_size(half, native)).max() <= 0.5 / 255 + 1e-6
-    plain = at_native("strict", drawn, native)
+    half = resized_map(values, (max(1, native[0] // 2), max(1, native[1] // 2)))
+    assert np.abs(found / 255 - resized_map(half, native)).max() <= 0.5 / 255 + 1e-6
+    plain = native_map("strict", values, native)
     assert plain.dtype == np.float32
-    np.testing.assert_array_equal(plain, at_size(drawn, native))
+    np.testing.assert_array_equal(plain, resized_map(values, native))
 
 
 def test_a_map_of_half_the_native_size_is_only_enlarged():
-    drawn = RANDOM.random((40, 56)).astype(np.float32)
-    np.testing.assert_array_equal(at_native("paper", drawn, (80, 112)), np.round(at_size(drawn, (80, 112)) * 255))
+    values = RANDOM.random((40, 56)).astype(np.float32)
+    np.testing.assert_array_equal(
+        native_map("paper", values, (80, 112)), np.round(resized_map(values, (80, 112)) * 255)
+    )
 
 
-def test_the_papers_figures_are_of_256_levels():
+def test_the_papers_metrics_use_256_levels():
     """Ties of 8 bits lower or raise AP; it is scikit-learn's of those levels, to the last bit."""
-    drawn = RANDOM.random((60, 80)).astype(np.float32) ** 4
-    truth = RANDOM.random((60, 80)) < 0.2 + 0.5 * drawn
-    levels = at_native("paper", drawn, (60, 80))
+    values = RANDOM.random((60, 80)).astype(np.float32) ** 4
+    truth = RANDOM.random((60, 80)) < 0.2 + 0.5 * values
+    levels = native_map("paper", values, (60, 80))
     known = np.ones((60, 80), bool)
     scores = score_map(levels, truth, known)
     assert scores["ap"] == average_precision_score(truth.ravel(), levels.ravel())
-    assert scores["ap"] != score_map(drawn, truth, known)["ap"]
+    assert scores["ap"] != score_map(values, truth, known)["ap"]
     p = levels / 255
     assert scores["soft_balanced_accuracy"] == pytest.approx((p[truth].mean() + (1 - p[~truth]).mean()) / 2)
     chosen = levels >= 128  # above one half
@@ -53,13 +55,13 @@ def test_the_papers_figures_are_of_256_levels():
     assert histogram(levels, truth, known)["all"] == np.bincount(levels.ravel(), minlength=256).tolist()
 
 
-def test_the_paper_leaves_no_pixel_out():
+def test_the_paper_scores_all_pixels():
     covered = np.array([[True, False]])
-    assert counted("paper", covered).tolist() == [[True, True]]
-    assert counted("strict", covered).tolist() == counted("heldout", covered).tolist() == [[True, False]]
+    assert scored_pixels("paper", covered).tolist() == [[True, True]]
+    assert scored_pixels("strict", covered).tolist() == scored_pixels("heldout", covered).tolist() == [[True, False]]
 
 
-def test_which_photos_are_scored():
+def test_the_protocol_selects_the_scored_photos():
     assert [scored_views(p, "all") for p in ("strict", "heldout", "paper")] == ["all", "test", "all"]
     assert [scored_views("strict", v) for v in ("train", "test")] == ["train", "test"]
     assert scored_views("heldout", "test") == "test"
@@ -71,7 +73,7 @@ def test_which_photos_are_scored():
         Evaluate(protocol="fair")
 
 
-def test_held_out_means_not_lifted_either(tmp_path: Path):
+def test_held_out_photos_must_not_be_lifted(tmp_path: Path):
     folders = write_road(tmp_path)
     names = Scene(folders["ingest"]).names
     write_masks(tmp_path / "masks", "window", names)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from halonerf.evaluation.bootstrap import DRAWS, differences, estimates
-from halonerf.evaluation.examples import picks, stacked
-from halonerf.evaluation.tables import escape, latex_table, table_fields, table_rows
+from halonerf.evaluation.examples import select_examples, stack_strips
+from halonerf.evaluation.tables import escape_latex, latex_table, table_fields, table_rows
 
 
 def row(photo: str, concept: str, method: str, ap: float | None, scene: str = "s") -> dict:
@@ -36,7 +36,7 @@ def test_means_go_over_photos_then_concepts_then_scenes():
     assert estimates([]) == {"concepts": {}, "scenes": {}, "overall": {}}
 
 
-def test_intervals_of_normal_values_are_those_of_theory():
+def test_intervals_of_normal_values_agree_with_theory():
     rows = normal_rows(100, {"3d": 0.0})
     values = np.array([r["ap"] for r in rows])
     found = estimates(rows, draws=4000)["concepts"]["s"]["dome"]["3d"]
@@ -46,7 +46,7 @@ def test_intervals_of_normal_values_are_those_of_theory():
     assert found["high"] == pytest.approx(values.mean() + error, abs=0.1 * error)
 
 
-def test_the_same_rows_give_the_same_intervals_whatever_stands_beside_them():
+def test_intervals_of_a_scene_do_not_depend_on_other_rows():
     rows = normal_rows(12, {"2d": 0.0, "3d": 0.1})
     assert DRAWS >= 1000
     assert estimates(rows) == estimates(rows)
@@ -70,7 +70,7 @@ def test_differences_are_paired():
     assert (back["mean"], back["positive"]) == (pytest.approx(-gap["mean"]), 0.0)
 
 
-def test_differences_count_only_what_both_methods_have():
+def test_differences_use_only_rows_of_both_methods():
     rows = [row("1", "a", "2d", 0.5), row("1", "a", "3d", 0.6), row("2", "a", "3d", 0.0), row("3", "a", "2d", None),
             row("3", "a", "3d", 0.1), row("4", "b", "3d", 1.0)]  # fmt: skip
     found = differences(rows, "3d", "2d")
@@ -79,13 +79,13 @@ def test_differences_count_only_what_both_methods_have():
     assert differences([], "3d", "2d")["overall"]["mean"] is None
 
 
-def test_a_constant_figure_has_a_narrow_interval_and_no_sign():
+def test_a_constant_metric_has_an_interval_of_zero_width():
     rows = [row(str(i), "a", m, 0.25) for i in range(5) for m in ("2d", "3d")]
     assert estimates(rows)["overall"]["3d"] == {"mean": 0.25, "low": 0.25, "high": 0.25}
     assert differences(rows, "3d", "2d")["overall"]["positive"] == 0.0
 
 
-def test_a_table_has_every_line_once():
+def test_a_table_has_one_line_per_scene_concept_and_method():
     rows = [
         row("1", "a", "2d", 0.5),
         row("1", "a", "3d", 0.6),
@@ -127,20 +127,20 @@ def test_latex_is_escaped_balanced_and_bold_where_best():
     assert r"\textbf{mean of scenes}" in several
 
 
-def test_escape_leaves_other_scripts_alone():
-    assert escape("Голова  Δ\nß") == "Голова Δ ß"
+def test_escaping_keeps_other_scripts():
+    assert escape_latex("Голова  Δ\nß") == "Голова Δ ß"
 
 
-def test_the_best_the_median_and_the_worst_are_picked():
+def test_the_best_the_median_and_the_worst_are_selected():
     photos = [{"concepts": {"a": {"3d": {"ap": ap}}}} for ap in (0.5, 0.9, None, 0.1, 0.7)] + [{"concepts": {}}]
-    assert picks(photos, "a") == [("best of 4", 1), ("median of 4", 4), ("worst of 4", 3)]
-    assert picks(photos[:2], "a") == [("best of 2", 1), ("worst of 2", 0)]
-    assert picks(photos[:1], "a") == [("best of 1", 0)]
-    assert picks(photos[2:3], "a") == []
+    assert select_examples(photos, "a") == [("best of 4", 1), ("median of 4", 4), ("worst of 4", 3)]
+    assert select_examples(photos[:2], "a") == [("best of 2", 1), ("worst of 2", 0)]
+    assert select_examples(photos[:1], "a") == [("best of 1", 0)]
+    assert select_examples(photos[2:3], "a") == []
 
 
 def test_strips_are_stacked_under_their_titles():
-    sheet = stacked([("one", np.full((40, 90, 3), 200, np.uint8)), ("two", np.full((10, 90, 3), 100, np.uint8))])
+    sheet = stack_strips([("one", np.full((40, 90, 3), 200, np.uint8)), ("two", np.full((10, 90, 3), 100, np.uint8))])
     assert sheet.shape == (22 + 40 + 22 + 10, 90, 3)
     assert (sheet[22:62] == 200).all()
     assert (sheet[84:] == 100).all()

@@ -1,4 +1,4 @@
-"""Parts of something in 3D, and what a segmenter's answers become on the way there."""
+"""Connected parts, the cache of word maps, and coarse maps of indexed photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.queries.index_files import IndexedPhoto, IndexedView
-from halonerf.queries.word_maps import REMEMBERED, WordMapCache, downsized_logits, relative_probability
+from halonerf.queries.word_maps import MAX_CACHED_WORDS, WordMapCache, downsized_logits, relative_probability
 from halonerf.types import View
 from helpers.made_query import Colours, noise
 
@@ -24,14 +24,14 @@ def balls() -> tuple[Tensor, Tensor]:
 
 def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: object) -> list[ConnectedPart]:
     centres, _ = balls()
-    seen = torch.zeros(3, len(centres), dtype=torch.float16)
-    seen[0, :200], seen[1, 200:300], seen[2, :300] = 0.001, 0.001, 0.0005
-    given = {"threshold": 0.5, "radius": 0.6, "smallest": 4, "most": 9, **options}
-    sure = torch.ones(len(centres)) if confidence is None else confidence
-    return find_parts(probability, sure, centres, ([4, 7, 9], seen), **given)  # type: ignore[arg-type]
+    visibility = torch.zeros(3, len(centres), dtype=torch.float16)
+    visibility[0, :200], visibility[1, 200:300], visibility[2, :300] = 0.001, 0.001, 0.0005
+    given = {"threshold": 0.5, "radius": 0.6, "min_elements": 4, "max_parts": 9, **options}
+    known = torch.ones(len(centres)) if confidence is None else confidence
+    return find_parts(probability, known, centres, ([4, 7, 9], visibility), **given)  # type: ignore[arg-type]
 
 
-def test_elements_that_lie_together_are_a_part():
+def test_neighbouring_elements_are_a_part():
     centres, probability = balls()
     parts = parts_of(probability)
     assert [len(part.elements) for part in parts] == [200, 100, 5]  # 120, 90 and 4.5 times probability
@@ -43,16 +43,16 @@ def test_elements_that_lie_together_are_a_part():
     assert [part.photos for part in parts] == [[4, 9], [7, 9], []]
 
 
-def test_size_times_probability_orders_them():
+def test_parts_are_sorted_by_size_times_probability():
     _, probability = balls()
     probability[:200] = 0.5
     probability[:120] = 0.1
     assert [len(part.elements) for part in parts_of(probability)] == [100, 80, 5]
-    assert len(parts_of(probability, most=1)) == 1
-    assert [len(part.elements) for part in parts_of(probability, smallest=90)] == [100]
+    assert len(parts_of(probability, max_parts=1)) == 1
+    assert [len(part.elements) for part in parts_of(probability, min_elements=90)] == [100]
 
 
-def test_a_wide_reach_makes_one_part_of_all():
+def test_a_large_radius_joins_all_parts():
     centres, probability = balls()
     parts = parts_of(probability, radius=60.0)
     # each is joined to its 16 nearest: within a dense ball none reaches out, from the stray one does
@@ -60,7 +60,7 @@ def test_a_wide_reach_makes_one_part_of_all():
     assert len(parts) < 3
 
 
-def test_what_is_unknown_or_faint_belongs_to_no_part():
+def test_unknown_or_improbable_elements_belong_to_no_part():
     _, probability = balls()
     unknown = torch.ones(len(probability))
     unknown[200:300] = 0
@@ -69,26 +69,26 @@ def test_what_is_unknown_or_faint_belongs_to_no_part():
     assert parts_of(torch.zeros_like(probability)) == []
 
 
-def test_one_element_may_be_a_part():
+def test_a_single_element_can_be_a_part():
     _, probability = balls()
     alone = torch.zeros_like(probability)
     alone[305] = 1.0
-    (part,) = parts_of(alone, smallest=1)
+    (part,) = parts_of(alone, min_elements=1)
     assert part.box.tolist() == [[0.5, 50.0, 0.5]] * 2
 
 
-def test_the_model_frame_is_the_similarity_undone():
+def test_parts_are_described_in_the_model_frame():
     centres, probability = balls()
     back = np.diag([2.0, 2.0, 2.0, 1.0])
     back[:3, 3] = [1.0, 0.0, -1.0]
     part = parts_of(probability)[0]
-    told = part.describe("<b>", ["a"] * 10, back, centres)
-    assert told["text"] == "<b>"
-    assert told["centre_model"] == pytest.approx((2 * part.centre + [1, 0, -1]).tolist(), abs=1e-4)
-    assert np.allclose(told["box_model"], 2 * part.box + [1, 0, -1], atol=1e-4)
+    described = part.describe("<b>", ["a"] * 10, back, centres)
+    assert described["text"] == "<b>"
+    assert described["centre_model"] == pytest.approx((2 * part.centre + [1, 0, -1]).tolist(), abs=1e-4)
+    assert np.allclose(described["box_model"], 2 * part.box + [1, 0, -1], atol=1e-4)
 
 
-def test_spacing_is_the_grids():
+def test_the_spacing_of_a_grid_is_its_step():
     axis = torch.arange(6.0)
     cube = torch.cartesian_prod(axis, axis, axis)
     assert element_spacing(cube, torch.ones(216, dtype=torch.bool)) == 1.0
@@ -103,36 +103,36 @@ def photo(height: int, width: int, seed: int) -> IndexedPhoto:
     return IndexedPhoto(seed, {"pixels": pixels.half(), "size": torch.tensor([[height, width]])}, camera)
 
 
-def looks(photos: list[IndexedPhoto], batch: int = 8, sky: str | None = None) -> WordMapCache:
+def cache_of(photos: list[IndexedPhoto], batch: int = 8, sky: str | None = None) -> WordMapCache:
     return WordMapCache(Colours(), photos, batch, sky, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("ready", [256e6, 0])
-def test_photos_of_any_shapes_and_batches_say_the_same(ready: float, monkeypatch: pytest.MonkeyPatch):
+def test_maps_do_not_depend_on_shapes_and_batches(ready: float, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("halonerf.queries.word_maps.READY_BYTES", ready)
     photos = [photo(6, 8, 0), photo(8, 6, 1), photo(6, 8, 2), photo(6, 8, 3), photo(5, 5, 4)]
-    together = looks(photos, 2).of(["red", "blue"], [])
+    together = cache_of(photos, 2).maps(["red", "blue"], [])
     assert [tuple(p.shape) for p, _ in together] == [(6, 8, 2), (8, 6, 2), (6, 8, 2), (6, 8, 2), (5, 5, 2)]
     for one, (probability, known) in zip(photos, together, strict=True):
-        (alone,) = looks([one]).of(["red", "blue"], [])
+        (alone,) = cache_of([one]).maps(["red", "blue"], [])
         torch.testing.assert_close(probability, alone[0])
         assert known.min() == 1
         torch.testing.assert_close(probability[..., 1], one.encoding["pixels"][0, 2].float(), atol=1e-3, rtol=0)
 
 
-def test_maps_of_words_are_remembered_but_not_for_ever():
-    asked = looks([photo(6, 8, 0)])
-    first = asked.of(["red"], [])[0][0]
-    asked.segmenter = None  # type: ignore[assignment] - asking again would fail
-    assert torch.equal(asked.of(["red"], [])[0][0], first)
-    asked.segmenter = Colours()
-    for k in range(REMEMBERED):
-        asked.of([f"word {k}"], [])
-    assert len(asked._kept) == REMEMBERED
-    assert "red" not in asked._kept
+def test_the_cache_of_word_maps_is_limited():
+    cache = cache_of([photo(6, 8, 0)])
+    first = cache.maps(["red"], [])[0][0]
+    cache.segmenter = None  # type: ignore[assignment] - asking again would fail
+    assert torch.equal(cache.maps(["red"], [])[0][0], first)
+    cache.segmenter = Colours()
+    for k in range(MAX_CACHED_WORDS):
+        cache.maps([f"word {k}"], [])
+    assert len(cache._cache) == MAX_CACHED_WORDS
+    assert "red" not in cache._cache
 
 
-def test_relevancy_is_even_between_equals():
+def test_relevancy_of_equal_logits_is_one_half():
     p = torch.tensor([0.1, 0.5, 0.9])
     assert relative_probability(p, p).tolist() == pytest.approx([0.5] * 3)
     assert relative_probability(torch.tensor(0.8), torch.tensor(0.2)).item() == pytest.approx(
@@ -140,7 +140,7 @@ def test_relevancy_is_even_between_equals():
     )  # odds 4 over odds 1/4
 
 
-def test_coarse_cells_average_what_is_known():
+def test_coarse_cells_average_the_known_pixels():
     logits = torch.full((4, 4), 0.0)
     logits[:2, :2] = torch.nan
     logits[2:, 2:] = 20.0
@@ -153,7 +153,7 @@ def test_coarse_cells_average_what_is_known():
     assert probability.item() == pytest.approx((0.5 * 8 + 1.0 * 4) / 12, abs=0.02)
 
 
-def test_a_view_keeps_its_table():
+def test_an_indexed_view_keeps_its_type_across_devices():
     camera = photo(6, 8, 0).camera
     assert isinstance(camera.to("cpu"), IndexedView)
     assert isinstance(camera, View)

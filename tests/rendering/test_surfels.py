@@ -1,4 +1,4 @@
-"""Fields as splats: the Gaussian field as it is, any other as surfels that look like it."""
+"""Fields as Gaussians: a Gaussian field as it is, any other as surfels that render like it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.protocols import SplatField
-from halonerf.rendering.surfels import _upright_on, open_splats
+from halonerf.rendering.surfels import _rotations_onto, open_splats
 from halonerf.rotations import matrices
 from halonerf.splatting.rasterise import rasterise
 from halonerf.types import Rendering, View
@@ -46,7 +46,7 @@ class Wall:
         raise AssertionError("not needed")
 
 
-def test_a_gaussian_field_is_drawn_as_it_is():
+def test_a_gaussian_field_is_not_baked():
     field = build(OmegaConf.to_container(OmegaConf.load(GROUP / "gaussians.yaml")))
     random = torch.Generator().manual_seed(0)
     field.initialise(torch.randn(50, 3, generator=random), torch.rand(50, 3, generator=random), ("a", "b"), seed=0)
@@ -62,7 +62,7 @@ def test_a_gaussian_field_is_drawn_as_it_is():
     assert splats.element.tolist() == list(range(50))
 
 
-def test_surfels_lie_on_the_wall_and_have_its_colours_in_any_light():
+def test_surfels_lie_on_the_surface_and_have_its_colours_for_any_appearance():
     baked = open_splats(Wall(), [camera(-0.3), camera(0.3)], size=40)
     assert isinstance(baked, SplatField)
     splats = baked.splats()
@@ -79,7 +79,7 @@ def test_surfels_lie_on_the_wall_and_have_its_colours_in_any_light():
     assert (splats.element == (~left).long()).all()
 
 
-def test_surfels_drawn_as_splats_cover_what_they_were_baked_from():
+def test_rendered_surfels_cover_the_surface_that_they_were_baked_from():
     view = camera()
     splats = open_splats(Wall(), [view], size=40).splats()
     drawn = rasterise(
@@ -89,9 +89,9 @@ def test_surfels_drawn_as_splats_cover_what_they_were_baked_from():
     assert torch.allclose(drawn.depth[2:-2, 2:-2] / drawn.opacity[2:-2, 2:-2], torch.tensor(2.0), atol=0.02)
 
 
-def test_there_are_no_more_surfels_than_asked_for():
+def test_the_number_of_surfels_is_limited():
     view = camera()
-    splats = open_splats(Wall(), [view, camera(0.5)], size=40, most=200).splats()
+    splats = open_splats(Wall(), [view, camera(0.5)], size=40, max_surfels=200).splats()
     assert 50 < len(splats) <= 200
     drawn = rasterise(
         splats.centres, splats.scales, splats.rotations, splats.opacities, torch.ones(len(splats), 1), view
@@ -99,12 +99,12 @@ def test_there_are_no_more_surfels_than_asked_for():
     assert drawn.opacity.mean() > 0.8
 
 
-def test_a_surfel_stands_on_any_normal():
+def test_rotations_turn_the_z_axis_to_any_normal():
     normals = torch.tensor([[0.0, 0, 1], [0, 0, -1], [1, 0, 0], [0.6, -0.8, 0], [-0.36, 0.48, 0.8]])
-    torch.testing.assert_close(matrices(_upright_on(normals))[:, :, 2], normals, atol=1e-5, rtol=0)
+    torch.testing.assert_close(matrices(_rotations_onto(normals))[:, :, 2], normals, atol=1e-5, rtol=0)
 
 
-def test_what_has_no_places_and_what_is_empty_is_refused():
+def test_a_field_without_centres_or_surfaces_is_refused():
     class Nowhere:
         elements, mean_appearance, render, lift = Wall.elements, Wall.mean_appearance, Wall.render, Wall.lift
 
@@ -115,5 +115,5 @@ def test_what_has_no_places_and_what_is_empty_is_refused():
 
     with pytest.raises(BadInput, match="cannot be baked"):
         open_splats(Nowhere(), [camera()])
-    with pytest.raises(BadInput, match="solid"):
+    with pytest.raises(BadInput, match="with surfaces"):
         open_splats(Empty(), [camera()])

@@ -1,4 +1,4 @@
-"""Frames in parts are the frames in one piece, whatever the budget."""
+"""Frames rendered in tiles equal frames rendered at once, whatever the memory budget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.rendering.tiles import STEP, render_frame, tile_boxes
+from halonerf.rendering.tiles import STEP_PX, render_frame, tile_boxes
 from halonerf.types import Rendering, View
 
 
@@ -49,7 +49,7 @@ class Counting:
 # Least for 5 channels together in a part of a tile: 13 numbers * 256 pixels * 16 bytes = 0.053 MB.
 @pytest.mark.parametrize(("memory_mb", "passes"), [(512.0, 1), (0.3, 4), (0.06, 20), (0.045, 20 * 3), (0.037, 20 * 5)])
 @torch.no_grad()
-def test_parts_and_chunks_make_the_whole(field: Gaussians, memory_mb: float, passes: int):
+def test_tiles_and_channel_groups_make_the_whole_frame(field: Gaussians, memory_mb: float, passes: int):
     channels = torch.rand(150, 5, generator=torch.Generator().manual_seed(1))
     whole = field.render(view(), field.appearance("a.jpg"), channels, normals=True)
     counting = Counting(field)
@@ -63,18 +63,18 @@ def test_parts_and_chunks_make_the_whole(field: Gaussians, memory_mb: float, pas
         )
 
 
-def test_what_is_not_asked_for_is_not_there(field: Gaussians):
+def test_channels_and_normals_are_absent_unless_requested(field: Gaussians):
     frame = render_frame(field, view(), field.mean_appearance())
     assert frame.channels is None
     assert frame.normals is None
     assert not frame.colour.requires_grad
 
 
-def test_no_channels_are_channels_too(field: Gaussians):
+def test_zero_channels_are_allowed(field: Gaussians):
     assert render_frame(field, view(), field.mean_appearance(), torch.zeros(150, 0)).channels.shape == (52, 75, 0)
 
 
-def test_a_part_of_a_frame_is_a_frame(field: Gaussians):
+def test_a_cropped_view_is_rendered_in_tiles_too(field: Gaussians):
     part = view().cropped(16, 32, 40, 20)
     frame = render_frame(field, part, field.mean_appearance(), memory_mb=0.06)
     whole = render_frame(field, view(), field.mean_appearance())
@@ -86,12 +86,12 @@ def test_a_part_of_a_frame_is_a_frame(field: Gaussians):
 def test_boxes_cover_every_pixel_once(width: int, height: int, pixels: int):
     seen = torch.zeros(height, width, dtype=torch.int)
     for left, top, w, h in tile_boxes(width, height, pixels):
-        assert left % STEP == top % STEP == 0
+        assert left % STEP_PX == top % STEP_PX == 0
         assert w * h <= pixels
         seen[top : top + h, left : left + w] += 1
     assert (seen == 1).all()
 
 
 def test_a_budget_below_one_tile_is_refused(field: Gaussians):
-    with pytest.raises(BadInput, match=r"at least 0\.03 MB to draw in, got 0\.001 MB"):
+    with pytest.raises(BadInput, match=r"at least 0\.03 MB for rendering, got 0\.001 MB"):
         render_frame(field, view(), field.mean_appearance(), memory_mb=0.001)

@@ -1,4 +1,4 @@
-"""The evaluate stage on made-up maps whose figures are known, and the page that comes of them."""
+"""The evaluate stage on synthetic maps with known metrics, and its report page."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from PIL import Image
 from halonerf.data.collection import write_collection
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.evaluation.protocol import at_size
-from halonerf.evaluation.scores import curve, histogram, score_map, summarise
+from halonerf.evaluation.protocol import resized_map
+from halonerf.evaluation.scores import histogram, pooled_curve, score_map, summarise
 from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.report import Report
 from halonerf.types import ImageRecord
@@ -77,7 +77,7 @@ def test_photos_without_a_mask_are_unknown_not_negative(tmp_path: Path, folders,
     assert len([row for row in rows if row["method"] == "2d"]) == 4  # photo 0 was not segmented
 
 
-def test_only_the_split_that_is_asked_for(tmp_path: Path, folders, names):
+def test_only_the_chosen_split_is_scored(tmp_path: Path, folders, names):
     write_masks(tmp_path / "masks", "window", names)
     (tmp_path / "masks" / "window" / "elsewhere.png").write_bytes(
         (tmp_path / "masks" / "window" / names[0]).with_suffix(".png").read_bytes()
@@ -101,7 +101,7 @@ def test_an_empty_mask_has_no_average_precision_but_false_alarms_count(tmp_path:
     assert entry["iou"]["3d"] == pytest.approx(0.5, abs=0.03)
 
 
-def test_masks_at_any_resolution_of_the_photos_aspect(tmp_path: Path, folders, names):
+def test_masks_may_have_any_resolution_of_the_photos_aspect(tmp_path: Path, folders, names):
     write_masks(tmp_path / "masks", "window", names[:1], size=(WIDTH * 2, HEIGHT * 2))
     run_stage(Evaluate(str(tmp_path / "masks")), tmp_path / "out", folders)
     assert metrics_of(tmp_path / "out")["map"]["halonerf_3d"] == pytest.approx(1.0, abs=2e-3)
@@ -110,7 +110,7 @@ def test_masks_at_any_resolution_of_the_photos_aspect(tmp_path: Path, folders, n
         run_stage(Evaluate(str(tmp_path / "turned")), tmp_path / "out2", folders)
 
 
-def test_without_masks_nothing_is_scored_and_the_report_shows_what_was_found(tmp_path: Path, folders, caplog):
+def test_without_masks_nothing_is_scored_and_the_report_shows_maps(tmp_path: Path, folders, caplog):
     run_stage(Evaluate(), tmp_path / "out", folders)
     assert "evaluate.masks=DIR" in caplog.text
     metrics = metrics_of(tmp_path / "out")
@@ -122,7 +122,7 @@ def test_without_masks_nothing_is_scored_and_the_report_shows_what_was_found(tmp
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["per_concept"] == {}
 
 
-def test_the_collections_own_masks_are_the_default(tmp_path: Path, folders, names):
+def test_masks_of_the_collection_are_the_default(tmp_path: Path, folders, names):
     write_masks(tmp_path / "own", "window", names)
     records = [ImageRecord(name) for name in names]
     write_collection(folders["collect"], "made", tmp_path, records, masks=tmp_path / "own")
@@ -130,7 +130,7 @@ def test_the_collections_own_masks_are_the_default(tmp_path: Path, folders, name
     assert metrics_of(tmp_path / "out")["photos_scored"] == 4
 
 
-def test_masks_of_other_photos_are_a_mistake(tmp_path: Path, folders):
+def test_masks_of_other_photos_are_refused(tmp_path: Path, folders):
     write_masks(tmp_path / "masks", "window", ["other.jpg"])
     with pytest.raises(BadInput, match=r"window/other\.png"):
         run_stage(Evaluate(str(tmp_path / "masks")), tmp_path / "out", folders)
@@ -138,7 +138,7 @@ def test_masks_of_other_photos_are_a_mistake(tmp_path: Path, folders):
         Evaluate(views="left")
 
 
-def test_a_killed_run_goes_on(tmp_path: Path, folders, names):
+def test_a_killed_run_resumes(tmp_path: Path, folders, names):
     write_masks(tmp_path / "masks", "window", names)
     run_stage(Evaluate(str(tmp_path / "masks")), tmp_path / "whole", folders)
     run_stage(Evaluate(str(tmp_path / "masks")), tmp_path / "out", folders, most=2)
@@ -149,7 +149,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, folders, names):
         assert (tmp_path / "out" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
-def test_unknown_in_2d_counts_as_nothing_found(tmp_path: Path, folders, names):
+def test_unknown_pixels_in_2d_have_probability_zero(tmp_path: Path, folders, names):
     write_masks(tmp_path / "masks", "window", names[:2])
     target = folders["segment"] / "maps" / "00001.npz"
     with np.load(target) as stored:
@@ -159,7 +159,7 @@ def test_unknown_in_2d_counts_as_nothing_found(tmp_path: Path, folders, names):
     assert share["2d"]["ap"] == pytest.approx(share["positive_share"])  # a constant map
 
 
-def test_the_report_is_whole_and_escaped(tmp_path: Path, folders, names):
+def test_the_report_is_complete_and_escaped(tmp_path: Path, folders, names):
     write_masks(tmp_path / "masks", "<i>window", names)
     folders["evaluate"] = tmp_path / "evaluate"
     run_stage(Evaluate(str(tmp_path / "masks")), folders["evaluate"], folders)
@@ -197,7 +197,7 @@ def test_the_pooled_curve_is_that_of_all_pixels():
     maps = [np.round(random.random((9, 9)) * 255) / 255 for _ in range(2)]
     truths = [random.random((9, 9)) < 0.3 for _ in range(2)]
     known = np.ones((9, 9), bool)
-    precision, recall = curve(histogram(m, t, known) for m, t in zip(maps, truths, strict=True))
+    precision, recall = pooled_curve(histogram(m, t, known) for m, t in zip(maps, truths, strict=True))
     for threshold in (64, 128, 250):
         chosen, truth = np.stack(maps) >= threshold / 255 - 1e-9, np.stack(truths)
         index = 255 - threshold
@@ -221,17 +221,17 @@ def test_means_over_photos_then_concepts():
 
 def test_resizing_keeps_the_mean():
     drawn = np.random.default_rng(0).random((10, 12)).astype(np.float32)
-    assert at_size(drawn, (5, 6)).mean() == pytest.approx(drawn.mean(), abs=0.02)
-    assert at_size(drawn, (10, 12)) is drawn
-    np.testing.assert_allclose(at_size(np.full((4, 4), 0.3, np.float32), (9, 7)), 0.3, atol=1e-6)
+    assert resized_map(drawn, (5, 6)).mean() == pytest.approx(drawn.mean(), abs=0.02)
+    assert resized_map(drawn, (10, 12)) is drawn
+    np.testing.assert_allclose(resized_map(np.full((4, 4), 0.3, np.float32), (9, 7)), 0.3, atol=1e-6)
 
 
-def test_numbers_for_people():
+def test_numbers_are_formatted():
     assert [duration(s) for s in (None, 0.42, 59.6, 125)] == ["–", "0.4 s", "1 min 00 s", "2 min 05 s"]
     assert [figure(None), figure(0.12345), figure(21.456, 1)] == ["–", "0.123", "21.5"]
 
 
-def test_pages_take_pictures_in(tmp_path: Path):
+def test_pages_embed_pictures(tmp_path: Path):
     Image.new("RGB", (400, 100)).save(tmp_path / "a.png")
     page = Page("x")
     assert page.picture(tmp_path / "none.png", 100) is None

@@ -1,4 +1,4 @@
-"""A HolyScenes folder on the whole road, from the command line's plan to the paper's figures."""
+"""A HolyScenes folder through all stages, from the plan of the command line to the paper's metrics."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def done(road: tuple[Path, list[str]], *overrides: str) -> tuple[Path, dict, lis
     return folder, json.loads((folder / "metrics.json").read_text()), rows
 
 
-def test_the_papers_figures_to_the_letter(road: tuple[Path, list[str]]):
+def test_the_papers_metrics_are_reproduced_exactly(road: tuple[Path, list[str]]):
     """Computed again from the renders and from the JPEGs of the benchmark, by scikit-learn, with ids from the table."""
     folder, metrics, rows = done(road, "evaluate.protocol=paper")
     assert (metrics["protocol"], metrics["views"], metrics["photos_scored"]) == ("paper", "all", COUNT)
@@ -78,7 +78,7 @@ def test_the_papers_figures_to_the_letter(road: tuple[Path, list[str]]):
         assert min(mine) <= low <= entry["ap"]["3d"] <= high <= max(mine)
 
 
-def test_held_out_photos_are_scored_alone(road: tuple[Path, list[str]]):
+def test_only_held_out_photos_are_scored(road: tuple[Path, list[str]]):
     folder, metrics, rows = done(road, "evaluate.protocol=heldout")
     assert {row["photo"] for row in rows} == {"0001.jpg", "0002.jpg"}
     assert metrics["map"]["segmenter_2d"] is None  # nobody drew on them for the segmenter
@@ -86,7 +86,7 @@ def test_held_out_photos_are_scored_alone(road: tuple[Path, list[str]]):
     assert (folder / "examples.png").is_file()
 
 
-def test_the_benchmarks_folder_may_be_named_directly(road: tuple[Path, list[str]]):
+def test_the_benchmarks_folder_can_be_given_directly(road: tuple[Path, list[str]]):
     """The same masks, given as they come: paired with the scene's own ids, and the same figures."""
     own = done(road, "evaluate.protocol=paper")[1]
     masks = road[0] / "masks" / "cathedral" / "hurba"

@@ -1,8 +1,11 @@
-"""Any word: what lifting by the field gives, at once; words change nothing that is kept, and unknown is said."""
+"""Text queries equal lifting without an index, change no artifact, and report what is unknown."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
 from halonerf.pipeline.plan import resolve
 from halonerf.pipeline.stage import Stage
+from halonerf.queries.answer import QueryOptions
 from halonerf.queries.session import QuerySession
 from halonerf.stages.index.stage import Index
 from halonerf.stages.query import Query
@@ -56,32 +60,32 @@ def lifted_directly(inputs: dict[str, Path], words: list[str]) -> Lifted:
     return head
 
 
-def test_it_is_what_lifting_without_an_index_gives(inputs: dict[str, Path]):
-    scene, head = opened(inputs), lifted_directly(inputs, ["red", "blue"])
-    answer = scene.query(["red", "blue"], view=scene.scene.names[2], size=None)
+def test_a_query_equals_lifting_without_an_index(inputs: dict[str, Path]):
+    session, head = opened(inputs), lifted_directly(inputs, ["red", "blue"])
+    answer = session.query(["red", "blue"], view=session.data.names[2], size=None)
     assert (answer.confidence > 0).any()
     # half precision of the encodings and tables: 5e-4 each
     torch.testing.assert_close(answer.probability, head.probabilities(), atol=2e-3, rtol=0)
     torch.testing.assert_close(answer.confidence, head.confidence(), atol=1e-2, rtol=2e-3)
-    shown = head.render(scene.field, scene.scene.views[2], scene.field.appearance(scene.scene.names[2]))
+    shown = head.render(session.field, session.data.views[2], session.field.appearance(session.data.names[2]))
     torch.testing.assert_close(answer.maps[0].probability, shown[0], atol=2e-3, rtol=0)
     torch.testing.assert_close(answer.maps[0].confidence, shown[1], atol=1e-5, rtol=0)
 
 
-def test_elements_are_shown_as_a_head_shows_them(inputs: dict[str, Path]):
-    scene, head = opened(inputs), lifted_directly(inputs, ["red"])
+def test_elements_are_rendered_as_by_a_head(inputs: dict[str, Path]):
+    session, head = opened(inputs), lifted_directly(inputs, ["red"])
     head.support[::3] = 0  # unknown
-    view, light = scene.scene.views[1], scene.field.mean_appearance()
-    expected = head.render(scene.field, view, light)
-    found = render_known(scene.field, view, light, head.probabilities(), head.confidence())
+    view, light = session.data.views[1], session.field.mean_appearance()
+    expected = head.render(session.field, view, light)
+    found = render_known(session.field, view, light, head.probabilities(), head.confidence())
     torch.testing.assert_close(found[0], expected[0])
     torch.testing.assert_close(found[1], expected[1])
 
 
-def test_the_stage_writes_what_python_answers(tmp_path: Path, inputs: dict[str, Path]):
+def test_the_stage_writes_the_answer_of_a_session(tmp_path: Path, inputs: dict[str, Path]):
     texts = ["red", "red AND NOT (green OR blue)"]
-    stage = ask(tmp_path / "out", inputs, texts, views=2, threshold=0.4, smallest=2, size=48)
-    answer = opened(inputs).query(texts, views=2, threshold=0.4, smallest=2, size=48)
+    stage = ask(tmp_path / "out", inputs, texts, views=2, threshold=0.4, min_elements=2, size=48)
+    answer = opened(inputs).query(texts, views=2, threshold=0.4, min_elements=2, size=48)
     written = json.loads((tmp_path / "out" / "query.json").read_text())
     assert written["texts"] == texts
     assert {"encode", "decode", "lift", "render", "total"} <= set(written["seconds"])
@@ -106,34 +110,34 @@ def test_the_stage_writes_what_python_answers(tmp_path: Path, inputs: dict[str, 
     assert all(stage.done(item) for item in stage.items())
 
 
-def test_a_word_encodes_nothing_and_leaves_the_index_alone(inputs: dict[str, Path]):
+def test_a_query_encodes_no_photo_and_leaves_the_index_unchanged(inputs: dict[str, Path]):
     before, stamps = Colours.encoded, {p: p.stat().st_mtime_ns for p in inputs["index"].rglob("*")}
-    scene = opened(inputs)
-    first = scene.query("red")
-    scene.query(["green", "blue"])
-    again = scene.query("red")
+    session = opened(inputs)
+    first = session.query("red")
+    session.query(["green", "blue"])
+    again = session.query("red")
     assert torch.equal(first.probability, again.probability)
     assert Colours.encoded == before
     assert stamps == {p: p.stat().st_mtime_ns for p in inputs["index"].rglob("*")}
 
 
-def test_negatives_lower_and_never_raise(inputs: dict[str, Path]):
-    scene = opened(inputs)
-    plain = scene.query("red").probability
-    beaten = scene.query("red", negatives=["blue"]).probability
+def test_negatives_lower_probabilities_and_never_raise_them(inputs: dict[str, Path]):
+    session = opened(inputs)
+    plain = session.query("red").probability
+    beaten = session.query("red", negatives=["blue"]).probability
     assert (beaten <= plain + 1e-6).all()
     assert (plain - beaten).max() > 0.05
-    assert torch.equal(scene.query("red", negatives=["red"]).probability, plain)
-    assert torch.equal(scene.query("red", relevancy=True).probability, plain)  # unknown phrases say nothing
+    assert torch.equal(session.query("red", negatives=["red"]).probability, plain)
+    assert torch.equal(session.query("red", relevancy=True).probability, plain)  # unknown phrases say nothing
 
 
-def test_where_the_sky_is_nothing_else_is(inputs: dict[str, Path]):
+def test_the_sky_lowers_the_probability_of_other_words(inputs: dict[str, Path]):
     plain, under = opened(inputs).query(["red", "blue"]), opened(inputs, sky="blue").query(["red", "blue"])
     assert (under.probability[:, 0] < plain.probability[:, 0] - 0.05).any()
     assert torch.equal(under.probability[:, 1], plain.probability[:, 1])  # asked by its own name, it is there
 
 
-def test_what_the_segmenter_does_not_know_is_unknown(tmp_path: Path, inputs: dict[str, Path]):
+def test_words_unknown_to_the_segmenter_are_unknown(tmp_path: Path, inputs: dict[str, Path]):
     answer = opened(inputs).query(["portal", "red AND NOT portal", "red"])
     assert not answer.confidence[:, :2].any()
     assert not answer.probability[:, :2].any()
@@ -142,7 +146,7 @@ def test_what_the_segmenter_does_not_know_is_unknown(tmp_path: Path, inputs: dic
     assert answer.parts[:2] == [[], []]
 
 
-def test_masks_know_their_folders_words_alone(tmp_path: Path):
+def test_mask_folders_know_only_their_concepts(tmp_path: Path):
     folders = write_query_road(tmp_path)
     write_masks(tmp_path / "masks", "domes", Scene(folders["ingest"]).names[:3])
     masks = {"_target_": "halonerf.segmenters.Masks", "path": str(tmp_path / "masks")}
@@ -153,14 +157,14 @@ def test_masks_know_their_folders_words_alone(tmp_path: Path):
     assert written["known"][0] > 0
     assert written["known"][1] == 0
     assert written["notes"] == [
-        "'rose window': nothing is known of it anywhere, which is not a 'no'. The segmenter knows: domes."
+        "'rose window': unknown everywhere, which does not mean absent. The segmenter knows: domes."
     ]
     with np.load(tmp_path / "out" / written["views"][0]["map"]) as arrays:
         assert arrays["confidence"][0].any()
         assert not arrays["confidence"][1].any()
 
 
-def test_hostile_texts_stay_texts(tmp_path: Path, inputs: dict[str, Path]):
+def test_texts_never_become_paths_or_markup(tmp_path: Path, inputs: dict[str, Path]):
     texts = ["../../etc/passwd", "<b onload=alert>&amp;</b>", "red\x00\x1b[2J", "é" * 400]
     ask(tmp_path / "out", inputs, texts)
     written = json.loads((tmp_path / "out" / "query.json").read_text())
@@ -172,41 +176,51 @@ def test_hostile_texts_stay_texts(tmp_path: Path, inputs: dict[str, Path]):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
-    [(None, "stage=query text="), ("", "something to look for"), ([], "empty list"), ("a AND", "got the end")],
+    ("words", "message"),
+    [(None, "stage=query text="), ("", "a text to look for"), ([], "empty list"), ("a AND", "got the end")],
 )
-def test_a_slip_is_told_before_any_work(words: Any, said: str):
-    with pytest.raises(BadInput, match=said):
+def test_a_malformed_query_is_reported_before_any_stage_runs(words: Any, message: str):
+    with pytest.raises(BadInput, match=message):
         Query.requires({"words": words})
 
 
-def test_the_command_line_asks_for_a_text_first():
-    with pytest.raises(BadInput, match='text="rose window"'):
+def test_the_command_line_requires_a_valid_text():
+    with pytest.raises(BadInput, match="stage=query text="):
         resolve(composed(["stage=query"]))
     with pytest.raises(BadInput, match="closing parenthesis"):
         resolve(composed(["stage=query", 'text="(a OR b"']))
 
 
-def test_numbers_are_words_too():
+def test_numbers_become_texts():
     assert Query(SEGMENTER, FIELD, HEAD, 1889).words == ["1889"]  # as the command line reads text=1889
 
 
+def test_the_documented_options_are_those_of_a_query():
+    """docs/query.md, `QueryOptions` and the stage have the same options and defaults."""
+    page = (Path(__file__).parents[2] / "docs" / "query.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, re.MULTILINE))
+    defaults = {field.name: field.default for field in dataclasses.fields(QueryOptions)}
+    assert documented == {name: json.dumps(value) for name, value in defaults.items()}
+    parameters = inspect.signature(Query).parameters
+    assert {name: parameters[name].default for name in defaults} == defaults
+
+
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"threshold": 0.0}, r"query\.threshold"),
         ({"views": 0}, r"query\.views"),
         ({"size": 8}, r"query\.size"),
-        ({"join": 0.0}, r"query\.join"),
+        ({"part_radius": 0.0}, r"query\.part_radius"),
         ({"negatives": "sky"}, r"query\.negatives=\[sky,tree\]"),
     ],
 )
-def test_options_are_checked(options: dict[str, Any], said: str):
-    with pytest.raises(BadInput, match=said):
+def test_options_are_checked(options: dict[str, Any], message: str):
+    with pytest.raises(BadInput, match=message):
         Query(SEGMENTER, FIELD, HEAD, "red", **options)
 
 
-def test_an_unknown_photo_and_a_head_that_learns_are_refused(inputs: dict[str, Path]):
+def test_an_unknown_photo_and_a_trained_head_are_refused(inputs: dict[str, Path]):
     with pytest.raises(BadInput, match=r"query\.view to be a photo's name"):
         opened(inputs).query("red", view="gone.jpg")
     with pytest.raises(BadInput, match=r"a head that lifts(.|\n)*head=lifted"):
@@ -227,7 +241,7 @@ class Learner(Lifted):
     def load_state(self, path: Path) -> None: ...
 
 
-def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[str, Path]):
+def test_python_opens_artifacts_of_the_command_line(tmp_path: Path, inputs: dict[str, Path]):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"never read")
     overrides = ["scene=photos", f"scene.path={tmp_path / 'photos'}", f"artifacts={tmp_path / 'artifacts'}"]
@@ -251,25 +265,25 @@ def test_python_opens_what_the_command_line_made(tmp_path: Path, inputs: dict[st
     assert answer.known[0] > 0
 
 
-def test_the_papers_field_answers_too(tmp_path: Path):
-    sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "grid_side": 6}
+def test_the_papers_field_answers_queries(tmp_path: Path):
+    sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "support_side": 6}
     nerf = {"_target_": "halonerf.fields.HaNerf", **sizes}
     folders = write_query_road(tmp_path, photos=3)
     field = build(nerf)
     field.initialise(noise((60, 3)) - 0.5, noise((60, 3)), ["a.jpg"], seed=0)
     field.save(folders["reconstruct"] / "field.safetensors")
     run_stage(Index(SEGMENTER, nerf, max_photos=2, map_size=16, size=32), tmp_path / "index", folders)
-    scene = QuerySession({**folders, "index": tmp_path / "index"}, SEGMENTER, nerf, HEAD)
-    answer = scene.query("red", size=32, threshold=0.3, smallest=1)
+    session = QuerySession({**folders, "index": tmp_path / "index"}, SEGMENTER, nerf, HEAD)
+    answer = session.query("red", size=32, threshold=0.3, min_elements=1)
     assert answer.maps[0].probability.shape == (24, 32, 1)
     assert 0.3 < float(answer.probability[answer.confidence > 0].mean()) < 0.7  # of noise
     placed = [int(e) for part in answer.parts[0] for e in part.elements]
     assert placed
-    assert scene.field.elements - 1 not in placed  # all other space is in no one place
+    assert session.field.elements - 1 not in placed  # all other space is in no one place
 
 
 @pytest.mark.parametrize("option", [{"robust": "median"}, {"refinements": 2}, {"smoothing": 1.0}])
-def test_the_heads_options_hold(inputs: dict[str, Path], option: dict[str, Any]):
+def test_options_of_the_head_apply(inputs: dict[str, Path], option: dict[str, Any]):
     plain = opened(inputs).query("red")
     other = QuerySession(inputs, SEGMENTER, FIELD, {**HEAD, **option}).query("red")
     known = plain.confidence > 0

@@ -78,7 +78,7 @@ def test_a_browser_draws_the_most_important_gaussians(engine: Engine):
 
 def test_pictures_show_the_same_as_the_splats(engine: Engine):
     session = Session(engine, threshold=0.2, opacity=1.0)
-    view = engine.scene.scene.views[1]
+    view = engine.scene.data.views[1]
     plain = session.picture(view)
     session.find("red")
     lit = session.picture(view)
@@ -94,7 +94,7 @@ def test_doubt_shows_the_unknown_as_unknown(engine: Engine):
     session.find("green")
     unknown = session.find("escalator").found
     assert unknown.known == 0
-    assert "not a 'no'" in session.advice(unknown, 0)
+    assert "does not mean absent" in session.advice(unknown, 0)
     session.confidence_word = "escalator"
     assert (session.splat_colours() == round(255 * 0.35)).all()
     session.forget("escalator")
@@ -178,7 +178,7 @@ def test_two_who_save_at_once_replace_nothing(tmp_path: Path):
 
 
 def path_of(engine: Engine, **options: object) -> CameraPath:
-    views = engine.scene.scene.views[:2]
+    views = engine.scene.data.views[:2]
     return CameraPath(tuple(KeyFrame(view.camera_to_world, seconds=1.0, **options) for view in views))  # type: ignore[arg-type]
 
 

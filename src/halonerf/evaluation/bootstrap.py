@@ -1,12 +1,12 @@
-"""Means over photos, concepts and scenes, and how far chance in the choice of photos may move them.
+"""Means over photos, concepts and scenes with bootstrap confidence intervals over photos.
 
-A row is a photo, a concept and a method: keys `scene`, `photo`, `concept`, `method`, and a value for each figure, None
-where it is not defined (it then enters no mean). A mean goes over a concept's photos, then over a scene's concepts,
+A row is a photo, a concept and a method: keys `scene`, `photo`, `concept`, `method`, and a value of each metric, None
+where it is not defined (it then enters no mean). A mean is taken over a concept's photos, then over a scene's concepts,
 then over scenes.
 
 Intervals are percentiles of the bootstrap (Efron, 1979): a scene's photos are drawn with replacement, as many as there
-are, all methods and concepts from the same draw, so that a difference of two methods is paired. They speak of other
-photos of the same scenes, not of other scenes, fits or seeds.
+are, the same draw for all methods and concepts, so that a difference of two methods is paired. They describe the
+variation over photos of the same scenes, not over scenes, fits or seeds.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Row = Mapping[str, Any]
 Estimate = dict[str, float | None]  # mean, low, high; of a difference also positive
 
 DRAWS = 2000
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 
 
-def estimates(rows: Sequence[Row], figure: str = "ap", draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
-    """Means and 95 % intervals of every method.
+def estimates(rows: Sequence[Row], metric: str = "ap", draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
+    """Means and 95 % confidence intervals of every method.
 
     Returns: {"concepts": {scene: {concept: {method: Estimate}}}, "scenes": {scene: {method: Estimate}}, "overall":
-    {method: Estimate}}. Low and high are None where fewer than two photos have the figure.
+    {method: Estimate}}. Low and high are None where fewer than two photos have the metric.
     """
     methods = _names(rows, "method")
     concepts: dict[str, dict[str, dict[str, Estimate]]] = {}
@@ -38,7 +38,7 @@ def estimates(rows: Sequence[Row], figure: str = "ap", draws: int = DRAWS, seed:
     means: list[NDArray[np.floating]] = []
     several: list[NDArray[np.bool_]] = []
     for scene in _names(rows, "scene"):
-        names, values = _table(rows, scene, methods, figure)
+        names, values = _table(rows, scene, methods, metric)
         drawn = _concept_draws(values, _weights(scene, values.shape[1], draws, seed))  # [M, 1 + draws, C]
         enough = np.isfinite(values).sum(axis=1) > 1  # [M, C]
         concepts[scene] = {
@@ -61,19 +61,19 @@ def estimates(rows: Sequence[Row], figure: str = "ap", draws: int = DRAWS, seed:
 
 
 def differences(
-    rows: Sequence[Row], method: str, other: str, figure: str = "ap", draws: int = DRAWS, seed: int = 0
+    rows: Sequence[Row], method: str, other: str, metric: str = "ap", draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Any]:
-    """`method` minus `other`, over the photos and concepts that both have the figure of.
+    """Paired difference of means, `method` minus `other`, over the photos and concepts for which both are defined.
 
-    Returns: as `estimates`, without the level of methods; each Estimate also has `positive`, the share of draws in
-    which the difference is above zero.
+    Returns: as `estimates`, without the level of methods; each Estimate also has `positive`, the share of draws with a
+    difference above zero.
     """
     concepts: dict[str, dict[str, Estimate]] = {}
     scenes: dict[str, Estimate] = {}
     means: list[NDArray[np.floating]] = []
     several = False
     for scene in _names(rows, "scene"):
-        names, values = _table(rows, scene, [method, other], figure)
+        names, values = _table(rows, scene, [method, other], metric)
         values[:, ~np.isfinite(values).all(axis=0)] = np.nan
         drawn = _concept_draws(values, _weights(scene, values.shape[1], draws, seed))
         enough = np.isfinite(values[0]).sum(axis=0) > 1
@@ -90,23 +90,23 @@ def differences(
 
 
 def _table(
-    rows: Sequence[Row], scene: str, methods: Sequence[str], figure: str
+    rows: Sequence[Row], scene: str, methods: Sequence[str], metric: str
 ) -> tuple[list[str], NDArray[np.floating]]:
-    """A scene's concepts, and the figure by method, photo and concept: [M, N, C], NaN where there is none."""
+    """A scene's concepts, and the metric by method, photo and concept: [M, N, C], NaN where not defined."""
     mine = [row for row in rows if row["scene"] == scene]
     photos, concepts = _names(mine, "photo"), _names(mine, "concept")
     values = np.full((len(methods), len(photos), len(concepts)), np.nan)
     places = [{name: i for i, name in enumerate(names)} for names in (methods, photos, concepts)]
     for row in mine:
-        if row["method"] in places[0] and row[figure] is not None:
-            values[places[0][row["method"]], places[1][row["photo"]], places[2][row["concept"]]] = row[figure]
+        if row["method"] in places[0] and row[metric] is not None:
+            values[places[0][row["method"]], places[1][row["photo"]], places[2][row["concept"]]] = row[metric]
     return concepts, values
 
 
 def _weights(scene: str, photos: int, draws: int, seed: int) -> NDArray[np.floating]:
-    """How often each photo counts: once in the first row, as drawn in the others; [1 + draws, N].
+    """Weight of each photo in each draw, [1 + draws, N]: 1 in the first row, how often it was drawn in the others.
 
-    A scene's draws do not depend on which other scenes there are.
+    A scene's draws do not depend on the other scenes.
     """
     random = np.random.default_rng([seed, zlib.crc32(scene.encode())])
     drawn = random.multinomial(photos, np.full(photos, 1 / photos), size=draws)
@@ -122,14 +122,18 @@ def _concept_draws(values: NDArray[np.floating], weights: NDArray[np.floating]) 
 
 def _nanmean(values: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is NaN, as is said
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no values is NaN, as intended
         return np.asarray(np.nanmean(values, axis=axis))
 
 
 def _estimate(values: NDArray[np.floating], enough: bool, signed: bool = False) -> Estimate:
-    """Of a figure (first) and its draws; NaN among the draws are left out."""
+    """Mean and interval from the mean (first) and its bootstrap draws, without draws that are NaN."""
     drawn = values[1:][np.isfinite(values[1:])]
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if enough and len(drawn) else (np.nan, np.nan)
+    low, high = (
+        np.quantile(drawn, [(1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2])
+        if enough and len(drawn)
+        else (np.nan, np.nan)
+    )
     estimate = {"mean": _finite(values[0]), "low": _finite(low), "high": _finite(high)}
     if signed:
         estimate["positive"] = float((drawn > 0).mean()) if enough and len(drawn) else None
@@ -141,5 +145,5 @@ def _finite(value: float) -> float | None:
 
 
 def _names(rows: Sequence[Row], key: str) -> list[str]:
-    """Distinct values in the order of appearance."""
+    """Distinct values of `key` in the order of appearance."""
     return list(dict.fromkeys(str(row[key]) for row in rows))

@@ -1,4 +1,4 @@
-"""Precision-recall curves as arrays and as a picture."""
+"""Precision-recall curves as arrays and as figures."""
 
 from __future__ import annotations
 
@@ -9,38 +9,59 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from halonerf.evaluation.scores import METHODS, curve
+from halonerf.evaluation.scores import METHODS, pooled_curve
 from halonerf.files import write_atomic, write_npz
 
 INK = "#7c8694"  # readable on white and on black
+COLUMNS = 3  # panels in a row
+PANEL_INCHES = (4.2, 3.5)  # width, height
+
+Curve = tuple[NDArray[np.floating], NDArray[np.floating]]  # precision and recall, [bins] each
 
 
 def write_curves(folder: Path, photos: Sequence[Mapping[str, Any]], concepts: Sequence[str]) -> None:
-    """Write `pr_curves.npz` and `pr_curves.png`: the pixels of all photos pooled, one curve a concept and method.
+    """Write `pr_curves.npz` and `pr_curves.png`: pixels of all photos pooled, one curve per concept and method.
 
     The arrays `precision_<method>` and `recall_<method>` are [concepts, bins], NaN where the method has no map.
+
+    Args:
+        photos: what `Evaluate` wrote for each.
     """
+    curves = {
+        method: {
+            c: pooled_curve(p["histograms"][c][method] for p in photos if method in p["histograms"].get(c, {}))
+            for c in concepts
+        }
+        for method in METHODS
+    }
     arrays: dict[str, np.ndarray] = {"concepts": np.array(list(concepts), dtype=str)}
-    for method in METHODS:
-        pairs = [
-            curve(p["histograms"][c][method] for p in photos if method in p["histograms"].get(c, {})) for c in concepts
-        ]
-        arrays[f"precision_{method}"] = np.stack([precision for precision, _ in pairs])
-        arrays[f"recall_{method}"] = np.stack([recall for _, recall in pairs])
+    for method, of in curves.items():
+        arrays[f"precision_{method}"] = np.stack([precision for precision, _ in of.values()])
+        arrays[f"recall_{method}"] = np.stack([recall for _, recall in of.values()])
     write_npz(folder / "pr_curves.npz", compress=True, **arrays)
-    write_atomic(folder / "pr_curves.png", _picture(arrays, concepts))
+    panels = {"segmenter, 2D": curves["2d"], "HaloNeRF, 3D": curves["3d"]}
+    write_atomic(folder / "pr_curves.png", draw_precision_recall(panels))
 
 
-def _picture(arrays: Mapping[str, np.ndarray], concepts: Sequence[str]) -> bytes:
-    figure = Figure(figsize=(9, 3.6), dpi=130)
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, method, title in zip(panels, METHODS, ("segmenter, 2D", "HaloNeRF, 3D"), strict=True):
-        for index, concept in enumerate(concepts):
-            recall, precision = arrays[f"recall_{method}"][index], arrays[f"precision_{method}"][index]
-            axes.plot(recall, precision, linewidth=2, color=f"C{index % 10}", label=concept)
+def draw_precision_recall(panels: Mapping[str, Mapping[str, Curve]]) -> bytes:
+    """A PNG of precision over recall, transparent, readable on white and on black.
+
+    Args:
+        panels: curves by label, by title of the panel; a label has one colour in all panels. NaN is not drawn.
+    """
+    columns = max(1, min(COLUMNS, len(panels)))
+    rows = -(-max(1, len(panels)) // columns)
+    figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows), dpi=120)
+    axes_of = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
+    for axes, (title, curves) in zip(axes_of, panels.items(), strict=False):
+        for label, (precision, recall) in curves.items():
+            axes.plot(recall, precision, linewidth=2, color=f"C{labels.index(label) % 10}", label=label)
+        if not any(np.isfinite(recall).any() for _, recall in curves.values()):
+            axes.text(0.5, 0.5, "no maps", ha="center", color=INK)
         axes.set_title(title, color=INK, fontsize=11)
-        axes.set_xlabel("recall", color=INK)
         axes.set_xlim(0, 1.01)
         axes.set_ylim(0, 1.02)
         axes.tick_params(colors=INK)
@@ -48,46 +69,14 @@ def _picture(arrays: Mapping[str, np.ndarray], concepts: Sequence[str]) -> bytes
         axes.patch.set_alpha(0)
         for side in axes.spines.values():
             side.set_color(INK)
-        if not np.isfinite(arrays[f"recall_{method}"]).any():
-            axes.text(0.5, 0.5, "none of these photos", ha="center", color=INK)
-    panels[0].set_ylabel("precision", color=INK)
-    panels[1].legend(loc="lower left", fontsize=8, frameon=False, labelcolor=INK)
+    for axes in axes_of[len(panels) :]:
+        axes.set_visible(False)
+    if labels:
+        axes_of[len(panels) - 1].legend(loc="lower left", fontsize=8, frameon=False, labelcolor=INK)
+    figure.supxlabel("recall", fontsize=10, color=INK)
+    figure.supylabel("precision", fontsize=10, color=INK)
     figure.patch.set_alpha(0)
     figure.tight_layout()
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    return drawn.getvalue()
-
-
-COLUMNS = 3  # panels in a row
-
-
-def save_curves(
-    path: Path, found: Mapping[str, Sequence[Mapping[str, Mapping[str, list[int]]]]], concepts: Sequence[str]
-) -> None:
-    """Write a picture of precision and recall: the pixels of all photos pooled, a panel a concept, a line a method.
-
-    Args:
-        found: by title of a method, each photo's counts by concept (`halonerf.evaluation.scores.histogram`).
-    """
-    columns = max(1, min(COLUMNS, len(concepts)))
-    rows = -(-max(1, len(concepts)) // columns)
-    figure = Figure(figsize=(3.7 * columns, 3.2 * rows), dpi=110)
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
-    for axes, concept in zip(panels, concepts, strict=False):
-        for title, photos in found.items():
-            precision, recall = curve(photo[concept] for photo in photos if concept in photo)
-            axes.plot(recall, precision, linewidth=1.8, label=title)
-        axes.set_title(concept, fontsize=11)
-        axes.set_xlim(0, 1.01)
-        axes.set_ylim(0, 1.02)
-        axes.grid(alpha=0.25)
-    for axes in panels[len(concepts) :]:
-        axes.set_visible(False)
-    panels[0].legend(fontsize=8, frameon=False)
-    panels[0].set_ylabel("precision")
-    figure.supxlabel("recall", fontsize=10)
-    figure.tight_layout()
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    write_atomic(path, drawn.getvalue())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Which photos show what a figure means, and how they are drawn: the best, the median and the worst of each concept."""
+"""Example photos of an evaluation: the best, the median and the worst of each concept, with their maps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from halonerf.data.scene.scene import Scene
-from halonerf.evaluation.protocol import at_size
+from halonerf.evaluation.protocol import resized_map
+from halonerf.masks import resized_mask
 from halonerf.visualization.html_pages import TITLE_HEIGHT, labelled_strip
 from halonerf.visualization.pictures import outline, overlay
 
 BACKGROUND, INK = (24, 26, 31), (239, 138, 107)
 
 
-def picks(photos: Sequence[Mapping[str, Any]], concept: str) -> list[tuple[str, int]]:
-    """The best, the median and the worst of `photos` by average precision in 3D: what it is, and its index.
+def select_examples(photos: Sequence[Mapping[str, Any]], concept: str) -> list[tuple[str, int]]:
+    """The best, the median and the worst of `photos` by average precision in 3D: rank as text, and index.
 
-    Photos without that figure are left out; of two photos there is no median, of one only the best. Of equals the
-    first is taken; of an even number the median is the better one of the middle two.
+    Photos without average precision are left out; two photos have no median, a single one is the best. Of equal photos
+    the first is taken; of an even number the median is the better of the middle two.
 
     Args:
         photos: what `Evaluate` wrote for each.
@@ -37,34 +38,56 @@ def picks(photos: Sequence[Mapping[str, Any]], concept: str) -> list[tuple[str, 
     return [(f"{rank} of {count}", ranked[place]) for rank, place in places.items() if ranked]
 
 
-def strip(
+def example_strip(
     scene: Scene,
-    item: int,
+    view: int,
     render: NDArray[np.uint8] | None,
     truth: NDArray[np.bool_],
     maps: Mapping[str, NDArray[np.floating] | None],
     segmented: bool,
 ) -> NDArray[np.uint8]:
-    """Photo, render, map in 2D, map in 3D and truth side by side; the truth's border is drawn on the maps.
+    """Photo, rendering, 2D map, 3D map and ground truth side by side, uint8 [h, w, 3], the mask outlined on the maps.
 
     Args:
-        item: the view. render: the field's colours in that view, [H, W, 3].
-        truth: [H, W], at any resolution of the view's frame. maps: "2d" and "3d", [h, w] in [0, 1].
-        segmented: whether the photo has 2D maps at all.
+        view: index in the scene.
+        render: the field's colours in that view, uint8 [H, W, 3].
+        truth: the mask, [H, W], at any resolution of the view's frame.
+        maps: "2d" and "3d", [h, w] in [0, 1].
+        segmented: whether the photo was segmented in 2D.
     """
-    view, photo = scene.views[item], scene.photo(item).numpy()
-    mask = at_size(truth.astype(np.float32), (view.height, view.width)) >= 0.5
-    panels: list[tuple[str, NDArray[np.uint8] | None]] = [("photo", photo), ("render", render)]
-    for method, title in (("2d", "2D map" if segmented else "not segmented"), ("3d", "3D map")):
-        drawn = maps[method]
-        lit = None if drawn is None else overlay(photo, at_size(drawn, mask.shape))
-        panels.append((title, None if lit is None else outline(lit, mask)))
-    panels.append(("truth", outline(overlay(photo, mask.astype(np.float32)), mask)))
-    return labelled_strip(panels, (view.width, view.height))
+    photo = scene.photo(view).numpy()
+    methods = {"2D map" if segmented else "not segmented": maps["2d"], "3D map": maps["3d"]}
+    return map_strip(photo, {"rendering": render}, methods, truth)
 
 
-def stacked(strips: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Strips of one width below one another, each under its title."""
+def map_strip(
+    photo: NDArray[np.uint8],
+    pictures: Mapping[str, NDArray[np.uint8] | None],
+    maps: Mapping[str, NDArray[np.floating] | None],
+    truth: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """Photo, further pictures, maps of one concept and its ground truth side by side, uint8 [h, w, 3].
+
+    Args:
+        photo: uint8 [H, W, 3].
+        pictures: uint8 [H, W, 3] by title; None leaves the panel empty.
+        maps: [h, w] in [0, 1] by title, shown over the photo with the mask outlined; None leaves the panel empty.
+        truth: the mask, [h, w], at any resolution.
+    """
+    height, width = photo.shape[:2]
+    mask = resized_mask(truth, height, width)
+    panels: list[tuple[str, NDArray[np.uint8] | None]] = [("photo", photo), *pictures.items()]
+    for title, probability in maps.items():
+        picture = None
+        if probability is not None:
+            picture = outline(overlay(photo, resized_map(probability, (height, width))), mask)
+        panels.append((title, picture))
+    panels.append(("ground truth", outline(overlay(photo, mask.astype(np.float32)), mask)))
+    return labelled_strip(panels, (width, height))
+
+
+def stack_strips(strips: Sequence[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Strips of one width, each under its title, one below the other, uint8 [H, W, 3]."""
     height = sum(picture.shape[0] + TITLE_HEIGHT for _, picture in strips)
     sheet = Image.new("RGB", (strips[0][1].shape[1], height), BACKGROUND)
     draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(14), 0

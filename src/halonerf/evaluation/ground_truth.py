@@ -1,4 +1,4 @@
-"""People's masks of a scene, as they are scored: at the photo's native resolution, in the undistorted frame."""
+"""Ground-truth masks of a scene as scored: at the photo's native resolution, in the undistorted frame."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from halonerf.masks import MaskFolder
 
 @dataclass(frozen=True)
 class GroundTruthMasks:
-    """The masks of a scene's photos."""
+    """The ground-truth masks of a scene's photos."""
 
     scene: Scene
     masks: MaskFolder
-    mispaired: list[tuple[str, str]] = field(default_factory=list)  # masks that belong to no photo, and why
+    mispaired: list[tuple[str, str]] = field(default_factory=list)  # masks of no photo, with the reason
 
     @classmethod
     def open(cls, scene: Scene, collect: Path, path: str | None) -> GroundTruthMasks | None:
@@ -40,20 +40,20 @@ class GroundTruthMasks:
         pairs, mispaired = pair(masks, ids, collection.photos)
         return cls(scene, masks.paired(pairs), mispaired)
 
-    def strays(self) -> list[dict[str, str]]:
-        """Masks that belong to no photo of the scene, with the reason."""
+    def unmatched(self) -> list[dict[str, str]]:
+        """Masks that belong to no photo of the scene: "mask" and "reason" of each."""
         reasons = dict(self.mispaired)
         return [
             {"mask": mask, "reason": reasons.get(mask, "no registered photo of that name")}
-            for mask in self.masks.strays(self.scene.names)
+            for mask in self.masks.unmatched(self.scene.names)
         ]
 
     def concepts(self, view: int) -> list[str]:
-        """Those that somebody drew in the view's photo."""
+        """The concepts that have a mask in the photo of a view."""
         return [c for c in self.masks.concepts if self.masks.find(c, self.scene.names[view]) is not None]
 
-    def of(self, view: int, concepts: Sequence[str]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_]]:
-        """Masks by concept, and which pixels the photo covers: [H, W] each, at the photo's native size.
+    def read(self, view: int, concepts: Sequence[str]) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_]]:
+        """Masks by concept, and the pixels that the photo covers: bool [H, W] each, at the photo's native size.
 
         Raises: BadInput where a mask's aspect is not the photo's.
         """
@@ -62,9 +62,9 @@ class GroundTruthMasks:
         truths: dict[str, NDArray[np.bool_]] = {}
         covered = np.ones(native[::-1], bool)
         for shape in {mask.shape for mask in drawn.values()}:  # usually one: undistorted together, with their frame
-            alike = [concept for concept, mask in drawn.items() if mask.shape == shape]
-            stack = np.stack([*(drawn[concept] for concept in alike), np.ones(shape, bool)], axis=-1)
-            flat = self.scene.undistort(view, stack.astype(np.uint8) * 255, native) >= 128
-            truths |= {concept: np.ascontiguousarray(flat[..., i]) for i, concept in enumerate(alike)}
-            covered &= flat[..., -1]
+            same = [concept for concept, mask in drawn.items() if mask.shape == shape]
+            stack = np.stack([*(drawn[concept] for concept in same), np.ones(shape, bool)], axis=-1)
+            undistorted = self.scene.undistort(view, stack.astype(np.uint8) * 255, native) >= 128
+            truths |= {concept: np.ascontiguousarray(undistorted[..., i]) for i, concept in enumerate(same)}
+            covered &= undistorted[..., -1]
         return truths, covered

@@ -1,16 +1,16 @@
-"""The rules a map is scored by: which photos, at what size, in how many levels, and which pixels count.
+"""Evaluation protocols: which photos are scored, at what size, with how many levels, and which pixels count.
 
     strict    Every photo with masks. The map at working size (`ingest.size`) is resized to the photo's native size.
-              Pixels that undistortion left without a photo do not count.
+              Pixels that undistortion left uncovered do not count.
     heldout   As strict, but only photos of the "test" split: neither fitted nor lifted.
     paper     HaLo-NeRF's evaluation (Dudai et al., Eurographics 2024): every photo with masks, fitted and lifted or
               not. The map at working size is resized to half of the native size, that to the native size, and rounded
-              to 8 bits. All pixels count; those without a photo are negative. Where `ingest.size` is half of the
+              to 8 bits. All pixels count; uncovered ones are negative. Where `ingest.size` is half of the
               photo's long side, the first resizing does nothing, and the map is the paper's: rendered at half size.
 
-Everywhere, masks are drawn photo by photo and concept by concept: what nobody drew is not scored, and never "no". The
-truth is a mask's pixels of at least half, `1 - L / 255 > 0.5` for HolyScenes' dark on white and `L / 255 > 0.5` for
-white on black, which are one and the same. 2D maps are scored by the same rules as 3D ones.
+In all protocols, a photo without a mask of a concept is not scored for it, and never counts as negative. The ground
+truth is a mask's pixels above one half, `1 - L / 255 > 0.5` for HolyScenes' dark on white and `L / 255 > 0.5` for white
+on black, which is the same. 2D maps are scored by the same rules as 3D maps.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from numpy.typing import NDArray
 
 from halonerf.artifacts import MANIFEST
 from halonerf.errors import BadInput
+from halonerf.visualization.pictures import to_uint8
 
 PROTOCOLS = ("strict", "heldout", "paper")
 VIEWS = ("all", "train", "test")
 
 
 def scored_views(protocol: str, views: str) -> str:
-    """Which split is scored, one of `VIEWS`, when `views` is asked for.
+    """The split that is scored, one of `VIEWS`, for a protocol and the option `views`.
 
-    Raises: BadInput for an unknown word, or one that the protocol does not leave open.
+    Raises: BadInput for an unknown value, or a split that the protocol excludes.
     """
     if protocol not in PROTOCOLS:
         raise BadInput(f"expected evaluate.protocol={' or '.join(PROTOCOLS)}, got '{protocol}'.")
@@ -41,20 +42,20 @@ def scored_views(protocol: str, views: str) -> str:
     fixed = {"heldout": "test", "paper": "all"}.get(protocol, views)
     if views not in ("all", fixed):
         raise BadInput(
-            f"expected evaluate.views={fixed}, for protocol={protocol} scores those, got '{views}'.\n"
+            f"expected evaluate.views={fixed}, since protocol={protocol} scores these photos, got '{views}'.\n"
             f"Use: evaluate.protocol=strict evaluate.views={views}"
         )
     return fixed
 
 
 def check_held_out(localize: Path, split: list[str]) -> None:
-    """Make sure that test photos were held out of the lifting, too.
+    """Check that the test photos were held out of lifting, too.
 
     Args:
-        localize: the finished folder of that stage; its manifest says whose maps were lifted.
+        localize: the finished folder of that stage; its manifest names the photos whose maps were lifted.
         split: of every photo.
 
-    Raises: BadInput where they were lifted, or where the scene holds none out.
+    Raises: BadInput where test photos were lifted, or where the scene has none.
     """
     if "test" not in split:
         raise BadInput(
@@ -69,27 +70,27 @@ def check_held_out(localize: Path, split: list[str]) -> None:
         )
 
 
-def at_native(protocol: str, drawn: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.generic]:
-    """A map [h, w] in [0, 1] as it is scored at the photo's native size: floats, or bytes by the paper's rules.
+def native_map(protocol: str, probability: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.generic]:
+    """A map [h, w] in [0, 1] as scored at the photo's native size, [H, W]: floats; uint8 with the protocol "paper".
 
     Args:
-        shape: (height, width), px.
+        shape: H, W, px.
     """
     if protocol != "paper":
-        return at_size(drawn, shape)
+        return resized_map(probability, shape)
     half = max(1, shape[0] // 2), max(1, shape[1] // 2)
-    return np.round(np.clip(at_size(at_size(drawn, half), shape), 0.0, 1.0) * 255).astype(np.uint8)
+    return to_uint8(resized_map(resized_map(probability, half), shape))
 
 
-def counted(protocol: str, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels that count, of those that the photo covers: [H, W]."""
+def scored_pixels(protocol: str, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels that count, bool [H, W]. covered: bool [H, W], the pixels that the undistorted photo covers."""
     return np.ones_like(covered) if protocol == "paper" else covered
 
 
-def at_size(drawn: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.floating]:
-    """A map [h, w] resized to `shape`: bilinear, averaging where it shrinks."""
-    if drawn.shape == shape:
-        return drawn
-    shrinks = any(new < old for new, old in zip(shape, drawn.shape, strict=True))
-    values = torch.from_numpy(np.ascontiguousarray(drawn))[None, None]
+def resized_map(probability: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.floating]:
+    """A probability map [h, w] resized to `shape`, (H, W): bilinear, with antialiasing where it shrinks."""
+    if probability.shape == shape:
+        return probability
+    shrinks = any(new < old for new, old in zip(shape, probability.shape, strict=True))
+    values = torch.from_numpy(np.ascontiguousarray(probability))[None, None]
     return torch.nn.functional.interpolate(values, shape, mode="bilinear", antialias=shrinks)[0, 0].numpy()

@@ -1,4 +1,4 @@
-"""Figures of one map against one mask, and their means over photos and concepts."""
+"""Metrics of probability maps against ground-truth masks, and their means over photos and concepts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halonerf.metrics import average_precision, dice, iou, mean_defined, precision_recall, soft_balanced_accuracy
+from halonerf.visualization.pictures import to_uint8
 
-FIGURES = ("ap", "soft_balanced_accuracy", "iou", "dice")
+METRIC_NAMES = ("ap", "soft_balanced_accuracy", "iou", "dice")
 METHODS = ("2d", "3d")
 BINS = 256  # of the pooled precision-recall curves
 
 Scores = dict[str, float | None]
 
 
-def score_map(drawn: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Scores:
-    """All `FIGURES` of one map [H, W], in [0, 1] or in bytes of p * 255; None where a figure is not defined.
+def score_map(values: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Scores:
+    """All `METRIC_NAMES` of one map; None where a metric is not defined.
 
-    Average precision is taken at 65,536 levels, of bytes at their 256; the other figures from the values themselves.
+    Args:
+        values: [H, W], floats in [0, 1], or uint8 of 255 times the probability.
+        truth: bool [H, W]. known: bool [H, W], the pixels that count.
+
+    Average precision is computed at 65,536 levels, of uint8 at its 256; the other metrics from the values themselves.
     """
-    levels, probability = drawn, drawn
-    if drawn.dtype == np.uint8:
-        probability = drawn / 255.0
+    levels, probability = values, values
+    if values.dtype == np.uint8:
+        probability = values / 255.0
     else:
-        levels = np.round(np.clip(drawn, 0.0, 1.0) * 65535).astype(np.uint16)
+        levels = np.round(np.clip(values, 0.0, 1.0) * 65535).astype(np.uint16)
     return {
         "ap": finite(average_precision(levels, truth, known)),
         "soft_balanced_accuracy": finite(soft_balanced_accuracy(probability, truth, known)),
@@ -35,22 +40,30 @@ def score_map(drawn: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.b
     }
 
 
-def no_map() -> Scores:
-    """The figures of a concept that has a mask and no map: nothing was found."""
-    return dict.fromkeys(FIGURES, 0.0)
+def missing_map_scores() -> Scores:
+    """The scores of a concept that has a mask and no map: 0 in every metric."""
+    return dict.fromkeys(METRIC_NAMES, 0.0)
 
 
-def histogram(drawn: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> dict[str, list[int]]:
-    """Positive and all known pixels in `BINS` bins of probability, lowest first, of a map as `score_map` takes it."""
-    bins = drawn if drawn.dtype == np.uint8 else np.round(np.clip(drawn, 0.0, 1.0) * (BINS - 1)).astype(np.uint8)
+def histogram(values: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> dict[str, list[int]]:
+    """Counts of "positive" and of "all" known pixels in `BINS` bins of probability, lowest first.
+
+    Arguments as in `score_map`.
+    """
+    bins = values if values.dtype == np.uint8 else to_uint8(values)
     return {
         "positive": np.bincount(bins[known & truth], minlength=BINS).tolist(),
         "all": np.bincount(bins[known], minlength=BINS).tolist(),
     }
 
 
-def curve(histograms: Iterable[Mapping[str, Sequence[int]]]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Precision and recall of several photos' pixels pooled, highest threshold first, [BINS] each; NaN before any."""
+def pooled_curve(
+    histograms: Iterable[Mapping[str, Sequence[int]]],
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Precision and recall of the pooled pixels of several photos, highest threshold first, [BINS] each.
+
+    NaN where no pixel reaches the threshold. histograms: what `histogram` gave for each photo.
+    """
     positive, total = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
     for entry in histograms:
         positive += np.asarray(entry["positive"])
@@ -72,7 +85,7 @@ def summarise(photos: Sequence[Mapping[str, Any]], concepts: Sequence[str], miss
         rows = [photo["concepts"][concept] for photo in photos if concept in photo["concepts"]]
         both = [row for row in rows if row["2d"] is not None]
         table[concept] = {
-            **{figure: {method: _mean(rows, method, figure) for method in METHODS} for figure in FIGURES},
+            **{metric: {method: _mean(rows, method, metric) for method in METHODS} for metric in METRIC_NAMES},
             "images": len(rows),
             "images_2d": len(both),
             "missing": concept in set(missing),
@@ -80,10 +93,10 @@ def summarise(photos: Sequence[Mapping[str, Any]], concepts: Sequence[str], miss
         for method in METHODS:
             same[method].append(nan(_mean(both, method, "ap")))
     means = {
-        figure: {
-            method: finite(mean_defined(nan(entry[figure][method]) for entry in table.values())) for method in METHODS
+        metric: {
+            method: finite(mean_defined(nan(entry[metric][method]) for entry in table.values())) for method in METHODS
         }
-        for figure in FIGURES
+        for metric in METRIC_NAMES
     }
     return {
         "concepts": table,
@@ -96,8 +109,11 @@ def summarise(photos: Sequence[Mapping[str, Any]], concepts: Sequence[str], miss
     }
 
 
-def figure_rows(scene: str, photos: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What `Evaluate` wrote for each photo as rows: scene, photo, split, concept, method, and the figures."""
+def metric_rows(scene: str, photos: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per photo, concept and method: scene, photo, split, concept, method, and the metrics.
+
+    photos: what `Evaluate` wrote for each.
+    """
     return [
         {"scene": scene, "photo": photo["photo"], "split": photo["split"], "concept": concept, "method": method,
          **scores[method]}
@@ -108,21 +124,20 @@ def figure_rows(scene: str, photos: Sequence[Mapping[str, Any]]) -> list[dict[st
     ]  # fmt: skip
 
 
-def as_text(row: Mapping[str, Any]) -> dict[str, object]:
-    """A row for a CSV file: figures of six digits, nothing where one is not defined."""
-    figures = {figure: "" if row[figure] is None else f"{row[figure]:.6f}" for figure in FIGURES}
-    return {**row, **figures}
+def csv_row(row: Mapping[str, Any]) -> dict[str, object]:
+    """A row for a CSV file: metrics with six decimals, "" where not defined."""
+    return {**row, **{name: "" if row[name] is None else f"{row[name]:.6f}" for name in METRIC_NAMES}}
 
 
 def finite(value: float) -> float | None:
-    """None for what JSON cannot say."""
+    """A float for JSON: None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None
 
 
 def nan(value: float | None) -> float:
-    """NaN for what is not defined."""
+    """NaN for None."""
     return float("nan") if value is None else value
 
 
-def _mean(rows: Sequence[Mapping[str, Any]], method: str, figure: str) -> float | None:
-    return finite(mean_defined(nan(row[method][figure]) for row in rows if row[method] is not None))
+def _mean(rows: Sequence[Mapping[str, Any]], method: str, metric: str) -> float | None:
+    return finite(mean_defined(nan(row[method][metric]) for row in rows if row[method] is not None))

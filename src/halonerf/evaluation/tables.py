@@ -1,6 +1,6 @@
-"""One table of scenes, concepts and methods, as CSV for machines and LaTeX for papers.
+"""Tables of scenes, concepts and methods as CSV, LaTeX and plain text.
 
-Rows in are those of `halonerf.evaluation.bootstrap`; methods, concepts and scenes keep their order of appearance.
+Input rows are those of `halonerf.evaluation.bootstrap`; methods, concepts and scenes keep their order of appearance.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ import numpy as np
 
 from halonerf.evaluation.bootstrap import DRAWS, Estimate, Row, estimates
 
-MEAN = "mean"  # stands where a concept or a scene stands
+MEAN = "mean"  # in place of a concept or a scene
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }  # fmt: skip
 
 
-def table_fields(figures: Sequence[str]) -> tuple[str, ...]:
+def table_fields(metrics: Sequence[str]) -> tuple[str, ...]:
     """The columns of `table_rows`."""
-    return ("scene", "concept", "method", "photos", *(f"{f}{part}" for f in figures for part in ("", "_low", "_high")))
+    return ("scene", "concept", "method", "photos", *(f"{f}{part}" for f in metrics for part in ("", "_low", "_high")))
 
 
 def table_rows(
-    rows: Sequence[Row], figures: Sequence[str], draws: int = DRAWS, seed: int = 0
+    rows: Sequence[Row], metrics: Sequence[str], draws: int = DRAWS, seed: int = 0
 ) -> list[dict[str, object]]:
-    """Every scene, concept and method, then the means of each scene, then (where they are several) of all scenes.
+    """Lines of every scene, concept and method, of the means of each scene, and of all scenes if there are several.
 
-    Returns: one mapping a line with the keys `table_fields`, numbers as text of six digits, "" where not defined.
+    Returns: one mapping per line with the keys `table_fields`, numbers as text with six decimals, "" where not defined.
     `photos` counts those with a row of that method.
     """
-    found = {figure: estimates(rows, figure, draws, seed) for figure in figures}
+    found = {metric: estimates(rows, metric, draws, seed) for metric in metrics}
     if not rows:
         return []
-    first = found[figures[0]]
+    first = found[metrics[0]]
     lines: list[dict[str, object]] = []
 
     def line(scene: str, concept: str, method: str, of: Mapping[str, Estimate]) -> None:
@@ -46,47 +46,47 @@ def table_rows(
             return
         entry: dict[str, object] = {"scene": scene, "concept": concept, "method": method}
         entry["photos"] = len({(r["scene"], r["photo"]) for r in mine})
-        for figure, estimate in of.items():
-            entry |= {f"{figure}{end}": _number(estimate[part]) for part, end in _PARTS}
+        for metric, estimate in of.items():
+            entry |= {f"{metric}{end}": _number(estimate[part]) for part, end in _PARTS}
         lines.append(entry)
 
     for scene, concepts in first["concepts"].items():
         for concept in concepts:
             for method in concepts[concept]:
-                line(scene, concept, method, {f: found[f]["concepts"][scene][concept][method] for f in figures})
+                line(scene, concept, method, {f: found[f]["concepts"][scene][concept][method] for f in metrics})
         for method in first["scenes"][scene]:
-            line(scene, MEAN, method, {f: found[f]["scenes"][scene][method] for f in figures})
+            line(scene, MEAN, method, {f: found[f]["scenes"][scene][method] for f in metrics})
     if len(first["scenes"]) > 1:
         for method in first["overall"]:
-            line(MEAN, MEAN, method, {f: found[f]["overall"][method] for f in figures})
+            line(MEAN, MEAN, method, {f: found[f]["overall"][method] for f in metrics})
     return lines
 
 
 def latex_table(
     rows: Sequence[Row],
-    figure: str = "ap",
+    metric: str = "ap",
     titles: Mapping[str, str] | None = None,
     caption: str = "",
     draws: int = DRAWS,
     seed: int = 0,
 ) -> str:
-    """A table for LaTeX with booktabs: concepts down, methods across, means with intervals, a line's best in bold.
+    """A LaTeX table (booktabs): a row per concept, a column per method, means with intervals, the best in bold.
 
     Args:
-        titles: what methods are called; they stand first and in this order, the others keep their names. Each mean is
-            over the photos that its method has; `differences` compares over common ones.
+        titles: of methods, which come first and in this order; others keep their names. Each mean is over the photos
+            that its method has; `differences` compares over common ones.
         caption: plain text.
     """
-    found = estimates(rows, figure, draws, seed)
+    found = estimates(rows, metric, draws, seed)
     titles = titles or {}
     methods = sorted(found["overall"], key=lambda m: list(titles).index(m) if m in titles else len(titles))
-    names = [escape(titles.get(method, method)) for method in methods]
+    names = [escape_latex(titles.get(method, method)) for method in methods]
     body: list[str] = []
     for scene, concepts in found["concepts"].items():
         if len(found["scenes"]) > 1:
             body += [r"\midrule"] * bool(body)
-            body.append(rf"\multicolumn{{{1 + len(methods)}}}{{l}}{{\textit{{{escape(scene)}}}}} \\")
-        body += [_line(escape(concept), [of[m] for m in methods]) for concept, of in concepts.items()]
+            body.append(rf"\multicolumn{{{1 + len(methods)}}}{{l}}{{\textit{{{escape_latex(scene)}}}}} \\")
+        body += [_line(escape_latex(concept), [of[m] for m in methods]) for concept, of in concepts.items()]
         body.append(_line(r"\textbf{mean}", [found["scenes"][scene][m] for m in methods]))
     if len(found["scenes"]) > 1:
         body += [r"\midrule", _line(r"\textbf{mean of scenes}", [found["overall"][m] for m in methods])]
@@ -95,7 +95,7 @@ def latex_table(
             "% needs \\usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            *([rf"\caption{{{escape(caption)}}}"] if caption else []),
+            *([rf"\caption{{{escape_latex(caption)}}}"] if caption else []),
             rf"\begin{{tabular}}{{l{'c' * len(methods)}}}",
             r"\toprule",
             " & ".join(["", *names]) + r" \\",
@@ -109,8 +109,8 @@ def latex_table(
     )
 
 
-def escape(text: str) -> str:
-    """Text as LaTeX prints it."""
+def escape_latex(text: str) -> str:
+    """Text with the special characters of LaTeX escaped."""
     return "".join(_SPECIAL.get(sign, sign) for sign in " ".join(text.split()))
 
 
@@ -137,20 +137,19 @@ def _number(value: Any) -> str:
     return "" if value is None else f"{value:.6f}"
 
 
-Spread = dict[str, float | int | None]  # mean, sd (over scenes, of a sample; None for one), scenes
+Spread = dict[str, float | int | None]  # mean, sd (sample standard deviation over scenes; None for one), scenes
 
 
-def spreads(rows: Sequence[Row], figure: str = "ap") -> dict[str, dict[str, Spread]]:
-    """Mean and standard deviation over scenes, by concept and method; under `MEAN`, of the scenes' means.
+def scene_spreads(rows: Sequence[Row], metric: str = "ap") -> dict[str, dict[str, Spread]]:
+    """Mean and sample standard deviation over scenes, by concept and method; under `MEAN`, of the scenes' means.
 
     Args:
-        rows: a photo, a concept and a method each, as in `halonerf.evaluation.bootstrap`. A scene's mean is that
-            of its concepts, a concept's that of its photos.
+        rows: one per photo, concept and method. A scene's mean is that of its concepts, a concept's that of its photos.
     """
     photos: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        if row[figure] is not None:
-            photos.setdefault((row["concept"], row["method"], row["scene"]), []).append(row[figure])
+        if row[metric] is not None:
+            photos.setdefault((row["concept"], row["method"], row["scene"]), []).append(row[metric])
     scenes: dict[str, dict[str, dict[str, float]]] = {}
     for (concept, method, scene), values in photos.items():
         scenes.setdefault(concept, {}).setdefault(method, {})[scene] = float(np.mean(values))
@@ -167,10 +166,10 @@ def spreads(rows: Sequence[Row], figure: str = "ap") -> dict[str, dict[str, Spre
 
 
 def text_table(found: Mapping[str, Mapping[str, Spread]], titles: Mapping[str, str]) -> str:
-    """`spreads` as lines of text: concepts down, methods across, mean ± sd over scenes."""
+    """`scene_spreads` as plain text: a row per concept, a column per method, mean ± standard deviation over scenes."""
     cells = [["concept", *titles.values()]]
     for concept, methods in found.items():
-        cells.append([concept, *(cell(methods.get(method)) for method in titles)])
+        cells.append([concept, *(format_spread(methods.get(method)) for method in titles)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(
@@ -180,8 +179,8 @@ def text_table(found: Mapping[str, Mapping[str, Spread]], titles: Mapping[str, s
     )
 
 
-def cell(entry: Spread | None) -> str:
-    """0.874 ± 0.021; without a spread where there is one scene."""
+def format_spread(entry: Spread | None) -> str:
+    """Mean and standard deviation as "0.874 ± 0.021"; the mean alone for one scene, a dash for None."""
     if entry is None or entry["mean"] is None:
         return "–"
     spread = "" if entry["sd"] is None else f" ± {entry['sd']:.3f}"

@@ -1,11 +1,10 @@
-"""What a query is asked, and what it answers."""
+"""Options and results of text queries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
@@ -18,13 +17,15 @@ from halonerf.queries.connected_parts import ConnectedPart
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """How something is looked for.
+    """Options of a query, those of `conf/stages/query.yaml`.
 
-    negatives: what every word has to be more like than. relevancy: whether LERF's canonical phrases are negatives, too.
-    threshold: probability from which an element belongs to a part. view: name of the photo whose camera shows the maps;
-    None: those that show most of the first text. views: how many cameras. size: px, long side of the maps; None: the
-    working size. join: how near the elements of a part are, in spacings of the field's elements. smallest: elements of
-    a part at least. most: parts of a text at most.
+    negatives: text prompts that lower the probability of the query where they fit better. relevancy: whether LERF's
+    canonical phrases are negatives, too. threshold: probability from which an element belongs to a part. view: name of
+    the photo whose camera shows the maps; None: the photos that show most of the first text. views: number of cameras.
+    size: px, long side of the maps; None: the working size. part_radius: largest distance of neighbouring elements of a
+    part, in spacings of the field's elements. min_elements: of a part. max_parts: of a text.
+
+    Raises: BadInput for a value out of range.
     """
 
     negatives: Sequence[str] = ()
@@ -55,7 +56,7 @@ class QueryOptions:
 
 @dataclass(frozen=True)
 class RenderedMap:
-    """One camera's maps: probability and confidence [H, W, Q] in [0, 1]. view: number in the scene."""
+    """Probability and confidence rendered in one camera, [H, W, Q] each in [0, 1]. view: its index in the scene."""
 
     view: int
     photo: str
@@ -64,23 +65,22 @@ class RenderedMap:
 
     @property
     def stem(self) -> str:
-        """Of its files' names."""
+        """Name of the map's files, without ending."""
         return f"{self.view:05d}"
 
     def write(self, folder: Path) -> None:
-        """`<view>.npz`: `probability` uint8 [Q, H, W] (255 = certain), `confidence` float16 [Q, H, W]."""
+        """Write `<view>.npz`: `probability` uint8 [Q, H, W] (255 = certain), `confidence` float16 [Q, H, W]."""
         maps = (part.permute(2, 0, 1).numpy() for part in (self.probability, self.confidence))
         write_maps(folder / f"{self.stem}.npz", next(maps), confidence=next(maps))
 
 
 @dataclass(frozen=True)
 class QueryAnswer:
-    """Where things are.
+    """The result of a query with Q texts.
 
-    texts: what was asked, Q of them. probability, confidence: [E, Q], of the field's elements; confidence in fully
-    opaque pixels of the indexed photos, 0 where nothing is known. maps: what cameras see of that, the best first.
-    parts: of each text. seconds: see `halonerf.queries.session.QuerySession.query`. notes: what whoever asked should
-    know.
+    texts: normalised. probability, confidence: [E, Q], of the field's elements; confidence in fully opaque pixels of
+    the indexed photos, 0 where nothing is known. maps: rendered in cameras, the best camera first. parts: of each text.
+    seconds: see `halonerf.queries.session.QuerySession.query`. notes: warnings about the result.
     """
 
     texts: list[str]
@@ -93,15 +93,15 @@ class QueryAnswer:
 
     @property
     def known(self) -> list[float]:
-        """Of each text, the share of the elements of which something is known."""
+        """Of each text, the share of the elements of which something is known, in [0, 1]."""
         return [float(column) for column in (self.confidence > 0).float().mean(dim=0)]
 
     def write_elements(self, path: Path) -> None:
-        """`probability` and `confidence`, float32 [E, Q], as safetensors."""
+        """Write `probability` and `confidence`, float32 [E, Q], as safetensors."""
         tensors = {"probability": self.probability, "confidence": self.confidence}
         write_atomic(path, save({key: value.contiguous() for key, value in tensors.items()}))
 
 
-def rounded_seconds(seconds: dict[str, float]) -> dict[str, Any]:
-    """To a tenth of a millisecond."""
+def rounded_seconds(seconds: dict[str, float]) -> dict[str, float]:
+    """Durations rounded to a tenth of a millisecond."""
     return {name: round(value, 4) for name, value in seconds.items()}

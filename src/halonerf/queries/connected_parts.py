@@ -1,4 +1,4 @@
-"""Where something is, as things: groups of elements that lie together."""
+"""Connected components of the elements whose probability reaches a threshold."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-NEIGHBOURS = 16  # that an element is joined to at most: bounds the work where elements lie densely
-BEST = 3  # photos named a part
-RIM = 0.02  # share of a part's elements left out of its box at each end of an axis: strays do not move it
+MAX_NEIGHBOURS = 16  # that an element is connected to: bounds the work where elements are dense
+PHOTOS_PER_PART = 3
+BOX_TRIM_SHARE = 0.02  # of a part's elements, left out of its box at each end of an axis: outliers do not move it
 
 
 @dataclass(frozen=True)
 class ConnectedPart:
-    """elements: which, ascending. probability: their mean, weighted by how much the photos said of each.
-    centre [3] and box [2, 3] (least and largest corner): world units. photos: the views that show it largest.
+    """A connected component of elements.
+
+    elements: indices [N], ascending. probability: mean, weighted by confidence. centre [3], weighted in the same way,
+    and box [2, 3] (minimum and maximum corner): world units. photos: the views in which it is largest, best first.
     """
 
     elements: NDArray[np.int64]
@@ -32,7 +34,10 @@ class ConnectedPart:
     photos: list[int]
 
     def describe(self, text: str, names: Sequence[str], model_from_scene: NDArray[np.float64], points: Tensor) -> Any:
-        """For JSON; `centre_model` and `box_model` are in the frame and unit of the reconstruction in `sparse/`."""
+        """The part for JSON; `centre_model` and `box_model` are in frame and unit of the reconstruction in `sparse/`.
+
+        names: of the scene's photos. model_from_scene: [4, 4]. points: centres of all elements, [E, 3], world units.
+        """
         places = points[self.elements].double().numpy() @ model_from_scene[:3, :3].T + model_from_scene[:3, 3]
         centre = model_from_scene[:3, :3] @ self.centre + model_from_scene[:3, 3]
         return {
@@ -48,9 +53,9 @@ class ConnectedPart:
 
 
 def element_spacing(centres: Tensor, kept: Tensor) -> float:
-    """How far apart elements lie, world units: the median distance to the third neighbour. 0 for fewer than four.
+    """Typical distance between elements, world units: median distance to the third neighbour; 0 for fewer than four.
 
-    centres: [E, 3], NaN where an element is in no one place. kept: [E], which of them count.
+    centres: [E, 3], world units, NaN for an element without a centre. kept: bool [E], the elements that count.
     """
     points = centres[kept & centres.isfinite().all(dim=1)].double().numpy()
     return float(np.median(cKDTree(points).query(points, k=4)[0][:, 3])) if len(points) >= 4 else 0.0
@@ -60,60 +65,62 @@ def find_parts(
     probability: Tensor,
     confidence: Tensor,
     centres: Tensor,
-    seen: tuple[Sequence[int], Tensor],
+    visibility: tuple[Sequence[int], Tensor],
     threshold: float,
     radius: float,
-    smallest: int,
-    most: int,
+    min_elements: int,
+    max_parts: int,
 ) -> list[ConnectedPart]:
-    """The parts of something, those with the most elements times probability first.
+    """Connected components of the elements of high probability, sorted by number of elements times probability.
 
     Args:
-        probability, confidence: [E]; an element counts from `threshold` on, where its confidence is above zero.
-        centres: [E, 3], world units, NaN where an element is in no one place: it then belongs to no part.
-        seen: views, and what share of each every element has, [V, E].
-        radius: world units; elements that are nearer are of one part.
-        smallest: elements of a part at least. most: parts at most.
+        probability, confidence: [E]; elements count from `threshold` on, where their confidence is above zero.
+        centres: [E, 3], world units, NaN for an element without a centre, which belongs to no part.
+        visibility: views, and each element's share of each view's pixels, [V, E].
+        threshold: in (0, 1].
+        radius: world units; nearer elements are connected.
+        min_elements: of a part. max_parts: the first ones are kept.
     """
     hot = ((probability >= threshold) & (confidence > 0) & centres.isfinite().all(dim=1)).nonzero()[:, 0]
-    if not len(hot) or not most:
+    if not len(hot) or not max_parts:
         return []
     points = centres[hot].double().numpy()
-    belongs = component_labels(points, radius)
-    sizes = np.bincount(belongs)
-    found = [
-        _part(hot[torch.from_numpy(np.flatnonzero(belongs == group))], probability, confidence, centres, seen)
-        for group in np.flatnonzero(sizes >= smallest)
+    labels = component_labels(points, radius)
+    sizes = np.bincount(labels)
+    parts = [
+        _part(hot[torch.from_numpy(np.flatnonzero(labels == component))], probability, confidence, centres, visibility)
+        for component in np.flatnonzero(sizes >= min_elements)
     ]
-    return sorted(found, key=lambda part: (-len(part.elements) * part.probability, int(part.elements[0])))[:most]
+    return sorted(parts, key=lambda part: (-len(part.elements) * part.probability, int(part.elements[0])))[:max_parts]
 
 
 def component_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
-    """The group of each point [N, 3]: those nearer than `radius` share theirs."""
-    number = min(NEIGHBOURS + 1, len(points))
+    """The component of each point [N, 3], [N]: points nearer than `radius` (world units) are connected."""
+    number = min(MAX_NEIGHBOURS + 1, len(points))
     distance, other = cKDTree(points).query(points, k=number, distance_upper_bound=max(radius, 1e-12))
     distance, other = distance.reshape(len(points), -1), other.reshape(len(points), -1)
-    one, place = np.nonzero(np.isfinite(distance))
-    links = coo_array((np.ones(len(one), np.int8), (one, other[one, place])), shape=(len(points), len(points)))
-    return connected_components(links, directed=False)[1]
+    point, place = np.nonzero(np.isfinite(distance))
+    edges = coo_array((np.ones(len(point), np.int8), (point, other[point, place])), shape=(len(points), len(points)))
+    return connected_components(edges, directed=False)[1]
 
 
 def _part(
-    elements: Tensor, probability: Tensor, confidence: Tensor, centres: Tensor, seen: tuple[Sequence[int], Tensor]
+    elements: Tensor, probability: Tensor, confidence: Tensor, centres: Tensor, visibility: tuple[Sequence[int], Tensor]
 ) -> ConnectedPart:
-    points, said = centres[elements].double().numpy(), confidence[elements].double().numpy()
+    points, weights = centres[elements].double().numpy(), confidence[elements].double().numpy()
     values = probability[elements].double().numpy()
-    views, share = seen
-    shown = share[:, elements].float().sum(dim=1)
-    largest = shown.argsort(descending=True, stable=True)[:BEST]
+    views, shares = visibility
+    size = shares[:, elements].float().sum(dim=1)
+    largest = size.argsort(descending=True, stable=True)[:PHOTOS_PER_PART]
     return ConnectedPart(
         elements.numpy(),
-        float(np.average(values, weights=said)),
-        np.average(points, axis=0, weights=said),
+        float(np.average(values, weights=weights)),
+        np.average(points, axis=0, weights=weights),
         _box(points),
-        [views[i] for i in largest.tolist() if shown[i] > 0],
+        [views[i] for i in largest.tolist() if size[i] > 0],
     )
 
 
 def _box(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.quantile(points, [RIM, 1 - RIM], axis=0)
+    """Minimum and maximum corner [2, 3] of points [N, 3], outliers left out."""
+    return np.quantile(points, [BOX_TRIM_SHARE, 1 - BOX_TRIM_SHARE], axis=0)

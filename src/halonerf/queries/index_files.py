@@ -1,4 +1,4 @@
-"""The photos of a finished index, opened: what the segmenter saw in each, and how to lift from it."""
+"""Reading a finished index: each photo's encoding by the segmenter, and the table that lifts its maps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from halonerf.types import Rendering, View
 
 @dataclass(frozen=True)
 class IndexedView(View):
-    """A photo's camera at the size of its coarse map, and what lifts from that."""
+    """A photo's camera at the size of its coarse map, with the table that lifts such maps."""
 
     table: csc_array | None = field(default=None, compare=False, repr=False)  # B, [E, height * width], px
 
 
 @dataclass(frozen=True)
 class IndexedPhoto:
-    """view: number in the scene. encoding: the segmenter's of this photo alone, floats in half precision."""
+    """An indexed photo. view: its index in the scene. encoding: batch of one, floats in half precision."""
 
     view: int
     encoding: dict[str, Tensor]
@@ -40,10 +40,10 @@ class IndexedPhoto:
 
 
 class IndexedField:
-    """A field that lifts from indexed views by their tables; all else is the field's own.
+    """A field that lifts maps of indexed views with their tables; everything else is delegated to the field.
 
-    That is as exact as lifting at the size at which the index looked, of maps drawn out bilinearly, up to the half
-    precision of the tables.
+    Lifting equals that of maps interpolated bilinearly to the resolution of the index, up to the half precision of the
+    tables.
     """
 
     def __init__(self, inner: RadianceField) -> None:
@@ -63,17 +63,17 @@ class IndexedField:
         return self.inner.render(view, appearance, channels, normals)
 
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """See `halonerf.protocols.RadianceField`; in px of the photo at its working size."""
+        """See `halonerf.protocols.RadianceField`; weights in px of the photo at its working size."""
         table = view.table if isinstance(view, IndexedView) else None
         if table is None or table.shape[1] != view.height * view.width:
             return self.inner.lift(view, maps, weight)
-        given = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1).flatten(0, 1)
-        sums = torch.from_numpy(table @ given.cpu().float().numpy())
+        weighted = torch.cat([maps * weight[..., None], weight[..., None]], dim=-1).flatten(0, 1)
+        sums = torch.from_numpy(table @ weighted.cpu().float().numpy())
         return sums[:, :-1], sums[:, -1]
 
 
 class PlacedIndexedField(IndexedField):
-    """The same of a field that can say where its elements are."""
+    """An `IndexedField` of a field whose elements have centres."""
 
     inner: PlacedField
 
@@ -83,15 +83,15 @@ class PlacedIndexedField(IndexedField):
 
 
 def indexed_field(inner: RadianceField) -> IndexedField:
-    """Of the kind that `inner` is."""
+    """Wrap `inner` such that it lifts with tables; a `PlacedField` stays one."""
     return PlacedIndexedField(inner) if isinstance(inner, PlacedField) else IndexedField(inner)
 
 
 def open_photos(folder: Path, views: Sequence[View], elements: int) -> list[IndexedPhoto]:
-    """Read the photos of a finished index. views: the scene's. elements: of the field."""
+    """Read the photos of a finished index. views: of the scene. elements: their number in the field."""
     with open(folder / INDEXED_PHOTOS, newline="", encoding="utf-8") as stream:
-        chosen = [int(row["view"]) for row in csv.DictReader(stream)]
-    return [_open_photo(folder, view, views[view], elements) for view in chosen]
+        indexed = [int(row["view"]) for row in csv.DictReader(stream)]
+    return [_open_photo(folder, view, views[view], elements) for view in indexed]
 
 
 def _open_photo(folder: Path, number: int, view: View, elements: int) -> IndexedPhoto:
@@ -112,6 +112,6 @@ def _open_photo(folder: Path, number: int, view: View, elements: int) -> Indexed
 
 
 def read_visibility(folder: Path) -> tuple[list[int], Tensor]:
-    """The views whose photos can be trusted, and what share of each photo every element has, [V, E] half."""
+    """The views that `segment` trusts, and each element's share of each view's pixels, [V, E], half precision."""
     paths = sorted((folder / "seen").glob("*.safetensors"))
     return [int(path.stem) for path in paths], torch.stack([load_file(path)["share"] for path in paths])

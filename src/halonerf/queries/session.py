@@ -1,4 +1,4 @@
-"""A scene that is open for words: everything that no word changes is in memory, so that the next word is quick."""
+"""A query session: scene, field, segmenter and index in memory, so that each further text query is fast."""
 
 from __future__ import annotations
 
@@ -20,24 +20,32 @@ from halonerf.protocols import FeatureHead, LearntHead, PlacedField, SemanticHea
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
 from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
-from halonerf.queries.word_maps import CANONICAL, WordMapCache
+from halonerf.queries.word_maps import CANONICAL, WordMap, WordMapCache
 
-LIKELIEST = 100  # elements that choose the view where none reaches the threshold
-FIRST, WARM = "building", 64  # the word, and px of the map, that warm everything up
+FALLBACK_ELEMENTS = 100  # most probable ones, which choose the view where none reaches the threshold
+WARMUP_WORD, WARMUP_PX = "building", 64  # text prompt, and px of its map, of the query that compiles and warms up
 
 
 class QuerySession:
-    """Ask where a word is, again and again.
+    """Answers text queries on one scene.
 
     Args:
         inputs: finished folders of `ingest`, `reconstruct` and `index`, and of `adapt_segmenter` where its weights are
             used.
-        segmenter, field, head: configs, those that made the folders.
-        sky: what the sky is called; where it is, nothing else is. None does not ask.
+        segmenter, field, head: configs, as those folders were made with.
+        sky: text prompt for the sky, where the probability of others is lowered. None: no sky.
         batch: photos decoded together.
         device: of segmenter and field.
 
-    Raises: BadInput for a head that does not lift maps, or that learns: a word would take its fit.
+    Attributes:
+        data: the scene (`halonerf.data.scene.scene.Scene`) with the cameras that the field was fitted to.
+        photos: the indexed photos.
+        visibility: trusted views, and each element's share of each view's pixels, [V, E].
+        centres: of the elements, [E, 3], world units, NaN without one. spacing: typical distance between visible
+            elements, world units.
+        encode_s, open_s: seconds that reading the encodings, and opening as a whole, took.
+
+    Raises: BadInput for a head that does not lift maps, or that would have to be fitted to every query.
     """
 
     def __init__(
@@ -54,134 +62,134 @@ class QuerySession:
         self.device, self.head_config, self.inputs = torch.device(device), head, dict(inputs)
         if isinstance(build(head), (LearntHead, FeatureHead)):
             raise BadInput(
-                f"expected a head that lifts what a segmenter says of words, got {head['_target_']}, which does not, "
-                "or has to learn every word by a fit.\nLift them with: head=lifted"
+                f"expected a head that lifts the segmenter's maps, got {head['_target_']}, which does not, or has to "
+                "be fitted to every query.\nUse one that lifts: head=lifted"
             )
-        self.scene = fitted_scene(inputs)
+        self.data = fitted_scene(inputs)
         self.field = open_field(field, inputs["reconstruct"])
-        seer = open_segmenter(segmenter, self.scene, inputs.get("adapt_segmenter"))
-        for part in (self.field, seer):
+        opened = open_segmenter(segmenter, self.data, inputs.get("adapt_segmenter"))
+        for part in (self.field, opened):
             if isinstance(part, torch.nn.Module):
                 part.to(self.device).eval()
         reading = time.perf_counter()
-        self.photos = open_photos(inputs["index"], self.scene.views, self.field.elements)
+        self.photos = open_photos(inputs["index"], self.data.views, self.field.elements)
         self.encode_s = time.perf_counter() - reading
-        self.seen = read_visibility(inputs["index"])
+        self.visibility = read_visibility(inputs["index"])
         self.lifter = indexed_field(self.field)
-        self.word_maps = WordMapCache(seer, self.photos, batch, normalise_query(sky) if sky else None, self.device)
-        self.centres, self.spacing = self._places()
-        self.query(FIRST, size=WARM)
-        self.word_maps.forget()
+        self.word_maps = WordMapCache(opened, self.photos, batch, normalise_query(sky) if sky else None, self.device)
+        self.centres, self.spacing = self._element_centres()
+        self.query(WARMUP_WORD, size=WARMUP_PX)
+        self.word_maps.clear()
         self.open_s = time.perf_counter() - start
 
     @torch.no_grad()
     def query(self, text: str | Sequence[str], **options: Any) -> QueryAnswer:
-        """Where something is: a word, an expression of words (`halonerf.expressions`), or several of them.
+        """Find one or several texts, each a word or an expression of words (`halonerf.expressions`), in the scene.
 
         Args:
-            options: those of `halonerf.queries.answer.QueryOptions`.
-        Returns: its `seconds` are `decode` (text to maps of the indexed photos), `lift` (maps to elements, expressions
-            put together), `render` (elements to the first camera's maps), `total` (from the call to those maps),
-            `parts`, `more` (the other cameras' maps) and `encode`: none, the index has encoded the photos.
+            text: Q texts.
+            options: see `QueryOptions`.
 
-        Raises: BadInput for a text that is no expression, an unknown photo, or an option out of range.
+        The `seconds` of the answer: `decode` (from the text to its maps in the indexed photos), `lift` (to
+        probabilities of the elements), `render` (to the first camera's map) and `total`, their sum; then `parts` and
+        `more` (the other cameras' maps); `encode` is 0, since the index has encoded the photos.
+
+        Raises: BadInput for an invalid expression, an unknown photo, or an option out of range.
         """
         start = time.perf_counter()
-        asked = QueryOptions(**options)
+        checked = QueryOptions(**options)
         texts, expressions = read_texts(text)
-        if asked.view is not None and asked.view not in self.scene.names:
-            few = ", ".join(self.scene.names[:5])
-            raise BadInput(f"expected query.view to be a photo's name such as {few}; got '{asked.view}'")
-        every = list(dict.fromkeys(word for expression in expressions for word in words(expression)))
-        negatives = [word for negative in asked.negatives for word in words(parse(negative))]
-        said = self.word_maps.of(every, [*negatives, *(CANONICAL if asked.relevancy else ())])
+        if checked.view is not None and checked.view not in self.data.names:
+            names = ", ".join(self.data.names[:5])
+            raise BadInput(f"expected query.view to be a photo's name such as {names}; got '{checked.view}'")
+        prompts = list(dict.fromkeys(word for expression in expressions for word in words(expression)))
+        negatives = [word for negative in checked.negatives for word in words(parse(negative))]
+        maps = self.word_maps.maps(prompts, [*negatives, *(CANONICAL if checked.relevancy else ())])
         decoded = time.perf_counter()
-        probability, confidence = self._lift(every, expressions, said)
+        probability, confidence = self._lift(prompts, expressions, maps)
         lifted = time.perf_counter()
-        views = self._views(probability[:, 0], asked)
-        maps = [self._show(views[0], probability, confidence, asked.size)]
-        shown = time.perf_counter()
-        parts = [self.parts(probability[:, q], confidence[:, q], asked) for q in range(len(texts))]
+        views = self._choose_views(probability[:, 0], checked)
+        rendered_maps = [self._render(views[0], probability, confidence, checked.size)]
+        rendered = time.perf_counter()
+        parts = [self.parts(probability[:, q], confidence[:, q], checked) for q in range(len(texts))]
         parted = time.perf_counter()
-        maps += [self._show(view, probability, confidence, asked.size) for view in views[1:]]
+        rendered_maps += [self._render(view, probability, confidence, checked.size) for view in views[1:]]
         seconds = {
             "encode": 0.0,
             "decode": decoded - start,
             "lift": lifted - decoded,
-            "render": shown - lifted,
-            "total": shown - start,
-            "parts": parted - shown,
+            "render": rendered - lifted,
+            "total": rendered - start,
+            "parts": parted - rendered,
             "more": time.perf_counter() - parted,
         }
-        return QueryAnswer(texts, probability, confidence, maps, parts, seconds, list(self._notes(texts, confidence)))
+        notes = list(self._notes(texts, confidence))
+        return QueryAnswer(texts, probability, confidence, rendered_maps, parts, seconds, notes)
 
     def describe_parts(self, answer: QueryAnswer) -> list[Any]:
-        """The parts of all texts for JSON, in the world's frame and in that of the reconstruction."""
-        back = np.linalg.inv(self.scene.scene_from_model.numpy())
+        """The parts of all texts for JSON, in the world frame and in the frame of the reconstruction."""
+        model_from_scene = np.linalg.inv(self.data.scene_from_model.numpy())
         return [
-            part.describe(text, self.scene.names, back, self.centres)
+            part.describe(text, self.data.names, model_from_scene, self.centres)
             for text, parts in zip(answer.texts, answer.parts, strict=True)
             for part in parts
         ]
 
-    def parts(self, probability: Tensor, confidence: Tensor, asked: QueryOptions) -> list[ConnectedPart]:
-        """The parts of something whose probability and confidence, [E] each, are known."""
-        radius = asked.part_radius * self.spacing
+    def parts(self, probability: Tensor, confidence: Tensor, options: QueryOptions) -> list[ConnectedPart]:
+        """Connected parts of one text from its probability and confidence, [E] each, the most important first."""
         return find_parts(
             probability,
             confidence,
             self.centres,
-            self.seen,
-            asked.threshold,
-            radius,
-            asked.min_elements,
-            asked.max_parts,
+            self.visibility,
+            options.threshold,
+            options.part_radius * self.spacing,
+            options.min_elements,
+            options.max_parts,
         )
 
-    def _lift(
-        self, every: list[str], expressions: list[Expression], said: list[tuple[Tensor, Tensor]]
-    ) -> tuple[Tensor, Tensor]:
+    def _lift(self, prompts: list[str], expressions: list[Expression], maps: list[WordMap]) -> tuple[Tensor, Tensor]:
         """Probability and confidence of every element and expression, [E, Q] each."""
         head: SemanticHead = build(self.head_config)
-        maps, weights = zip(*said, strict=True)
-        head.fit(self.lifter, [photo.camera for photo in self.photos], maps, weights)
+        probabilities, weights = zip(*maps, strict=True)
+        head.fit(self.lifter, [photo.camera for photo in self.photos], probabilities, weights)
         values, support = head.probabilities(), head.confidence()
-        probability = {word: values[:, column] for column, word in enumerate(every)}
-        confidence = {word: support[:, column] for column, word in enumerate(every)}
-        found = [evaluate(expression, probability, confidence) for expression in expressions]
-        return torch.stack([p for p, _ in found], dim=1), torch.stack([c for _, c in found], dim=1)
+        probability = {word: values[:, column] for column, word in enumerate(prompts)}
+        confidence = {word: support[:, column] for column, word in enumerate(prompts)}
+        results = [evaluate(expression, probability, confidence) for expression in expressions]
+        return torch.stack([p for p, _ in results], dim=1), torch.stack([c for _, c in results], dim=1)
 
-    def _views(self, probability: Tensor, asked: QueryOptions) -> list[int]:
-        """Whose cameras show the maps: the photo that was named, then those that most of the first text is in."""
-        views, share = self.seen
-        hot = (probability >= asked.threshold).nonzero()[:, 0]
+    def _choose_views(self, probability: Tensor, options: QueryOptions) -> list[int]:
+        """The views to render: that of the named photo, then those that show most of a text's probability [E]."""
+        views, share = self.visibility
+        hot = (probability >= options.threshold).nonzero()[:, 0]
         if not len(hot):
-            hot = probability.topk(min(LIKELIEST, len(probability))).indices
-        much = share[:, hot].float() @ probability[hot]
-        best = [views[i] for i in much.argsort(descending=True, stable=True).tolist()]
-        named = [self.scene.index(asked.view)] if asked.view is not None else []
-        return list(dict.fromkeys([*named, *best]))[: asked.views]
+            hot = probability.topk(min(FALLBACK_ELEMENTS, len(probability))).indices
+        amount = share[:, hot].float() @ probability[hot]
+        best = [views[i] for i in amount.argsort(descending=True, stable=True).tolist()]
+        named = [self.data.index(options.view)] if options.view is not None else []
+        return list(dict.fromkeys([*named, *best]))[: options.views]
 
-    def _show(self, view: int, probability: Tensor, confidence: Tensor, size: int | None) -> RenderedMap:
-        camera = self.scene.views[view]
+    def _render(self, view: int, probability: Tensor, confidence: Tensor, size: int | None) -> RenderedMap:
+        camera = self.data.views[view]
         if size is not None:
             camera = camera.with_long_side(size)
-        name = self.scene.names[view]
+        name = self.data.names[view]
         maps = render_known(self.field, camera.to(self.device), self.field.appearance(name), probability, confidence)
         return RenderedMap(view, name, *maps)
 
-    def _places(self) -> tuple[Tensor, float]:
-        """Where the elements are, world units, and how far apart those that the indexed photos see."""
+    def _element_centres(self) -> tuple[Tensor, float]:
+        """The elements' centres [E, 3] and the spacing of the visible ones, world units."""
         if not isinstance(self.field, PlacedField):
             return torch.full((self.field.elements, 3), torch.nan), 0.0
         centres = self.field.element_centres().detach().cpu()
-        return centres, element_spacing(centres, (self.seen[1] > 0).any(dim=0))
+        return centres, element_spacing(centres, (self.visibility[1] > 0).any(dim=0))
 
     def _notes(self, texts: list[str], confidence: Tensor) -> Iterator[str]:
         vocabulary = getattr(self.word_maps.segmenter, "vocabulary", None)
-        for text, said in zip(texts, confidence.T, strict=True):
-            if not (said > 0).any():
+        for text, support in zip(texts, confidence.T, strict=True):
+            if not (support > 0).any():
                 known = f" The segmenter knows: {', '.join(vocabulary())}." if vocabulary else ""
-                yield f"'{text}': nothing is known of it anywhere, which is not a 'no'.{known}"
+                yield f"'{text}': unknown everywhere, which does not mean absent.{known}"
         if not isinstance(self.field, PlacedField):
-            yield f"parts are not sought: {type(self.field).__name__} does not say where its elements are"
+            yield f"no parts: the elements of {type(self.field).__name__} have no centres"

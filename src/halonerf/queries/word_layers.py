@@ -1,58 +1,103 @@
-"""Frames of a film: what the field shows along a path, with words lit, and two ways side by side or wiped over."""
+"""Probabilities of words: concepts as `localize` fitted them, any other words lifted from the index."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from halonerf.lifting import render_known
-from halonerf.protocols import SemanticHead, TrainableField
-from halonerf.queries.session import QuerySession
-from halonerf.rendering.tiles import FIXED, view_tiles
+from halonerf.protocols import RadianceField, SemanticHead
+from halonerf.queries.session import WARMUP_PX, QuerySession
+from halonerf.rendering.tiles import BASE_CHANNELS, view_tiles
 from halonerf.types import View
 
 
 class WordLayers:
-    """Where words are in a view: as the head of `localize` has it, or lifted from the index for any other word.
+    """Localized concepts and further words, together.
 
     Args:
-        known: what the head was fitted to.
-        texts: all that will be asked for.
-        query: opened only where a text is not known.
+        head: that `localize` fitted.
+        concepts: that the head was fitted to, in its order.
+        texts: concepts, words and expressions of words; repeated ones count once.
+        open_session: opens the query session; called once, and only where a text is not a concept.
+
+    Attributes:
+        texts: Q distinct texts, in order.
+        columns: of each text, its position in `concepts`; None for one that is lifted from the index.
     """
 
     def __init__(
         self,
-        field: TrainableField,
         head: SemanticHead,
-        known: Sequence[str],
+        concepts: Sequence[str],
         texts: Sequence[str],
-        query: Callable[[], QuerySession],
-        memory_mb: float,
+        open_session: Callable[[], QuerySession],
     ) -> None:
-        self.field, self.head, self.known, self.memory_mb = field, head, list(known), memory_mb
-        self.texts, self.query, self.notes = list(texts), query, list[str]()
-        self.other = [text for text in texts if text not in self.known]
-        self._lifted: tuple[Tensor, Tensor] | None = None
+        self.texts = list(dict.fromkeys(texts))
+        position = {concept: column for column, concept in enumerate(concepts)}
+        self.columns = [position.get(text) for text in self.texts]
+        self.notes: list[str] = []  # of the query, once the session was opened
+        self._head, self._concepts, self._open_session = head, len(concepts), open_session
 
-    def __call__(self, view: View, appearance: Tensor, words: Sequence[str]) -> Tensor:
-        """Probability [H, W, Q] of words, in main memory; drawn in parts."""
-        if self.other and self._lifted is None:
-            answer = self.query().query(self.other, size=16)
-            self.notes, self._lifted = list(answer.notes), (answer.probability, answer.confidence)
-        frame = torch.zeros(view.height, view.width, len(words))
-        lifted = [(place, self.known.index(word)) for place, word in enumerate(words) if word in self.known]
-        asked = [(place, self.other.index(word)) for place, word in enumerate(words) if word not in self.known]
-        for part, (rows, columns) in view_tiles(view, FIXED + 2 * max(len(self.known), len(words)), self.memory_mb):
-            if lifted:
-                said, _ = self.head.render(self.field, part, appearance)
-                for place, column in lifted:
-                    frame[rows, columns, place] = said[..., column].cpu()
-            if asked and self._lifted is not None:
-                probability, confidence = (t[:, [c for _, c in asked]].to(appearance.device) for t in self._lifted)
-                said, _ = render_known(self.field, part, appearance, probability, confidence)
-                for number, (place, _) in enumerate(asked):
-                    frame[rows, columns, place] = said[..., number]
+    @cached_property
+    def elements(self) -> tuple[Tensor, Tensor]:
+        """Probability and confidence of the field's elements, [E, Q] each, in main memory; both 0 where unknown."""
+        columns = [column for column in self.columns if column is not None]
+        parts = [(self._head.probabilities().cpu()[:, columns], self._head.confidence().cpu()[:, columns])]
+        if self._others:
+            parts.append(self._lifted)
+        order = sorted(range(len(self.texts)), key=lambda number: self.columns[number] is None)  # as in `parts`
+        places = [order.index(number) for number in range(len(self.texts))]
+        probability, confidence = (torch.cat(values, dim=1)[:, places] for values in zip(*parts, strict=True))
+        return probability, confidence
+
+    def render(
+        self, field: RadianceField, view: View, appearance: Tensor, texts: Sequence[str], memory_mb: float
+    ) -> Tensor:
+        """Probability [H, W, P] of some of the texts in a view, in main memory.
+
+        appearance: [A]. memory_mb: MB that rendering a part of the view may take.
+        """
+        columns = [self.columns[self.texts.index(text)] for text in texts]
+        frame = torch.zeros(view.height, view.width, len(texts))
+        fitted = [(place, column) for place, column in enumerate(columns) if column is not None]
+        if fitted:
+            for part, (rows, cols) in view_tiles(view, BASE_CHANNELS + 2 * self._concepts, memory_mb):
+                probability, _ = self._head.render(field, part, appearance)
+                for place, column in fitted:
+                    frame[rows, cols, place] = probability[..., column].cpu()
+        others = [place for place, column in enumerate(columns) if column is None]
+        if others:
+            chosen = [self._others.index(texts[place]) for place in others]
+            probability, confidence = (values[:, chosen] for values in self._lifted)
+            frame[..., others] = render_elements(field, view, appearance, probability, confidence, memory_mb)
         return frame
+
+    @property
+    def _others(self) -> list[str]:
+        return [text for text, column in zip(self.texts, self.columns, strict=True) if column is None]
+
+    @cached_property
+    def _lifted(self) -> tuple[Tensor, Tensor]:
+        """Probability and confidence of the elements for `_others`, [E, number of others] each."""
+        answer = self._open_session().query(self._others, size=WARMUP_PX)
+        self.notes = list(answer.notes)
+        return answer.probability.cpu(), answer.confidence.cpu()
+
+
+@torch.no_grad()
+def render_elements(
+    field: RadianceField, view: View, appearance: Tensor, probability: Tensor, confidence: Tensor, memory_mb: float
+) -> Tensor:
+    """Probability [H, W, P] in a view of elements' probability and confidence [E, P], rendered in parts.
+
+    As `halonerf.lifting.render_known`, within `memory_mb` MB besides the result, which is in main memory.
+    """
+    frame = torch.zeros(view.height, view.width, probability.shape[1])
+    probability, confidence = (values.to(appearance.device) for values in (probability, confidence))
+    for part, (rows, columns) in view_tiles(view, BASE_CHANNELS + 2 * probability.shape[1], memory_mb):
+        frame[rows, columns] = render_known(field, part, appearance, probability, confidence)[0]
+    return frame

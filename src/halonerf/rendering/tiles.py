@@ -1,4 +1,4 @@
-"""Whole frames of any size: drawn part after part and a few channels at a time, so that memory stays bounded."""
+"""Frames of any size within a memory budget: rendered in tiles, and a few channels at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from halonerf.errors import BadInput
 from halonerf.protocols import RadianceField
 from halonerf.types import Rendering, View
 
-STEP = 16  # px; parts start at multiples of the rasteriser's tiles and of the sky's samples: they then join exactly
-FIXED = 8  # numbers a pixel beside channels: colour, depth, opacity, normal
-BYTES = 16  # for each number while a part is drawn: sums, the picture, its background, their blend, in float32
+STEP_PX = 16  # parts start at multiples of the rasteriser's tiles and of the sky's samples: they then join exactly
+BASE_CHANNELS = 8  # numbers per pixel besides the given channels: colour, depth, opacity, normal
+BYTES_PER_NUMBER = 16  # while a part is rendered: sums, the picture, its background, their blend, in float32
 
 
 @torch.no_grad()
@@ -26,43 +26,44 @@ def render_frame(
     normals: bool = False,
     memory_mb: float = 512.0,
 ) -> Rendering:
-    """What `field.render` gives, in parts that fit into a memory budget; kept in main memory, without gradients.
+    """The result of `field.render`, computed in parts within a memory budget; in main memory, without gradients.
 
     Args:
         appearance: [A]. channels: [E, P]. normals: as in `halonerf.protocols.RadianceField`.
         memory_mb: as in `view_tiles`.
-    Raises: BadInput where not even one tile and one channel fit.
+
+    Raises: BadInput where one tile with one channel does not fit.
     """
     count = 0 if channels is None else channels.shape[1]
-    together = min(count, max(_numbers(memory_mb) // STEP**2 - FIXED, 1))
+    group = min(count, max(_numbers_within(memory_mb) // STEP_PX**2 - BASE_CHANNELS, 1))
     frame: dict[str, Tensor] = {}
-    for part, place in view_tiles(view, FIXED + together, memory_mb):
-        for first in range(0, max(count, 1), max(together, 1)):
-            given = None if channels is None else channels[:, first : first + together]
-            shown = field.render(part, appearance, given, normals and first == 0)
-            made = {"colour": shown.colour, "depth": shown.depth, "opacity": shown.opacity, "normals": shown.normals}
-            for name, values in made.items() if first == 0 else ():
-                if values is not None:
-                    _keep(frame, name, (view.height, view.width, *values.shape[2:]), place, values)
-            if shown.channels is not None:
-                where = (*place, slice(first, first + shown.channels.shape[2]))
-                _keep(frame, "channels", (view.height, view.width, count), where, shown.channels)
+    for part, place in view_tiles(view, BASE_CHANNELS + group, memory_mb):
+        for first in range(0, max(count, 1), max(group, 1)):
+            selected = None if channels is None else channels[:, first : first + group]
+            rendering = field.render(part, appearance, selected, normals and first == 0)
+            for name in ("colour", "depth", "opacity", "normals") if first == 0 else ():
+                if (values := getattr(rendering, name)) is not None:
+                    _store(frame, name, (view.height, view.width, *values.shape[2:]), place, values)
+            if rendering.channels is not None:
+                where = (*place, slice(first, first + rendering.channels.shape[2]))
+                _store(frame, "channels", (view.height, view.width, count), where, rendering.channels)
     return Rendering(**frame)
 
 
 def view_tiles(view: View, numbers: int, memory_mb: float) -> Iterator[tuple[View, tuple[slice, slice]]]:
-    """The view in parts that can be drawn one by one, each with its rows and columns in the whole.
+    """The parts of a view that are rendered one by one, each with its rows and columns in the view.
 
     Args:
-        numbers: drawn for each pixel: `FIXED` and the channels.
-        memory_mb: MB that drawing a part may take, besides the finished frame, the field, and its list of what is
-            drawn where (some dozen bytes for each Gaussian in each 16 x 16 px that it touches).
-    Raises: BadInput where not even one tile fits.
+        numbers: computed per pixel: `BASE_CHANNELS` and the channels.
+        memory_mb: MB that rendering a part may take, besides the finished frame, the field, and the field's list of
+            Gaussians per tile (some dozen bytes for each Gaussian in each 16 x 16 px that it touches).
+
+    Raises: BadInput where one tile does not fit.
     """
-    pixels = _numbers(memory_mb) // numbers
-    if pixels < STEP**2:
-        least = numbers * STEP**2 * BYTES * 1e-6
-        raise BadInput(f"expected a memory budget of at least {least:.2f} MB to draw in, got {memory_mb} MB")
+    pixels = _numbers_within(memory_mb) // numbers
+    if pixels < STEP_PX**2:
+        least_mb = numbers * STEP_PX**2 * BYTES_PER_NUMBER * 1e-6
+        raise BadInput(f"expected a memory budget of at least {least_mb:.2f} MB for rendering, got {memory_mb} MB")
     for left, top, width, height in tile_boxes(view.width, view.height, pixels):
         whole = (width, height) == (view.width, view.height)
         part = view if whole else view.cropped(left, top, width, height)
@@ -70,29 +71,29 @@ def view_tiles(view: View, numbers: int, memory_mb: float) -> Iterator[tuple[Vie
 
 
 def tile_boxes(width: int, height: int, pixels: int) -> Iterator[tuple[int, int, int, int]]:
-    """Left, top, width and height of parts of a frame, row by row, each of at most `pixels` >= 256 pixels.
+    """Left, top, width and height, px, of the parts of a frame, row by row, each of at most `pixels` >= 256 pixels.
 
-    Their corners lie at multiples of `STEP`; the whole frame is one part where it fits.
+    Their corners lie at multiples of `STEP_PX`; the whole frame is one part where it fits.
     """
     if width * height <= pixels:
         columns, rows = width, height
-    elif width * STEP <= pixels:
-        columns, rows = width, pixels // width // STEP * STEP
+    elif width * STEP_PX <= pixels:
+        columns, rows = width, pixels // width // STEP_PX * STEP_PX
     else:
-        columns = rows = math.isqrt(pixels) // STEP * STEP
+        columns = rows = math.isqrt(pixels) // STEP_PX * STEP_PX
     for top in range(0, height, rows):
         for left in range(0, width, columns):
             yield left, top, min(columns, width - left), min(rows, height - top)
 
 
-def _numbers(memory_mb: float) -> int:
-    return int(memory_mb * 1e6) // BYTES
+def _numbers_within(memory_mb: float) -> int:
+    return int(memory_mb * 1e6) // BYTES_PER_NUMBER
 
 
-def _keep(
+def _store(
     frame: dict[str, Tensor], name: str, shape: tuple[int, ...], place: tuple[slice, ...], values: Tensor
 ) -> None:
-    """Copy what was made of a part to its place in the frame."""
+    """Copy the values of a part to their place in the frame."""
     if name not in frame:
         frame[name] = torch.empty(shape)
     frame[name][place] = values.cpu()

@@ -1,18 +1,18 @@
-"""evaluate: how well the maps in 2D and in 3D agree with people's masks.
+"""evaluate: metrics of the 2D and 3D probability maps against ground-truth masks.
 
 Output:
-    metrics.json         means per concept and over concepts with their intervals, 3D minus 2D, held-out PSNR and SSIM,
-                         what was left out and why
+    metrics.json         means per concept and over concepts with intervals, 3D minus 2D, held-out PSNR and SSIM, masks
+                         that were left out with the reason
     per_image.csv        every photo, concept and method
-    table.csv, .tex      the means and their intervals, for machines and for papers
-    pr_curves.npz, .png  precision and recall of all scored pixels pooled
-    overlays/*.png       photo | render | 2D map | 3D map | truth, the truth's border drawn on the maps
+    table.csv, .tex      the means and their intervals
+    pr_curves.npz, .png  precision and recall of the pooled scored pixels
+    overlays/*.png       photo | rendering | 2D map | 3D map | ground truth, the mask outlined on the maps
     examples.png         of those, the best, the median and the worst photo of each concept by AP in 3D
-    report.html          all of it on one page, pictures inside
+    report.html          all results on one page with embedded pictures
 
-Scored at the photo's native resolution, in the undistorted frame, by the rules of `halonerf.evaluation.protocol`.
-Where a segmenter says "unknown", its 2D map counts as probability 0. A concept with masks and no map scores 0 in every
-figure and counts in the means. A photo that is not in the scene cannot be rendered: it is left out, and listed.
+Maps are scored at the photo's native resolution, in the undistorted frame, by `halonerf.evaluation.protocol`. Where a
+2D map is unknown, its probability counts as 0. A concept with masks and no map scores 0 in every metric and counts in
+the means. A photo outside the scene cannot be rendered: it is left out, and listed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,19 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import differences, estimates
 from halonerf.evaluation.curves import write_curves
-from halonerf.evaluation.examples import picks, stacked, strip
+from halonerf.evaluation.examples import example_strip, select_examples, stack_strips
 from halonerf.evaluation.ground_truth import GroundTruthMasks
-from halonerf.evaluation.protocol import at_native, check_held_out, counted, scored_views
-from halonerf.evaluation.scores import FIGURES, METHODS, as_text, figure_rows, histogram, no_map, score_map, summarise
+from halonerf.evaluation.protocol import check_held_out, native_map, scored_pixels, scored_views
+from halonerf.evaluation.scores import (
+    METHODS,
+    METRIC_NAMES,
+    csv_row,
+    histogram,
+    metric_rows,
+    missing_map_scores,
+    score_map,
+    summarise,
+)
 from halonerf.evaluation.tables import latex_table, table_fields, table_rows
 from halonerf.files import safe_name, write_atomic, write_csv, write_json
 from halonerf.masks import MaskFolder, match_concepts
@@ -47,18 +56,18 @@ from halonerf.visualization.pictures import save_picture
 
 log = logging.getLogger(__name__)
 
-MAX_OVERLAYS = 200  # pictures in all, the examples apart; the figures are of every photo
+MAX_OVERLAYS = 200  # pictures besides the examples; metrics are computed for every photo
 
 
 class Evaluate(EvaluateSpec, Stage):
-    """Score the concepts.
+    """Scores 2D and 3D maps of concepts against masks.
 
     Args:
-        masks: folder of masks, <concept>/<photo>.png, or a scene's of HolyScenes; None takes those of the collection;
-            where that has none either, nothing is scored.
-        views: which photos are scored: "all" that have masks, or those of the "train" or "test" split. "heldout"
-            scores those of the test split, "paper" all.
-        protocol: the rules: "strict", "heldout" or "paper".
+        masks: folder of masks, <concept>/<photo>.png, or of a HolyScenes scene; None: the masks of the collection,
+            without which nothing is scored.
+        views: the photos that are scored: "all" with masks, or those of the "train" or "test" split. The protocol
+            "heldout" scores the test split, "paper" all.
+        protocol: "strict", "heldout" or "paper" (`halonerf.evaluation.protocol`).
     """
 
     def __init__(self, masks: str | None = None, views: str = "all", protocol: str = "strict") -> None:
@@ -66,15 +75,15 @@ class Evaluate(EvaluateSpec, Stage):
         self.masks_path, self.views, self.protocol = masks, scored_views(protocol, views), protocol
 
     def prepare(self) -> None:
-        """Open scene and masks, and decide which photos are scored."""
+        """Open scene and masks, and choose the photos that are scored."""
         self.scene = Scene(self.inputs["ingest"])
         if self.protocol == "heldout":
             check_held_out(self.inputs["localize"], self.scene.split)
         truths = GroundTruthMasks.open(self.scene, self.inputs["collect"], self.masks_path)
         if truths is None:
             log.warning(
-                "evaluate: nothing is scored, for this collection has no masks of its own. "
-                "Name a folder of them, <concept>/<photo>.png, with: evaluate.masks=DIR"
+                "evaluate: nothing is scored, since this collection has no masks. "
+                "Give a folder of them, <concept>/<photo>.png, with: evaluate.masks=DIR"
             )
         self.truths = truths or GroundTruthMasks(self.scene, MaskFolder(Path(), {}))
         self.masks = self.truths.masks
@@ -85,9 +94,9 @@ class Evaluate(EvaluateSpec, Stage):
         if truths is not None and not self.wanted:
             raise BadInput(
                 f"expected masks of the scene's photos in {self.masks.root}, got none for {len(chosen)} photos "
-                f"(evaluate.views={self.views}); its masks are of {self._few(self.masks.strays([]))}, the scene's "
+                f"(evaluate.views={self.views}); its masks are of {self._few(self.masks.unmatched([]))}, the scene's "
                 f"photos are {self._few(self.scene.names)}.\n"
-                "Name each mask <concept>/<photo without its ending>.png, or set evaluate.views=all."
+                "Name each mask <concept>/<photo without ending>.png, or set evaluate.views=all."
             )
         self.concepts = [c for c in self.masks.concepts if any(c in names for names in self.wanted.values())]
         self.map_3d = match_concepts(self.concepts, self.mapped)
@@ -103,34 +112,34 @@ class Evaluate(EvaluateSpec, Stage):
         return self._scores_path(item).is_file()
 
     def predict_step(self, item: int, index: int) -> None:
-        """Score one photo and draw it; the scores are written last and say that both are there."""
-        flat, solid = self._maps(item)
+        """Score one photo and draw its overlays; the scores are written last and mark the item as done."""
+        maps_2d, maps_3d = self._maps(item)
         entry: dict[str, Any] = {"photo": self.scene.names[item], "split": self.scene.split[item]}
         entry["concepts"], entry["histograms"] = {}, {}
-        truths, covered = self.truths.of(item, self.wanted[item])
-        known = counted(self.protocol, covered)
+        truths, covered = self.truths.read(item, self.wanted[item])
+        known = scored_pixels(self.protocol, covered)
         rank = list(self.wanted).index(item)
         for number, concept in enumerate(self.wanted[item]):
             truth = truths[concept]
-            maps = {"2d": None if flat is None else flat.get(concept), "3d": solid.get(concept)}
-            ready = {m: at_native(self.protocol, d, truth.shape) for m, d in maps.items() if d is not None}
-            scores = {m: score_map(ready[m], truth, known) if m in ready else no_map() for m in maps}
+            maps = {"2d": None if maps_2d is None else maps_2d.get(concept), "3d": maps_3d.get(concept)}
+            native = {m: native_map(self.protocol, p, truth.shape) for m, p in maps.items() if p is not None}
+            scores = {m: score_map(native[m], truth, known) if m in native else missing_map_scores() for m in maps}
             entry["concepts"][concept] = {
-                "2d": None if flat is None else scores["2d"],
+                "2d": None if maps_2d is None else scores["2d"],
                 "3d": scores["3d"],
                 "positive_share": float(truth[known].mean()) if known.any() else 0.0,
                 "overlay": self.overlay_path(item, concept).stem,
             }
-            entry["histograms"][concept] = {m: histogram(drawn, truth, known) for m, drawn in ready.items()}
+            entry["histograms"][concept] = {m: histogram(p, truth, known) for m, p in native.items()}
             if rank * len(self.concepts) + number < MAX_OVERLAYS:
-                save_picture(self.overlay_path(item, concept), self._strip(item, truth, maps, flat is not None))
+                save_picture(self.overlay_path(item, concept), self._strip(item, truth, maps, maps_2d is not None))
         write_json(self._scores_path(item), entry)
 
     def finish(self) -> None:
-        """Means, intervals, curves, tables and page."""
+        """Write means, intervals, curves, tables and the page."""
         photos = [json.loads(self._scores_path(item).read_text()) for item in self.items()]
         missing = [concept for concept in self.concepts if concept not in self.map_3d]
-        rows = figure_rows(self.scene.name, photos)
+        rows = metric_rows(self.scene.name, photos)
         self.metrics = {
             "scene": self.scene.name,
             "protocol": self.protocol,
@@ -143,28 +152,28 @@ class Evaluate(EvaluateSpec, Stage):
             **self._held_out(),
         }
         write_json(self.folder / METRICS, self.metrics)
-        fields = ("scene", "photo", "split", "concept", "method", *FIGURES)
-        write_csv(self.folder / PER_IMAGE, fields, [as_text(row) for row in rows])
-        write_csv(self.folder / "table.csv", table_fields(FIGURES), table_rows(rows, FIGURES))
+        fields = ("scene", "photo", "split", "concept", "method", *METRIC_NAMES)
+        write_csv(self.folder / PER_IMAGE, fields, [csv_row(row) for row in rows])
+        write_csv(self.folder / "table.csv", table_fields(METRIC_NAMES), table_rows(rows, METRIC_NAMES))
         caption = f"{self.scene.name}: average precision ({self.protocol}), {len(photos)} photos, 95 % intervals"
         titles = {"2d": "segmenter, 2D", "3d": "HaloNeRF, 3D"}
         write_atomic(self.folder / "table.tex", latex_table(rows, "ap", titles, caption))
         if photos:
             write_curves(self.folder, photos, self.concepts)
-        shown = self._examples(photos)
-        if shown:
-            sheet = [(f"{concept}, {title}", picture) for concept, title, _, picture in shown]
-            save_picture(self.folder / EXAMPLES, stacked(sheet))
-        page = Page(f"{self.scene.name}: how well it finds things")
+        examples = self._examples(photos)
+        if examples:
+            sheet = [(f"{concept}, {rank}", picture) for concept, rank, _, picture in examples]
+            save_picture(self.folder / EXAMPLES, stack_strips(sheet))
+        page = Page(f"{self.scene.name}: evaluation of the segmentation")
         page.write(
             self.folder / REPORT,
             "evaluate.html",
             metrics=self.metrics,
             curves=page.picture(self.folder / "pr_curves.png", 900),
             overlays=[
-                {"concept": concept, "rank": title, **photos[place], "scores": photos[place]["concepts"][concept],
+                {"concept": concept, "rank": rank, **photos[place], "scores": photos[place]["concepts"][concept],
                  "picture": page.embedded(Image.fromarray(picture), 1400)}
-                for concept, title, place, picture in shown
+                for concept, rank, place, picture in examples
             ],
         )  # fmt: skip
 
@@ -177,54 +186,54 @@ class Evaluate(EvaluateSpec, Stage):
         }
 
     def overlay_path(self, item: int, concept: str) -> Path:
-        """The picture of one photo and concept."""
+        """The overlay picture of one photo and concept."""
         number = self.masks.concepts.index(concept)
         return self.folder / "overlays" / f"{item:05d}_{number:02d}_{safe_name(concept)}.png"
 
     def _maps(self, item: int) -> tuple[Maps | None, Maps]:
-        """The view's maps by concept, in 2D (None where it was not segmented) and in 3D."""
-        flat = read_maps(segment_map_path(self.inputs["segment"], item), self.map_2d)
-        solid = read_maps(render_path(self.inputs["localize"], item), self.map_3d)
-        if solid is None:
-            raise AssertionError(f"localize has no render of view {item}")
-        return flat, solid
+        """The view's 2D maps (None where it was not segmented) and 3D maps, by concept."""
+        maps_2d = read_maps(segment_map_path(self.inputs["segment"], item), self.map_2d)
+        maps_3d = read_maps(render_path(self.inputs["localize"], item), self.map_3d)
+        if maps_3d is None:
+            raise AssertionError(f"localize has no rendering of view {item}")
+        return maps_2d, maps_3d
 
     def _strip(self, item: int, truth: NDArray[np.bool_], maps: dict[str, Any], segmented: bool) -> NDArray[np.uint8]:
         path = render_path(self.inputs["localize"], item, ".png")
         render = np.asarray(Image.open(path).convert("RGB")) if path.is_file() else None
-        return strip(self.scene, item, render, truth, maps, segmented)
+        return example_strip(self.scene, item, render, truth, maps, segmented)
 
     def _examples(self, photos: list[dict[str, Any]]) -> list[tuple[str, str, int, NDArray[np.uint8]]]:
-        """Concept, what it is, place among the scored photos and strip; drawn here where `predict_step` did not."""
-        shown = []
+        """Concept, rank, place among the scored photos and strip of each example; strips that are missing are drawn."""
+        examples = []
         for concept in self.concepts:
-            for title, place in picks(photos, concept):
+            for rank, place in select_examples(photos, concept):
                 item = self.items()[place]
                 path = self.overlay_path(item, concept)
                 if not path.is_file():
-                    flat, solid = self._maps(item)
-                    maps = {"2d": None if flat is None else flat.get(concept), "3d": solid.get(concept)}
-                    truth = self.truths.of(item, self.wanted[item])[0][concept]
-                    save_picture(path, self._strip(item, truth, maps, flat is not None))
-                shown.append((concept, title, place, np.asarray(Image.open(path).convert("RGB"))))
-        return shown
+                    maps_2d, maps_3d = self._maps(item)
+                    maps = {"2d": None if maps_2d is None else maps_2d.get(concept), "3d": maps_3d.get(concept)}
+                    truth = self.truths.read(item, self.wanted[item])[0][concept]
+                    save_picture(path, self._strip(item, truth, maps, maps_2d is not None))
+                examples.append((concept, rank, place, np.asarray(Image.open(path).convert("RGB"))))
+        return examples
 
     def _intervals(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Of every figure, [low, high] by concept and method; of AP, 3D minus 2D besides."""
+        """[low, high] of every metric by concept and method, and the difference of AP, 3D minus 2D."""
 
-        def spans(of: Mapping[str, Mapping[str, float | None]]) -> dict[str, list[float | None]]:
+        def bounds(of: Mapping[str, Mapping[str, float | None]]) -> dict[str, list[float | None]]:
             return {m: [of[m]["low"], of[m]["high"]] if m in of else [None, None] for m in METHODS}
 
-        found = {figure: estimates(rows, figure) for figure in FIGURES}
+        found = {metric: estimates(rows, metric) for metric in METRIC_NAMES}
         intervals = {
-            figure: {
-                "concepts": {c: spans(of) for c, of in entry["concepts"].get(self.scene.name, {}).items()},
-                "mean": spans(entry["overall"]),
+            metric: {
+                "concepts": {c: bounds(of) for c, of in entry["concepts"].get(self.scene.name, {}).items()},
+                "mean": bounds(entry["overall"]),
             }
-            for figure, entry in found.items()
+            for metric, entry in found.items()
         }
-        gap = differences(rows, "3d", "2d", "ap")
-        difference = {"concepts": gap["concepts"].get(self.scene.name, {}), "mean": gap["overall"]}
+        paired = differences(rows, "3d", "2d", "ap")
+        difference = {"concepts": paired["concepts"].get(self.scene.name, {}), "mean": paired["overall"]}
         return {"intervals": intervals, "ap_3d_minus_2d": difference}
 
     def _left_out(self) -> list[dict[str, str]]:
@@ -235,7 +244,7 @@ class Evaluate(EvaluateSpec, Stage):
             if i not in self.wanted
             for concept in self.truths.concepts(i)
         ]
-        return self.truths.strays() + other
+        return self.truths.unmatched() + other
 
     def _held_out(self) -> dict[str, float | None]:
         path = self.inputs["reconstruct"] / METRICS

@@ -1,10 +1,10 @@
-"""query: where any words are on the building, without learning anything.
+"""query: probabilities of any text prompts in 3D and in photos, without training.
 
 Output:
-    query.json                    texts, seconds of each part, parts in 3D with boxes and best photos, what was drawn
+    query.json                    texts, durations, parts in 3D with boxes and best photos, rendered views
     maps/<view>.npz               `probability` uint8 [Q, H, W] (255 = certain), `confidence` float16 [Q, H, W]
-    maps/<view>.png               photo | each text over it, for people
-    sheet.jpg                     these pictures below each other
+    maps/<view>.png               photo | probability of each text over it
+    sheet.jpg                     these pictures one below the other
     elements.safetensors          `probability`, `confidence` [E, Q] of the field's elements
 """
 
@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from halonerf.errors import BadInput
-from halonerf.expressions import given_texts
+from halonerf.expressions import required_texts
 from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap, rounded_seconds
@@ -31,23 +30,16 @@ ANSWER = "query.json"
 
 
 class Query(QuerySpec, Stage):
-    """Look for words.
+    """Answers text queries (`halonerf.queries.session.QuerySession`).
 
     Args:
         segmenter, field, head: configs of the segmenter and field that `index` used, and of a head that lifts.
-        words: what to look for: one text or several, each a word or an expression of words.
-        negatives: what every word has to be more like than.
-        relevancy: whether LERF's canonical phrases are negatives, too.
-        threshold: probability from which an element belongs to a part.
-        view: name of the photo whose camera shows the maps; None: the photo that shows most of the first text.
-        views: how many cameras: that one, and the next best.
-        size: px, long side of the maps; None: the photos' working size.
-        part_radius: how near the elements of a part are, in spacings of the field's elements.
-        min_elements: elements of a part at least.
-        max_parts: parts of a text at most.
-        sky: what the sky is called; where it is, words are not. None does not ask.
+        words: one text or several, each a word or an expression of words.
+        negatives, relevancy, threshold, view, views, size, part_radius, min_elements, max_parts: see
+            `halonerf.queries.answer.QueryOptions`.
+        sky: text prompt for the sky, where the probability of others is lowered. None: no sky.
         batch: photos decoded together.
-        adapted: whether the segmenter is taken as `adapt_segmenter` left it.
+        adapted: whether the segmenter has the weights of `adapt_segmenter`.
     """
 
     def __init__(
@@ -71,7 +63,7 @@ class Query(QuerySpec, Stage):
     ) -> None:
         super().__init__()
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
-        self.words, self.sky, self.batch, self.adapted = _asked(words), sky, batch, adapted
+        self.words, self.sky, self.batch, self.adapted = required_texts(words), sky, batch, adapted
         self.options = QueryOptions(
             negatives, relevancy, threshold, view, views, size, part_radius, min_elements, max_parts
         )
@@ -86,48 +78,41 @@ class Query(QuerySpec, Stage):
         return (self.folder / item).is_file()
 
     def predict_step(self, item: str, index: int) -> None:
-        scene = QuerySession(
+        session = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )
-        answer = scene.query(self.words, **dataclasses.asdict(self.options))
+        answer = session.query(self.words, **dataclasses.asdict(self.options))
         rows = []
-        for shown in answer.maps:
-            shown.write(self.folder / "maps")
-            rows.append(_pictures(scene.scene.photo(shown.view).numpy(), shown))
-            save_picture(self.folder / "maps" / f"{shown.stem}.png", grid([rows[-1]], rows[-1][0].shape[0]))
+        for rendered in answer.maps:
+            rendered.write(self.folder / "maps")
+            rows.append(_pictures(session.data.photo(rendered.view).numpy(), rendered))
+            save_picture(self.folder / "maps" / f"{rendered.stem}.png", grid([rows[-1]], rows[-1][0].shape[0]))
         save_picture(self.folder / "sheet.jpg", grid(rows))
         answer.write_elements(self.folder / "elements.safetensors")
-        write_json(self.folder / ANSWER, self._describe(scene, answer))
+        write_json(self.folder / ANSWER, self._describe(session, answer))
 
     def summary(self) -> dict[str, Any]:
         answer = json.loads((self.folder / ANSWER).read_text(encoding="utf-8"))
         return {key: answer[key] for key in ("texts", "seconds", "known", "notes")} | {"parts": len(answer["parts"])}
 
-    def _describe(self, scene: QuerySession, answer: QueryAnswer) -> dict[str, Any]:
+    def _describe(self, session: QuerySession, answer: QueryAnswer) -> dict[str, Any]:
         return {
             "texts": answer.texts,
-            "seconds": rounded_seconds({**answer.seconds, "encode": scene.encode_s, "open": scene.open_s}),
+            "seconds": rounded_seconds({**answer.seconds, "encode": session.encode_s, "open": session.open_s}),
             "known": [round(share, 4) for share in answer.known],
             "notes": answer.notes,
-            "parts": scene.describe_parts(answer),
+            "parts": session.describe_parts(answer),
             "views": [
                 {"view": m.view, "photo": m.photo, "map": f"maps/{m.stem}.npz", "picture": f"maps/{m.stem}.png"}
                 for m in answer.maps
             ],
-            "photos_looked_at": [scene.scene.names[photo.view] for photo in scene.photos],
-            "spacing": round(scene.spacing, 6),
+            "indexed_photos": [session.data.names[photo.view] for photo in session.photos],
+            "spacing": round(session.spacing, 6),
         }
 
 
-def _asked(words: Any) -> list[str]:
-    """Raises: BadInput where nobody said what to look for."""
-    if words is None:
-        raise BadInput('expected something to look for.\nSay what with: halonerf stage=query text="rose window"')
-    return given_texts(words)
-
-
-def _pictures(photo: np.ndarray, shown: RenderedMap) -> list[np.ndarray]:
-    """The photo at the maps' size, then each text over it."""
-    height, width = shown.probability.shape[:2]
+def _pictures(photo: np.ndarray, rendered: RenderedMap) -> list[np.ndarray]:
+    """The photo at the size of the maps, then the probability of each text over it, uint8 [H, W, 3] each."""
+    height, width = rendered.probability.shape[:2]
     resized = np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.LANCZOS))
-    return [resized, *(overlay(resized, probability) for probability in shown.probability.permute(2, 0, 1).numpy())]
+    return [resized, *(overlay(resized, probability) for probability in rendered.probability.permute(2, 0, 1).numpy())]

@@ -1,4 +1,4 @@
-"""report: the whole road on one page, and its figures in one file.
+"""report: the results of all stages on one page, and the main metrics in one file.
 
 Output: report.html (self-contained), summary.json; explore.html, the page of `share`, where that was made
 """
@@ -39,23 +39,22 @@ from halonerf.types import ImageRecord, PseudoLabel
 from halonerf.visualization.html_pages import Page, labelled_strip, mosaic
 from halonerf.visualization.pictures import overlay
 
-EXPLORE = "explore.html"  # beside the report
-PICTURES = (".png", ".jpg", ".jpeg")
-LABEL_ROWS = 24
-SCENE_PICTURES = 3
-CLEAR_SHARE = 0.15  # of a photo: a part is large and its surroundings are seen
-HERO_PHOTOS = 4  # at the head of the page, each beside its map
-TEXT = 160  # characters of a caption in the table
+EXPLORE_PAGE = "explore.html"  # beside the report
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+MAX_LABEL_ROWS, MAX_SCENE_PICTURES, MAX_ZOOM_PICTURES = 24, 3, 4
+TYPICAL_SHARE = 0.15  # of a photo, covered by a concept that is large and has visible surroundings
+HEADER_PHOTOS = 4  # at the head of the page, each beside its map
+MAX_CAPTION_CHARS = 160  # in the table of labels
 
 
 class Report(ReportSpec, Stage):
-    """Gather what the stages left behind.
+    """Collects the results of the other stages on a page.
 
     Args:
-        max_photos: photos shown a concept, those in which it is clearest.
+        max_photos: of each concept, those in which it is largest without filling the photo.
         width: px, of the widest embedded pictures.
-        explore: whether the page of `share` comes with the report, and is linked from it.
-        command: what made the report, but for its stage: the report says what else that command can do.
+        explore: whether the page of `share` is copied beside the report and linked.
+        command: that made the report, without its stage; the report shows further commands with the same options.
     """
 
     def __init__(self, max_photos: int = 4, width: int = 1400, explore: bool = True, command: str = "halonerf") -> None:
@@ -63,7 +62,7 @@ class Report(ReportSpec, Stage):
         self.max_photos, self.width, self.explore, self.command = max_photos, width, explore, command
 
     def prepare(self) -> None:
-        """Read the figures of every stage."""
+        """Read metrics and manifests of all stages."""
         self.collection = Collection.read(self.inputs["collect"])
         self.scene = Scene(self.inputs["ingest"])
         self.manifests = {stage: _json(self.inputs[stage] / MANIFEST) for stage in self.needs}
@@ -75,9 +74,9 @@ class Report(ReportSpec, Stage):
         return ["page"]
 
     def predict_step(self, item: str, index: int) -> None:
-        """Write the page, then the figures."""
+        """Write the page, then the main metrics."""
         wall = {stage: manifest["wall_s"] for stage, manifest in self.manifests.items() if "wall_s" in manifest}
-        self.figures = {
+        self.results = {
             "scene": self.collection.name,
             "wall_s": wall,
             "psnr_heldout": self.metrics.get("psnr_heldout"),
@@ -90,14 +89,14 @@ class Report(ReportSpec, Stage):
         }
         self._page(wall)
         if self.shared:
-            write_atomic(self.folder / EXPLORE, (self.shared / SHARED_PAGE).read_bytes())
-        write_json(self.folder / "summary.json", self.figures)
+            write_atomic(self.folder / EXPLORE_PAGE, (self.shared / SHARED_PAGE).read_bytes())
+        write_json(self.folder / "summary.json", self.results)
 
     def done(self, item: str) -> bool:
-        return False  # a second's work, and its figures are wanted for the summary
+        return False  # quick, and `summary` needs the results
 
     def summary(self) -> dict[str, Any]:
-        return {key: self.figures[key] for key in ("psnr_heldout", "distill_accuracy", "map")}
+        return {key: self.results[key] for key in ("psnr_heldout", "distill_accuracy", "map")}
 
     def _page(self, wall: Mapping[str, float]) -> None:
         page = Page(self.collection.name)
@@ -112,11 +111,11 @@ class Report(ReportSpec, Stage):
             self.folder / REPORT,
             "report.html",
             metrics=self.metrics,
-            distill_accuracy=self.figures["distill_accuracy"],
-            hero=page.embedded(Image.fromarray(self._hero()), self.width),
+            distill_accuracy=self.results["distill_accuracy"],
+            header=page.embedded(Image.fromarray(self._header()), self.width),
             overview=page.picture(self.inputs["segment"] / OVERVIEW, self.width),
             photos=len(self.scene),
-            records=self.figures["records"],
+            records=self.results["records"],
             concepts=read_concepts(self.inputs["localize"]),
             wall_total=total,
             overlays=overlays,
@@ -127,33 +126,33 @@ class Report(ReportSpec, Stage):
             shared=self.shared and _json(self.shared / SHARED_FACTS),
             preview=self.shared and page.picture(self.shared / SHARED_PREVIEW, self.width),
             command=self.command,
-            zooms=[page.picture(path, self.width) for path in _pictures(self.inputs["mine"])[:4]],
+            zooms=[page.picture(path, self.width) for path in _pictures(self.inputs["mine"])[:MAX_ZOOM_PICTURES]],
             stages=[
                 {"stage": stage, "wall_s": seconds, "share": seconds / total if total else 0.0,
-                 "summary": _sentence(self.manifests[stage].get("summary", {}))}
+                 "summary": _summary_text(self.manifests[stage].get("summary", {}))}
                 for stage, seconds in wall.items()
             ],
         )  # fmt: skip
 
-    def _hero(self) -> NDArray[np.uint8]:
-        """Photos next to what was found in them, each concept in turn."""
-        found = read_concepts(self.inputs["localize"])
+    def _header(self) -> NDArray[np.uint8]:
+        """Photos beside their 3D maps, one concept after the other, uint8 [H, W, 3]."""
+        concepts = read_concepts(self.inputs["localize"])
         tiles: list[NDArray[np.uint8]] = []
         used: set[int] = set()
-        for concept, views in [*self._clearest().items()] * HERO_PHOTOS:
-            index = match_concepts([concept], found).get(concept)
+        for concept, views in [*self._typical_views().items()] * HEADER_PHOTOS:
+            index = match_concepts([concept], concepts).get(concept)
             view = next((view for view in views if view not in used), None)
-            if view is None or index is None or len(tiles) >= 2 * HERO_PHOTOS:
+            if view is None or index is None or len(tiles) >= 2 * HEADER_PHOTOS:
                 continue
             used.add(view)
             photo = self.scene.photo(view).numpy()
-            tiles += [photo, overlay(photo, self._found(view)[index])]
+            tiles += [photo, overlay(photo, self._maps(view)[index])]
         return mosaic(tiles or [self.scene.photo(0).numpy()], columns=4)
 
-    def _clearest(self) -> dict[str, list[int]]:
-        """The views that show each concept, those first in which it is large but not all that is seen.
+    def _typical_views(self) -> dict[str, list[int]]:
+        """The views of each concept, sorted by how near the share that it covers is to `TYPICAL_SHARE`.
 
-        How much of a view it covers is taken from the masks, or from the maps where nothing was scored.
+        The share is that of the masks, or the mean probability of the maps where nothing was scored.
         """
         shares: dict[str, list[tuple[float, int]]]
         if self.metrics["concepts"]:
@@ -163,28 +162,28 @@ class Report(ReportSpec, Stage):
                 for concept in self.metrics["concepts"]
             }
         else:
-            means = [self._found(view).mean(axis=(1, 2)) for view in range(len(self.scene))]
+            means = [self._maps(view).mean(axis=(1, 2)) for view in range(len(self.scene))]
             concepts = read_concepts(self.inputs["localize"])
             shares = {
                 concept: [(float(mean[index]), view) for view, mean in enumerate(means)]
                 for index, concept in enumerate(concepts)
             }
         return {
-            concept: [view for _, view in sorted((abs(share - CLEAR_SHARE), view) for share, view in pairs)]
+            concept: [view for _, view in sorted((abs(share - TYPICAL_SHARE), view) for share, view in pairs)]
             for concept, pairs in shares.items()
         }
 
-    def _found(self, view: int) -> NDArray[np.floating]:
-        """The 3D maps in that view, [P, H, W] in [0, 1]."""
+    def _maps(self, view: int) -> NDArray[np.floating]:
+        """The 3D maps in a view, [P, H, W] in [0, 1]."""
         return read_levels(render_path(self.inputs["localize"], view)) / 255.0
 
     def _scores(self) -> Path:
         return self.inputs["evaluate"] / SCORES
 
     def _overlays(self, page: Page) -> list[dict[str, Any]]:
-        """For each concept, the strips of the photos in which it is clearest."""
-        shown = []
-        for concept, views in self._clearest().items():
+        """The strips of the typical photos of each concept."""
+        overlays = []
+        for concept, views in self._typical_views().items():
             for view in views[: self.max_photos]:
                 scores = _json(view_file(self._scores(), view, ".json")).get("concepts", {}).get(concept)
                 picture = (
@@ -193,50 +192,51 @@ class Report(ReportSpec, Stage):
                     else page.picture(self.inputs["evaluate"] / "overlays" / f"{scores['overlay']}.png", self.width)
                 )
                 if picture is not None:
-                    shown.append(
+                    overlays.append(
                         {"concept": concept, "photo": self.scene.names[view], "scores": scores, "picture": picture}
                     )
-        return shown
+        return overlays
 
     def _strip(self, concept: str, view: int) -> NDArray[np.uint8]:
-        """photo | render | 3D map of a concept that was not scored."""
+        """photo | rendering | 3D map of a concept that was not scored, uint8 [H, W, 3]."""
         photo = self.scene.photo(view).numpy()
         index = read_concepts(self.inputs["localize"]).index(concept)
         render = np.asarray(Image.open(render_path(self.inputs["localize"], view, ".png")).convert("RGB"))
-        panels = [("photo", photo), ("render", render), ("3D map", overlay(photo, self._found(view)[index]))]
+        panels = [("photo", photo), ("rendering", render), ("3D map", overlay(photo, self._maps(view)[index]))]
         return labelled_strip(panels, (photo.shape[1], photo.shape[0]))
 
     def _scene_pictures(self) -> list[tuple[str, str, Path]]:
-        """The first few pictures that `reconstruct` left for people: name, caption, file."""
+        """The first pictures that `reconstruct` wrote: name, caption, file."""
         return [
             (
                 path.stem,
-                f"{self.scene.names[int(path.stem)]}: photo, render, depth, what was left out as passing by",
+                f"{self.scene.names[int(path.stem)]}: photo, rendering, depth, transient mask",
                 path,
             )
-            for path in _pictures(self.inputs["reconstruct"] / "pictures")[:SCENE_PICTURES]
+            for path in _pictures(self.inputs["reconstruct"] / "pictures")[:MAX_SCENE_PICTURES]
             if path.stem.isdecimal() and int(path.stem) < len(self.scene)
         ]
 
     def _label_rows(self, labels: Sequence[PseudoLabel]) -> list[dict[str, Any]]:
-        """Some photos with what was read from them: registered ones first, wrong and empty answers included."""
+        """Evenly spaced photos with their pseudo-labels, wrong and empty ones included."""
         truth = self.collection.truth()
         records = {record.image_id: record for record in self.collection.records()}
-        step = max(1, len(labels) // LABEL_ROWS)
+        step = max(1, len(labels) // MAX_LABEL_ROWS)
         return [
-            {"text": _text(records[label.image_id]), "label": label.label, "confidence": label.confidence,
+            {"text": _caption(records[label.image_id]), "label": label.label, "confidence": label.confidence,
              "evidence": label.evidence, "truth": truth.get(label.image_id)}
-            for label in labels[::step][:LABEL_ROWS]
+            for label in labels[::step][:MAX_LABEL_ROWS]
         ]  # fmt: skip
 
 
-def _text(record: ImageRecord) -> str:
+def _caption(record: ImageRecord) -> str:
+    """The caption, else the file name, of a record, shortened."""
     text = record.caption or record.filename or record.image_id
-    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
+    return text if len(text) <= MAX_CAPTION_CHARS else text[: MAX_CAPTION_CHARS - 1] + "…"
 
 
-def _sentence(summary: Mapping[str, Any]) -> str:
-    """The plain figures of a stage's summary, as "photos 10, points 1,451"."""
+def _summary_text(summary: Mapping[str, Any]) -> str:
+    """The numbers and texts of a stage's summary, as "photos 10, points 1,451"."""
     plain = {key: value for key, value in summary.items() if isinstance(value, (int, float, str))}
     return ", ".join(
         f"{key.replace('_', ' ')} {value:,.4g}" if isinstance(value, float)
@@ -247,7 +247,7 @@ def _sentence(summary: Mapping[str, Any]) -> str:
 
 def _pictures(folder: Path) -> list[Path]:
     """Picture files directly in `folder`, by name."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURE_ENDINGS)
 
 
 def _json(path: Path) -> Any:

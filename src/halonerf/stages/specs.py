@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from halonerf.errors import BadInput
-from halonerf.expressions import given_texts, read_texts
+from halonerf.expressions import given_texts, read_texts, required_texts
 from halonerf.factory import build
 from halonerf.pipeline.declarations import declaration
 from halonerf.pipeline.spec import StageSource, StageSpec
@@ -196,7 +196,7 @@ class QuerySpec(StageSpec):
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        read_texts(given_texts(config.get("words")))  # a malformed query is reported before any stage runs
+        read_texts(required_texts(config.get("words")))  # a malformed query is reported before any stage runs
         return (*cls.needs, *_adapted(config))
 
 
@@ -286,7 +286,7 @@ class CompareSpec(StageSpec):
     def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
         from halonerf.stages.compare.runs import RunGrid
 
-        return RunGrid.of(config.get("scenes"), config.get("methods"), config.get("protocols")).sources()
+        return RunGrid.from_options(config.get("scenes"), config.get("methods"), config.get("protocols")).sources()
 
 
 class ReportSpec(StageSpec):

@@ -99,9 +99,9 @@ class Browser:
             server = self._server = viser.ViserServer(host=self.host, port=self.port, verbose=False)
         server.gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=BRAND)
         server.gui.main_panel.dock_right()
-        server.gui.set_panel_label(scene.scene.name)
+        server.gui.set_panel_label(scene.data.name)
         server.scene.set_up_direction("+z")
-        first = best_overview(scene.scene.views, self.engine)
+        first = best_overview(scene.data.views, self.engine)
         ahead, away = first.camera_to_world[:, 2].double(), self.engine.distance(first.centre)
         eye = first.centre.double() - BACK * away * ahead
         server.initial_camera.position = eye.numpy()

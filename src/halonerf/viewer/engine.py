@@ -15,15 +15,15 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from halonerf.camera_paths.path import LightMix, LightName
+from halonerf.camera_paths.path import AppearanceMix, AppearanceSpec
 from halonerf.errors import BadInput
 from halonerf.queries.answer import QueryOptions
 from halonerf.queries.connected_parts import ConnectedPart
 from halonerf.queries.session import QuerySession
-from halonerf.rendering.lights import MEAN, appearance_code, resolve_light, undistorted_photo
+from halonerf.rendering.appearance import MEAN, appearance_code, at_working_size, resolve_appearance
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.rendering.tiles import render_frame
-from halonerf.rendering.times_of_day import named_lights
+from halonerf.rendering.times_of_day import photos_by_time_of_day
 from halonerf.types import Rendering, View
 
 REMEMBERED, LIGHTS = 64, 8  # words whose answers, and lights whose colours, are kept
@@ -65,12 +65,12 @@ class Engine:
         self.scene, self.memory_mb = scene, memory_mb
         self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
         self._found: OrderedDict[str, Found] = OrderedDict()
-        views = scene.scene.views
+        views = scene.data.views
         self.source = open_splats(scene.field, views[:: -(-len(views) // BAKED)], device=scene.device)
         every = self.source.splats()
         self._kept = most_important(every, most_splats)
         self.splats = every[self._kept].to("cpu")
-        self.named = named_lights(scene.field, scene.scene)
+        self.named = photos_by_time_of_day(scene.field, scene.data)
         self._coloured: OrderedDict[bytes, Tensor] = OrderedDict()
         self.pixels_per_s = self._speed(views[0])
         eyes = torch.stack([view.centre for view in views]).float().cpu()
@@ -80,11 +80,11 @@ class Engine:
     @property
     def photos(self) -> list[str]:
         """The names of the scene's photos."""
-        return self.scene.scene.names
+        return self.scene.data.names
 
     def photo(self, name: str) -> np.ndarray:
         """A photo at its working size, uint8 [H, W, 3]. Raises: ValueError for an unknown name."""
-        return self.scene.scene.photo(self.photos.index(name)).numpy()
+        return self.scene.data.photo(self.photos.index(name)).numpy()
 
     def distance(self, eye: Tensor) -> float:
         """How far the middle of the landmark is from `eye` [3], world units; never nothing."""
@@ -132,11 +132,11 @@ class Engine:
         return [MEAN, *self.named, *self.photos]
 
     @torch.no_grad()
-    def light(self, light: LightName | LightMix) -> Tensor:
+    def light(self, light: AppearanceSpec | AppearanceMix) -> Tensor:
         """The appearance code [A] of a light by name, a code, or a mix. Raises: BadInput for another; reads no file."""
-        field, scene = self.scene.field, self.scene.scene
+        field, scene = self.scene.field, self.scene.data
         with self._lock:
-            known = resolve_light(light, field, scene, "a light", files=False, known=self.named)  # type: ignore[arg-type]
+            known = resolve_appearance(light, field, scene, "a light", files=False, times_of_day=self.named)  # type: ignore[arg-type]
             return appearance_code(known, field, scene, 0).detach()
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ class Engine:
         """
         if not self.encodes:
             raise BadInput("this field learnt the light of its own photos alone; fit one with field.codes=encoder")
-        pixels = undistorted_photo(np.asarray(read_upload(content)), self.scene.scene)
+        pixels = at_working_size(np.asarray(read_upload(content)), self.scene.data)
         with self._lock:
             return self.scene.field.encode(pixels.to(self.scene.device))
 

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from halonerf.camera_paths.path import CameraPath
 from halonerf.errors import UserError
-from halonerf.lifting import render_known
+from halonerf.queries.word_layers import render_elements
+from halonerf.rendering.appearance import resolve_appearance
 from halonerf.rendering.film_frames import FrameRenderer
-from halonerf.rendering.lights import resolve_light
-from halonerf.rendering.tiles import FIXED, view_tiles
 from halonerf.types import View
 from halonerf.viewer.engine import Engine
 from halonerf.visualization.video import save_video
@@ -32,8 +31,8 @@ def checked(path: CameraPath, engine: Engine) -> CameraPath:
     """
     scene, keyframes = engine.scene, []
     for place, key in enumerate(path.keyframes):
-        light = resolve_light(
-            key.light, scene.field, scene.scene, f"the light of key-frame {place}", False, engine.named
+        light = resolve_appearance(
+            key.light, scene.field, scene.data, f"the light of key-frame {place}", False, engine.named
         )
         keyframes.append(replace(key, light=light))  # type: ignore[arg-type]
     return replace(path, keyframes=tuple(keyframes))
@@ -62,14 +61,11 @@ def film(
     def maps(view: View, code: Tensor, shown: Sequence[str]) -> Tensor:
         probability = torch.stack([found[word].probability for word in shown], dim=1)
         confidence = torch.stack([found[word].confidence for word in shown], dim=1)
-        frame = torch.zeros(view.height, view.width, len(shown))
-        for part, (rows, columns) in view_tiles(view, FIXED + 2 * len(shown), engine.memory_mb):
-            frame[rows, columns] = render_known(engine.scene.field, part, code, probability, confidence)[0]
-        return frame
+        return render_elements(engine.scene.field, view, code, probability, confidence, engine.memory_mb)
 
     tints = {word: number for number, word in enumerate(words)}
     drawing = FrameRenderer(
-        engine.scene.field, engine.scene.scene, maps, tints, engine.memory_mb, duration=path.duration
+        engine.scene.field, engine.scene.data, maps, tints, engine.memory_mb, duration=path.duration
     )
     samples = path.sample(fps)
 
@@ -78,7 +74,7 @@ def film(
             if not progress(number / len(samples)):
                 raise Stopped("the film is wanted no more")
             with engine.alone():  # for one frame: other windows have their turn between two
-                picture = drawing.picture(sample, sample.view(*size).to(engine.scene.device))
+                picture = drawing.render(sample, sample.view(*size).to(engine.scene.device))
             yield picture
 
     save_video(target, frames(), fps)

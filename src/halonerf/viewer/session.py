@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.camera_paths.path import LightMix
+from halonerf.camera_paths.path import AppearanceMix
 from halonerf.errors import BadInput
 from halonerf.lifting import known_channels, split_known
-from halonerf.rendering.lights import MEAN
+from halonerf.rendering.appearance import MEAN
 from halonerf.types import View
 from halonerf.viewer.engine import Engine, Found
 from halonerf.visualization.overlays import TINTS, confidence_colours, highlight, relative_confidence
@@ -42,7 +42,7 @@ class Session:
     opacity: float = 0.8
     words: dict[str, ShownWord] = field(default_factory=dict)
     confidence_word: str | None = None
-    mix: LightMix = field(default_factory=lambda: {MEAN: 1.0})
+    mix: AppearanceMix = field(default_factory=lambda: {MEAN: 1.0})
 
     def copy(self) -> Session:
         """What it is now, whatever becomes of this one."""

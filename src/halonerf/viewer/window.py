@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from halonerf.camera_paths.path import LightMix
+from halonerf.camera_paths.path import AppearanceMix
 from halonerf.errors import UserError
 from halonerf.queries.connected_parts import ConnectedPart
 from halonerf.rotations import matrices
@@ -69,7 +69,7 @@ class Window:
         self.client.flush()
         self.invalidate()
 
-    def show(self, mix: LightMix, words: Mapping[str, float], threshold: float) -> None:
+    def show(self, mix: AppearanceMix, words: Mapping[str, float], threshold: float) -> None:
         """Colour the Gaussians otherwise than the session has it, until `refresh`. words: opacity of each."""
         look = Session(self.engine, threshold, max(words.values(), default=0.0), mix=mix)
         for word in words:
@@ -126,7 +126,7 @@ class Window:
 
     def fly_to_photo(self, name: str) -> None:
         """Take the camera where a photo was taken."""
-        view = self.engine.scene.scene.views[self.engine.photos.index(name)]
+        view = self.engine.scene.data.views[self.engine.photos.index(name)]
         self.choose(name)
         fly(
             self.client,
@@ -137,7 +137,7 @@ class Window:
 
     def fly_to_part(self, part: ConnectedPart) -> None:
         """Take the camera near a part, on the side of the best photo that shows it."""
-        views = self.engine.scene.scene.views
+        views = self.engine.scene.data.views
         eye = views[part.photos[0]].centre if part.photos else pose_of(self.client.camera)[:, 3]
         pose, distance = towards(part.centre, part.box, eye, torch.tensor([0.0, 0.0, 1.0]))
         fly(self.client, pose, None, distance)
@@ -151,7 +151,7 @@ class Window:
     def compare(self, name: str) -> np.ndarray:
         """A photo beside what the field shows from there in its light, uint8 [H, W, 3]."""
         number = self.engine.photos.index(name)
-        scene = self.engine.scene.scene
+        scene = self.engine.scene.data
         photo, own = scene.photo(number).numpy(), self.session.copy()
         own.mix = {name: 1.0}
         gap = np.full((photo.shape[0], 4, 3), 255, np.uint8)

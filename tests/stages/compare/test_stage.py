@@ -1,4 +1,4 @@
-"""One table of several roads: the figures are those that `evaluate` found, methods are told apart by their changes."""
+"""One table of several runs: its metrics are those of `evaluate`, by method, scene and protocol."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image
 
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.evaluation.tables import MEAN, cell, spreads, text_table
-from halonerf.pipeline.spec import StageSource
-from halonerf.stages.compare.runs import READ, RunGrid
+from halonerf.evaluation.tables import MEAN, format_spread, scene_spreads, text_table
+from halonerf.pipeline.stage import StageSource
+from halonerf.stages.compare.runs import READ_STAGES, RunGrid
 from halonerf.stages.compare.stage import Compare
 from halonerf.stages.evaluate import Evaluate
 from helpers.made_road import run_stage, write_masks, write_road
@@ -28,8 +28,8 @@ METHODS = {
 }
 
 
-def road(root: Path, blank: bool = False) -> dict[str, Path]:
-    """A road to its end; `blank`: whose 3D map says nothing."""
+def run(root: Path, blank: bool = False) -> dict[str, Path]:
+    """Finished folders of a run; `blank`: with empty 3D maps."""
     folders = write_road(root)
     names = Scene(folders["ingest"]).names
     for concept in ("window", "dome"):
@@ -46,60 +46,60 @@ def road(root: Path, blank: bool = False) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def roads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The inputs of two scenes by three methods; the second scene has no blank map."""
-    root = tmp_path_factory.mktemp("roads")
-    made = {"good": road(root / "good"), "blank": road(root / "blank", blank=True)}
+    root = tmp_path_factory.mktemp("inputs")
+    made = {"good": run(root / "good"), "blank": run(root / "blank", blank=True)}
     chosen = {"flat": "good", "exact": "good", "blank": "blank"}
     return {
         f"{scene}/own/{method}/{stage}": made["good" if scene == "two" else chosen[method]][stage]
         for scene in ("one", "two")
         for method in METHODS
-        for stage in READ
+        for stage in READ_STAGES
     }
 
 
-def compare(folder: Path, roads: dict[str, Path], **options: Any) -> Compare:
+def compare(folder: Path, inputs: dict[str, Path], **options: Any) -> Compare:
     stage = Compare(scenes={"one": {"a": 1}, "two": {"a": 2}}, methods=METHODS, **{"draws": 50, **options})
-    stage.needs = tuple(roads)  # type: ignore[misc]  # what run_stage hands over
-    run_stage(stage, folder, roads)
+    stage.needs = tuple(inputs)  # type: ignore[misc]  # what run_stage hands over
+    run_stage(stage, folder, inputs)
     return stage
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory, roads: dict[str, Path]) -> Path:
+def compared(tmp_path_factory: pytest.TempPathFactory, inputs: dict[str, Path]) -> Path:
     folder = tmp_path_factory.mktemp("compared") / "out"
-    compare(folder, roads)
+    compare(folder, inputs)
     return folder
 
 
-def test_every_scene_is_walked_by_every_method_and_protocol():
+def test_the_grid_has_every_scene_protocol_and_method():
     protocols = {"paper": {}, "heldout": {"localize": {"views": "train"}}}
-    found = RunGrid.of({"one": {"a": 1}, "two": {"a": 2}}, METHODS, protocols).sources()
+    found = RunGrid.from_options({"one": {"a": 1}, "two": {"a": 2}}, METHODS, protocols).sources()
     assert len(found) == 2 * 3 * 2
     assert found["two/heldout/blank"] == StageSource(
-        {"a": 2}, READ, {"head": {"_target_": "other"}, "localize": {"views": "train"}}
+        {"a": 2}, READ_STAGES, {"head": {"_target_": "other"}, "localize": {"views": "train"}}
     )
-    assert RunGrid.of(None, None, None).sources() == {
-        "own/2d": StageSource(None, READ, {}), "own/3d": StageSource(None, READ, {})
+    assert RunGrid.from_options(None, None, None).sources() == {
+        "own/2d": StageSource(None, READ_STAGES, {}), "own/3d": StageSource(None, READ_STAGES, {})
     }  # fmt: skip
 
 
-def test_a_methods_options_are_checked():
+def test_the_options_of_a_method_are_checked():
     with pytest.raises(BadInput, match=r"compare.methods.x to have maps: 2d or 3d"):
         Compare(methods={"x": {"title": "no maps"}})
     with pytest.raises(BadInput, match="color"):
         Compare(methods={"x": {"maps": "3d", "color": "red"}})
 
 
-def test_the_figures_are_those_of_evaluate(compared: Path, roads: dict[str, Path]):
+def test_metrics_are_those_of_evaluate(compared: Path, inputs: dict[str, Path]):
     ap = json.loads((compared / "metrics.json").read_text())["ap"]["own"]
     for method, maps in (("flat", "2d"), ("exact", "3d")):
-        evaluated = json.loads((roads[f"one/own/{method}/evaluate"] / "metrics.json").read_text())
+        evaluated = json.loads((inputs[f"one/own/{method}/evaluate"] / "metrics.json").read_text())
         for concept in ("window", "dome"):
             assert ap[concept][method]["mean"] == pytest.approx(evaluated["concepts"][concept]["ap"][maps], abs=1e-6)
     assert ap[MEAN]["exact"] == {"mean": pytest.approx(1.0), "sd": pytest.approx(0.0), "scenes": 2}
-    blank = json.loads((roads["one/own/blank/evaluate"] / "metrics.json").read_text())["map"]["halonerf_3d"]
+    blank = json.loads((inputs["one/own/blank/evaluate"] / "metrics.json").read_text())["map"]["halonerf_3d"]
     assert ap[MEAN]["blank"]["mean"] == pytest.approx((1 + blank) / 2, abs=1e-6)
     assert ap[MEAN]["blank"]["sd"] == pytest.approx((1 - blank) / 2**0.5, abs=1e-6)
 
@@ -115,7 +115,7 @@ def test_every_pair_of_methods_is_compared(compared: Path):
     assert float(ahead["low"]) <= float(ahead["mean"]) <= float(ahead["high"])
 
 
-def test_tables_and_pictures_are_there(compared: Path):
+def test_tables_and_pictures_are_written(compared: Path):
     with open(compared / "per_image.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["method"] for row in rows} == set(METHODS)
@@ -131,29 +131,29 @@ def test_tables_and_pictures_are_there(compared: Path):
     assert "<b>blank</b>" not in page
 
 
-def test_scenes_without_masks_cannot_be_compared(tmp_path: Path, roads: dict[str, Path]):
-    empty = dict(roads)
-    for key in [key for key in roads if key.endswith("/evaluate")]:
+def test_scenes_without_masks_cannot_be_compared(tmp_path: Path, inputs: dict[str, Path]):
+    empty = dict(inputs)
+    for key in [key for key in inputs if key.endswith("/evaluate")]:
         empty[key] = tmp_path / key.replace("/", "_")
-        shutil.copytree(roads[key], empty[key])
-        header = (roads[key] / "per_image.csv").read_text().splitlines()[0]
+        shutil.copytree(inputs[key], empty[key])
+        header = (inputs[key] / "per_image.csv").read_text().splitlines()[0]
         (empty[key] / "per_image.csv").write_text(header + "\n")
     with pytest.raises(BadInput, match="none of the scenes has masks"):
         compare(tmp_path / "out", empty)
 
 
-def test_a_mean_over_scenes_is_that_of_their_concepts_means():
+def test_a_mean_over_scenes_is_the_mean_of_concept_means():
     def row(scene: str, concept: str, photo: str, ap: float | None) -> dict[str, Any]:
         return {"scene": scene, "concept": concept, "photo": photo, "method": "m", "ap": ap}
 
     rows = [row("a", "w", "1", 0.2), row("a", "w", "2", 0.4), row("a", "d", "1", 0.9), row("b", "w", "1", 0.7)]
-    found = spreads([*rows, row("b", "d", "1", None)])
+    found = scene_spreads([*rows, row("b", "d", "1", None)])
     assert found["w"]["m"] == {"mean": pytest.approx(0.5), "sd": pytest.approx(0.4 / 2**0.5), "scenes": 2}
     assert found["d"]["m"] == {"mean": pytest.approx(0.9), "sd": None, "scenes": 1}
     assert found[MEAN]["m"]["mean"] == pytest.approx((0.6 + 0.7) / 2)
 
 
-def test_a_table_for_terminals_is_aligned():
+def test_a_text_table_is_aligned():
     found = {
         "window": {"m": {"mean": 0.5, "sd": 0.1, "scenes": 2}},
         "d": {"n": {"mean": 0.25, "sd": None, "scenes": 1}},
@@ -163,4 +163,4 @@ def test_a_table_for_terminals_is_aligned():
         ["concept", "First", "Second"], ["window", "0.500", "±", "0.100", "–"], ["d", "–", "0.250"]
     ]  # fmt: skip
     assert len({len(line) for line in lines}) == 1
-    assert cell(None) == "–"
+    assert format_spread(None) == "–"

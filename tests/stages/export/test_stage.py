@@ -20,7 +20,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
 from halonerf.queries.session import QuerySession
-from halonerf.stages.export.contents import ExportedConcepts
+from halonerf.stages.export.contents import ExportedConcepts, choose_concepts
 from halonerf.stages.export.stage import FORMATS, Export
 from halonerf.stages.index.stage import Index
 from halonerf.types import Splats
@@ -169,12 +169,10 @@ def test_the_place_of_an_image_file_is_told_to_nobody(road, tmp_path: Path):
 
 def test_concepts_keep_their_places():
     probability = torch.rand(5, 3)
-    chosen = ExportedConcepts.chosen(["a", "b", "c"], probability, probability + 1, ["c", "a"])
-    assert (chosen.names, chosen.found) == (["c", "a"], [2, 0])
-    assert torch.equal(chosen.probability, probability[:, [2, 0]])
-    more = chosen.and_words(["a", "new"], torch.zeros(5, 2), torch.zeros(5, 2))
-    assert (more.names, more.found) == (["c", "a", "new"], [2, 0, None])
-    assert len({tuple(c) for c in more.colours.tolist()}) == 3
+    assert choose_concepts(["a", "b", "c"], ["c", "a"]) == ["c", "a"]
+    assert choose_concepts(["a", "b", "c"], None) == ["a", "b", "c"]
+    concepts = ExportedConcepts(["c", "a", "new"], probability, probability, [2, 0, None])
+    assert len({tuple(c) for c in concepts.colours.tolist()}) == 3
 
 
 def test_the_smallest_of_several_concepts_shows():

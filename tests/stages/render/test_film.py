@@ -1,4 +1,4 @@
-"""Films along paths: the field's own pictures, words lit where they are, comparisons, and runs that are killed."""
+"""Films along camera paths: renderings, highlighted words, comparisons, and resumed runs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
 from halonerf.pipeline.plan import identity_of, resolve
 from halonerf.queries.session import QuerySession
+from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.film_frames import wipe
-from halonerf.rendering.lights import appearance_code
 from halonerf.stages.render.stage import Render
 from halonerf.visualization.overlays import TINTS, caption, highlight, legend
 from helpers.made_query import FIELD as PLAIN_FIELD
@@ -45,7 +45,7 @@ def wordy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def film(folders: dict[str, Path], out: Path, path: Path | str, **options: Any) -> Path:
     """The folder of a film of numbered pictures, four a second, unless told otherwise."""
-    return rendered(folders, out, **{"film": "frames", "video_fps": 4.0, "size": SIZE, "path": str(path), **options})
+    return rendered(folders, out, **{"film": "frames", "fps": 4.0, "size": SIZE, "path": str(path), **options})
 
 
 def keep(path: Path, folders: dict[str, Path], *lights: Any, **options: Any) -> Path:
@@ -65,7 +65,7 @@ def opened(folders: dict[str, Path], **options: Any) -> tuple[Scene, Gaussians]:
     return Scene(folders["ingest"]), field.eval()
 
 
-def test_a_film_shows_what_the_field_shows(lit, tmp_path: Path):
+def test_frames_are_renderings_of_the_field(lit, tmp_path: Path):
     scene, field = opened(lit, code_size=4)
     names = scene.names
     path = keep(tmp_path / "path.json", lit, names[1], {names[2]: 1, "mean": 1}, (1.0, -2.0, 0.5, 0.0))
@@ -81,7 +81,7 @@ def test_a_film_shows_what_the_field_shows(lit, tmp_path: Path):
     assert np.abs(ends[0] - ends[1]).mean() > 10
 
 
-def test_a_film_without_words_needs_scene_and_field_alone(lit, tmp_path: Path):
+def test_a_film_without_words_needs_only_scene_and_field(lit, tmp_path: Path):
     path = keep(tmp_path / "path.json", lit, "mean")
     assert Render.requires({"path": str(path)}) == ("ingest", "reconstruct")
     assert Render.requires({"path": "orbit"}) == ("ingest", "reconstruct")
@@ -92,7 +92,7 @@ def test_a_film_without_words_needs_scene_and_field_alone(lit, tmp_path: Path):
     assert Render.requires({"path": str(worded), "adapted": True}) == (*needs, "index", "adapt_segmenter")
 
 
-def test_words_are_lit_where_they_are(wordy, tmp_path: Path):
+def test_words_are_highlighted_where_they_are_probable(wordy, tmp_path: Path):
     """ "portal" is what `localize` found; "red" and the expression are looked up in the index."""
     texts = ("portal", "red", "red AND NOT blue")
     path = keep(tmp_path / "path.json", wordy, "mean", words=texts, opacity=1.0, threshold=0.4)
@@ -122,15 +122,15 @@ def test_words_are_lit_where_they_are(wordy, tmp_path: Path):
     assert np.abs(found - colour * 255).mean() > 5
 
 
-def test_the_index_is_not_opened_for_words_that_are_known(wordy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("halonerf.stages.render.stage.QueryScene", None)
+def test_the_index_is_not_opened_for_localized_concepts(wordy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("halonerf.stages.render.stage.QuerySession", None)
     out = film(wordy, tmp_path / "out", keep(tmp_path / "p.json", wordy, "mean", words=("portal",)), field=PLAIN_FIELD)
     assert (out / "film.jpg").is_file()
     with pytest.raises(TypeError, match="NoneType"):
         film(wordy, tmp_path / "other", keep(tmp_path / "q.json", wordy, "mean", words=("red",)), field=PLAIN_FIELD)
 
 
-def test_large_frames_are_drawn_in_parts(wordy, tmp_path: Path):
+def test_large_frames_are_rendered_in_parts(wordy, tmp_path: Path):
     path = keep(tmp_path / "path.json", wordy, "mean", words=("portal", "red"), seconds=0.25)
     whole = film(wordy, tmp_path / "whole", path, field=PLAIN_FIELD, size=200)
     parts = film(wordy, tmp_path / "parts", path, field=PLAIN_FIELD, size=200, memory_mb=0.1)
@@ -139,16 +139,16 @@ def test_large_frames_are_drawn_in_parts(wordy, tmp_path: Path):
     assert np.abs(a - b).max() <= 1
 
 
-def test_concepts_are_lit_where_a_key_frame_has_no_words(wordy, tmp_path: Path):
-    out = film(wordy, tmp_path / "out", "spiral", field=PLAIN_FIELD, concepts=["portal"], video_seconds=1)
+def test_concepts_are_highlighted_in_key_frames_without_words(wordy, tmp_path: Path):
+    out = film(wordy, tmp_path / "out", "spiral", field=PLAIN_FIELD, concepts=["portal"], seconds=1)
     kept = CameraPath.read(out / "path.json")
     assert kept.words() == ("portal",)
     assert kept.duration == pytest.approx(1)
-    plain = film(wordy, tmp_path / "plain", "spiral", field=PLAIN_FIELD, video_seconds=1)
+    plain = film(wordy, tmp_path / "plain", "spiral", field=PLAIN_FIELD, seconds=1)
     assert np.abs(picture(out / "film/00000.png") - picture(plain / "film/00000.png")).mean() > 3
 
 
-def test_one_light_can_hold_throughout(lit, tmp_path: Path):
+def test_one_appearance_can_replace_those_of_the_path(lit, tmp_path: Path):
     names = Scene(lit["ingest"]).names
     path = keep(tmp_path / "path.json", lit, names[1], names[2])
     out = film(lit, tmp_path / "out", path, light={names[3]: 1, "mean": 1})
@@ -158,15 +158,15 @@ def test_one_light_can_hold_throughout(lit, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["fly_through", "orbit", "spiral"])
-def test_ready_paths_need_no_window(lit, tmp_path: Path, name: str):
-    out = film(lit, tmp_path / "out", name, film="mp4", video_seconds=1, video_fps=10)
+def test_preset_paths_need_no_file(lit, tmp_path: Path, name: str):
+    out = film(lit, tmp_path / "out", name, film="mp4", seconds=1, fps=10)
     assert frames_of(out / "film.mp4").shape == (10, 48, 64, 3)
     assert not (out / "film").exists()
     assert {p.name for p in out.iterdir()} == {"film.mp4", "film.jpg", "path.json"}
 
 
 @pytest.mark.parametrize("kind", ["mp4", "webm", "gif"])
-def test_kinds_of_films_show_the_same(lit, tmp_path: Path, kind: str):
+def test_film_formats_show_the_same_frames(lit, tmp_path: Path, kind: str):
     names = Scene(lit["ingest"]).names
     path = keep(tmp_path / "path.json", lit, names[1], names[2])
     frames = film(lit, tmp_path / "frames", path)
@@ -189,12 +189,12 @@ def test_side_by_side_with_and_without_words(wordy, tmp_path: Path):
     assert np.array_equal(both[middle, 200:], words[middle])
 
 
-def test_a_wipe_shows_one_light_then_the_other(lit, tmp_path: Path):
+def test_a_wipe_shows_one_appearance_then_the_other(lit, tmp_path: Path):
     names = Scene(lit["ingest"]).names
     path = keep(tmp_path / "path.json", lit, names[1], names[1])
-    out = film(lit, tmp_path / "out", path, compare="wipe", against=names[2], video_fps=9.0, size=200)
-    first = film(lit, tmp_path / "first", path, video_fps=9.0, size=200)
-    second = film(lit, tmp_path / "second", path, light=names[2], video_fps=9.0, size=200)
+    out = film(lit, tmp_path / "out", path, compare="wipe", against=names[2], fps=9.0, size=200)
+    first = film(lit, tmp_path / "first", path, fps=9.0, size=200)
+    second = film(lit, tmp_path / "second", path, light=names[2], fps=9.0, size=200)
     shown = [[picture(f / "film" / f"0000{k}.png")[25:] for f in (out, first, second)] for k in (0, 4, 8)]
     for (found, one, other), like in zip(shown, (1, 2, 1), strict=True):
         assert np.array_equal(found, (one, one, other)[like])
@@ -203,15 +203,15 @@ def test_a_wipe_shows_one_light_then_the_other(lit, tmp_path: Path):
     assert np.array_equal(found[:, 102:], one[:, 102:])
 
 
-def test_a_wipes_line_goes_over_and_back():
+def test_the_line_of_a_wipe_moves_across_and_back():
     black, white = np.zeros((4, 100, 3), np.uint8), np.full((4, 100, 3), 200, np.uint8)
     shares = [(wipe(black, white, time) == 0).mean() for time in (0, 0.25, 0.5, 0.75, 1)]
     assert shares == pytest.approx([0, 0.49, 1, 0.49, 0], abs=0.01)
 
 
-def test_a_killed_film_goes_on_from_its_frames(lit, tmp_path: Path):
+def test_a_killed_film_resumes_from_its_frames(lit, tmp_path: Path):
     path = keep(tmp_path / "path.json", lit, "mean", "mean")
-    options = {"path": str(path), "film": "gif", "video_fps": 6.0, "size": SIZE}
+    options = {"path": str(path), "film": "gif", "fps": 6.0, "size": SIZE}
     out = tmp_path / "out"
     render(lit, out, most=4, **options)
     kept = {p.name: p.stat().st_mtime_ns for p in (out / "film").iterdir()}
@@ -231,7 +231,7 @@ def test_a_killed_film_goes_on_from_its_frames(lit, tmp_path: Path):
     assert not (out / "film").exists()
 
 
-def test_what_the_file_holds_enters_the_fingerprint_and_its_place_does_not(lit, tmp_path: Path):
+def test_the_content_of_a_path_file_enters_the_fingerprint_and_its_location_does_not(lit, tmp_path: Path):
     (tmp_path / "b").mkdir()
     files = [keep(tmp_path / "a.json", lit, "mean"), keep(tmp_path / "b" / "a.json", lit, "mean")]
     other = keep(tmp_path / "c.json", lit, "mean", "mean")
@@ -251,13 +251,13 @@ def test_the_command_line_plans_an_index_for_words(lit, tmp_path: Path):
 @pytest.mark.parametrize(
     ("lights", "message"),
     [
-        (["own"], "'own' is of photos, not of films"),
+        (["own"], "only photos have 'own'"),
         (["nowhere.jpg"], r"key-frame 0's light=own, mean.*got 'nowhere\.jpg'"),
-        (["mean", [1.0, 2.0]], "4 finite numbers, a code of this field, got 2"),
+        (["mean", [1.0, 2.0]], "4 finite numbers, an appearance code of this field, got 2"),
         ([{"mean": 1, "/etc/hostname": 1}], "got '/etc/hostname'"),
     ],
 )
-def test_lights_that_are_not_there_are_refused(lit, tmp_path: Path, lights: list[Any], message: str):
+def test_unknown_appearances_are_refused(lit, tmp_path: Path, lights: list[Any], message: str):
     path = keep(tmp_path / "path.json", lit, *lights)
     with pytest.raises(BadInput, match=message):
         film(lit, tmp_path / "out", path)
@@ -272,7 +272,7 @@ def test_a_path_of_another_scene_is_refused(lit, tmp_path: Path):
         film(lit, tmp_path / "out", tmp_path / "path.json")
 
 
-def test_slips_are_told_before_any_work(tmp_path: Path, lit):
+def test_invalid_options_are_reported_before_any_stage_runs(tmp_path: Path, lit):
     with pytest.raises(MissingArtifact, match=r"path=fly_through, orbit, spiral or the file of a camera path"):
         Render.requires({"path": "orbti"})
     (tmp_path / "bad.json").write_text("{}")
@@ -284,7 +284,7 @@ def test_slips_are_told_before_any_work(tmp_path: Path, lit):
         Render.requires({"path": "orbit", "compare": "wipe"})
 
 
-def test_lit_pixels_have_the_tint_and_others_are_paler():
+def test_highlighted_pixels_have_the_tint_and_others_are_paler():
     colour = np.full((2, 3, 3), 0.4, np.float32)
     colour[..., 2] = 0.8
     probability = np.zeros((2, 3, 2), np.float32)
@@ -304,7 +304,7 @@ def test_lit_pixels_have_the_tint_and_others_are_paler():
 
 
 @pytest.mark.parametrize("size", [(16, 16), (48, 64), (300, 200)])
-def test_any_words_fit_into_any_legend(size: tuple[int, int]):
+def test_legends_fit_any_words(size: tuple[int, int]):
     grey = np.full((*size, 3), 90, np.uint8)
     assert legend(grey, {}) is grey
     assert legend(grey, {"portal": (0, 0.0)}) is grey

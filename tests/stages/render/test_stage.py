@@ -1,4 +1,4 @@
-"""The render stage on a made-up road: pictures, large pictures in parts, lights, and a video without jumps."""
+"""The render stage: pictures, large pictures in parts, appearances, and a video without jumps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.pipeline.plan import identity_of
-from halonerf.rendering.lights import appearance_code
+from halonerf.rendering.appearance import appearance_code
 from halonerf.stages.render.stage import Render
 from helpers.made_query import HEAD, SEGMENTER
 from helpers.made_render import FIELD, Mirror, frames_of, picture, render, rendered, write_render_road
@@ -25,7 +25,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write_render_road(tmp_path_factory.mktemp("road") / "road")
 
 
-def test_every_view_gets_its_pictures(folders, tmp_path: Path):
+def test_every_view_has_its_pictures(folders, tmp_path: Path):
     out = rendered(folders, tmp_path / "out", normals=True)
     for kind in ("colour", "depth", "normals", "concepts/window", "concepts/dome"):
         assert len(list((out / kind).iterdir())) == 4
@@ -34,7 +34,7 @@ def test_every_view_gets_its_pictures(folders, tmp_path: Path):
     assert not (out / "light.mp4").exists()
 
 
-def test_normals_are_drawn_only_where_wanted(folders, tmp_path: Path):
+def test_normals_are_rendered_only_on_request(folders, tmp_path: Path):
     out = rendered(folders, tmp_path / "out", views="test", concepts=["dome"])
     assert {p.name for p in out.iterdir()} == {"colour", "depth", "concepts", "sheet.jpg"}
     assert [p.name for p in (out / "colour").iterdir()] == ["00000.png"]
@@ -51,7 +51,7 @@ def test_large_pictures_are_the_same_in_parts(folders, tmp_path: Path):
         assert np.abs(first - second).max() <= (3 if kind == "depth" else 1)
 
 
-def test_the_light_can_be_chosen(folders, tmp_path: Path):
+def test_the_appearance_can_be_chosen(folders, tmp_path: Path):
     names = Scene(folders["ingest"]).names
     shown = {
         light: picture(rendered(folders, tmp_path / str(i), light=light) / "colour" / "00003.png")
@@ -62,7 +62,7 @@ def test_the_light_can_be_chosen(folders, tmp_path: Path):
     assert np.abs(shown["own"] - shown[names[1]]).mean() > 2
 
 
-def test_light_is_computed_from_any_photo_by_a_field_that_encodes(folders, tmp_path: Path):
+def test_an_encoding_field_computes_the_code_of_any_photo(folders, tmp_path: Path):
     Image.new("RGB", (400, 300), (255, 51, 0)).save(tmp_path / "dusk.png")
     scene = Scene(folders["ingest"])
     field = Mirror(code_size=4)
@@ -76,13 +76,13 @@ def test_light_is_computed_from_any_photo_by_a_field_that_encodes(folders, tmp_p
     assert (out / "colour" / "00000.png").is_file()
 
 
-def test_a_field_that_learns_light_cannot_compute_it(folders, tmp_path: Path):
+def test_a_field_without_encoder_refuses_other_photos(folders, tmp_path: Path):
     Image.new("RGB", (40, 30)).save(tmp_path / "dusk.png")
     with pytest.raises(BadInput, match=r"render\.light=own[\s\S]*dusk\.png[\s\S]*field\.codes=encoder"):
         rendered(folders, tmp_path / "out", light=str(tmp_path / "dusk.png"))
 
 
-def test_a_light_that_is_no_photo_is_refused(folders, tmp_path: Path):
+def test_a_file_that_is_no_photo_is_refused(folders, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("not a photo")
     with pytest.raises(BadInput, match=r"expected a photo at .*notes\.txt"):
         rendered(folders, tmp_path / "out", MIRROR, light=str(tmp_path / "notes.txt"))
@@ -90,7 +90,7 @@ def test_a_light_that_is_no_photo_is_refused(folders, tmp_path: Path):
         rendered(folders, tmp_path / "other", video=["mean", "sunset"])
 
 
-def test_a_video_passes_from_light_to_light_without_a_jump(folders, tmp_path: Path):
+def test_a_video_changes_appearance_without_a_jump(folders, tmp_path: Path):
     names = Scene(folders["ingest"]).names
     lights = [names[1], "mean", names[2]]
     out = rendered(
@@ -99,8 +99,8 @@ def test_a_video_passes_from_light_to_light_without_a_jump(folders, tmp_path: Pa
         views="test",
         video=lights,
         video_view=names[3],
-        video_seconds=2,
-        video_fps=20,
+        seconds=2,
+        fps=20,
         size=120,
     )
     frames = frames_of(out / "light.mp4")
@@ -115,8 +115,8 @@ def test_a_video_passes_from_light_to_light_without_a_jump(folders, tmp_path: Pa
     assert steps.max() < across / 5  # 39 even steps; a jump would be one step of all
 
 
-def test_a_stopped_run_goes_on_with_the_video_where_it_was(folders, tmp_path: Path):
-    options = {"views": "test", "video": ["own", "mean"], "video_seconds": 0.2}
+def test_a_stopped_run_resumes_the_video(folders, tmp_path: Path):
+    options = {"views": "test", "video": ["own", "mean"], "seconds": 0.2}
     stage = render(folders, tmp_path / "out", most=3, **options)
     assert stage.items() == [0, *(("light", number) for number in range(6))]
     assert [stage.done(item) for item in stage.items()] == [True, True, True, False, False, False, False]
@@ -134,7 +134,7 @@ def test_a_stopped_run_goes_on_with_the_video_where_it_was(folders, tmp_path: Pa
     [
         ({"video": ["mean"]}, r"two or more lights"),
         ({"video": "mean"}, r"two or more lights"),
-        ({"video": ["mean", "own"], "video_seconds": 0.01}, r"two frames or more, got 0\.01 s"),
+        ({"video": ["mean", "own"], "seconds": 0.01}, r"two frames or more, got 0\.01 s"),
         ({"size": 3}, r"render\.size to be at least 16 px"),
         ({"views": "some"}, r"render\.views among all, train, test"),
         ({"film": "avi"}, r"render\.film among mp4, webm, gif, frames; got 'avi'"),
@@ -144,17 +144,17 @@ def test_a_stopped_run_goes_on_with_the_video_where_it_was(folders, tmp_path: Pa
         ({"path": "orbit", "normals": True}, r"either path=… or render\.video and render\.normals"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict, message: str):
+def test_invalid_options_are_refused(options: dict, message: str):
     with pytest.raises(BadInput, match=message):
         Render(FIELD, HEAD, SEGMENTER, **options)
 
 
-def test_a_view_of_the_video_that_is_not_there_is_refused(folders, tmp_path: Path):
+def test_an_unknown_view_of_the_video_is_refused(folders, tmp_path: Path):
     with pytest.raises(BadInput, match=r"render\.video_view to be a photo's name .*got 'nowhere'"):
         rendered(folders, tmp_path / "out", video=["own", "mean"], video_view="nowhere")
 
 
-def test_the_contents_of_a_lights_photo_enter_the_fingerprint(tmp_path: Path):
+def test_the_content_of_an_appearance_photo_enters_the_fingerprint(tmp_path: Path):
     photo = tmp_path / "dusk.png"
     found = []
     for colour in ("red", "blue"):

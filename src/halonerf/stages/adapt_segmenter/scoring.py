@@ -13,7 +13,7 @@ from torch import Tensor
 from halonerf.data.collection import Collection
 from halonerf.data.formats.target_maps import photo_tensor
 from halonerf.errors import BadInput
-from halonerf.masks import MaskFolder
+from halonerf.masks import MaskFolder, resized_mask
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.prediction import resized_probabilities
 from halonerf.visualization.pictures import outline, overlay
@@ -89,13 +89,6 @@ class LandmarkEvaluation:
         concept = max(truths, key=lambda c: truths[c].sum())
         maps = [self.maps(segmenter, photo, [concept], device)[0] / 65535 for segmenter in segmenters]
         return [pixels, *(outline(overlay(pixels, levels), truths[concept]) for levels in maps)]
-
-
-def resized_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The nearest pixel of a mask [h, w] at each of [height, width]."""
-    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(int)
-    return mask[rows[:, None], columns]
 
 
 def concept_means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How methods compare, for people: their curves, and their maps of the same photos side by side."""
+"""Maps of all compared methods in the same photos, side by side."""
 
 from __future__ import annotations
 
@@ -9,67 +9,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halonerf.artifacts import MANIFEST
+from halonerf.data.formats.names import SCORES
 from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path, segment_map_path
 from halonerf.data.scene.scene import Scene
-from halonerf.evaluation.examples import stacked
+from halonerf.evaluation.examples import map_strip, stack_strips
 from halonerf.evaluation.ground_truth import GroundTruthMasks
-from halonerf.evaluation.protocol import at_size
 from halonerf.masks import match_concepts
 from halonerf.stages.compare.runs import Method, RunResults
-from halonerf.visualization.html_pages import labelled_strip
-from halonerf.visualization.pictures import outline, overlay
 
-LARGEST = 0.3  # of a photo: a part that fills more shows little of its surroundings
+MAX_POSITIVE_SHARE = 0.3  # of a photo: a concept that covers more shows little of its surroundings
 
 
-def method_strips(ends: RunResults, protocol: str, photos: int) -> NDArray[np.uint8]:
-    """Of each scene some photos, one a concept: the photo, what each method finds, the truth. uint8 [H, W, 3]."""
+def method_strips(results: RunResults, protocol: str, photos: int) -> NDArray[np.uint8]:
+    """Photo, every method's map and ground truth, of some concepts of each scene, uint8 [H, W, 3].
+
+    photos: per scene, each of another concept.
+    """
     strips = []
-    for name in ends.roads.scenes:
-        first = ends.roads.methods[0]
-        scene = Scene(ends.folder(name, protocol, first, "ingest"))
-        options = json.loads((ends.folder(name, protocol, first, "evaluate") / MANIFEST).read_text())["config"]
-        truths = GroundTruthMasks.open(scene, ends.folder(name, protocol, first, "collect"), options["masks"])
+    first = results.grid.methods[0]
+    for name in results.grid.scenes:
+        evaluated = results.folder(name, protocol, first, "evaluate")
+        scene = Scene(results.folder(name, protocol, first, "ingest"))
+        options = json.loads((evaluated / MANIFEST).read_text())["config"]
+        truths = GroundTruthMasks.open(scene, results.folder(name, protocol, first, "collect"), options["masks"])
         if truths is None:
             continue
-        for view, concept in _clearest(ends.folder(name, protocol, first, "evaluate") / "scores", photos, scene):
-            strips.append((f"{scene.name}: {concept}", _strip(ends, name, protocol, scene, truths, view, concept)))
-    return stacked(strips)
+        for view, concept in _choose_photos(evaluated / SCORES, photos, scene):
+            maps = {m.title: _map(results, name, protocol, m, view, concept) for m in results.grid.methods}
+            truth = truths.read(view, [concept])[0][concept]
+            strips.append((f"{scene.name}: {concept}", map_strip(scene.photo(view).numpy(), {}, maps, truth)))
+    return stack_strips(strips)
 
 
-def _clearest(scores: Path, photos: int, scene: Scene) -> list[tuple[int, str]]:
-    """A view a concept, of as many concepts as there are to be photos: where it is large, and not all there is."""
+def _choose_photos(scores: Path, photos: int, scene: Scene) -> list[tuple[int, str]]:
+    """View and concept of at most `photos` photos: for each concept, that in which it is largest but not too large."""
     best: dict[str, tuple[float, int]] = {}
     for path in sorted(scores.glob("*.json")):
         entry = json.loads(path.read_text())
-        for concept, found in entry["concepts"].items():
-            share = found["positive_share"]
-            rank = (share if share <= LARGEST else LARGEST - share, scene.index(entry["photo"]))
+        for concept, scored in entry["concepts"].items():
+            share = scored["positive_share"]
+            rank = (
+                share if share <= MAX_POSITIVE_SHARE else MAX_POSITIVE_SHARE - share,
+                scene.index(entry["photo"]),
+            )
             best[concept] = max(best.get(concept, (-1.0, 0)), rank)
     return [(view, concept) for concept, (_, view) in list(best.items())[:photos]]
 
 
-def _strip(
-    ends: RunResults, name: str, protocol: str, scene: Scene, truths: GroundTruthMasks, view: int, concept: str
-) -> NDArray[np.uint8]:
-    camera, photo = scene.views[view], scene.photo(view).numpy()
-    masks, _ = truths.of(view, [concept])
-    mask = at_size(masks[concept].astype(np.float32), (camera.height, camera.width)) >= 0.5
-    panels: list[tuple[str, NDArray[np.uint8] | None]] = [("photo", photo)]
-    for method in ends.roads.methods:
-        drawn = _map(ends, name, protocol, method, view, concept)
-        lit = None if drawn is None else outline(overlay(photo, at_size(drawn, mask.shape)), mask)
-        panels.append((method.title, lit))
-    panels.append(("truth", outline(overlay(photo, mask.astype(np.float32)), mask)))
-    return labelled_strip(panels, (camera.width, camera.height))
-
-
 def _map(
-    ends: RunResults, name: str, protocol: str, method: Method, view: int, concept: str
+    results: RunResults, scene: str, protocol: str, method: Method, view: int, concept: str
 ) -> NDArray[np.floating] | None:
-    """What a method says of a concept in a view, [H, W] in [0, 1]; None where it says nothing."""
+    """A method's map of a concept in a view, [H, W] in [0, 1]; None without one."""
     stage, path_of = ("segment", segment_map_path) if method.maps == "2d" else ("localize", render_path)
-    folder = ends.folder(name, protocol, method, stage)
+    folder = results.folder(scene, protocol, method, stage)
     index = match_concepts([concept], read_concepts(folder)).get(concept)
     path = path_of(folder, view)
     if index is None or not path.is_file():

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halonerf.camera_paths.path import LightName
+from halonerf.camera_paths.path import AppearanceSpec
 from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.lifting import render_known
 from halonerf.loading import open_head
 from halonerf.protocols import TrainableField
-from halonerf.queries.session import WARM, QuerySession
-from halonerf.rendering.lights import appearance_code
+from halonerf.queries.session import QuerySession
+from halonerf.queries.word_layers import WordLayers
+from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.surfels import open_splats
 from halonerf.stages.export.names import folder_names, property_names
 from halonerf.types import Splats
@@ -53,7 +54,7 @@ class ExportContents:
         field: TrainableField,
         scene: Scene,
         head: Mapping[str, Any],
-        light: LightName,
+        light: AppearanceSpec,
         wanted: Sequence[str] | None,
         words: ExtraTexts,
     ) -> None:
@@ -63,17 +64,15 @@ class ExportContents:
 
     @cached_property
     def concepts(self) -> ExportedConcepts:
-        """Those of `localize`, and the words."""
+        """The concepts of `localize` that are exported, and the words."""
         head = open_head(self.head_config, self.inputs["localize"])
-        found = ExportedConcepts.chosen(self.known, head.probabilities(), head.confidence(), self.wanted)
-        if not self.words.texts:
-            return found
-        words = self.words
-        asked = QuerySession(
-            self.inputs, words.segmenter, words.field, self.head_config, words.sky, words.batch, self._device
-        )
-        answer = asked.query(words.texts, size=WARM)
-        return found.and_words(answer.texts, answer.probability, answer.confidence)
+        names = choose_concepts(self.known, self.wanted)
+        layers = WordLayers(head, self.known, [*names, *self.words.texts], self._open_session)
+        return ExportedConcepts(layers.texts, *layers.elements, layers.columns)
+
+    def _open_session(self) -> QuerySession:
+        words, device = self.words, self._device
+        return QuerySession(self.inputs, words.segmenter, words.field, self.head_config, words.sky, words.batch, device)
 
     @property
     def splats(self) -> Splats:
@@ -128,31 +127,6 @@ class ExportedConcepts:
     confidence: Tensor
     found: list[int | None]
 
-    @classmethod
-    def chosen(
-        cls, known: Sequence[str], probability: Tensor, confidence: Tensor, wanted: Sequence[str] | None
-    ) -> ExportedConcepts:
-        """Those of the known that are wanted, or all. Raises: BadInput for one that is not known."""
-        names = list(known) if wanted is None else list(wanted)
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise BadInput(
-                f"expected export.concepts among {', '.join(known)}; got {', '.join(unknown)}.\n"
-                f"Look for other words with: export.words=[{','.join(unknown)}]"
-            )
-        places = [list(known).index(name) for name in names]
-        return cls(names, probability[:, places].cpu(), confidence[:, places].cpu(), list(places))
-
-    def and_words(self, names: Sequence[str], probability: Tensor, confidence: Tensor) -> ExportedConcepts:
-        """With words [E, Q] that are not among the concepts yet."""
-        new = [i for i, name in enumerate(names) if name not in self.names]
-        return ExportedConcepts(
-            [*self.names, *(names[i] for i in new)],
-            torch.cat([self.probability, probability[:, new].cpu()], dim=1),
-            torch.cat([self.confidence, confidence[:, new].cpu()], dim=1),
-            [*self.found, *(None for _ in new)],
-        )
-
     @cached_property
     def folders(self) -> list[str]:
         """A file name for each."""
@@ -197,6 +171,17 @@ class ExportedConcepts:
                 self.names, self.folders, self.properties, self.colours.tolist(), strict=True
             )
         ]
+
+
+def choose_concepts(known: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    """The wanted ones of the known concepts; all for None. Raises: BadInput for one that is not known."""
+    unknown = [name for name in wanted or () if name not in known]
+    if unknown:
+        raise BadInput(
+            f"expected export.concepts among {', '.join(known)}; got {', '.join(unknown)}.\n"
+            f"Look for other words with: export.words=[{','.join(unknown)}]"
+        )
+    return list(known) if wanted is None else list(wanted)
 
 
 def placed_splats(splats: Splats, device: torch.device | str = "cpu") -> tuple[Splats, Tensor]:

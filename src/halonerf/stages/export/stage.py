@@ -26,7 +26,7 @@ from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field
 from halonerf.pipeline.stage import Stage
-from halonerf.rendering.lights import OWN, resolve_light
+from halonerf.rendering.appearance import OWN, resolve_appearance
 from halonerf.rendering.tiles import render_frame
 from halonerf.stages.export.contents import ExportContents, ExtraTexts
 from halonerf.stages.export.formats.colmap import write_colmap
@@ -107,7 +107,7 @@ class Export(ExportSpec, Stage):
         self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.scene = fitted_scene(self.inputs)
         self.frame = ExportFrame.of(self.frame_name, self.scene)
-        light = resolve_light(self.light, self.field, self.scene, "export.light")
+        light = resolve_appearance(self.light, self.field, self.scene, "export.light")
         words = ExtraTexts(self.words, self.segmenter_config, self.field_config, self.sky, self.batch)
         self.material = ExportContents(self.inputs, self.field, self.scene, self.head_config, light, self.wanted, words)
         for kind in self.formats:

@@ -1,4 +1,4 @@
-"""A film on disk: its frames one by one, so that a killed run keeps those that it made, then the film itself."""
+"""A film on disk: numbered frames, from which a killed run resumes, then the encoded film."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from halonerf.camera_paths.path import Sample
 from halonerf.visualization.pictures import grid, save_picture
 from halonerf.visualization.video import save_video
 
-KINDS = ("mp4", "webm", "gif", "frames")
-SHEET, COLUMNS = 12, 4  # frames on the contact sheet
+FILM_FORMATS = ("mp4", "webm", "gif", "frames")
+SHEET_FRAMES, SHEET_COLUMNS = 12, 4  # of the contact sheet
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
     """A film and how it is made.
 
-    folder: of the artifact. stem: of the film's name. samples: its frames. draw: makes a picture, uint8 [H, W, 3], of
-    each. kind: one of `KINDS`; "frames" keeps them as numbered pictures and makes no film.
+    folder: of the artifact. stem: of the film's name. samples: one per frame. draw: renders a sample, uint8 [H, W, 3].
+    fps: frames per second. kind: one of `FILM_FORMATS`; "frames" keeps numbered pictures and encodes no film.
     """
 
     folder: Path
@@ -35,26 +35,26 @@ class Film:
 
     @property
     def path(self) -> Path:
-        """What is finished last: the film, or the last frame."""
+        """The file that is finished last: the film, or the last frame."""
         return self.folder / f"{self.stem}.{self.kind}" if self.kind != "frames" else self.frame(len(self.samples) - 1)
 
     def frame(self, number: int) -> Path:
-        """Where a frame is, until it is in the film."""
+        """The picture of a frame, which is kept until the film is encoded."""
         return self.folder / self.stem / f"{number:05d}.png"
 
     def items(self) -> list[tuple[str, int]]:
-        """The work: every frame, and then, under the next number, what puts them together."""
+        """The work items: every frame, then, under the next number, encoding."""
         return [(self.stem, number) for number in range(len(self.samples) + 1)]
 
     def done(self, number: int) -> bool:
-        """Whether an item is there; of a frame, also whether it is in the film."""
+        """Whether a work item is done; a frame also when the film that contains it is encoded."""
         if number < len(self.samples):
             return self.frame(number).is_file() or (self.kind != "frames" and self.path.is_file())
         left = self.kind != "frames" and (self.folder / self.stem).exists()
         return self.path.is_file() and (self.folder / f"{self.stem}.jpg").is_file() and not left
 
-    def work(self, number: int) -> None:
-        """Make a frame, or put all together."""
+    def process(self, number: int) -> None:
+        """Render a frame, or encode the film."""
         if number == len(self.samples):
             self.finish()
             return
@@ -62,17 +62,14 @@ class Film:
         save_picture(self.frame(number), self.draw(self.samples[number]))
 
     def finish(self) -> None:
-        """Put the frames together, with a contact sheet besides; frames that are in a film are removed.
-
-        What an earlier run did of this before it was killed is not done again.
-        """
+        """Write the contact sheet, encode the film and remove its frames; steps that a killed run did are skipped."""
         sheet = self.folder / f"{self.stem}.jpg"
         if not sheet.is_file():
-            chosen = sorted(
-                {round(place) for place in np.linspace(0, len(self.samples) - 1, min(SHEET, len(self.samples)))}
-            )
+            count = min(SHEET_FRAMES, len(self.samples))
+            chosen = sorted({round(place) for place in np.linspace(0, len(self.samples) - 1, count)})
             pictures = [read_picture(self.frame(number)) for number in chosen]
-            save_picture(sheet, grid([pictures[i : i + COLUMNS] for i in range(0, len(pictures), COLUMNS)]))
+            rows = [pictures[i : i + SHEET_COLUMNS] for i in range(0, len(pictures), SHEET_COLUMNS)]
+            save_picture(sheet, grid(rows))
         if self.kind != "frames":
             if not self.path.is_file():
                 save_video(self.path, _Frames([self.frame(number) for number in range(len(self.samples))]), self.fps)
@@ -81,7 +78,7 @@ class Film:
 
 @dataclass(frozen=True)
 class _Frames:
-    """Pictures read from disk one at a time, as often as somebody goes through them."""
+    """Pictures read from disk one at a time; may be iterated several times."""
 
     paths: Sequence[Path]
 
@@ -90,5 +87,5 @@ class _Frames:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """uint8 [H, W, 3]."""
+    """The pixels of a picture file, uint8 [H, W, 3]."""
     return np.asarray(Image.open(path).convert("RGB"))

@@ -1,8 +1,8 @@
-"""render: pictures of every view, for people, and films: of one view through changing light, or along a camera path.
+"""render: pictures of every view, and films: of one view through several appearances, or along a camera path.
 
-Output: colour/, depth/, normals/ and a folder a concept under concepts/, each with <view>.png; sheet.jpg shows them
-together; light.mp4 (or .webm, .gif, or the folder light/) is the video. With a path, instead of all that: film.mp4 (or
-.webm, .gif, or the folder film/), film.jpg with some of its frames, and path.json, the path that it followed.
+Output: colour/, depth/, normals/ and one folder per concept under concepts/, each with <view>.png; sheet.jpg, an
+overview of them; light.mp4 (or .webm, .gif, or the folder light/), the video of one view. With a camera path, instead:
+film.mp4 (or .webm, .gif, or the folder film/), film.jpg with some of its frames, and path.json, the path of the film.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from halonerf.camera_paths.path import LightName, Sample
+from halonerf.camera_paths.path import AppearanceSpec, Sample
 from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.errors import BadInput
 from halonerf.files import safe_name
@@ -22,42 +22,42 @@ from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers
+from halonerf.rendering.appearance import appearance_code, resolve_appearance
 from halonerf.rendering.film_frames import COMPARISONS, FrameRenderer
-from halonerf.rendering.lights import appearance_code, resolve_light
-from halonerf.rendering.tiles import FIXED, render_frame, view_tiles
-from halonerf.stages.render.film import KINDS, Film, read_picture
-from halonerf.stages.render.film_path import against_light, film_path, film_size, light_path
+from halonerf.rendering.tiles import render_frame
+from halonerf.stages.render.film import FILM_FORMATS, Film, read_picture
+from halonerf.stages.render.film_path import comparison_mix, film_path, film_size, still_path
 from halonerf.stages.specs import RenderSpec
-from halonerf.types import Rendering, View
-from halonerf.visualization.pictures import depth_colours, grid, overlay, save_picture
+from halonerf.types import View
+from halonerf.visualization.pictures import depth_colours, grid, overlay, save_picture, to_uint8
 
-SHEET_ROWS = 12
+MAX_SHEET_ROWS = 12
 
 
 class Render(RenderSpec, Stage):
-    """Draw the photos' views: colour, depth, and where each concept is; or a film.
+    """Render the photos' views (colour, depth, normals, concepts) or a film.
 
     Args:
         field: config of the field that `reconstruct` fitted.
         head: config of the head that `localize` fitted.
-        segmenter: config of the segmenter that `index` used, for words of a film that `localize` does not know.
-        light: whose light to show: "own" of each photo, "mean" of all, a photo's name, an hour (day, dusk, night), the
-            path of an image file for a field that computes light from photos, a code, or a mix of names with weights.
-            Of a film, "own" leaves each key-frame its own.
-        views: "all" photos' views, or those of the "train" or "test" split; a ready path is made from them.
-        size: px, the longer side of the pictures; null keeps the scene's working size.
-        concepts: which concepts to draw; null draws all. Of a film: what key-frames light up that have no words.
-        normals: whether to draw the surfaces' normals.
-        memory_mb: MB that drawing a part of a frame may take; larger frames are drawn in parts.
-        path: the camera path of a film: "fly_through", "orbit", "spiral", or a file; null makes pictures instead.
+        segmenter: config of the segmenter that `index` used, for words of a film that are not localized concepts.
+        light: the appearance: each photo's "own", the "mean", a photo's name, a time of day (day, dusk, night), the
+            path of an image file for a field that encodes photos, an appearance code, or a mix of names with weights.
+            In a film, "own" leaves each key-frame its own.
+        views: "all" photos' views, or those of the "train" or "test" split; presets of paths are computed from them.
+        size: px, the longer side of the pictures; None: the scene's working size.
+        concepts: to render; None: all. In a film: those that key-frames without words highlight; None: none.
+        normals: whether to render surface normals.
+        memory_mb: MB that rendering a part of a frame may take; larger frames are rendered in parts.
+        path: the camera path of a film: "fly_through", "orbit", "spiral", or a file; None: pictures instead of a film.
         film: "mp4", "webm", "gif", or "frames" for numbered pictures.
-        compare: "side" shows two films beside each other, "wipe" one over the other; null shows one.
-        against: the second one's light, by name, as a code or a mix; null: the same without words.
-        video: lights that a video passes through, two or more, each as in `light`; null makes none.
-        video_view: name of the photo whose view the video shows; null takes the first of `views`.
-        seconds: how long the video is, or a film along a ready path.
-        fps: frames a second, of films, too.
-        sky, batch, adapted: as of `query`, for words that are looked up in the index.
+        compare: "side" for two films side by side, "wipe" for a moving line between them; None: a single film.
+        against: appearance of the second film: a name, a code or a mix; None: the same appearance without words.
+        video: two or more appearances that a video of one view passes through, each as in `light`; None: no video.
+        video_view: name of the photo whose view the video shows; None: the first of `views`.
+        seconds: duration of the video, and of a film along a preset path.
+        fps: frames per second of video and film.
+        sky, batch, adapted: as in `Query`, for words that are looked up in the index.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Render(RenderSpec, Stage):
         field: Mapping[str, Any],
         head: Mapping[str, Any],
         segmenter: Mapping[str, Any],
-        light: LightName = "own",
+        light: AppearanceSpec = "own",
         views: str = "all",
         size: int | None = None,
         concepts: Sequence[str] | None = None,
@@ -74,8 +74,8 @@ class Render(RenderSpec, Stage):
         path: str | None = None,
         film: str = "mp4",
         compare: str | None = None,
-        against: LightName | None = None,
-        video: Sequence[LightName] | None = None,
+        against: AppearanceSpec | None = None,
+        video: Sequence[AppearanceSpec] | None = None,
         video_view: str | None = None,
         seconds: float = 10.0,
         fps: float = 25.0,
@@ -86,7 +86,7 @@ class Render(RenderSpec, Stage):
         super().__init__()
         for option, given, known in (
             ("views", views, ("all", "train", "test")),
-            ("film", film, KINDS),
+            ("film", film, FILM_FORMATS),
             ("compare", compare, (None, *COMPARISONS)),
         ):
             if given not in known:
@@ -97,33 +97,35 @@ class Render(RenderSpec, Stage):
         if video is not None and (isinstance(video, str) or len(video) < 2):
             raise BadInput(f"expected two or more lights for a video, as render.video=[mean,PHOTO], got {video}")
         if fps <= 0 or seconds * fps < 2:
-            raise BadInput(f"expected a video of two frames or more, got {seconds} s at {fps} a second")
+            raise BadInput(f"expected a video of two frames or more, got {seconds} s at {fps} frames per second")
         if (path is None and (compare or against is not None)) or (against is not None and not compare):
             raise BadInput("expected render.compare only with path=…, and render.against only with render.compare")
         if path is not None and (video is not None or normals):
-            raise BadInput("expected either path=… or render.video and render.normals, got both: films have their own")
+            raise BadInput("expected either path=… or render.video and render.normals, got both")
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.light, self.views, self.size, self.wanted = light, views, size, concepts
         self.normals, self.memory_mb = normals, memory_mb
-        self.path, self.kind, self.compare, self.against = path, film, compare, against
+        self.path, self.film_format, self.compare, self.against = path, film, compare, against
         self.video, self.video_view, self.seconds, self.fps = video, video_view, seconds, fps
         self.sky, self.batch, self.adapted = sky, batch, adapted
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)
         self.field = open_field(self.field_config, self.inputs["reconstruct"])
-        self.known: list[str] = []
+        self.localized: list[str] = []
+        self.layers: WordLayers | None = None
         if "localize" in self.inputs:
-            self.known = read_concepts(self.inputs["localize"])
+            self.localized = read_concepts(self.inputs["localize"])
             self.head = open_head(self.head_config, self.inputs["localize"])
-        self.film = self._film() if self.path is not None else self._light_film(self.video) if self.video else None
+        self.film = self._path_film() if self.path is not None else self._still_film(self.video) if self.video else None
         if self.path is not None:
             return
-        self.shown = list(self.wanted) if self.wanted is not None else self.known
-        unknown = [c for c in self.shown if c not in self.known]
+        self.concepts = list(self.wanted) if self.wanted is not None else self.localized
+        unknown = [c for c in self.concepts if c not in self.localized]
         if unknown:
-            raise BadInput(f"expected render.concepts among {', '.join(self.known)}; got {', '.join(unknown)}")
-        self.light = resolve_light(self.light, self.field, self.scene, "render.light")
+            raise BadInput(f"expected render.concepts among {', '.join(self.localized)}; got {', '.join(unknown)}")
+        self.layers = WordLayers(self.head, self.localized, self.concepts, self._open_session)
+        self.light = resolve_appearance(self.light, self.field, self.scene, "render.light")
         for path in self._paths(0).values():
             path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -139,23 +141,24 @@ class Render(RenderSpec, Stage):
     def predict_step(self, item: Any, index: int) -> None:
         if not isinstance(item, int):
             assert self.film is not None
-            self.film.work(item[1])
+            self.film.process(item[1])
             return
         view, appearance = self._view(item), appearance_code(self.light, self.field, self.scene, item)
-        shown = self._draw(view, appearance, self.normals)
-        colour = _bytes(shown.colour)
-        pictures = {"colour": colour, "depth": depth_colours(shown.depth.numpy(), shown.opacity.numpy())}
-        if shown.normals is not None:
-            pictures["normals"] = _bytes(0.5 + 0.5 * shown.normals)
-        if self.shown:
-            for concept, probability in zip(self.shown, self._probabilities(view, appearance), strict=True):
-                pictures[f"concepts/{concept}"] = overlay(colour, probability.astype(np.float32))
+        rendering = render_frame(self.field, view, appearance, normals=self.normals, memory_mb=self.memory_mb)
+        colour = to_uint8(rendering.colour)
+        pictures = {"colour": colour, "depth": depth_colours(rendering.depth.numpy(), rendering.opacity.numpy())}
+        if rendering.normals is not None:
+            pictures["normals"] = to_uint8(0.5 + 0.5 * rendering.normals)
+        if self.concepts:
+            maps = self._word_maps(view, appearance, self.concepts)
+            for concept, probability in zip(self.concepts, maps.half().float().permute(2, 0, 1).numpy(), strict=True):
+                pictures[f"concepts/{concept}"] = overlay(colour, probability)
         for key, path in self._paths(item).items():
             save_picture(path, pictures[key])
 
     def finish(self) -> None:
         items = self._views() if self.path is None else []
-        chosen = items[:: max(1, len(items) // SHEET_ROWS)][:SHEET_ROWS]
+        chosen = items[:: max(1, len(items) // MAX_SHEET_ROWS)][:MAX_SHEET_ROWS]
         rows = [[self.scene.photo(i).numpy(), *(read_picture(p) for p in self._paths(i).values())] for i in chosen]
         if rows:
             save_picture(self.folder / "sheet.jpg", grid(rows))
@@ -163,74 +166,68 @@ class Render(RenderSpec, Stage):
     def summary(self) -> dict[str, Any]:
         frames = len(self.film.samples) if self.film else 0
         if self.path is None:
-            views, concepts = len(self._views()), len(self.shown)
+            views, concepts = len(self._views()), len(self.concepts)
             return {"views": views, "concepts": concepts, "light": self.light, "video_frames": frames}
-        words, notes = (self.maps.texts, self.maps.notes) if self.maps else ([], [])
+        words, notes = (self.layers.texts, self.layers.notes) if self.layers is not None else ([], [])
         return {"film_frames": frames, "words": words, "light": self.light, "notes": notes}
 
     def _views(self) -> list[int]:
         return list(range(len(self.scene))) if self.views == "all" else self.scene.indices(self.views)
 
     def _view(self, index: int) -> View:
-        """A photo's camera at the size that is asked for, where the field is."""
+        """A photo's camera at the size of the pictures, on the field's device."""
         view = self.scene.views[index]
         if self.size is not None:
             view = view.with_long_side(self.size)
         return view.to(self.device)
 
-    def _draw(self, view: View, appearance: Tensor, normals: bool = False) -> Rendering:
-        return render_frame(self.field, view, appearance, normals=normals, memory_mb=self.memory_mb)
-
-    def _probabilities(self, view: View, appearance: Tensor) -> np.ndarray:
-        """Of the concepts that are shown, float16 [concepts, H, W]."""
-        chosen = [self.known.index(concept) for concept in self.shown]
-        frame = np.empty((len(chosen), view.height, view.width), np.float16)
-        for part, (rows, columns) in view_tiles(view, FIXED + 2 * len(self.known), self.memory_mb):
-            probability, _ = self.head.render(self.field, part, appearance)
-            frame[:, rows, columns] = probability[..., chosen].permute(2, 0, 1).cpu().numpy()
-        return frame
-
-    def _film(self) -> Film:
-        """Along the path that was asked for, which is kept beside it."""
-        hours: dict[str, str] = {}
-        given = (self.scene, self._views(), self.field, self.light, self.wanted, self.seconds, hours)
-        path = film_path(str(self.path), *given)
+    def _path_film(self) -> Film:
+        """The film along the camera path, which is written beside it."""
+        times_of_day: dict[str, str] = {}
+        path = film_path(
+            str(self.path), self.scene, self._views(), self.field, self.light, self.wanted, self.seconds, times_of_day
+        )
         path.write(self.folder / "path.json")
         width, height = film_size(path.aspect, self.size or max(max(v.width, v.height) for v in self.scene.views))
         texts = path.words()
-        self.maps = WordLayers(self.field, self.head, self.known, texts, self._query, self.memory_mb) if texts else None
-        other = against_light(self.against, self.field, self.scene, hours)
-        titles = {photo: hour for hour, photo in hours.items()}
-        tints = {text: number for number, text in enumerate(texts)}
-        shown = (tints, self.memory_mb, self.compare, other, path.duration, titles)
-        drawing = FrameRenderer(self.field, self.scene, self.maps, *shown)
+        self.layers = WordLayers(self.head, self.localized, texts, self._open_session) if texts else None
+        renderer = FrameRenderer(
+            self.field,
+            self.scene,
+            self._word_maps if texts else None,
+            {text: number for number, text in enumerate(texts)},
+            self.memory_mb,
+            self.compare,
+            comparison_mix(self.against, self.field, self.scene, times_of_day),
+            path.duration,
+            {photo: time for time, photo in times_of_day.items()},
+        )
 
         def draw(sample: Sample) -> np.ndarray:
-            return drawing.picture(sample, sample.view(width, height).to(self.device))
+            return renderer.render(sample, sample.view(width, height).to(self.device))
 
-        return Film(self.folder, "film", path.sample(self.fps), draw, self.fps, self.kind)
+        return Film(self.folder, "film", path.sample(self.fps), draw, self.fps, self.film_format)
 
-    def _light_film(self, lights: Sequence[LightName]) -> Film:
-        """One photo's view while the light changes; "own" is that photo's."""
-        given = (self.video_view, self._views(), self.scene, self.field, lights, self.seconds)
-        index, path = light_path(*given)
-        drawing = FrameRenderer(self.field, self.scene, None, {}, self.memory_mb)
+    def _still_film(self, lights: Sequence[AppearanceSpec]) -> Film:
+        """The video of one photo's view through several appearances; "own" is that photo's."""
+        index, path = still_path(self.video_view, self._views(), self.scene, self.field, lights, self.seconds)
+        renderer = FrameRenderer(self.field, self.scene, None, {}, self.memory_mb)
 
         def draw(sample: Sample) -> np.ndarray:
-            return drawing.picture(sample, self._view(index), index)
+            return renderer.render(sample, self._view(index), index)
 
-        return Film(self.folder, "light", path.sample(self.fps), draw, self.fps, self.kind)
+        return Film(self.folder, "light", path.sample(self.fps), draw, self.fps, self.film_format)
 
-    def _query(self) -> QuerySession:
+    def _word_maps(self, view: View, appearance: Tensor, texts: Sequence[str]) -> Tensor:
+        assert self.layers is not None
+        return self.layers.render(self.field, view, appearance, texts, self.memory_mb)
+
+    def _open_session(self) -> QuerySession:
         configs = (self.segmenter_config, self.field_config, self.head_config)
         return QuerySession(self.inputs, *configs, self.sky, self.batch, self.device)
 
     def _paths(self, item: int) -> dict[str, Path]:
-        """Where each picture of a view goes, by what it shows."""
+        """The files of a view's pictures, by their kind."""
         folders = {"colour": "colour", "depth": "depth"} | ({"normals": "normals"} if self.normals else {})
-        folders |= {f"concepts/{c}": f"concepts/{safe_name(c)}" for c in self.shown}
+        folders |= {f"concepts/{c}": f"concepts/{safe_name(c)}" for c in self.concepts}
         return {key: self.folder / folder / f"{item:05d}.png" for key, folder in folders.items()}
-
-
-def _bytes(image: Tensor) -> np.ndarray:
-    return (image.clamp(0, 1) * 255).round().byte().numpy()

@@ -14,8 +14,8 @@ from torch import Tensor
 from halonerf.data.scene.scene import Scene
 from halonerf.geometry import pixel_centres, ray_directions
 from halonerf.protocols import TrainableField
-from halonerf.rendering.lights import appearance_code
-from halonerf.rendering.times_of_day import named_lights
+from halonerf.rendering.appearance import appearance_code
+from halonerf.rendering.times_of_day import photos_by_time_of_day
 from halonerf.splatting.rasterise import rasterise
 from halonerf.stages.share.photos import far_apart
 from halonerf.types import Splats, View
@@ -39,7 +39,8 @@ def choose_lights(field: TrainableField, scene: Scene, photos: int) -> list[Shar
     """The mean, the named lights, then those of at most `photos` fitted photos that lie farthest apart."""
     lights = [SharedLight("mean of all photos", "", field.mean_appearance().cpu())]
     lights += [
-        SharedLight(n, p, appearance_code(p, field, scene, 0).cpu()) for n, p in named_lights(field, scene).items()
+        SharedLight(n, p, appearance_code(p, field, scene, 0).cpu())
+        for n, p in photos_by_time_of_day(field, scene).items()
     ]
     names = [scene.names[i] for i in scene.indices("train")]
     codes = torch.stack([lights[0].code, *(appearance_code(name, field, scene, 0).cpu() for name in names)])

@@ -26,6 +26,7 @@ from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.session import QuerySession
+from halonerf.queries.word_layers import WordLayers
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.stages.share.lights import SharedLight, choose_lights, draw_preview, sky_of
 from halonerf.stages.share.packing import Packed, pack_shapes, pack_word, to_bytes
@@ -155,20 +156,17 @@ class Share(ShareSpec, Stage):
         return [self.scene.index(light.photo) for light in lights if light.photo]
 
     def _words(self) -> list[SharedWord]:
-        """The concepts that were localized, then the words that were asked for besides."""
-        concepts: list[str] = read_concepts(self.inputs["localize"])
+        """The localized concepts, then the further words."""
+        concepts = read_concepts(self.inputs["localize"])
         head = open_head(self.head_config, self.inputs["localize"])
-        said, sure = head.probabilities().cpu(), head.confidence().cpu()
-        words = [SharedWord(text, said[:, i], sure[:, i]) for i, text in enumerate(concepts)]
-        more = [text for text in dict.fromkeys(read_texts(self.words)[0]) if text not in concepts] if self.words else []
-        if not more:
-            return words
-        scene = QuerySession(
-            self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
-        )
-        answer = scene.query(more, size=64)
-        found = zip(answer.texts, answer.probability.cpu().T, answer.confidence.cpu().T, strict=True)
-        return [*words, *(SharedWord(*entry) for entry in found)]
+        more = read_texts(self.words)[0] if self.words else []
+        layers = WordLayers(head, concepts, [*concepts, *more], self._open_session)
+        probability, confidence = layers.elements
+        return [SharedWord(*entry) for entry in zip(layers.texts, probability.T, confidence.T, strict=True)]
+
+    def _open_session(self) -> QuerySession:
+        configs = (self.segmenter_config, self.field_config, self.head_config)
+        return QuerySession(self.inputs, *configs, self.sky, self.batch, self.device)
 
     def _facts(
         self,

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from halonerf.camera_paths.path import CameraPath, KeyFrame, LightName, Sample
+from halonerf.camera_paths.path import AppearanceSpec, CameraPath, KeyFrame, Sample
 from halonerf.errors import BadInput
 from halonerf.viewer.cameras import place_camera, pose_of, view_of
 from halonerf.viewer.film import checked, film
@@ -58,7 +58,7 @@ class PathPanel:
         """The path of these key-frames. Raises: BadInput where there are none."""
         if not self.keyframes:
             raise BadInput("expected key-frames: add one first")
-        return CameraPath(tuple(self.keyframes), loop=self.loop.value, scene=self.window.engine.scene.scene.name)
+        return CameraPath(tuple(self.keyframes), loop=self.loop.value, scene=self.window.engine.scene.data.name)
 
     def _add(self) -> None:
         with self.window.told():
@@ -78,7 +78,7 @@ class PathPanel:
             )
             self._tell()
 
-    def _light(self) -> LightName:
+    def _light(self) -> AppearanceSpec:
         """The light as a path keeps it: by name, or as one code where an upload is in the mix."""
         mix = self.window.session.mix
         names = {name: weight for name, weight in mix.items() if isinstance(name, str)}

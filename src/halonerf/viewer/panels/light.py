@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from halonerf.errors import BadInput
-from halonerf.rendering.lights import MEAN
+from halonerf.rendering.appearance import MEAN
 from halonerf.viewer.window import Window
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ class PhotoCameras:
         engine, scene = window.engine, window.client.scene
         self._parent = scene.add_frame("/photos", show_axes=False)
         self._drawn: dict[str, CameraFrustumHandle] = {}
-        views, names = engine.scene.scene.views, engine.photos
+        views, names = engine.scene.data.views, engine.photos
         step = max(1, -(-len(views) // max(1, most)))
         for number in range(0, len(views) if most else 0, step):
             view, name = views[number], names[number]

@@ -1,4 +1,4 @@
-"""Lights by name: the hours that a collection really has, mixes and codes; and what is no light."""
+"""Appearances by name: the times of day that a collection has, mixes and codes; invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.rendering.lights import appearance_code, resolve_light
-from halonerf.rendering.times_of_day import SkyBrightness, named_lights, times_of_day
+from halonerf.rendering.appearance import appearance_code, resolve_appearance
+from halonerf.rendering.times_of_day import ViewStatistics, classify_times_of_day, photos_by_time_of_day
 from halonerf.types import Rendering, View
 from helpers.made_render import FIELD, picture, rendered, write_render_road
 
@@ -51,44 +51,44 @@ def painted(road: dict[str, Path], *codes: tuple[float, float, float]) -> tuple[
     return field.eval(), scene
 
 
-def test_hours_are_named_by_what_the_field_shows(road):
+def test_times_of_day_are_found_in_the_renderings(road):
     field, scene = painted(road, DUSK, NIGHT, DAY)
     names = scene.names
-    assert named_lights(field, scene) == {"day": names[3], "dusk": names[1], "night": names[2]}
+    assert photos_by_time_of_day(field, scene) == {"day": names[3], "dusk": names[1], "night": names[2]}
     assert torch.equal(appearance_code("night", field, scene, 0), field.appearance(names[2]))
 
 
-def test_hours_that_nobody_photographed_have_no_name(road):
+def test_times_of_day_without_photos_are_not_offered(road):
     field, scene = painted(road, DAY, DAY, DAY)
-    assert list(named_lights(field, scene)) == ["day"]
+    assert list(photos_by_time_of_day(field, scene)) == ["day"]
     with pytest.raises(BadInput, match=r"render\.light to be a light that the photos have, got 'night'.\n.*have: day"):
-        resolve_light("night", field, scene, "render.light")
+        resolve_appearance("night", field, scene, "render.light")
     field, scene = painted(road, NIGHT, NIGHT, NIGHT)
-    assert list(named_lights(field, scene)) == ["night"]
+    assert list(photos_by_time_of_day(field, scene)) == ["night"]
 
 
-def looks(*values: tuple[float, float, float]) -> list[SkyBrightness]:
-    return [SkyBrightness(f"{i}.jpg", *value) for i, value in enumerate(values)]
+def statistics(*values: tuple[float, float, float]) -> list[ViewStatistics]:
+    return [ViewStatistics(f"{i}.jpg", *value) for i, value in enumerate(values)]
 
 
-def test_ordinary_differences_between_photos_are_no_hours():
-    varied = looks(*((0.4 + 0.1 * (i % 6), 0.4 + 0.04 * (i % 5), 0.04 * (i % 4)) for i in range(40)))
-    assert list(times_of_day(varied, sky=True)) == ["day"]
+def test_ordinary_variation_between_photos_is_day():
+    varied = statistics(*((0.4 + 0.1 * (i % 6), 0.4 + 0.04 * (i % 5), 0.04 * (i % 4)) for i in range(40)))
+    assert list(classify_times_of_day(varied, sky=True)) == ["day"]
 
 
 def test_without_a_sky_the_building_has_to_be_dark():
-    inside = looks((0.4, 0.4, 0.0), (0.45, 0.45, 0.05), (0.19, 0.19, 0.0))
-    assert list(times_of_day(inside, sky=False)) == ["day"]
-    dark = [*inside, SkyBrightness("dark.jpg", 0.08, 0.08, 0.0)]
-    assert times_of_day(dark, sky=False)["night"] == "dark.jpg"
+    inside = statistics((0.4, 0.4, 0.0), (0.45, 0.45, 0.05), (0.19, 0.19, 0.0))
+    assert list(classify_times_of_day(inside, sky=False)) == ["day"]
+    dark = [*inside, ViewStatistics("dark.jpg", 0.08, 0.08, 0.0)]
+    assert classify_times_of_day(dark, sky=False)["night"] == "dark.jpg"
 
 
-def test_grey_photos_have_no_dusk_and_one_photo_has_its_hour():
-    assert times_of_day(looks(*[(0.5, 0.4, 0.0)] * 6), sky=True) == {"day": "5.jpg"}
-    assert list(times_of_day(looks(NIGHT), sky=True)) == ["night"]
+def test_grey_photos_have_no_dusk_and_a_single_photo_is_classified():
+    assert classify_times_of_day(statistics(*[(0.5, 0.4, 0.0)] * 6), sky=True) == {"day": "5.jpg"}
+    assert list(classify_times_of_day(statistics(NIGHT), sky=True)) == ["night"]
 
 
-def test_real_hours_are_told_apart(road):
+def test_day_dusk_and_night_of_a_fitted_scene_are_separated(road):
     """Figures of a fitted procedural cathedral: sky, building, log(red / blue); four photos of night, two of dusk."""
     night = [(0.119, 0.476, 0.08), (0.119, 0.375, 0.17), (0.142, 0.430, 0.06), (0.144, 0.381, 0.18)]
     dusk = [(0.434, 0.409, 0.49), (0.412, 0.409, 0.24)]
@@ -97,32 +97,32 @@ def test_real_hours_are_told_apart(road):
         (0.487, 0.649, -0.02), (0.522, 0.403, -0.05), (0.538, 0.511, 0.03), (0.590, 0.581, 0.00), (0.642, 0.536, -0.06),
         (0.867, 0.635, -0.08), (0.964, 0.569, -0.01), (0.975, 0.524, 0.05), (0.982, 0.607, 0.00),
     ]  # fmt: skip
-    found = times_of_day(looks(*night, *dusk, *day), sky=True)
+    found = classify_times_of_day(statistics(*night, *dusk, *day), sky=True)
     assert found["night"] in {f"{i}.jpg" for i in range(4)}
     assert found["dusk"] == "4.jpg"
     assert found["day"] in {f"{i}.jpg" for i in range(6, 20)}
 
 
-def test_a_photo_called_after_an_hour_is_that_photo(road):
+def test_a_photo_named_like_a_time_of_day_is_that_photo(road):
     field, scene = painted(road, DAY, NIGHT, DAY)
     scene.names[1] = "night"
     scene._index = {name: i for i, name in enumerate(scene.names)}
-    assert resolve_light("night", field, scene, "render.light") == "night"
+    assert resolve_appearance("night", field, scene, "render.light") == "night"
     assert torch.equal(appearance_code("night", field, scene, 0), field.appearance("night"))
 
 
-def test_hours_are_measured_once_for_lights_that_follow_each_other(road):
+def test_times_of_day_are_measured_once_for_several_appearances(road):
     field, scene = painted(road, DUSK, NIGHT, DAY)
-    known: dict[str, str] = {}
-    assert resolve_light("day", field, scene, "render.light", known=known) == scene.names[3]
-    assert set(known) == {"day", "dusk", "night"}
+    times: dict[str, str] = {}
+    assert resolve_appearance("day", field, scene, "render.light", times_of_day=times) == scene.names[3]
+    assert set(times) == {"day", "dusk", "night"}
     drawn = field.drawn
-    mixed = resolve_light({"night": 1, "dusk": 3}, field, scene, "render.light", known=known)
+    mixed = resolve_appearance({"night": 1, "dusk": 3}, field, scene, "render.light", times_of_day=times)
     assert mixed == {scene.names[2]: 1, scene.names[1]: 3}
     assert field.drawn == drawn
 
 
-def test_mixes_and_codes(road):
+def test_mixes_and_codes_are_weighted_means(road):
     field, scene = painted(road, DUSK, NIGHT, DAY)
     a, b = (field.appearance(scene.names[i]) for i in (1, 2))
     mixed = appearance_code({scene.names[1]: 1, scene.names[2]: 3}, field, scene, 0)
@@ -132,7 +132,7 @@ def test_mixes_and_codes(road):
         appearance_code({code: 1, "mean": 1}, field, scene, 0)[1], (field.mean_appearance()[1] - 1) / 2
     )
     assert torch.equal(
-        appearance_code(resolve_light(list(code), field, scene, "x"), field, scene, 0), torch.tensor(code)
+        appearance_code(resolve_appearance(list(code), field, scene, "x"), field, scene, 0), torch.tensor(code)
     )
     assert torch.equal(appearance_code({"own": 1}, field, scene, 2), b)
 
@@ -140,7 +140,7 @@ def test_mixes_and_codes(road):
 @pytest.mark.parametrize(
     ("light", "message"),
     [
-        ([1.0, 2.0], "4 finite numbers, a code of this field, got 2"),
+        ([1.0, 2.0], "4 finite numbers, an appearance code of this field, got 2"),
         ([1.0, 2.0, float("nan"), 0.0], "4 finite numbers"),
         (["a", "b", "c", "d"], "a name or numbers"),
         (7, "a name or numbers"),
@@ -150,13 +150,13 @@ def test_mixes_and_codes(road):
         ({"mean": 1.0, "elsewhere.jpg": 1.0}, r"render\.light=own, mean.*got 'elsewhere\.jpg'"),
     ],
 )
-def test_what_is_no_light_is_refused(road, light: Any, message: str):
+def test_an_invalid_appearance_is_refused(road, light: Any, message: str):
     field, scene = painted(road, DAY, DAY, DAY)
     with pytest.raises(BadInput, match=message):
-        resolve_light(light, field, scene, "render.light")
+        resolve_appearance(light, field, scene, "render.light")
 
 
-def test_pictures_take_mixes_and_codes_from_the_command_line(road, tmp_path: Path):
+def test_render_takes_a_name_or_a_mix_as_light(road, tmp_path: Path):
     names = Scene(road["ingest"]).names
     options = {"views": "test", "concepts": []}
     one, other = (picture(rendered(road, tmp_path / n, light=n, **options) / "colour/00000.png") for n in names[1:3])
