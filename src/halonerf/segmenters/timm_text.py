@@ -52,7 +52,7 @@ def make_backbone(name: str) -> tuple[nn.Module, Levels]:
     for options in attempts:
         try:
             model: Any = timm.create_model(name, features_only=True, pretrained=False, **options)
-            reductions, channels = model.feature_info.reduction(), model.feature_info.probabilities()
+            reductions, channels = model.feature_info.reduction(), model.feature_info.channels()
         except (RuntimeError, TypeError, AttributeError) as error:  # unknown; no such option; no features
             trouble = trouble or str(error)
             continue
