@@ -27,3 +27,8 @@ class MissingExtra(UserError):
             f"this option needs the package '{package}', which is not installed.\n"
             f"Install it with: pip install 'halonerf[{extra}]'"
         )
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's text, or its class name where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
