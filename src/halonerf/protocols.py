@@ -81,7 +81,18 @@ class LabelHierarchy(Protocol):
 
 
 @runtime_checkable
-class ShardedDistiller(LabelDistiller, Protocol):
+class DistillerBookkeeping(Protocol):
+    """The part of a `ShardedDistiller` that needs no model: merging the workers' files, and figures."""
+
+    def gather(self, folder: Path) -> Mapping[str, float]:
+        """Merge the files of all workers in `folder`; counts that belong to none of them."""
+
+    def figures(self, counts: Mapping[str, float]) -> dict[str, Any]:
+        """Figures for the manifest from summed `counts`, as JSON types."""
+
+
+@runtime_checkable
+class ShardedDistiller(LabelDistiller, DistillerBookkeeping, Protocol):
     """A distiller that keeps files in the run's folder, and of which several workers may run there side by side."""
 
     def open(self, folder: Path, worker: str = "") -> None:
@@ -90,18 +101,15 @@ class ShardedDistiller(LabelDistiller, Protocol):
         worker: unique name of this instance where others use the same folder.
         """
 
-    def gather(self, folder: Path) -> Mapping[str, float]:
-        """Merge the files of all workers in `folder`; counts that belong to none of them. Needs no model."""
-
     def counts(self) -> Mapping[str, float]:
         """Counters of this instance since it was built; those of several instances add up."""
 
-    def figures(self, counts: Mapping[str, float]) -> dict[str, Any]:
-        """Figures for the manifest from summed `counts`, as JSON types. Needs no model."""
-
     @classmethod
-    def bookkeeping(cls, options: Mapping[str, Any]) -> Any:
-        """An object with `gather`, `figures` and `LabelHierarchy` of an instance with `options`, without its model."""
+    def bookkeeping(cls, options: Mapping[str, Any]) -> DistillerBookkeeping:
+        """The part of an instance with these constructor arguments that needs no model.
+
+        It is a `LabelHierarchy` where the distiller is one.
+        """
 
 
 @runtime_checkable

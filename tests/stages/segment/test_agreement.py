@@ -60,6 +60,8 @@ class Board(nn.Module):
 class Colours(nn.Module):
     """Sees the cathedral where a picture is red, and windows where it is green."""
 
+    shared_keys: ClassVar[tuple[str, ...]] = ()
+
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         return {"pixels": images}
 

@@ -136,6 +136,7 @@ class Colours(torch.nn.Module):
     """Sees a colour where its channel is bright, and remembers the shapes that it was asked about."""
 
     asked: ClassVar[list[tuple[int, ...]]] = []
+    shared_keys: ClassVar[tuple[str, ...]] = ()
     words: ClassVar[dict[str, int]] = {"cathedral": 0, "window": 1, "sky": 2}
 
     def encode(self, images: torch.Tensor, names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
