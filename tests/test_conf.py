@@ -14,10 +14,14 @@ from halonerf.cli import config_root, resolve_stages
 from halonerf.errors import BadInput
 from halonerf.factory import locate
 from halonerf.pipeline.stage import Stage
+from helpers.configs import load_option, option_files
 
 CONF = config_root() / "conf"
 COMPONENTS = sorted(
-    path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("experiments", "hydra", "logger", "trainer")
+    path
+    for group in CONF.iterdir()
+    if group.is_dir() and group.name not in ("experiments", "hydra", "logger", "trainer")
+    for path in option_files(group)
 )
 EXPERIMENTS = sorted((CONF / "experiments").glob("*.yaml"))
 
@@ -29,15 +33,16 @@ def composed(*overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_yaml_lists_the_constructors_arguments(path: Path):
-    keys = set(OmegaConf.load(path).keys())
-    arguments = inspect.signature(locate(str(OmegaConf.load(path)._target_))).parameters
+    written = load_option(path)
+    keys = set(written.keys())
+    arguments = inspect.signature(locate(str(written._target_))).parameters
     assert all(p.kind is not p.VAR_KEYWORD for p in arguments.values()), "arguments must be spelt out"
     assert keys - {"_target_"} == set(arguments)
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_yaml_and_signature_agree_on_defaults(path: Path):
-    written = OmegaConf.load(path)
+    written = load_option(path)
     for name, parameter in inspect.signature(locate(str(written._target_))).parameters.items():
         value = OmegaConf.to_container(written)[name]
         if parameter.default is parameter.empty or (isinstance(value, str) and value.startswith("${")):
@@ -47,7 +52,7 @@ def test_yaml_and_signature_agree_on_defaults(path: Path):
         assert value in (default, "???"), name
 
 
-@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+@pytest.mark.parametrize("path", [*COMPONENTS, *CONF.glob("*/_*.yaml")], ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_every_option_is_explained(path: Path):
     for line in path.read_text().splitlines():
         if line and not line[0].isspace() and not line.startswith(("_target_", "#", "-")) and "${" not in line:
@@ -56,9 +61,10 @@ def test_every_option_is_explained(path: Path):
 
 @pytest.mark.parametrize("group", sorted({p.parent.name for p in COMPONENTS} - {"stages"}))
 def test_every_option_composes_with_the_rest(group: str):
-    for path in sorted((CONF / group).glob("*.yaml")):
+    for path in option_files(CONF / group):
         config = composed(f"{group}={path.stem}")
-        assert config[group]._target_ == OmegaConf.load(path)._target_
+        assert set(config[group].keys()) == set(load_option(path).keys())
+        assert config[group]._target_ == load_option(path)._target_
 
 
 def test_the_road_lists_every_stage():
