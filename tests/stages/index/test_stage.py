@@ -111,7 +111,7 @@ def test_a_smaller_look_at_the_field_keeps_the_unit(tmp_path: Path):
 
 
 def test_options_and_photos_are_checked(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"index\.photos"):
+    with pytest.raises(BadInput, match=r"index\.max_photos"):
         Index(SEGMENTER, FIELD, max_photos=0)
     inputs = write_query_road(tmp_path, photos=3, untrusted=3)
     with pytest.raises(BadInput, match=r"segment chose none"):

@@ -13,7 +13,7 @@ from halonerf.data.formats.photo_choice import write_concept_weights, write_phot
 from halonerf.errors import BadInput
 from halonerf.prediction import largest_building_part
 from halonerf.stages.segment.photo_scores import (
-    FLOOR,
+    AGREED_SHARE,
     agreement,
     certainty,
     combine_scores,
@@ -100,8 +100,8 @@ def test_certainty_knows_yes_from_perhaps():
     known[4] = False
     found = certainty(maps, known)
     assert found[:2] == [1, 1]
-    assert found[2] == pytest.approx(FLOOR / (1 + FLOOR))
-    claim, doubt = 0.3 * 0.2**2 + FLOOR, 0.3 * 4 * 0.6 * 0.4
+    assert found[2] == pytest.approx(AGREED_SHARE / (1 + AGREED_SHARE))
+    claim, doubt = 0.3 * 0.2**2 + AGREED_SHARE, 0.3 * 4 * 0.6 * 0.4
     assert found[3] == pytest.approx(claim / (claim + doubt))
     assert found[4] is None
     half = np.ones_like(known)
@@ -116,8 +116,8 @@ def test_agreement_is_soft_overlap():
     ones = torch.ones(4, 6, 1)
     assert agreement(left, left, ones, ones) == [1]
     assert agreement(0 * left, 0 * left, ones, ones) == [1]  # both say that it is not there
-    assert agreement(left, 1 - left, ones, ones) == [pytest.approx(FLOOR / (1 + FLOOR))]
-    assert agreement(left, 0.5 * left, ones, ones) == [pytest.approx((0.25 + FLOOR) / (0.5 + FLOOR))]
+    assert agreement(left, 1 - left, ones, ones) == [pytest.approx(AGREED_SHARE / (1 + AGREED_SHARE))]
+    assert agreement(left, 0.5 * left, ones, ones) == [pytest.approx((0.25 + AGREED_SHARE) / (0.5 + AGREED_SHARE))]
     assert agreement(left, 1 - left, left * 0, ones) == [None]
     few = torch.zeros(4, 6, 1)
     few[0, 0] = 1  # 1 of 24 known pixels was seen by others: under a twentieth

@@ -20,9 +20,7 @@ def no_relation(label: str) -> Words[str]:
     return ()
 
 
-def score(
-    labels: Sequence[PseudoLabel], truth: Mapping[str, str], broader: Relation = no_relation
-) -> dict[str, Any]:
+def score(labels: Sequence[PseudoLabel], truth: Mapping[str, str], broader: Relation = no_relation) -> dict[str, Any]:
     """Accuracy of the best label of each photo with ground truth; "" is a class too: no particular part.
 
     Args:

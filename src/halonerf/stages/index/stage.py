@@ -130,9 +130,8 @@ class Index(Stage):
         views = list(self.scores)
         visibility = np.stack([load_file(self._seen_path(view))["share"].numpy() for view in views])
         score = np.array([self.scores[view] for view in views])
-        return [
-            (views[row], float(score[row]), gain) for row, gain in select_covering_photos(visibility, score, self.max_photos)
-        ]
+        chosen = select_covering_photos(visibility, score, self.max_photos)
+        return [(views[row], float(score[row]), gain) for row, gain in chosen]
 
     def _visibility(self, view: int) -> Tensor:
         """Fraction of the photo that each element covers, [E]; sums to the mean opacity of its valid pixels."""

@@ -71,7 +71,8 @@ class LeaveOneOutSums:
     def save(self, path: Path) -> None:
         """Atomically write the sums."""
         with atomic_path(path) as temporary:
-            save_file({"weighted": self.weighted, "support": self.support}, temporary, metadata={"photos": str(self.photos)})
+            tensors = {"weighted": self.weighted, "support": self.support}
+            save_file(tensors, temporary, metadata={"photos": str(self.photos)})
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""

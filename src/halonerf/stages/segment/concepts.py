@@ -21,7 +21,7 @@ def decide_concepts(
     min_photos: int,
     max_concepts: int,
 ) -> list[str]:
-    """The `given` concepts, else the vocabulary of a mask folder, else the collection's concepts, else distilled labels.
+    """The `given` concepts, else a mask folder's vocabulary, else the collection's concepts, else distilled labels.
 
     Args:
         inputs: the finished folders of collect and distill.

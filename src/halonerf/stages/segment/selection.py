@@ -45,7 +45,7 @@ REPEAT_FACTOR = 0.5  # on a point's value for each selected photo that shows it
 
 
 def incidence(seen: Iterable[np.ndarray], points: int) -> csr_matrix:
-    """Sparse matrix [V, points] of zeros and ones: which photo observes which point; seen: each photo's point indices."""
+    """Sparse matrix [V, points], 1 where a photo observes a point; seen: indices of each photo's points."""
     rows = [np.unique(which) for which in seen]
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     columns = np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
@@ -80,7 +80,7 @@ def select_for_coverage(score: np.ndarray, sees: csr_matrix, max_photos: int) ->
 def check_options(
     terms: Sequence[str], combine: str, selection: str, agreement_size: int, building: str | None, crop: bool
 ) -> None:
-    """Raises: BadInput for options of `Segment` that are unknown, that need another one, or that would have no effect."""
+    """Raises: BadInput for options of `Segment` that are unknown, need another one, or would have no effect."""
     every = (*PHOTO_TERMS, *CONCEPT_TERMS)
     if not terms or len(set(terms)) < len(terms) or not set(terms) <= set(every):
         raise BadInput(f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(terms)}")
