@@ -28,7 +28,7 @@ SEGMENTER = {
     "image_size": 48,
 } | ARCHITECTURE
 DATA = {
-    "_target_": "halonerf.data.training.ProceduralLessons",
+    "_target_": "halonerf.data.training.ProceduralDataset",
     "words": {"red": ["red"], "blue": ["blue"]},
     "negative_words": ["dog"],
     "kinds": ["block"],
@@ -157,7 +157,7 @@ def test_close_ups_are_scored_at_the_size_that_is_asked(root: Path, monkeypatch:
     assert sizes[-2:] == [96, None]
 
 
-@pytest.mark.parametrize("bad", [{"smallest": 0.8, "largest": 0.4}, {"largest": 1.2}, {"smallest": 0.0}])
+@pytest.mark.parametrize("bad", [{"min_crop": 0.8, "max_crop": 0.4}, {"max_crop": 1.2}, {"min_crop": 0.0}])
 def test_impossible_framings_are_refused(bad: dict[str, float]):
     with pytest.raises(BadInput, match="min_crop"):
         TrainSegmenter(segmenter=SEGMENTER, training_data=DATA, **bad)

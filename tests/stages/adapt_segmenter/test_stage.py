@@ -47,6 +47,8 @@ class Gauge(nn.Module):
 
     weights_name = "model.safetensors"
 
+    shared_keys: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, weights: str | None = None, trainable: Sequence[str] = ("head",), steps: int = 4) -> None:
         super().__init__()
         self.trainable, self.steps = trainable, steps

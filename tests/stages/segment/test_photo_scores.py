@@ -1,4 +1,4 @@
-"""The terms of a photo's score on hand-made masks, how they are put together, and who is chosen."""
+"""Score terms of photos on hand-made masks, their combination, and the selection of photos."""
 
 from __future__ import annotations
 
@@ -189,14 +189,14 @@ def test_who_cannot_be_compared_has_nothing_against_them():
     assert combine_scores(values, "product", 1)[0].tolist() == [1, 1, 0]
 
 
-def test_every_photo_is_told_why(tmp_path: Path):
+def test_every_photo_has_a_reason(tmp_path: Path):
     score = np.array([0.5, 0.9, 0.0, 0.1, 0.7])
     values = {"quality": np.array([0.5, 0.9, 0.0, 0.1, 0.7]), "certainty": np.array([[1.0], [1], [0.5], [1], [np.nan]])}
-    told = explain([1, 0], score, [True, True, True, True, False], values)
-    assert told == ["rank 2", "rank 1", "no quality", "behind the 2 chosen", "nothing known in it"]
+    reasons = explain([1, 0], score, [True, True, True, True, False], values)
+    assert reasons == ["rank 2", "rank 1", "no quality", "lower than the 2 selected", "no concept known in it"]
     names = ["ä, b.jpg", "b", "c", "d", "e"]
     terms = {term: value if value.ndim == 1 else row_means(value) for term, value in values.items()}
-    write_photo_choice(tmp_path, names, score, [1, 0], told, terms)
+    write_photo_choice(tmp_path, names, score, [1, 0], reasons, terms)
     write_concept_weights(tmp_path, names, ["rose window"], np.ones((5, 1)) / 3)
     with open(tmp_path / "choice.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -210,21 +210,21 @@ def test_every_photo_is_told_why(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({"terms": ["sharpness"]}, "quality, geometry, occlusion, certainty, agreement"),
-        ({"terms": []}, "one or more of"),
-        ({"terms": ["quality", "quality"]}, "one or more of"),
+        ({"score_terms": ["sharpness"]}, "quality, geometry, occlusion, certainty, agreement"),
+        ({"score_terms": []}, "one or more of"),
+        ({"score_terms": ["quality", "quality"]}, "one or more of"),
         ({"combine": "mean"}, "product or sum"),
-        ({"select": "random"}, "best or coverage"),
+        ({"selection": "random"}, "best or coverage"),
         ({"agreement_size": 0}, "at least 1 px"),
-        ({"terms": ["geometry"]}, "building=cathedral"),
+        ({"score_terms": ["geometry"]}, "building=cathedral"),
         ({"building": "cathedral", "crop": False}, "expected a use"),
     ],
 )
-def test_options_that_cannot_be_are_told(options: dict[str, object], told: str):
-    valid: dict[str, object] = {"terms": ["quality"], "combine": "product", "select": "best", "agreement_size": 96}
+def test_invalid_options_are_reported(options: dict[str, object], message: str):
+    valid: dict[str, object] = {"score_terms": ["quality"], "combine": "product", "selection": "best", "agreement_size": 96}
     valid |= {"building": None, "crop": True}
     check_options(**valid)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         check_options(**{**valid, **options})  # type: ignore[arg-type]

@@ -78,19 +78,19 @@ def select_for_coverage(score: np.ndarray, sees: csr_matrix, max_photos: int) ->
 
 
 def check_options(
-    terms: Sequence[str], combine: str, selection: str, agreement_size: int, building: str | None, crop: bool
+    score_terms: Sequence[str], combine: str, selection: str, agreement_size: int, building: str | None, crop: bool
 ) -> None:
     """Raises: BadInput for options of `Segment` that are unknown, need another one, or would have no effect."""
     every = (*PHOTO_TERMS, *CONCEPT_TERMS)
-    if not terms or len(set(terms)) < len(terms) or not set(terms) <= set(every):
-        raise BadInput(f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(terms)}")
+    if not score_terms or len(set(score_terms)) < len(score_terms) or not set(score_terms) <= set(every):
+        raise BadInput(f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(score_terms)}")
     if combine not in ("product", "sum"):
         raise BadInput(f"expected segment.combine=product or sum, got '{combine}'")
     if selection not in ("best", "coverage"):
         raise BadInput(f"expected segment.selection=best or coverage, got '{selection}'")
     if agreement_size < 1:
         raise BadInput(f"expected segment.agreement_size of at least 1 px, got {agreement_size}")
-    building_terms = sorted({"geometry", "occlusion"} & set(terms))
+    building_terms = sorted({"geometry", "occlusion"} & set(score_terms))
     if building_terms and building is None:
         raise BadInput(
             f"expected the building's text prompt for the term {' and '.join(building_terms)}, got none.\n"
