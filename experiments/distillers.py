@@ -59,7 +59,7 @@ def read(folder: Path) -> Run:
     options, summary = manifest["config"]["distiller"], manifest["summary"]
     model = Path(str(options.get("weights") or options.get("model") or "")).name
     return {
-        "name": " ".join(filter(None, (str(options["_target_"]).split(".")[-2], model))),
+        "name": " ".join(filter(None, (str(options["_target_"]).split(".")[-1], model))),
         "corpus": folder.parents[1].name,
         "key": folder.name,
         "options": options,

@@ -22,7 +22,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from halonerf.distillers.llm.prompts import OWN, Prompt, as_text
+from halonerf.distillers.llm.prompts import PACKAGED, Prompt, as_text
 from halonerf.types import ImageRecord, PseudoLabel
 
 UNKNOWN = "unknown"  # what the prompts ask for where a record does not say
@@ -178,7 +178,7 @@ def piece(text: str, chance: random.Random) -> str:
 
 def fixed_words(prompt: str) -> list[str]:
     """What stands between the variables of a prompt of the package."""
-    parts = re.split(r"\{\{.*?\}\}", (OWN / f"{prompt}.txt").read_text(encoding="utf-8").strip())
+    parts = re.split(r"\{\{.*?\}\}", (PACKAGED / f"{prompt}.txt").read_text(encoding="utf-8").strip())
     return list(dict.fromkeys(part for part in parts if part.strip()))
 
 

@@ -22,9 +22,15 @@ from halonerf.pipeline.plan import StageConfigs, resolve
 from halonerf.pipeline.spec import spec_of
 from halonerf.pipeline.stage import Stage
 from halonerf.stages.specs import SPECS
+from helpers.configs import load_option, option_files
 
 CONF = config_root() / "conf"
-COMPONENTS = sorted(path for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "logger", "trainer"))
+COMPONENTS = sorted(
+    path
+    for group in CONF.iterdir()
+    if group.is_dir() and group.name not in ("hydra", "logger", "trainer")
+    for path in option_files(group)
+)
 EXPERIMENTS = sorted((config_root() / "experiments").glob("*.yaml"))
 MUST_BE_GIVEN = {"holyscenes": ["landmark=milan"]}
 LANDMARKS = ("badshahi", "blue_mosque", "hurba", "milan", "notre_dame", "st_paul")
@@ -32,15 +38,16 @@ LANDMARKS = ("badshahi", "blue_mosque", "hurba", "milan", "notre_dame", "st_paul
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_yaml_lists_the_constructors_arguments(path: Path):
-    keys = set(OmegaConf.load(path).keys())
-    arguments = inspect.signature(locate(str(OmegaConf.load(path)._target_))).parameters
+    written = load_option(path)
+    keys = set(written.keys())
+    arguments = inspect.signature(locate(str(written._target_))).parameters
     assert all(p.kind is not p.VAR_KEYWORD for p in arguments.values()), "arguments must be spelt out"
     assert keys - {"_target_"} == set(arguments)
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_yaml_and_signature_agree_on_defaults(path: Path):
-    written = OmegaConf.load(path)
+    written = load_option(path)
     for name, parameter in inspect.signature(locate(str(written._target_))).parameters.items():
         value = OmegaConf.to_container(written)[name]
         if parameter.default is parameter.empty or (isinstance(value, str) and value.startswith("${")):
@@ -50,7 +57,7 @@ def test_yaml_and_signature_agree_on_defaults(path: Path):
         assert value in (default, "???"), name
 
 
-@pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
+@pytest.mark.parametrize("path", [*COMPONENTS, *CONF.glob("*/_*.yaml")], ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_every_option_is_explained(path: Path):
     for line in path.read_text().splitlines():
         if line and not line[0].isspace() and not line.startswith(("_target_", "#", "-")) and "${" not in line:
@@ -59,9 +66,10 @@ def test_every_option_is_explained(path: Path):
 
 @pytest.mark.parametrize("group", sorted({p.parent.name for p in COMPONENTS} - {"stages"}))
 def test_every_option_composes_with_the_rest(group: str):
-    for path in sorted((CONF / group).glob("*.yaml")):
+    for path in option_files(CONF / group):
         config = composed([f"{group}={path.stem}"])
-        assert config[group]._target_ == OmegaConf.load(path)._target_
+        assert set(config[group].keys()) == set(load_option(path).keys())
+        assert config[group]._target_ == load_option(path)._target_
 
 
 def test_the_defaults_list_every_stage_in_the_order_of_the_pipeline():
@@ -85,7 +93,7 @@ def test_every_stage_class_has_its_spec(name: str):
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_declared_options_are_arguments(path: Path):
-    target = str(OmegaConf.load(path)._target_)
+    target = str(load_option(path)._target_)
     declared = declaration(target)
     options = declared.runtime_options | declared.data_options | declared.file_options
     arguments = {name for kind in locate(target).__mro__ for name in inspect.signature(kind).parameters}
@@ -95,7 +103,7 @@ def test_declared_options_are_arguments(path: Path):
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_what_is_read_from_source_is_what_the_class_has(path: Path):
-    target = str(OmegaConf.load(path)._target_)
+    target = str(load_option(path)._target_)
     declared, kind = declaration(target), locate(target)
     assert declared.version == getattr(kind, "version", 1)
     assert dict(declared.compatible_defaults) == dict(getattr(kind, "compatible_defaults", {}))
@@ -106,7 +114,7 @@ def test_what_is_read_from_source_is_what_the_class_has(path: Path):
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda p: f"{p.parent.name}={p.stem}")
 def test_targets_are_exports_of_packages(path: Path):
-    package, _, name = str(OmegaConf.load(path)._target_).rpartition(".")
+    package, _, name = str(load_option(path)._target_).rpartition(".")
     module = importlib.import_module(package)
     assert Path(str(module.__file__)).name == "__init__.py"
     assert name in module.__all__

@@ -38,3 +38,8 @@ def require(package: str, extra: str) -> None:
     """
     if find_spec(package) is None:
         raise MissingExtra(package, extra)
+
+
+def first_line(error: Exception) -> str:
+    """First line of an error's text, or its class name where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """An empty temporary folder beside `path` that replaces it on a clean exit.
+
+    A process that is killed leaves the old folder or none, and hidden ones beside it that the next call removes.
+    """
+    fresh, old = (path.with_name(f".{path.name}.{state}") for state in ("partial", "old"))
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    yield fresh
+    if path.exists():
+        path.rename(old)
+    fresh.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

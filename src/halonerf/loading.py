@@ -1,4 +1,4 @@
-"""Open what stages left: the scene with its fitted cameras, the field, the head, the segmenter."""
+"""Open the outputs of finished stages: the scene with its fitted cameras, the field, the head, the segmenter."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from halonerf.data.formats.names import CAMERAS, FIELD, HEAD
 from halonerf.data.scene.scene import Scene
 from halonerf.factory import build, locate
 from halonerf.files import write_npz
-from halonerf.protocols import Segmenter, SemanticHead, TrainableField
+from halonerf.protocols import MaskFolderSegmenter, Segmenter, SemanticHead, TrainableField
 from halonerf.types import View
 
 
 def fitted_scene(inputs: Mapping[str, Path]) -> Scene:
-    """The scene of `inputs["ingest"]` with the cameras that the field of `inputs["reconstruct"]` was fitted to."""
+    """The scene of `inputs["ingest"]`, with the refined cameras of `inputs["reconstruct"]` where there are any."""
     scene = Scene(inputs["ingest"])
     path = inputs["reconstruct"] / CAMERAS
     if path.is_file():
@@ -30,16 +30,16 @@ def fitted_scene(inputs: Mapping[str, Path]) -> Scene:
 
 
 def write_cameras(folder: Path, views: Sequence[View]) -> None:
-    """Note the cameras of all the scene's views, in their order, beside a field."""
+    """Write the poses of all the scene's views, in their order, into the folder of a field."""
     write_npz(folder / CAMERAS, camera_to_world=np.stack([v.camera_to_world.cpu().numpy() for v in views]))
 
 
 def open_field(config: Mapping[str, Any], reconstruct: Path) -> TrainableField:
-    """Build the field of `config` and load what `reconstruct` fitted.
+    """Build the field of `config` and load the state that `reconstruct` fitted.
 
     Args:
-        config: the field's, as it was fitted.
-        reconstruct: the finished folder.
+        config: of the field, as it was fitted.
+        reconstruct: the stage's finished folder.
     """
     field: TrainableField = build(config)
     field.load(reconstruct / FIELD)
@@ -47,31 +47,30 @@ def open_field(config: Mapping[str, Any], reconstruct: Path) -> TrainableField:
 
 
 def open_head(config: Mapping[str, Any], localize: Path) -> SemanticHead:
-    """Build the head of `config` and load what `localize` fitted."""
+    """Build the head of `config` and load the state that `localize` fitted; `localize`: its finished folder."""
     head: SemanticHead = build(config)
     head.load(localize / HEAD)
     return head
 
 
 def takes_features(head: Mapping[str, Any]) -> bool:
-    """Whether the head that a config describes is fitted to what this stage makes."""
+    """Whether the head of a config is a `FeatureHead`, fitted to the maps of the stage `features`."""
     return bool(getattr(locate(head["_target_"]), "takes_features", False))
 
 
 def open_segmenter(config: Mapping[str, Any], scene: Scene, adapted: Path | None = None) -> Segmenter:
-    """Build a segmenter for the photos of a scene.
+    """Build a segmenter for the photos of a scene; masks of a `MaskFolderSegmenter` are undistorted like the photos.
 
     Args:
-        config: the segmenter's.
-        adapted: the folder of `adapt_segmenter`, whose weights are taken instead of those of the config; a file or a
-            folder, as the segmenter writes them.
+        config: of the segmenter.
+        adapted: finished folder of `adapt_segmenter`, whose weights replace those of the config.
     """
     weights: dict[str, Any] = {} if adapted is None else {"weights": str(next(adapted.glob("model*")))}
     segmenter: Segmenter = build(config, **weights)
-    if hasattr(segmenter, "place"):
+    if isinstance(segmenter, MaskFolderSegmenter):
 
-        def undistorted(name: str, drawing: np.ndarray) -> np.ndarray:
-            return scene.undistort(scene.index(name), drawing)
+        def undistorted(name: str, mask: np.ndarray) -> np.ndarray:
+            return scene.undistort(scene.index(name), mask)
 
         segmenter.place(undistorted)
     return segmenter

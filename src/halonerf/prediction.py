@@ -1,4 +1,4 @@
-"""What is asked of each photo: where the concepts are, and besides where the building is, and where the sky."""
+"""Probability maps of text prompts in photos, with cropping to the building and subtraction of the sky."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from torch.nn.functional import interpolate
 
 from halonerf.protocols import Segmenter
 
-Prediction = tuple[Tensor, Tensor]  # probability [P, H, W] and where it is known, bool [P, H, W]
+Prediction = tuple[Tensor, Tensor]  # probability [P, H, W] in [0, 1], and where it is known, bool [P, H, W]
 
 
 @dataclass(frozen=True)
 class ConceptPredictor:
-    """The same for every photo. Images are [B, 3, H, W] in [0, 1], `names` those of the photos.
+    """Predicts the concepts' maps in photos: images [B, 3, H, W] in [0, 1] with their names.
 
-    segmenter finds the concepts, finder the building. crop: whether the segmenter sees the building alone, and
-    concepts are known not to be outside. sky: what it is called; None does not ask.
+    segmenter: of the concepts. finder: segmenter of the building. building: its prompt; None: not segmented.
+    crop: whether the segmenter gets the photo cropped to the building, and probabilities outside are 0 and known.
+    sky: prompt of the sky, whose probability is subtracted (`subtract_sky`); None: not segmented.
     """
 
     segmenter: Segmenter
@@ -33,7 +34,7 @@ class ConceptPredictor:
     sky: str | None
 
     def predict(self, images: Tensor, names: Sequence[str]) -> tuple[list[Prediction], list[np.ndarray]]:
-        """Of each photo: where the concepts are, and the probability of the building [H, W] (none without a name)."""
+        """For each photo its prediction [P, H, W], and the building's probability [H, W] (empty list without one)."""
         buildings = self.buildings(images, names)
         if not (buildings and self.crop):
             return predict_prompts(self.segmenter, images, names, self.concepts, self.sky), buildings
@@ -43,18 +44,18 @@ class ConceptPredictor:
         return inside, buildings
 
     def buildings(self, images: Tensor, names: Sequence[str]) -> list[np.ndarray]:
-        """Of each photo, how likely the building is where, [H, W]; 0 where unknown. Empty without a name."""
+        """Probability of the building [H, W] in each photo, 0 where unknown; an empty list without a building."""
         if self.building is None:
             return []
         found = predict_prompts(self.finder, images, names, [self.building])
         return [(probability * known)[0].numpy() for probability, known in found]
 
     def building_mask(self, image: Tensor, name: str) -> np.ndarray:
-        """Where the building is in one picture [3, H, W], bool [H, W]: the largest part."""
+        """Mask of the building in one image [3, H, W], bool [H, W]: the largest connected part."""
         return largest_building_part(self.buildings(image[None], [name])[0])
 
     def _inside(self, image: Tensor, name: str, box: Box) -> Prediction:
-        """One photo's answer, asked inside the box alone; outside, all is known not to be there."""
+        """Prediction of one photo [1, 3, H, W], computed inside the box; outside, probabilities are 0 and known."""
         top, left, bottom, right = box
         probability = torch.zeros(len(self.concepts), *image.shape[-2:])
         known = torch.ones_like(probability, dtype=torch.bool)
@@ -67,18 +68,18 @@ class ConceptPredictor:
 def predict_prompts(
     segmenter: Segmenter, images: Tensor, names: Sequence[str], prompts: Sequence[str], sky: str | None = None
 ) -> list[Prediction]:
-    """Of each image [B, 3, H, W]: probability of the prompts, less where the sky is, and where it is known."""
-    asked = [*prompts, sky] if sky is not None else list(prompts)
+    """Predictions of the prompts [P, H, W] in each image [B, 3, H, W] in [0, 1]; sky: as of `ConceptPredictor`."""
+    queried = [*prompts, sky] if sky is not None else list(prompts)
     with torch.no_grad():
-        logits = segmenter.decode(segmenter.encode(images, names=names), asked)
-    answers = [resized_probabilities(maps.float().cpu(), *images.shape[-2:]) for maps in logits]
-    return [subtract_sky(*answer) for answer in answers] if sky is not None else answers
+        logits = segmenter.decode(segmenter.encode(images, names=names), queried)
+    predictions = [resized_probabilities(maps.float().cpu(), *images.shape[-2:]) for maps in logits]
+    return [subtract_sky(*prediction) for prediction in predictions] if sky is not None else predictions
 
 
 def resized_probabilities(logits: Tensor, height: int, width: int) -> Prediction:
-    """Probabilities [P, height, width] of logits [P, h, w] and where they are known: NaN says unknown.
+    """Probabilities [P, height, width] of logits [P, h, w], and where they are known (bool); a NaN logit is unknown.
 
-    A pixel is known when everything that it is interpolated from is.
+    A pixel is known where all pixels that it is interpolated from are.
     """
     probability, known = torch.sigmoid(torch.nan_to_num(logits)), ~torch.isnan(logits)
     if logits.shape[-2:] != (height, width):
@@ -88,44 +89,44 @@ def resized_probabilities(logits: Tensor, height: int, width: int) -> Prediction
     return probability, known
 
 
-CERTAIN = 0.5  # probability from which a pixel is building; the paper's
-MARGIN = 0.1  # of the box's height and width, added on each side; the paper's
-SMALLEST = 0.01  # share of the photo; a smaller spot is no building that somebody photographed
+MIN_BUILDING_PROBABILITY = 0.5  # of a pixel of the building; the paper's
+BOX_MARGIN = 0.1  # of the box's height and width, added on each side; the paper's
+MIN_BUILDING_SHARE = 0.01  # of the photo; a smaller part is not the building that was photographed
 
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; the last two are the first beyond
 
 
 def largest_building_part(probability: np.ndarray) -> np.ndarray:
-    """The largest connected part of a map [H, W] that is building, bool [H, W]; the first of equal ones."""
-    parts, count = label(probability > CERTAIN)
+    """Largest connected part of the building in its probability map [H, W], bool [H, W]; of equal ones the first."""
+    parts, count = label(probability > MIN_BUILDING_PROBABILITY)
     if not count:
         return np.zeros(probability.shape, dtype=bool)
     return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
 
 
 def building_box(probability: np.ndarray) -> Box | None:
-    """The box around the largest connected part of a map [H, W] that is building, with its margin, inside the photo.
+    """Bounding box with margin of the building's largest connected part in its probability map [H, W].
 
-    None where there is none worth cropping to. (HaLo-NeRF, "2D inference".)
+    None where the part covers less than `MIN_BUILDING_SHARE`. (HaLo-NeRF, "2D inference".)
     """
     height, width = probability.shape
     part = largest_building_part(probability)
-    if part.sum() < max(1, SMALLEST * height * width):
+    if part.sum() < max(1, MIN_BUILDING_SHARE * height * width):
         return None
     rows, columns = find_objects(part.astype(np.int8))[0]
-    tall, wide = (math.ceil(MARGIN * (side.stop - side.start)) for side in (rows, columns))
+    vertical, horizontal = (math.ceil(BOX_MARGIN * (side.stop - side.start)) for side in (rows, columns))
     return (
-        max(0, rows.start - tall),
-        max(0, columns.start - wide),
-        min(height, rows.stop + tall),
-        min(width, columns.stop + wide),
+        max(0, rows.start - vertical),
+        max(0, columns.start - horizontal),
+        min(height, rows.stop + vertical),
+        min(width, columns.stop + horizontal),
     )
 
 
 def subtract_sky(probability: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Concepts [P, H, W] without the last map, the sky's, which takes its share of each: p (1 - sky).
+    """Multiply the concepts' probabilities by 1 - sky, given [P + 1, H, W] with the sky as the last map: [P, H, W].
 
-    Where the sky is unknown the concepts stay as they are.
+    Where the sky is unknown the concepts do not change.
     """
     sky = probability[-1] * known[-1]
     return probability[:-1] * (1 - sky), known[:-1]

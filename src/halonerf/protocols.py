@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 from torch import Generator, Tensor
 from torch.nn import Module, Parameter
 from torch.optim import Optimizer
@@ -57,10 +58,80 @@ class LabelledCorpus(Corpus, Protocol):
 
 @runtime_checkable
 class LabelDistiller(Protocol):
-    """From noisy metadata to what the photo shows."""
+    """Predicts pseudo-labels (the building part that a photo shows) from noisy metadata."""
 
     def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
-        """At least one label a record, in the records' order; "" where the record does not say."""
+        """Pseudo-labels in the records' order, at least one per record; "" where the record names no part."""
+
+
+@runtime_checkable
+class LabelHierarchy(Protocol):
+    """A distiller that knows how labels are related: `distill` scores by it and merges rare labels."""
+
+    def broader(self, label: str) -> Collection[str]:
+        """Labels of which `label` is a kind ("rose window": "window"); empty for an unknown label."""
+
+    def wholes(self, label: str) -> Collection[str]:
+        """Labels of which `label` is a kind or a part ("tympanum": "portal"); empty for an unknown label."""
+
+    def merge_rare_labels(self, counts: Mapping[str, int], min_count: int) -> Mapping[str, str]:
+        """Replacement of each label in `counts` (label to number of records), "" for none.
+
+        Labels of at least `min_count` records stay as they are.
+        """
+
+
+@runtime_checkable
+class DistillerBookkeeping(Protocol):
+    """The part of a `ShardedDistiller` that needs no model: merging the workers' files, and figures."""
+
+    def gather(self, folder: Path) -> Mapping[str, float]:
+        """Merge the files of all workers in `folder`; counts that belong to none of them."""
+
+    def figures(self, counts: Mapping[str, float]) -> dict[str, Any]:
+        """Figures for the manifest from summed `counts`, as JSON types."""
+
+
+@runtime_checkable
+class ShardedDistiller(LabelDistiller, DistillerBookkeeping, Protocol):
+    """A distiller that keeps files in the run's folder, and of which several workers may run there side by side."""
+
+    def open(self, folder: Path, worker: str = "") -> None:
+        """Keep files in `folder`, resuming from those of an earlier run; called once, before `distill`.
+
+        worker: unique name of this instance where others use the same folder.
+        """
+
+    def counts(self) -> Mapping[str, float]:
+        """Counters of this instance since it was built; those of several instances add up."""
+
+    @classmethod
+    def bookkeeping(cls, options: Mapping[str, Any]) -> DistillerBookkeeping:
+        """The part of an instance with these constructor arguments that needs no model.
+
+        It is a `LabelHierarchy` where the distiller is one.
+        """
+
+
+@runtime_checkable
+class ClusterDistiller(LabelDistiller, Protocol):
+    """A distiller whose model runs on a Ray cluster by other means than one instance per worker."""
+
+    @classmethod
+    def answer_with_ray(
+        cls,
+        options: Mapping[str, Any],
+        shards: Sequence[int],
+        read: Callable[[int], list[ImageRecord]],
+        folder: Path,
+        workers: int,
+    ) -> dict[str, Any]:
+        """Compute the answers for all shards into `folder`; config of a distiller that reads them from there.
+
+        Args:
+            options: constructor arguments. shards: arguments of `read`, which gives a shard's records.
+            workers: number of engines; 0: chosen by the distiller.
+        """
 
 
 @runtime_checkable
@@ -100,33 +171,53 @@ class TrackMiner(CorrespondenceMiner, Protocol):
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Says where in a photo a text is. The slow half knows no text, so a new word costs one light `decode`."""
+    """Text-prompted segmentation in two steps: the slow `encode` is independent of the text, `decode` is cheap."""
+
+    shared_keys: ClassVar[tuple[str, ...]]  # entries of an encoding that must be equal for photos decoded together
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> Any:
-        """images: [B, 3, H, W] in [0, 1]. names: the photos' names, for segmenters that look masks up.
+        """Text-independent encoding: a mapping of names to tensors [B, ...], which can be stored, sliced, concatenated.
 
-        What comes back is whatever `decode` needs: a mapping of tensors whose first axis is the photo, so that it
-        can be stored and sliced.
+        Args:
+            images: [B, 3, H, W] in [0, 1]. names: the photos' names, for segmenters that look masks up.
+
+        `shared_keys` names the entries (integers, such as the size of the maps) of which `decode` reads the first row
+        for all photos: only photos that agree in them can be decoded together. All others may be stored in half
+        precision.
         """
 
     def decode(self, encoded: Any, prompts: Sequence[str]) -> Tensor:
-        """Logits, [B, P, h, w], at the segmenter's own resolution over the whole photo. NaN says "unknown"."""
+        """Logits [B, P, h, w] of each prompt, at the segmenter's own resolution, over the whole photo; NaN: unknown."""
+
+
+@runtime_checkable
+class MaskFolderSegmenter(Segmenter, Protocol):
+    """A segmenter that looks up given masks by photo name: it accepts whole photos only, no crops or renderings."""
+
+    def vocabulary(self) -> list[str]:
+        """The concepts that have masks, sorted; `segment` looks for these where no concepts are given."""
+
+    def place(self, place: Callable[[str, np.ndarray], np.ndarray] | None) -> None:
+        """Set how a mask is warped into the frame of the photos that `encode` gets; None: resampled to their size.
+
+        place(name, mask [h, w] float32 in [0, 1] on the upright original photo) -> [H, W], the photo's size.
+        """
 
 
 @runtime_checkable
 class TrainableSegmenter(Segmenter, Protocol):
-    """A segmenter that `adapt_segmenter` can teach: a torch module that can be written and built again."""
+    """A segmenter that `adapt_segmenter` can train: a torch module that can be saved and built again."""
 
     weights_name: ClassVar[str]  # what `save` writes: "model.safetensors" (a file), "model" (a folder as on the hub)
     trainable: Sequence[str]  # the submodules that may change, named as in `named_modules`; all others stay frozen
 
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """`decode` of `encode`, differentiable: images [B, 3, H, W] in [0, 1] to logits [B, P, h, w]."""
+        """Logits [B, P, h, w] of images [B, 3, H, W] in [0, 1]: `decode` of `encode`, differentiable."""
 
     def save(self, path: Path) -> None:
-        """Write the weights to `path`, whole or not at all; `build(config, weights=str(path))` reads them back.
+        """Atomically write the weights to `path`; `build(config, weights=str(path))` reads them.
 
-        They may be rounded to half precision, once: what is read back and written again is the same.
+        They may be rounded to half precision, once: weights that are read and saved again do not change.
         """
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
@@ -470,7 +561,7 @@ class FeatureHead(SemanticHead, Protocol):
 
 @runtime_checkable
 class Retriever(Protocol):
-    """Photos and texts as vectors whose cosine says how well they go together. Differentiable."""
+    """Embeds photos and texts in one space, to be compared by cosine. Differentiable."""
 
     @property
     def scale(self) -> float:
@@ -485,7 +576,7 @@ class Retriever(Protocol):
 
 @runtime_checkable
 class DenseRetriever(Retriever, Protocol):
-    """A retriever that says what it sees pixel by pixel, too."""
+    """A retriever that also embeds photos densely, patch by patch."""
 
     def embed_dense(self, images: Tensor) -> Tensor:
         """Unit vectors [B, D, h, w] over the whole of images [B, 3, H, W] in [0, 1], to compare with texts."""
@@ -493,10 +584,10 @@ class DenseRetriever(Retriever, Protocol):
 
 @runtime_checkable
 class TrainableRetriever(Retriever, Protocol):
-    """A torch module; what requires a gradient is what may be learnt."""
+    """A retriever that is a torch module; `adapt_clip` trains the parameters that require a gradient."""
 
     def save(self, path: Path) -> None:
-        """Write the folder `path`, replacing what it held; built with `weights=str(path)`, it embeds the same."""
+        """Write the weights as the folder `path`, replacing it; built with `weights=str(path)`, it embeds the same."""
 
 
 @runtime_checkable

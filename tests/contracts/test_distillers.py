@@ -1,4 +1,4 @@
-"""What every label distiller promises, whatever is inside: globbed from `conf/distiller`."""
+"""The contract of every label distiller in `conf/distiller`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from halonerf.distillers.llm.prompts import Prompt, as_text
 from halonerf.factory import build
 from halonerf.protocols import LabelDistiller
 from halonerf.types import ImageRecord, PseudoLabel
+from helpers.configs import load_option, option_files
 from helpers.made_server import MadeServer, obedient
 from helpers.places import CONF
 from helpers.tiny_language import write_llama, write_t5
 
-OPTIONS = sorted((CONF / "distiller").glob("*.yaml"))
+OPTIONS = option_files(CONF / "distiller")
 
 RECORDS = [
     ImageRecord("a/1.jpg", "A minster", "West_portal.jpg", "The west portal", ("Exterior of A minster",)),
@@ -38,11 +39,11 @@ HOSTILE = [
 ]
 
 
-def taught(folder: Path, prompt: str, records: Sequence[ImageRecord]) -> str:
-    """Weights of a tiny T5 that knows by heart that the first of `records` shows a portal, and no other anything."""
-    asking = Prompt(prompt, 1000)
-    asked = [as_text(asking.render(asking.fields(record))) for record in records]
-    pairs = [(question, "unknown" if place else "portal") for place, question in enumerate(asked)]
+def trained_weights(folder: Path, prompt: str, records: Sequence[ImageRecord]) -> str:
+    """Weights of a tiny T5 that has memorised "portal" for the first of `records` and "unknown" for the others."""
+    template = Prompt(prompt, 1000)
+    prompts = [as_text(template.render(template.fields(record))) for record in records]
+    pairs = [(text, "unknown" if place else "portal") for place, text in enumerate(prompts)]
     return str(write_t5(folder, pairs, steps=60))
 
 
@@ -54,9 +55,9 @@ def tiny_options(option: str, folder: Path, url: str) -> dict[str, Any]:
     if option == "openai_server":
         return {"model": "tiny", "url": url}
     if option == "hf_generate":
-        return {"weights": taught(folder, "short", known), "prompt": "short", "answers": "plain", "tokens": 8}
+        return {"weights": trained_weights(folder, "short", known), "prompt": "short", "answers": "plain", "tokens": 8}
     if option == "flan_t5_paper":
-        return {"weights": taught(folder, "paper", known)}
+        return {"weights": trained_weights(folder, "paper", known)}
     if option == "vllm_engine":
         if importlib.util.find_spec("vllm") is None:
             pytest.skip("needs vLLM: make test-vllm")
@@ -74,7 +75,7 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module", params=OPTIONS, ids=lambda path: path.stem)
 def distiller(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, url: str) -> LabelDistiller:
-    config = OmegaConf.to_container(OmegaConf.load(request.param))
+    config = OmegaConf.to_container(load_option(request.param))
     assert isinstance(config, dict)
     return build({**config, **tiny_options(request.param.stem, tmp_path_factory.mktemp("tiny"), url)})
 
@@ -93,7 +94,7 @@ def test_no_records_no_labels(distiller: LabelDistiller):
     assert distiller.distill([]) == []
 
 
-def test_reads_what_is_plainly_said_and_admits_what_is_not(distiller: LabelDistiller):
+def test_finds_plainly_named_parts_and_nothing_else(distiller: LabelDistiller):
     if type(distiller).__name__ == "VllmEngine":
         pytest.skip("its tiny model is a random one; it reads nothing")
     labels = {label.image_id: label for label in distiller.distill(RECORDS)}

@@ -1,4 +1,4 @@
-"""What every segmenter keeps: the shapes, the split in two halves, independence, "unknown" as NaN, learning, saving."""
+"""The contract of every segmenter in `conf/segmenter`: shapes, encode and decode, NaN for unknown, training, saving."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from halonerf.factory import build
-from halonerf.protocols import Segmenter, TrainableSegmenter
+from halonerf.protocols import MaskFolderSegmenter, Segmenter, TrainableSegmenter
 from helpers.places import CONF
 from helpers.tiny_grounding import write_tiny_detector, write_tiny_sam2
 from helpers.tiny_sam3 import write_tiny_sam3
@@ -42,8 +42,8 @@ def tiny_options(option: str, folder: Path, clipseg: Callable[[], Path]) -> dict
     if option == "sam3":
         return {"weights": str(write_tiny_sam3(folder))}
     if option == "grounded_sam":
-        detector, cutter = write_tiny_detector(folder / "detector"), write_tiny_sam2(folder / "cutter")
-        return {"weights": str(detector), "masks": str(cutter)}
+        detector, sam = write_tiny_detector(folder / "detector"), write_tiny_sam2(folder / "sam")
+        return {"weights": str(detector), "sam_weights": str(sam)}
     raise AssertionError(f"name a tiny offline instance of segmenter '{option}' here")
 
 
@@ -67,6 +67,7 @@ def images() -> torch.Tensor:
 
 def test_is_a_segmenter(segmenter: Segmenter):
     assert isinstance(segmenter, Segmenter)
+    assert isinstance(segmenter, MaskFolderSegmenter) == (type(segmenter).__name__ == "Masks")
 
 
 @torch.no_grad()
@@ -80,16 +81,21 @@ def test_maps_cover_the_whole_photo_in_its_aspect(segmenter: Segmenter, images: 
 
 
 @torch.no_grad()
-def test_photos_and_words_do_not_see_each_other(segmenter: Segmenter, images: torch.Tensor):
+def test_photos_and_prompts_are_independent(segmenter: Segmenter, images: torch.Tensor):
     together = segmenter.decode(segmenter.encode(images, names=NAMES), WORDS)
     alone = segmenter.decode(segmenter.encode(images[1:], names=NAMES[1:]), [WORDS[0]])
     torch.testing.assert_close(together[1:, :1], alone, atol=1e-5, rtol=1e-4)  # other batch, other order of sums
 
 
 @torch.no_grad()
-def test_an_encoding_can_be_sliced_stored_and_asked_again(segmenter: Segmenter, images: torch.Tensor):
+def test_an_encoding_can_be_sliced_stored_and_decoded_again(segmenter: Segmenter, images: torch.Tensor):
     encoded = segmenter.encode(images, names=NAMES)
     assert all(isinstance(value, torch.Tensor) and len(value) == 2 for value in encoded.values())
+    for key, value in encoded.items():
+        assert value.is_floating_point() == (key not in segmenter.shared_keys), (
+            "features may be stored in half precision"
+        )
+    assert all(torch.equal(encoded[key][0], encoded[key][1]) for key in segmenter.shared_keys)
     expected = segmenter.decode(encoded, WORDS)[1:]
     sliced = {key: value[1:].clone() for key, value in encoded.items()}
     torch.testing.assert_close(segmenter.decode(sliced, WORDS), expected, atol=1e-5, rtol=1e-4)
@@ -111,12 +117,12 @@ def trainable(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_each_says_whether_it_can_learn(option: str, tmp_path: Path, request: pytest.FixtureRequest):
+def test_trainable_segmenters_follow_the_protocol(option: str, tmp_path: Path, request: pytest.FixtureRequest):
     made = make(option, **tiny_options(option, tmp_path, lambda: request.getfixturevalue("clipseg_folder")))
     assert isinstance(made, TrainableSegmenter) == (option in TRAINABLE)
 
 
-def test_what_may_change_can_learn_and_nothing_else_need(trainable: tuple[str, dict[str, Any], Any], images):
+def test_trainable_submodules_get_gradients(trainable: tuple[str, dict[str, Any], Any], images):
     _, _, segmenter = trainable
     modules = dict(segmenter.named_modules())
     segmenter.requires_grad_(False)
@@ -130,7 +136,7 @@ def test_what_may_change_can_learn_and_nothing_else_need(trainable: tuple[str, d
     assert sum(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learning) > len(learning) / 2
 
 
-def test_what_is_saved_is_read_back(trainable: tuple[str, dict[str, Any], Any], images, tmp_path: Path):
+def test_saved_weights_are_read_back(trainable: tuple[str, dict[str, Any], Any], images, tmp_path: Path):
     option, options, segmenter = trainable
     first, second = ((tmp_path / number) / segmenter.weights_name for number in ("first", "second"))
     for path in (first, second):

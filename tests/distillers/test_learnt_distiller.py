@@ -121,7 +121,7 @@ def test_one_sweep_and_one_table_compare_distillers(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     runs = distillers.finished(tmp_path / "artifacts")
-    assert sorted(run["name"] for run in runs) == ["hf_generate small", "rules"]
+    assert sorted(run["name"] for run in runs) == ["HfGenerate small", "Rules"]
     one, other = runs
     assert distillers.same(one, runs)[one["name"]] == 1.0
     assert distillers.same(one, runs)[other["name"]] == distillers.same(other, runs)[one["name"]] > 0.7

@@ -139,7 +139,7 @@ def test_a_dead_server_pauses_the_run(server: MadeServer, caplog: pytest.LogCapt
         thread.join()
     assert [label.label for label in labels] == ["portal"] * 12
     assert [record.message.count("paused") for record in caplog.records if "no answer" in record.message] == [1]
-    assert "goes on by itself" in caplog.text
+    assert "resumes by itself" in caplog.text
     assert "answers again" in caplog.text
 
 
@@ -148,7 +148,7 @@ def test_a_server_that_stays_away_ends_the_run_and_what_it_said_is_kept(server: 
         one = distiller(url, patience_s=0.3)
         one.open(tmp_path)
         one.distill(records(5))
-    with pytest.raises(BadInput, match=r"(?s)away for 0\.3 s.*kept.*same command") as caught:
+    with pytest.raises(BadInput, match=r"(?s)down for 0\.3 s.*kept.*same command") as caught:
         one.distill(records(8))
     assert url in str(caught.value)
     with server.running() as url:

@@ -83,9 +83,9 @@ def test_what_the_record_does_not_say_is_marked_and_orders_are_not_followed(serv
     assert [(label.label, label.confidence) for label in labels] == [("dome", 0.4), ("", 0.0), ("dome", 0.8)]
     assert [label.evidence for label in labels] == ["", "", "domes"]
     assert [line["claims"][0]["grounded"] for line in lines(tmp_path)] == [False, False, True]
-    assert lines(tmp_path)[1]["claims"][0]["dropped"] == "the record gives orders"
+    assert lines(tmp_path)[1]["claims"][0]["dropped"] == "the record contains instructions"
     assert one.figures()["ungrounded"] == 2
-    assert one.figures()["dropped_orders"] == 1
+    assert one.figures()["dropped_instructions"] == 1
 
 
 @pytest.mark.parametrize(

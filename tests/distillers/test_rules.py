@@ -258,7 +258,7 @@ def test_a_bad_vocabulary_is_named(tmp_path):
     with pytest.raises(BadInput, match="lacks: ambiguous"):
         Rules(vocabulary=str(tmp_path / "half.yaml"))
     with pytest.raises(BadInput, match=r"in \[0, 1\]"):
-        Rules(least=2.0)
+        Rules(min_confidence=2.0)
 
 
 def test_agrees_with_weak_labels_of_real_records(shared):

@@ -24,6 +24,7 @@ class Colours(torch.nn.Module):
     """Sees a colour where its channel is bright, at half the resolution; knows no other word. Counts its photos."""
 
     encoded: ClassVar[int] = 0
+    shared_keys: ClassVar[tuple[str, ...]] = ()
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         Colours.encoded += len(images)

@@ -22,7 +22,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("grounded")
     return {
         "weights": str(write_tiny_detector(folder / "detector")),
-        "masks": str(write_tiny_sam2(folder / "cutter")),
+        "sam_weights": str(write_tiny_sam2(folder / "cutter")),
     }
 
 
@@ -39,9 +39,12 @@ def theirs(folders: dict[str, str], image: torch.Tensor, phrase: str) -> tuple[t
     found = reader.post_process_grounded_object_detection(
         detector(**inputs), inputs["input_ids"], threshold=THRESHOLD, target_sizes=sizes
     )[0]
-    framer, cutter = Sam2Processor.from_pretrained(folders["masks"]), Sam2Model.from_pretrained(folders["masks"]).eval()
-    boxes = framer(images=[image[0]], input_boxes=[found["boxes"].tolist()], do_rescale=False, return_tensors="pt")
-    cut = cutter(pixel_values=boxes["pixel_values"], input_boxes=boxes["input_boxes"], multimask_output=False)
+    processor, sam = (
+        Sam2Processor.from_pretrained(folders["sam_weights"]),
+        Sam2Model.from_pretrained(folders["sam_weights"]).eval(),
+    )
+    boxes = processor(images=[image[0]], input_boxes=[found["boxes"].tolist()], do_rescale=False, return_tensors="pt")
+    cut = sam(pixel_values=boxes["pixel_values"], input_boxes=boxes["input_boxes"], multimask_output=False)
     return found["scores"], cut.pred_masks[0, :, 0]
 
 
@@ -96,8 +99,10 @@ def test_missing_weights_say_what_to_type(folders: dict[str, str], tmp_path: Pat
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     nowhere = str(tmp_path / "nowhere")
     with pytest.raises(MissingArtifact, match=r"hf download IDEA-Research/(.|\n)*segmenter\.weights=DIR"):
-        GroundedSam(weights=nowhere, sam_weights=folders["masks"])
-    with pytest.raises(MissingArtifact, match=r"hf download facebook/sam2\.1-hiera-tiny(.|\n)*segmenter\.masks=DIR"):
+        GroundedSam(weights=nowhere, sam_weights=folders["sam_weights"])
+    with pytest.raises(
+        MissingArtifact, match=r"hf download facebook/sam2\.1-hiera-tiny(.|\n)*segmenter\.sam_weights=DIR"
+    ):
         GroundedSam(weights=folders["weights"], sam_weights=nowhere)
     with pytest.raises(BadInput, match=r"threshold in \(0, 1\)"):
         GroundedSam(**folders, threshold=1.0)

@@ -140,7 +140,7 @@ def test_a_swin_takes_any_size():
     model, levels = make_backbone("swin_tiny_patch4_window7_224")
     assert levels.channels_last
     with torch.no_grad():
-        assert [tuple(level.shape[1:]) for level in levels.of(model.eval()(photos(1, 3, 32, 96)))] == [
+        assert [tuple(level.shape[1:]) for level in levels.select(model.eval()(photos(1, 3, 32, 96)))] == [
             (96, 8, 24),
             (192, 4, 12),
             (384, 2, 6),

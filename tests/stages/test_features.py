@@ -88,7 +88,7 @@ def test_dense_maps_and_words_are_written(tmp_path: Path, inputs: dict[str, Path
     texts, phrases, scale = read_words(tmp_path / "out")
     assert texts.tolist() == [WORDS["red"], WORDS["green"]]
     assert (phrases.tolist(), scale) == ([WORDS["thing"]], 10.0)
-    assert stage.summary() == {"photos": 3, "numbers": 4, "scales": []}
+    assert stage.summary() == {"photos": 3, "dimension": 4, "scales": []}
 
 
 def test_photos_may_be_looked_at_larger(tmp_path: Path, inputs: dict[str, Path]):

@@ -1,4 +1,4 @@
-"""The training stage on lessons of coloured blocks: it learns, saves what it scores, and resumes."""
+"""The training stage on coloured blocks: it learns, saves what it scores, and resumes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SEGMENTER = {
     "weights": "offline",
     "image_size": 48,
 } | ARCHITECTURE
-LESSONS = {
-    "_target_": "halonerf.data.training.ProceduralLessons",
+DATA = {
+    "_target_": "halonerf.data.training.ProceduralDataset",
     "words": {"red": ["red"], "blue": ["blue"]},
     "negative_words": ["dog"],
     "kinds": ["block"],
@@ -64,11 +64,11 @@ def write_blocks(root: Path, seed: int) -> None:
 
 
 def learn(
-    folder: Path, epochs: int, steps: int, finish: bool = True, lessons: dict[str, Any] = LESSONS, **options: Any
+    folder: Path, epochs: int, steps: int, finish: bool = True, training_data: dict[str, Any] = DATA, **options: Any
 ) -> TrainSegmenter:
     """Run the stage in `folder` for `epochs` epochs of those that `steps` make, from its checkpoint if there is one."""
     torch.manual_seed(0)
-    stage = TrainSegmenter(segmenter=SEGMENTER, training_data=lessons, steps=steps, **(OPTIONS | options))
+    stage = TrainSegmenter(segmenter=SEGMENTER, training_data=training_data, steps=steps, **(OPTIONS | options))
     folder.mkdir(exist_ok=True)
     stage.bind(folder, {}, seed=0)
     stage.prepare()
@@ -111,7 +111,7 @@ def test_it_learns_and_scores_what_it_saved(root: Path):
 
 
 def test_it_learns_from_photos_with_indexed_masks(root: Path):
-    """Portraits and landscapes, numbers for masks: the same stage, another source of lessons."""
+    """Portraits and landscapes, numbers for masks: the same stage, another source of training data."""
     folder = root / "häuser"
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -127,17 +127,17 @@ def test_it_learns_from_photos_with_indexed_masks(root: Path):
         "path": str(folder),
         "classes": {"red": 4, "blue": [9]},
     }
-    lessons = {
+    data = {
         "_target_": "halonerf.data.training.MaskedPhotos",
         "source": source,
         "test_photos": 2,
         "size": 64,
     }
-    lessons["close"] = [0.9, 1.0]
-    stage = learn(root / "run", 4, 60, training_data=lessons, prompts=2, balance=0.5, synonyms=0.0, stretch=0.2)
+    data["close"] = [0.9, 1.0]
+    stage = learn(root / "run", 4, 60, training_data=data, prompts=2, balance=0.5, synonyms=0.0, stretch=0.2)
     metrics = json.loads((root / "run" / "metrics.json").read_text())
     assert set(metrics["whole"]) == {"red", "blue", "mean"}
-    assert stage.asking["prompts"] == 2  # no negative takes a place
+    assert stage.batch_options["prompts"] == 2  # no negative word takes a place
     assert metrics["whole"]["mean"] > 0.85
     assert metrics["close"]["mean"] > 0.85
     with Image.open(root / "run" / "examples.png") as sheet:
@@ -157,13 +157,13 @@ def test_close_ups_are_scored_at_the_size_that_is_asked(root: Path, monkeypatch:
     assert sizes[-2:] == [96, None]
 
 
-@pytest.mark.parametrize("bad", [{"smallest": 0.8, "largest": 0.4}, {"largest": 1.2}, {"smallest": 0.0}])
+@pytest.mark.parametrize("bad", [{"min_crop": 0.8, "max_crop": 0.4}, {"max_crop": 1.2}, {"min_crop": 0.0}])
 def test_impossible_framings_are_refused(bad: dict[str, float]):
-    with pytest.raises(BadInput, match="smallest"):
-        TrainSegmenter(segmenter=SEGMENTER, training_data=LESSONS, **bad)
+    with pytest.raises(BadInput, match="min_crop"):
+        TrainSegmenter(segmenter=SEGMENTER, training_data=DATA, **bad)
 
 
-def test_a_stranger_alone_teaches_nothing(root: Path):
+def test_prompts_include_more_than_the_negative_word(root: Path):
     with pytest.raises(BadInput, match="prompts"):
         learn(root / "run", epochs=1, steps=1, prompts=1)
 
@@ -183,7 +183,7 @@ def test_rare_words_weigh_more():
     assert absent.item() == pytest.approx((first + 5 * np.log1p(np.exp(2))) / 6, rel=1e-5)  # no rarer than 1 %
 
 
-def test_a_resumed_course_equals_an_uninterrupted_one(root: Path):
+def test_a_resumed_run_equals_an_uninterrupted_one(root: Path):
     whole = learn(root / "whole", epochs=2, steps=30, finish=False)
     learn(root / "cut", epochs=1, steps=30, finish=False)
     assert (root / "cut" / "last.ckpt").is_file()
@@ -203,5 +203,5 @@ def test_words_of_one_meaning_are_pulled_together():
 
 
 def test_epochs_hold_all_steps():
-    stage = TrainSegmenter(segmenter=SEGMENTER, training_data=LESSONS, steps=2001, **OPTIONS)
+    stage = TrainSegmenter(segmenter=SEGMENTER, training_data=DATA, steps=2001, **OPTIONS)
     assert stage.max_epochs == 21

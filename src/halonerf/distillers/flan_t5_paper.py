@@ -1,4 +1,4 @@
-"""The paper's distiller: FLAN-T5-XL with the paper's prompt, decoding and clean-up."""
+"""Labels by FLAN-T5-XL with the prompt, decoding and clean-up of HaLo-NeRF."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from halonerf.distillers.hf_generate import HfGenerate
 
 
 class FlanT5Paper(HfGenerate):
-    """HaLo-NeRF's distillation (Dudai et al., Eurographics 2024), but for "undercroft", which it dropped as unknown.
+    """HaLo-NeRF's distillation (Dudai et al., Eurographics 2024), except that "undercroft" is a label, not unknown.
 
-    The prompt is `prompts/paper.txt`. Four beams without length penalty, stopped early, at most 20 new tokens. An
-    answer is put into lower case, unknown or not, and loses a leading compass direction; nothing is merged, checked
-    against the record, or left out for being uncertain. Evidence is looked for all the same, for people to see.
+    The prompt is `prompts/paper.txt`. Four beams without length penalty, stopped early, at most 20 new tokens. Answers
+    are lower-cased, filtered for "unknown", and lose a leading compass direction; nothing is merged, verified against
+    the record, or filtered by confidence. Evidence is searched for all the same, for display.
     """
 
     def __init__(
@@ -22,9 +22,9 @@ class FlanT5Paper(HfGenerate):
         device: str | None = None,
         cache: str | None = None,
     ) -> None:
-        """Raises: MissingArtifact, BadInput: the weights are not there, or are no model that generates text."""
+        """Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`)."""
         super().__init__(
-            weights, prompt="paper", answers="paper", labels=1, ungrounded=1.0, least=0.0, characters=characters,
-            beams=4, length_penalty=0.0, early_stopping=True, tokens=20, batch=batch, dtype=dtype, device=device,
-            cache=cache,
+            weights, prompt="paper", answers="paper", labels=1, ungrounded=1.0, min_confidence=0.0,
+            characters=characters, beams=4, length_penalty=0.0, early_stopping=True, tokens=20, batch=batch,
+            dtype=dtype, device=device, cache=cache,
         )  # fmt: skip

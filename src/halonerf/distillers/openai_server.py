@@ -1,4 +1,4 @@
-"""Labels from any server that speaks OpenAI's chat completions: `vllm serve`, llama.cpp, Ollama, hosted ones."""
+"""Labels from any server with OpenAI's chat-completions API: `vllm serve`, llama.cpp, Ollama, hosted ones."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from halonerf.distillers.llm.prompts import Messages
 from halonerf.distillers.llm.server_client import Refused, ServerClient
 from halonerf.errors import BadInput
 
-FORMATS = ("json_schema", "json_object", "none")  # from the strictest; "auto" goes down as far as the server makes it
+FORMATS = ("json_schema", "json_object", "none")  # from the strictest; "auto" tries them in this order
 
 
 class OpenaiServer(LanguageDistiller):
-    """A `LabelDistiller` that asks a server, many requests at a time.
+    """A `LabelDistiller` that sends concurrent requests to a server; see `LanguageDistiller` for the shared options.
 
-    The key is read from the environment and appears nowhere else. A server that is away makes the run pause; see
+    The key is read from the environment and written nowhere. A server that is down makes the run pause; see
     `ServerClient`. A request that fails while the server answers others gives an empty label and is counted by kind.
-    The other options are those of `LanguageDistiller`.
     """
 
     runtime_options: ClassVar[tuple[str, ...]] = (
@@ -45,7 +44,7 @@ class OpenaiServer(LanguageDistiller):
         vocabulary: str | None = None,
         same_as: str | None = None,
         ungrounded: float = 0.5,
-        least: float = 0.2,
+        min_confidence: float = 0.2,
         characters: int = 1000,
         temperature: float = 0.0,
         top_p: float = 1.0,
@@ -65,9 +64,9 @@ class OpenaiServer(LanguageDistiller):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise BadInput(
-                f"expected url to be like http://localhost:8000/v1, without a name or password, got one that begins "
-                f"'{parts.scheme}' and names the host '{parts.hostname}'.\n"
-                f"A key belongs into the environment variable {key_variable}."
+                f"expected url to be like http://localhost:8000/v1, without user name or password, got one with scheme "
+                f"'{parts.scheme}' and host '{parts.hostname}'.\n"
+                f"Set the key in the environment variable {key_variable}."
             )
         if structured not in ("auto", *FORMATS):
             raise BadInput(f"expected structured to be auto, {', '.join(FORMATS)}, got '{structured}'.")
@@ -84,7 +83,7 @@ class OpenaiServer(LanguageDistiller):
         sampling |= {"chat_template_kwargs": dict(chat_options)} if chat_options else {}
         super().__init__(
             model, {**sampling, "structured": structured}, prompt, answers, labels, closed, vocabulary, same_as,
-            ungrounded, least, characters, cache,
+            ungrounded, min_confidence, characters, cache,
         )  # fmt: skip
         self.body, self.workers = {"model": model, **sampling}, workers
         self._formats = list(FORMATS if structured == "auto" else (structured,)) if answers == "json" else ["none"]
@@ -96,23 +95,23 @@ class OpenaiServer(LanguageDistiller):
         self._clients: list[ServerClient] = []  # one, once the loop runs
 
     def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
-        """Replies as they come; `workers` requests are under way at any time."""
+        """Replies in order of arrival; `workers` requests are under way at any time."""
         arrived: queue.SimpleQueue[tuple[int, Reply] | None] = queue.SimpleQueue()
         running = self._start(self._ask_all(prompts, arrived))
         running.add_done_callback(lambda _: arrived.put(None))
         try:
             while (entry := arrived.get()) is not None:
                 yield entry
-            running.result()  # raises what went wrong
+            running.result()  # raises the error, if any
         finally:
             running.cancel()
 
     def counts(self) -> dict[str, float]:
-        """Those of every language model, and how often the server was asked, retries included."""
+        """Counts of `LanguageDistiller`, and `requests`: number of requests, retries included."""
         return {**super().counts(), "requests": sum(client.tries for client in self._clients)}
 
     def _start(self, work: Coroutine[Any, Any, None]) -> Any:
-        """Begin `work` in this object's own event loop, in a thread: connections last, and notebooks have a loop."""
+        """Start `work` in an event loop in a thread: connections stay open, and notebooks already run a loop."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=self._loop.run_forever, name="openai_server", daemon=True).start()
@@ -132,11 +131,11 @@ class OpenaiServer(LanguageDistiller):
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self.workers, len(prompts))):
                     group.create_task(work())
-        except BaseExceptionGroup as errors:  # the first one tells; the others follow from it
+        except BaseExceptionGroup as errors:  # the first one is the cause of the others
             raise errors.exceptions[0] from None
 
     async def _answer(self, messages: Messages) -> Reply:
-        """The server's reply; where it knows no schemas, in the strictest form that it takes."""
+        """The server's reply, in the strictest format that it accepts."""
         place = 0
         while True:
             form = self._formats[min(place, len(self._formats) - 1)]
@@ -171,14 +170,19 @@ def _stop(loop: asyncio.AbstractEventLoop, clients: list[ServerClient]) -> None:
 
 
 def _reply(data: Mapping[str, Any]) -> Reply:
-    """The text and the counts of a chat completion; whatever else came is a reply that failed as "garbage"."""
+    """Text and token counts of a chat completion; anything else is a reply with the failure "garbage"."""
     try:
         choice = data["choices"][0]
-        text, ended = choice["message"]["content"], choice.get("finish_reason")
+        text, finish_reason = choice["message"]["content"], choice.get("finish_reason")
         usage = data.get("usage") or {}
-        seen, made = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        tokens_in, tokens_out = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return Reply("", failure="garbage")
     if not isinstance(text, str):
-        return Reply("", seen, made, failure="no_text")
-    return Reply(text, seen, made, failure="" if ended in ("stop", None) else f"ended_by_{str(ended)[:20]}")
+        return Reply("", tokens_in, tokens_out, failure="no_text")
+    return Reply(
+        text,
+        tokens_in,
+        tokens_out,
+        failure="" if finish_reason in ("stop", None) else f"ended_by_{str(finish_reason)[:20]}",
+    )

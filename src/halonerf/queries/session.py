@@ -16,7 +16,7 @@ from halonerf.expressions import Expression, evaluate, normalise_query, parse, r
 from halonerf.factory import build
 from halonerf.lifting import render_known
 from halonerf.loading import fitted_scene, open_field, open_segmenter
-from halonerf.protocols import FeatureHead, LearntHead, PlacedField, SemanticHead
+from halonerf.protocols import FeatureHead, LearntHead, MaskFolderSegmenter, PlacedField, SemanticHead
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
 from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
@@ -186,10 +186,11 @@ class QuerySession:
         return centres, element_spacing(centres, (self.visibility[1] > 0).any(dim=0))
 
     def _notes(self, texts: list[str], confidence: Tensor) -> Iterator[str]:
-        vocabulary = getattr(self.word_maps.segmenter, "vocabulary", None)
-        for text, support in zip(texts, confidence.T, strict=True):
-            if not (support > 0).any():
-                known = f" The segmenter knows: {', '.join(vocabulary())}." if vocabulary else ""
-                yield f"'{text}': unknown everywhere, which does not mean absent.{known}"
+        segmenter = self.word_maps.segmenter
+        vocabulary = segmenter.vocabulary() if isinstance(segmenter, MaskFolderSegmenter) else ()
+        for text, said in zip(texts, confidence.T, strict=True):
+            if not (said > 0).any():
+                known = f" The segmenter knows: {', '.join(vocabulary)}." if vocabulary else ""
+                yield f"'{text}': nothing is known of it anywhere, which is not a 'no'.{known}"
         if not isinstance(self.field, PlacedField):
             yield f"no parts: the elements of {type(self.field).__name__} have no centres"

@@ -32,7 +32,7 @@ class WordMapCache:
     ) -> None:
         self.segmenter, self.photos, self.sky, self.device = segmenter, photos, sky, device
         self.batch = max(1, batch)
-        self._groups = _batches(photos, self.batch)
+        self._groups = _batches(photos, segmenter.shared_keys, self.batch)
         size = sum(value.nbytes for photo in photos for value in photo.encoding.values())
         self._ready = [self._stacked(group) for group in self._groups] if size <= READY_BYTES else None
         self._cache: dict[str, list[WordMap]] = {}
@@ -116,16 +116,11 @@ def downsized_logits(logits: Tensor, grid: tuple[int, int]) -> WordMap:
     return torch.where(known > 0, probability / known.clamp(min=1e-6), 0.0).clamp(0, 1), known.clamp(0, 1)
 
 
-def _batches(photos: Sequence[IndexedPhoto], batch: int) -> list[list[int]]:
-    """Indices of photos whose encodings have equal shapes and equal integer tensors, in batches."""
+def _batches(photos: Sequence[IndexedPhoto], shared_keys: Sequence[str], batch: int) -> list[list[int]]:
+    """Batches of indices of photos whose encodings have equal shapes and equal entries `shared_keys`."""
     groups: dict[object, list[int]] = {}
     for index, photo in enumerate(photos):
         shapes = tuple((key, tuple(value.shape)) for key, value in sorted(photo.encoding.items()))
-        # an integer tensor, such as the size of the maps, holds for all photos that are decoded together
-        numbers = tuple(
-            (key, tuple(value.flatten().tolist()))
-            for key, value in sorted(photo.encoding.items())
-            if not value.is_floating_point()
-        )
-        groups.setdefault((shapes, numbers), []).append(index)
+        shared = tuple(tuple(photo.encoding[key].flatten().tolist()) for key in shared_keys)
+        groups.setdefault((shapes, shared), []).append(index)
     return [same[k : k + batch] for same in groups.values() for k in range(0, len(same), batch)]

@@ -1,4 +1,4 @@
-"""Low-rank adaptation (Hu et al., "LoRA", ICLR 2022): a linear layer's weights stay, a small correction is learnt."""
+"""Low-rank adaptation of linear layers (Hu et al., "LoRA", ICLR 2022)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import re
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCK = re.compile(r"\blayers\.\d+\.")  # in the name of a module inside a repeated block
+IN_BLOCK = re.compile(r"\blayers\.\d+\.")  # matches the name of a module inside a repeated block
 
 
 class LoraLinear(nn.Linear):
     """y = W x + b + (alpha / rank) U D x (eq. 3), with W and b frozen; U starts at zero, so that y starts unchanged.
 
-    `weight` and `bias` keep their names, so that a state written before or without the correction still fits.
+    `weight` and `bias` keep their names, so that a state dict written without the adapter still fits.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
@@ -27,22 +27,23 @@ class LoraLinear(nn.Linear):
         self.gain = alpha / rank
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., out] of x [..., in]."""
         return super().forward(x) + self.gain * F.linear(F.linear(x, self.lora_down), self.lora_up)
 
     def merged(self) -> Tensor:
-        """The weights of the plain linear layer that does the same, [out, in]."""
+        """Weights [out, in] of the plain linear layer that computes the same."""
         return (self.weight + self.gain * self.lora_up @ self.lora_down).detach()
 
 
 def add_lora(model: nn.Module, rank: int, alpha: float) -> int:
-    """Freeze `model` and correct every linear layer inside its repeated blocks (`layers.<number>`); how many those are.
+    """Freeze `model` and add an adapter to every linear layer inside its repeated blocks (`layers.<number>`).
 
     Attention and feed-forward layers alike (He et al., "Towards a Unified View", ICLR 2022: both help); embeddings,
-    norms and projections stay as they are.
+    norms and projections stay as they are. Returns: the number of adapted layers.
     """
     model.requires_grad_(False)
     inside = [
-        (name, module) for name, module in model.named_modules() if type(module) is nn.Linear and BLOCK.search(name)
+        (name, module) for name, module in model.named_modules() if type(module) is nn.Linear and IN_BLOCK.search(name)
     ]
     for name, linear in inside:
         parent, _, child = name.rpartition(".")
@@ -51,7 +52,7 @@ def add_lora(model: nn.Module, rank: int, alpha: float) -> int:
 
 
 def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state of `model` as it would be without corrections: each added to the weights that it corrects."""
+    """State dict of `model` without adapters: each is added to the weights that it adapts."""
     state = {name: value for name, value in model.state_dict().items() if ".lora_" not in name}
     for name, module in model.named_modules():
         if isinstance(module, LoraLinear):

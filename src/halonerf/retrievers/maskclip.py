@@ -1,9 +1,8 @@
-"""MaskCLIP (Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022): what each patch says, with no training.
+"""Dense CLIP embeddings without training (MaskCLIP: Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022).
 
-A photo's embedding is gathered from its patches by the last attention. Without that attention, by its value path
-alone, every patch keeps what it would have added, in the space of the texts. The residual and the feed-forward layer
-of CLIP's last block stay, as in the authors' code. SigLIP gathers in a pooling head behind the blocks: there it is
-that head's attention which is left out.
+CLIP pools a photo's patches by its last attention. Without that attention, by its value path only, every patch keeps
+its own contribution, in the space of the texts. The residual and the feed-forward layer of CLIP's last block stay, as
+in the authors' code. SigLIP pools in a head behind the blocks: there it is that head's attention which is left out.
 """
 
 from __future__ import annotations
@@ -17,23 +16,23 @@ from halonerf.errors import BadInput
 
 
 def dense_embeddings(model: Any, processor: Any, images: Tensor) -> Tensor:
-    """Embeddings [B, D, h, w] of the patches of images [B, 3, H, W] in [0, 1], not normalised.
+    """Unnormalised embeddings [B, D, h, w] of the patches of images [B, 3, H, W] in [0, 1].
 
-    A patch is as many pixels as in pretraining, so that larger images have finer maps; positions are interpolated
-    for their number and aspect. Images are resampled to whole patches (SigLIP 2 does so itself).
+    A patch has as many pixels as in pretraining, so that larger images have finer maps; position embeddings are
+    interpolated to their number and aspect. Images are resampled to whole patches (SigLIP 2 does so itself).
 
     Args:
         model: transformers' CLIP, SigLIP or SigLIP 2. processor: its image processor.
 
-    Raises: BadInput for a model of another shape.
+    Raises: BadInput for another architecture.
     """
     vision: Any = getattr(model, "vision_model", None)
     patch = getattr(getattr(vision, "embeddings", None), "patch_size", None)
     if not isinstance(patch, int):
-        raise _unlike(model)
+        raise _unsupported(model)
     rows, columns = (max(1, round(length / patch)) for length in images.shape[-2:])
     if model.config.model_type == "siglip2":
-        pixels = _prepared(processor, images, max_num_patches=rows * columns).to(model.device)
+        pixels = _preprocessed(processor, images, max_num_patches=rows * columns).to(model.device)
         rows, columns = (int(n) for n in pixels["spatial_shapes"][0])
         patches = pixels["pixel_values"][:, : rows * columns]  # the rest is padding
         tokens = vision.embeddings(patches, pixels["spatial_shapes"])
@@ -41,22 +40,22 @@ def dense_embeddings(model: Any, processor: Any, images: Tensor) -> Tensor:
         size = (rows * patch, columns * patch)
         if images.shape[-2:] != size:
             images = interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-        pixels = _prepared(processor, images, do_resize=False, do_center_crop=False).to(model.device)
+        pixels = _preprocessed(processor, images, do_resize=False, do_center_crop=False).to(model.device)
         tokens = vision.embeddings(pixels["pixel_values"], interpolate_pos_encoding=True)
     if hasattr(vision, "pre_layrnorm") and hasattr(model, "visual_projection"):
-        said = model.visual_projection(_clip_values(vision, tokens)[:, 1:])  # the first token is the photo's own
+        embeddings = model.visual_projection(_clip_values(vision, tokens)[:, 1:])  # without the class token
     elif hasattr(getattr(vision, "head", None), "probe"):
-        said = _siglip_values(vision, tokens)
+        embeddings = _siglip_values(vision, tokens)
     else:
-        raise _unlike(model)
-    return said.float().transpose(1, 2).unflatten(2, (rows, columns))
+        raise _unsupported(model)
+    return embeddings.float().transpose(1, 2).unflatten(2, (rows, columns))
 
 
-def _prepared(processor: Any, images: Tensor, **options: Any) -> Any:
-    """Normalised as the checkpoint wants it."""
+def _preprocessed(processor: Any, images: Tensor, **options: Any) -> Any:
+    """Images normalised as in the checkpoint's pretraining, in transformers' type."""
     return processor(
         list(images.float()),
-        do_rescale=False,  # they are in [0, 1] already
+        do_rescale=False,  # images are in [0, 1] already
         do_convert_rgb=False,
         input_data_format="channels_first",
         return_tensors="pt",
@@ -65,7 +64,7 @@ def _prepared(processor: Any, images: Tensor, **options: Any) -> Any:
 
 
 def _clip_values(vision: Any, tokens: Tensor) -> Tensor:
-    """Tokens [B, N, C] through all blocks, the last of them without its attention, and the norm behind them."""
+    """Tokens [B, N, C] after all blocks, the last of them without its attention, and the final norm."""
     hidden = vision.pre_layrnorm(tokens)
     *blocks, last = vision.encoder.layers
     for block in blocks:
@@ -76,7 +75,7 @@ def _clip_values(vision: Any, tokens: Tensor) -> Tensor:
 
 
 def _siglip_values(vision: Any, tokens: Tensor) -> Tensor:
-    """Tokens [B, N, C] through all blocks, and the pooling head as if each token were the only one."""
+    """Tokens [B, N, C] after all blocks and the pooling head, applied as if each token were the only one."""
     hidden = tokens
     for block in vision.encoder.layers:
         hidden = block(hidden, attention_mask=None)
@@ -87,8 +86,8 @@ def _siglip_values(vision: Any, tokens: Tensor) -> Tensor:
     return hidden + head.mlp(head.layernorm(hidden))
 
 
-def _unlike(model: Any) -> BadInput:
+def _unsupported(model: Any) -> BadInput:
     return BadInput(
-        f"expected a CLIP, SigLIP or SigLIP 2 to look at patches, got a {type(model).__name__}, whose blocks are "
-        "others.\nUse for example: retriever.weights=openai/clip-vit-base-patch32"
+        f"expected a CLIP, SigLIP or SigLIP 2 for dense embeddings, got a {type(model).__name__}, whose blocks differ."
+        "\nUse for example: retriever.weights=openai/clip-vit-base-patch32"
     )

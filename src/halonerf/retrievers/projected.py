@@ -1,14 +1,13 @@
-"""A small encoder of photos, pixels and texts on the frozen towers of a text segmenter.
+"""Embeddings of photos, pixels and texts by small projections of a text segmenter's frozen features.
 
-CLIP-shaped: one space for all three, cosines, a temperature. The segmenter's pyramid and text tower stay as they are;
-three small projections into the common space are learnt, contrastively (experiments/dense_retriever.py makes those that
-come with the package): of a pixel's features over the levels, as LSeg has them (Li et al., "Language-driven Semantic
-Segmentation", ICLR 2022); of a whole picture's; and of a text's.
+As in CLIP: one space for all three, cosines, a temperature. The segmenter's pyramid and text tower are frozen; three
+small projections into the common space are learnt contrastively (experiments/dense_retriever.py makes those of the
+package): of a pixel's features over the levels, as in LSeg (Li et al., "Language-driven Semantic Segmentation", ICLR
+2022); of a whole photo's; and of a text's.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -21,27 +20,27 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from halonerf.errors import BadInput, MissingArtifact
+from halonerf.files import atomic_folder
 
-TEMPERATURE = 0.07  # of the cosines, as in LSeg and as CLIP starts with
+TEMPERATURE = 0.07  # of the cosines, as in LSeg and as CLIP's initial one
 HIDDEN = 128  # width of a projection's hidden layer
 WEIGHTS = "model.safetensors"
-PROBE = 32  # px; the smallest photo that a segmenter's pyramid takes without padding
-PACKAGED = ("offline", "closeups")  # learnt from whole buildings too, or from close-ups alone as the segmenter was
+PROBE_SIZE = 32  # px; smallest photo for which a segmenter's pyramid needs no padding
+PACKAGED = ("offline", "closeups")  # trained on whole buildings too, or on close-ups only, as the segmenter
 
 
 class Projected(nn.Module):
-    """Projections of a segmenter's features into one space.
+    """A `DenseRetriever` of projections of a segmenter's features.
 
     Args:
-        segmenter: sees photos for `embed_dense` and reads texts: `encode` gives `level0`, `level1`, …, each of half the
-            resolution before it, and `size`; `text` embeds words. It stays frozen.
+        segmenter: encodes photos for `embed_dense` and texts: `encode` gives `level0`, `level1`, …, each of half the
+            resolution before it, and `size`; `text` embeds texts. It stays frozen.
         crops: the same segmenter at the scale that suits crops, for `embed_images`; only its `encode` is used.
         weights: a folder written by `save`, or the file in it; "offline" and "closeups" come with the package, for the
-            segmenter's own offline weights; None starts from nothing, for training.
-        width: numbers in an embedding; must be that of the weights.
+            segmenter's offline weights; None initialises at random, for training from scratch.
+        width: D, dimension of the embeddings; must be that of the weights.
 
-    Raises:
-        MissingArtifact: there is no such file. BadInput: it holds projections of other features.
+    Raises: MissingArtifact: there is no such file. BadInput: it holds projections of other features.
     """
 
     data_options = ("weights",)
@@ -51,30 +50,30 @@ class Projected(nn.Module):
         lacks = [part for part in ("encode", "text") if not hasattr(segmenter, part)]
         if lacks or not hasattr(crops, "encode"):
             raise BadInput(
-                f"expected a segmenter that embeds texts apart from photos, got {type(segmenter).__name__} without "
-                f"{' and '.join(lacks) or 'encode'}.\nUse segmenter=timm_text's config for retriever.segmenter."
+                f"expected a segmenter that embeds texts separately from photos, got {type(segmenter).__name__} "
+                f"without {' and '.join(lacks) or 'encode'}.\nUse segmenter=timm_text's config for retriever.segmenter."
             )
         self.segmenter, self.crops = segmenter, crops
         self.segmenter.requires_grad_(False).eval()
         self.crops.requires_grad_(False).eval()
         with torch.no_grad():
-            probe = torch.zeros(1, 3, PROBE, PROBE)
-            seen = pixel_features(segmenter.encode(probe)).shape[1]
-            pooled = pooled_features(crops.encode(probe)).shape[1]
-            read = segmenter.text(["a"]).shape[1]
-        self.pixel = nn.Sequential(nn.Conv2d(seen, HIDDEN, 1), nn.ReLU(), nn.Conv2d(HIDDEN, width, 1))
-        self.whole = nn.Sequential(nn.Linear(pooled, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, width))
-        self.words = nn.Sequential(nn.Linear(read, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, width))
+            probe = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
+            pixel_width = pixel_features(segmenter.encode(probe)).shape[1]
+            pooled_width = pooled_features(crops.encode(probe)).shape[1]
+            text_width = segmenter.text(["a"]).shape[1]
+        self.pixel = nn.Sequential(nn.Conv2d(pixel_width, HIDDEN, 1), nn.ReLU(), nn.Conv2d(HIDDEN, width, 1))
+        self.whole = nn.Sequential(nn.Linear(pooled_width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, width))
+        self.words = nn.Sequential(nn.Linear(text_width, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, width))
         if weights is not None:
             self._load(weights)
 
     @property
     def scale(self) -> float:
-        """What cosines were multiplied by in training: the inverse of the temperature."""
+        """Factor on cosines in training: the inverse of the temperature."""
         return 1 / TEMPERATURE
 
     def train(self, mode: bool = True) -> Projected:
-        """As torch has it; the towers keep the statistics that they were trained with."""
+        """Set the projections' mode; the segmenters stay in evaluation mode."""
         super().train(mode)
         self.segmenter.eval()
         self.crops.eval()
@@ -93,7 +92,7 @@ class Projected(nn.Module):
         return self.whole_vectors(features[torch.tensor(order, device=features.device).argsort()])
 
     def embed_dense(self, images: Tensor) -> Tensor:
-        """Unit vectors [B, D, h, w] over the whole of images [B, 3, H, W] in [0, 1], in the segmenter's finest grid."""
+        """Unit vectors [B, D, h, w] of images [B, 3, H, W] in [0, 1], at the segmenter's finest resolution."""
         with torch.no_grad():
             features = pixel_features(self.segmenter.encode(images.float()))
         return self.pixel_vectors(features)
@@ -117,16 +116,12 @@ class Projected(nn.Module):
         return normalize(self.words(embeddings), dim=1)
 
     def save(self, path: Path) -> None:
-        """Write the projections as the folder `path`, replacing what it held."""
-        partial = path.with_name(f".{path.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_file({name: value.cpu().contiguous() for name, value in self.projections().items()}, partial / WEIGHTS)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.rename(path)
+        """Atomically write the projections as the folder `path`, replacing it."""
+        with atomic_folder(path) as fresh:
+            save_file({name: value.cpu().contiguous() for name, value in self.projections().items()}, fresh / WEIGHTS)
 
     def projections(self) -> dict[str, Tensor]:
-        """The state of the projections, without the towers'."""
+        """State dict of the projections only."""
         return {n: v for n, v in self.state_dict().items() if n.split(".")[0] in ("pixel", "whole", "words")}
 
     def _load(self, weights: str) -> None:
@@ -137,15 +132,15 @@ class Projected(nn.Module):
             if not path.is_file():
                 raise MissingArtifact(
                     f"expected the projections of a retriever in '{path}', found no such file.\n"
-                    "Use the ones of the package with: retriever.weights=offline\n"
-                    "Make your own with: python experiments/dense_retriever.py"
+                    "Use those of the package with: retriever.weights=offline\n"
+                    "Train your own with: python experiments/dense_retriever.py"
                 )
             try:
                 tensors = load_file(path)
             except SafetensorError as error:
                 raise BadInput(
                     f"expected a safetensors file with projections in '{path}', but it cannot be read: {error}.\n"
-                    "Use the ones of the package with: retriever.weights=offline"
+                    "Use those of the package with: retriever.weights=offline"
                 ) from error
         wanted = {name: tuple(value.shape) for name, value in self.projections().items()}
         found = {name: tuple(value.shape) for name, value in tensors.items()}
@@ -154,13 +149,13 @@ class Projected(nn.Module):
             raise BadInput(
                 f"expected projections of this segmenter's features in '{path}', but '{name}' is "
                 f"{found.get(name, 'not there')} and not {wanted.get(name, 'known')}.\n"
-                "Projections fit the segmenter that they were made with: see conf/retriever/projected.yaml"
+                "Projections fit the segmenter that they were trained with: see conf/retriever/projected.yaml"
             )
         self.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
 
 
 def pixel_features(encoded: dict[str, Tensor]) -> Tensor:
-    """All levels of a pyramid in the grid of the finest, [B, F, h, w], without padding."""
+    """Features [B, F, h, w] of every pixel: all levels of a pyramid at the finest resolution, without padding."""
     levels = _levels(encoded)
     size = levels[0].shape[-2:]
     upsampled = [interpolate(level, size, mode="bilinear", align_corners=False) for level in levels[1:]]
@@ -169,7 +164,7 @@ def pixel_features(encoded: dict[str, Tensor]) -> Tensor:
 
 
 def pooled_features(encoded: dict[str, Tensor]) -> Tensor:
-    """Mean and largest value of every channel of every level, padding left out, [B, F]."""
+    """Features [B, F] of a whole photo: mean and maximum of every channel of every level, without padding."""
     pooled = []
     for stride, level in enumerate(_levels(encoded)):
         rows, columns = (-(-int(n) // 2**stride) for n in encoded["size"][0])

@@ -1,7 +1,7 @@
 """CLIPSeg (Lüddecke & Ecker, "Image Segmentation Using Text and Image Prompts", CVPR 2022) through transformers.
 
-The slow half is CLIP's vision tower, the light half its text tower and CLIPSeg's decoder. The network sees squares
-of one size; photos of any shape are covered with overlapping windows (`windows.py`).
+`encode` runs CLIP's vision tower, the slow part; `decode` its text tower and CLIPSeg's decoder. The network takes
+squares of one size; photos of any shape are covered with overlapping windows.
 """
 
 from __future__ import annotations
@@ -9,31 +9,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from halonerf.errors import BadInput
-from halonerf.segmenters.hub import read_pretrained, write_pretrained
+from halonerf.hub import PretrainedSource, write_pretrained
+
+PUBLISHED = "CIDAS/clipseg-rd64-refined"
 
 
 class ClipSeg(nn.Module):
-    """Text-prompted segmentation by CLIPSeg's own weights.
+    """Text-prompted segmentation with pretrained CLIPSeg weights.
 
     Args:
         weights: hub id, or a local folder in the hub's layout.
-        image_size: px, the side of the network's square input.
+        image_size: px, side of the network's square input.
         stride: step between windows as a fraction of their side, in (0, 1].
         trainable: parts of transformers' model that adaptation may change: "decoder", "clip.vision_model", …
 
-    Raises:
-        MissingArtifact: the weights are neither in the folder, nor in the local cache, nor to be had from the hub.
-        BadInput: the files are there but hold no CLIPSeg model, or only a part of its weights.
+    Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`); BadInput: an option is out
+        of its range.
     """
 
     weights_name: ClassVar[str] = "model"
+    shared_keys: ClassVar[tuple[str, ...]] = ("size",)
     mean: Tensor
     std: Tensor
 
@@ -41,7 +43,7 @@ class ClipSeg(nn.Module):
 
     def __init__(
         self,
-        weights: str = "CIDAS/clipseg-rd64-refined",
+        weights: str = PUBLISHED,
         image_size: int = 352,
         stride: float = 0.25,
         trainable: Sequence[str] = ("decoder",),
@@ -49,15 +51,11 @@ class ClipSeg(nn.Module):
         super().__init__()
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation
 
-        self.model, self.tokenizer, self.pixels = read_pretrained(
-            weights,
-            "CLIPSeg",
-            "CIDAS/clipseg-rd64-refined",
-            "segmenter=clipseg segmenter.weights",
-            CLIPSegForImageSegmentation,
-            AutoTokenizer,
-            AutoImageProcessor,
+        source = PretrainedSource(
+            weights, "CLIPSeg", PUBLISHED, "segmenter=clipseg segmenter.weights", "segmenter=timm_text"
         )
+        self.model: Any = source.model(CLIPSegForImageSegmentation)
+        self.tokenizer, self.processor = source.part(AutoTokenizer), source.part(AutoImageProcessor)
         patch = self.model.config.vision_config.patch_size
         if image_size <= 0 or image_size % patch:
             raise BadInput(
@@ -68,17 +66,17 @@ class ClipSeg(nn.Module):
             raise BadInput(f"expected segmenter.stride in (0, 1], got {stride}.\nThe default is: segmenter.stride=0.25")
         self.image_size, self.stride = image_size, stride
         self.trainable = [f"model.{part}" for part in trainable]
-        self.register_buffer("mean", torch.tensor(self.pixels.image_mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(self.pixels.image_std).view(3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(self.processor.image_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(self.processor.image_std).view(3, 1, 1), persistent=False)
         self.eval()
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """What the decoder takes from the vision tower in every window.
+        """Projected vision-tower tokens of every window of images [B, 3, H, W] in [0, 1].
 
-        images: [B, 3, H, W] in [0, 1]. Returns `tokens` [B, N windows, L layers, T tokens, D], in the order in which
-        the decoder reads the layers, and `size` [B, 2], height and width of the scaled photo in pixels of the maps
-        that `decode` gives. D is the decoder's 64, not the tower's 768: its projections know no text, so they belong
-        here, and a stored encoding is a twelfth in size.
+        Returns: `tokens` [B, N windows, L layers, T tokens, D], in the order in which the decoder reads the layers;
+        `size` [B, 2], height and width in px of the maps that `decode` returns. D is the decoder's 64, not the tower's
+        768: the decoder's projections are independent of the text, so they are applied here, and a stored encoding is
+        twelve times smaller.
         """
         pixels = fit_short_side(images, self.image_size)
         windows = cut_windows((pixels - self.mean) / self.std, self.image_size, self.stride)
@@ -87,7 +85,7 @@ class ClipSeg(nn.Module):
         return {"tokens": tokens, "size": size}
 
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
-        """Logits [B, P, h, w], the short side of (h, w) being `image_size`."""
+        """Logits [B, P, h, w]; the short side of (h, w) is `image_size`."""
         tokens = encoded["tokens"]
         height, width = (int(value) for value in encoded["size"][0])
         maps = []
@@ -97,15 +95,15 @@ class ClipSeg(nn.Module):
         return torch.stack(maps, dim=1)
 
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Logits [B, P, h, w]."""
+        """Logits [B, P, h, w] of images [B, 3, H, W] in [0, 1]."""
         return self.decode(self.encode(images), prompts)
 
     def save(self, path: Path) -> None:
-        """Write a folder in the hub's layout: config, weights, tokenizer, preprocessor."""
-        write_pretrained(path, self.model, self.tokenizer, self.pixels)
+        """Atomically write config, weights, tokenizer and image processor as the folder `path` in the hub's layout."""
+        write_pretrained(path, self.model, self.tokenizer, self.processor)
 
     def _tokens(self, windows: Tensor) -> Tensor:
-        """Activations of the tower's chosen layers, projected: [N, L, T, D]. What lies above those is not computed."""
+        """Projected activations [N, L, T, D] of the tower's chosen layers; layers above those are not computed."""
         tower, decoder, chosen = self.model.clip.vision_model, self.model.decoder, list(self.model.extract_layers)
         state = tower.pre_layrnorm(tower.embeddings(windows, interpolate_pos_encoding=True))
         activations = []
@@ -116,7 +114,7 @@ class ClipSeg(nn.Module):
         return torch.stack([reduce(taken) for reduce, taken in zip(decoder.reduces, deepest_first, strict=True)], dim=1)
 
     def _logits(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """One text [D] in all windows, [N, side, side]: transformers' decoder from its projections on."""
+        """Logits [N, side, side] of one text embedding [D] in all windows, from transformers' decoder layers."""
         decoder = self.model.decoder
         state = torch.zeros_like(tokens[:, 0])
         for index, layer in enumerate(decoder.layers):
@@ -130,9 +128,9 @@ class ClipSeg(nn.Module):
 
     def _text(self, prompts: Sequence[str]) -> Tensor:
         """CLIP's embedding of each prompt, [P, D]."""
-        words = self.tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt").to(self.mean.device)
+        tokens = self.tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt").to(self.mean.device)
         return self.model.clip.get_text_features(
-            words["input_ids"], attention_mask=words["attention_mask"]
+            tokens["input_ids"], attention_mask=tokens["attention_mask"]
         ).pooler_output
 
 
@@ -147,7 +145,7 @@ def fit_short_side(images: Tensor, side: int) -> Tensor:
 
 
 def window_starts(length: int, side: int, stride: float) -> list[int]:
-    """First pixels of windows of `side` px that cover `length` px evenly, at most `stride` * `side` px apart.
+    """First pixels of windows of `side` px that cover `length` px evenly, at most `stride * side` px apart.
 
     Raises: ValueError where `length` is shorter than a window or `stride` would leave gaps.
     """
@@ -160,7 +158,7 @@ def window_starts(length: int, side: int, stride: float) -> list[int]:
 
 
 def cut_windows(images: Tensor, side: int, stride: float) -> Tensor:
-    """Windows [B, N, C, side, side] of images [B, C, H, W] whose short side is `side`, in the order of `merge`."""
+    """Windows [B, N, C, side, side] of images [B, C, H, W] of short side `side`, in the order of `merge_windows`."""
     corners = window_corners(images.shape[-2], images.shape[-1], side, stride)
     return torch.stack([images[..., top : top + side, left : left + side] for top, left in corners], dim=1)
 
@@ -171,16 +169,17 @@ def window_corners(height: int, width: int, side: int, stride: float) -> list[tu
 
 
 def merge_windows(values: Tensor, height: int, width: int, stride: float) -> Tensor:
-    """Average windows [..., N, side, side] into [..., height, width]; a window counts less towards its edges.
+    """Weighted average of windows [..., N, side, side] as [..., height, width].
 
-    The weight is a raised cosine that never reaches zero, so that seams are smooth and corners still count.
+    The weight falls towards a window's edges as a raised cosine that never reaches zero, so that seams are smooth and
+    corners still count.
     """
     side = values.shape[-1]
     ramp = torch.sin(math.pi * (torch.arange(side, device=values.device) + 0.5) / side) ** 2 + 1e-3
     weight = (ramp[:, None] * ramp).to(values.dtype)
     total = values.new_zeros(*values.shape[:-3], height, width)
-    mass = values.new_zeros(height, width)
+    weights = values.new_zeros(height, width)
     for index, (top, left) in enumerate(window_corners(height, width, side, stride)):
         total[..., top : top + side, left : left + side] += values[..., index, :, :] * weight
-        mass[top : top + side, left : left + side] += weight
-    return total / mass
+        weights[top : top + side, left : left + side] += weight
+    return total / weights

@@ -1,8 +1,9 @@
-"""People's masks in place of a network: what is drawn is known, what is not drawn is unknown, never "no"."""
+"""Hand-drawn masks in place of a network; a photo without a mask of a concept is unknown, not negative."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,42 +13,43 @@ from torch.nn.functional import interpolate
 from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder, match_concepts
 
-CERTAIN = 1e-4  # probability of the side that was not drawn; a logit of 9.2, which eight bits round to 0 and 255
+MIN_PROBABILITY = 1e-4  # outside a mask; a logit of -9.2, which rounds to 0 of 255
 
 Place = Callable[[str, np.ndarray], np.ndarray]
 
 
 class Masks:
-    """Looks masks up in `<path>/<concept>/<photo without its ending>.png`, half and above is "yes".
+    """A `MaskFolderSegmenter` of masks `<path>/<concept>/<photo without its ending>.png`, positive from one half on.
 
-    Masks are drawn on upright original photos. Whoever shows photos in another frame (undistorted ones, say) tells
-    how to get there with `place`.
+    Masks are drawn on the upright original photos. Where photos come in another frame (undistorted ones, for instance),
+    `place` sets how masks are warped into it.
 
     Args:
-        path: folder with one folder a concept.
+        path: folder with one folder per concept.
 
     Raises: BadInput where the folder is missing or holds no mask.
     """
 
     data_options = ("path",)
+    shared_keys: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, path: str) -> None:
         self.folder = MaskFolder.open(path)
         self._place: Place | None = None
 
     def vocabulary(self) -> list[str]:
-        """The concepts somebody drew, sorted."""
+        """The concepts that have masks, sorted."""
         return self.folder.concepts
 
     def place(self, place: Place | None) -> None:
-        """Set how a drawing gets into the frame of the photos that `encode` sees.
+        """Set how a mask is warped into the frame of the photos that `encode` gets; None: resampled to their size.
 
-        place(name, drawing [h, w] float32 in [0, 1] on the upright original) -> [H, W], the photo's size.
+        place(name, mask [h, w] float32 in [0, 1] on the upright original photo) -> [H, W], the photo's size.
         """
         self._place = place
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Every concept's mask of the photos called `names`: `probability` [B, C, H, W], NaN where none was drawn.
+        """Masks of every concept for the photos called `names`: `probability` [B, C, H, W], NaN where there is none.
 
         Raises: BadInput without names, or where a mask does not fit its photo or cannot be read.
         """
@@ -62,23 +64,23 @@ class Masks:
         for row, name in enumerate(names):
             for column, concept in enumerate(concepts):
                 if self.folder.find(concept, name) is not None:
-                    maps[row, column] = torch.from_numpy(self._drawn(concept, name, height, width)).to(maps)
+                    maps[row, column] = torch.from_numpy(self._mask(concept, name, height, width)).to(maps)
         return {"probability": maps}
 
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
-        """Logits [B, P, H, W]: NaN for what nobody drew.
+        """Logits [B, P, H, W]; NaN where there is no mask.
 
-        A prompt finds its folder whatever its case, spaces or underscores, and by its regular English plural.
+        A prompt matches its folder whatever its case, spaces or underscores, and by its regular English plural.
         """
         probability = encoded["probability"]
         columns = match_concepts(prompts, self.folder.concepts)
         unknown = torch.full_like(probability[:, 0], torch.nan)
         chosen = torch.stack([probability[:, columns[p]] if p in columns else unknown for p in prompts], dim=1)
-        return torch.logit(chosen, eps=CERTAIN)
+        return torch.logit(chosen, eps=MIN_PROBABILITY)
 
-    def _drawn(self, concept: str, name: str, height: int, width: int) -> np.ndarray:
-        """One mask in the photo's frame, float32 [height, width] in [0, 1]; edges are soft after resampling."""
+    def _mask(self, concept: str, name: str, height: int, width: int) -> np.ndarray:
+        """One mask in the photo's frame, float32 [height, width] in [0, 1]; resampling softens its edges."""
         if self._place is not None:
             return self._place(name, self.folder.read(concept, name).astype(np.float32))
-        drawing = self.folder.read(concept, name, (width, height)).astype(np.float32)
-        return interpolate(torch.from_numpy(drawing)[None, None], size=(height, width), mode="area")[0, 0].numpy()
+        mask = self.folder.read(concept, name, (width, height)).astype(np.float32)
+        return interpolate(torch.from_numpy(mask)[None, None], size=(height, width), mode="area")[0, 0].numpy()

@@ -1,4 +1,4 @@
-"""A text tower that others trained: the text encoder of CLIP, SigLIP or SigLIP 2, frozen, and a projection."""
+"""Text towers of `timm_text`: a pretrained frozen one with a projection, and a small one over letters."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from halonerf.errors import BadInput
-from halonerf.segmenters.hub import read_pretrained
+from halonerf.hub import PretrainedSource
 
 
 class HubText(nn.Module):
-    """Embeds a text by a frozen encoder and a learned linear map.
+    """Text embeddings by the frozen text encoder of CLIP, SigLIP or SigLIP 2 and a learnt linear projection.
 
     Args:
         weights: hub id, or a local folder in the hub's layout, of a model with `get_text_features`.
-        size: length of a text's embedding.
+        size: dimension of the embedding.
 
-    Raises: MissingArtifact, BadInput as `read_pretrained`; BadInput where the model does not embed texts.
+    Raises: MissingArtifact, BadInput as `PretrainedSource.model`; BadInput where the model does not embed texts.
     """
 
     def __init__(self, weights: str, size: int = 128) -> None:
         super().__init__()
         from transformers import AutoModel, AutoTokenizer
 
-        self.encoder: Any
-        self.encoder, self.tokenizer = read_pretrained(
+        source = PretrainedSource(
             weights,
             "a text encoder",
             "openai/clip-vit-base-patch32",
             "segmenter=timm_text segmenter.text",
-            AutoModel,
-            AutoTokenizer,
+            "segmenter.text=letters",
         )
+        self.encoder: Any = source.model(AutoModel)
+        self.tokenizer = source.part(AutoTokenizer)
         if not hasattr(self.encoder, "get_text_features"):
             raise BadInput(
                 f"expected a model that embeds texts, such as CLIP or SigLIP, in '{weights}', got a "
-                f"{type(self.encoder).__name__}.\nThe small tower that needs none is: segmenter.text=letters"
+                f"{type(self.encoder).__name__}.\nThe small tower that needs no weights is: segmenter.text=letters"
             )
         if hasattr(self.encoder, "vision_model"):
-            self.encoder.vision_model = nn.Identity()  # most of the weights, and nobody asks it
+            self.encoder.vision_model = nn.Identity()  # most of the weights, and unused
         self.encoder.requires_grad_(False)
-        # SigLIP learned on texts padded to one length, CLIP on texts that end where they end
+        # SigLIP was trained on texts padded to one length, CLIP on unpadded ones
         self.padding = "max_length" if "siglip" in self.encoder.config.model_type else True
         self.out = nn.Linear(self._features(["a"]).shape[1], size)
         self.norm = nn.LayerNorm(size, elementwise_affine=False)
@@ -62,9 +62,8 @@ class HubText(nn.Module):
 
     @torch.no_grad()
     def _features(self, prompts: Sequence[str]) -> Tensor:
-        words = self.tokenizer(list(prompts), padding=self.padding, truncation=True, return_tensors="pt")
-        found = self.encoder.get_text_features(**words.to(self.encoder.device))
-        return found.pooler_output
+        tokens = self.tokenizer(list(prompts), padding=self.padding, truncation=True, return_tensors="pt")
+        return self.encoder.get_text_features(**tokens.to(self.encoder.device)).pooler_output
 
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz0123456789"  # index + 1 in the embedding; 0 is padding
@@ -72,7 +71,7 @@ FOREIGN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae",
 
 
 def spell(prompt: str) -> str:
-    """`prompt` in the alphabet of `LETTERS`: lower case, without accents, one space between words.
+    """`prompt` in the alphabet of `LETTERS`: lower case, without accents, single spaces.
 
     Raises: BadInput where no letter is left.
     """
@@ -82,18 +81,18 @@ def spell(prompt: str) -> str:
     if not spelt:
         raise BadInput(
             f"expected a text with Latin letters or digits, got {prompt!r}.\n"
-            "This segmenter spells words in the Latin alphabet; write the word in it."
+            "This segmenter reads words letter by letter: write the word in the Latin alphabet."
         )
     return spelt
 
 
 class LetterTower(nn.Module):
-    """Bidirectional GRU over letters; a text is the largest answer over its letters and the two last states.
+    """Text embeddings by a bidirectional GRU over letters: a projection of its states' maximum and the two last states.
 
     Args:
-        size: length of a text's embedding.
-        letter: length of a letter's embedding.
-        hidden: length of the state in each direction.
+        size: dimension of the embedding.
+        letter: dimension of a letter's embedding.
+        hidden: dimension of the state in each direction.
     """
 
     def __init__(self, size: int = 128, letter: int = 32, hidden: int = 96) -> None:
@@ -104,7 +103,7 @@ class LetterTower(nn.Module):
         self.norm = nn.LayerNorm(size, elementwise_affine=False)
 
     def forward(self, prompts: Sequence[str]) -> Tensor:
-        """Embeddings [P, size], each of mean 0 and variance 1. Raises: BadInput for a prompt without letters."""
+        """Embeddings [P, size], each of mean 0 and variance 1. Raises: BadInput for a prompt without Latin letters."""
         spelt = [torch.tensor([LETTERS.index(c) + 1 for c in spell(prompt)]) for prompt in prompts]
         lengths = torch.tensor([len(word) for word in spelt])
         indices = nn.utils.rnn.pad_sequence(spelt, batch_first=True).to(self.letter.weight.device)

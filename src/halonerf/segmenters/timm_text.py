@@ -1,8 +1,8 @@
 """A small text segmenter: a timm backbone's feature pyramid, a text tower, a FiLM decoder.
 
 FiLM (Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018): the text scales and
-shifts every channel. Nothing of the pyramid depends on the text, and the decoder has few channels and no wide
-convolution at the finest level: a new word costs little.
+shifts every channel. The pyramid is independent of the text, and the decoder has few channels and no wide convolution
+at the finest level, so that another prompt costs little.
 """
 
 from __future__ import annotations
@@ -23,85 +23,86 @@ from halonerf.errors import BadInput, MissingArtifact
 from halonerf.files import write_atomic
 from halonerf.segmenters.text_towers import HubText, LetterTower
 
-STRIDES = (4, 8, 16, 32)  # px of the photo a pixel of the features
-PROBE = (64, 96)  # px; neither square nor the size of anybody's pretraining
+STRIDES = (4, 8, 16, 32)  # px of the photo per pixel of the features
+PROBE_SIZE = (64, 96)  # px, height and width; neither square nor a size of pretraining
 
 
 class Levels(NamedTuple):
-    """Where a backbone's answer has the four strides."""
+    """Indices of a backbone's outputs at the four strides, and their layout."""
 
     indices: Sequence[int]
     widths: Sequence[int]  # channels
     channels_last: bool
 
-    def of(self, answer: Sequence[Tensor]) -> list[Tensor]:
-        """The four feature maps, [B, C, h, w], the finest first."""
-        chosen = [answer[index] for index in self.indices]
+    def select(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """The four feature maps [B, C, h, w], the finest first."""
+        chosen = [outputs[index] for index in self.indices]
         return [level.permute(0, 3, 1, 2) for level in chosen] if self.channels_last else chosen
 
 
 def make_backbone(name: str) -> tuple[nn.Module, Levels]:
     """A timm model with random weights, convolutional or a hierarchical transformer, and its levels.
 
-    Raises: BadInput where timm has no such model, or it lacks one of the strides, or takes photos of one size only.
+    Raises: BadInput where timm has no such model, or it lacks one of the strides, or accepts one photo size only.
     """
     import timm
 
-    trouble = ""
-    attempts: list[dict[str, Any]] = [{}, {"strict_img_size": False}]  # so timm's Swin is told to take any size
+    problem = ""
+    attempts: list[dict[str, Any]] = [{}, {"strict_img_size": False}]  # timm's Swin accepts any size with this option
     for options in attempts:
         try:
             model: Any = timm.create_model(name, features_only=True, pretrained=False, **options)
             reductions, channels = model.feature_info.reduction(), model.feature_info.channels()
         except (RuntimeError, TypeError, AttributeError) as error:  # unknown; no such option; no features
-            trouble = trouble or str(error)
+            problem = problem or str(error)
             continue
         if not set(STRIDES) <= set(reductions):
-            trouble = f"it has features at strides {reductions}"
+            problem = f"it has features at strides {reductions}"
             break
         indices = [reductions.index(stride) for stride in STRIDES]
         widths = [channels[index] for index in indices]
         try:
             with torch.no_grad():
-                answer = model.eval()(torch.zeros(1, 3, *PROBE))
+                outputs = model.eval()(torch.zeros(1, 3, *PROBE_SIZE))
         except (AssertionError, RuntimeError) as error:  # timm's own check of sizes, or a table that does not fit
-            trouble = str(error)
+            problem = str(error)
             continue
-        shape = answer[indices[0]].shape
+        shape = outputs[indices[0]].shape
         levels = Levels(indices, widths, channels_last=shape[1] != widths[0] and shape[-1] == widths[0])
         return model.train(), levels
     raise BadInput(
         f"expected a timm backbone with features at strides 4, 8, 16 and 32 of photos of any size, but '{name}' does "
-        f"not do: {trouble}.\nThe default is: segmenter.backbone=regnety_002. Others that do: convnextv2_atto, "
+        f"not do: {problem}.\nThe default is: segmenter.backbone=regnety_002. Others that do: convnextv2_atto, "
         "pvt_v2_b0, swin_tiny_patch4_window7_224"
     )
 
 
-STRIDE = STRIDES[0]  # px of the photo a pixel of the maps
-COARSEST = STRIDES[-1]  # px: photos are padded to multiples of it
+STRIDE = STRIDES[0]  # px of the photo per pixel of the maps
+PADDING_MULTIPLE = STRIDES[-1]  # px: photos are padded to multiples of it
 MEAN, STD = 0.45, 0.25  # of photos' grey values, roughly; the network learns the rest
-TEXT = 128  # length of a text's embedding
-FROZEN = "text.encoder."  # not saved: it is found by its name again
+TEXT_WIDTH = 128  # dimension of a text's embedding
+FROZEN_PREFIX = "text.encoder."  # of state that is not saved: it is read from its own weights again
 
 
 class TimmText(nn.Module):
     """Text-prompted segmentation on a small backbone.
 
     Args:
-        weights: a safetensors file written by `save`; "offline" are those that come with the package; None starts
-            from nothing, for training.
+        weights: a safetensors file written by `save`; "offline", the weights of the package; None initialises at
+            random, for training from scratch.
         backbone: name of a timm model with features at strides 4, 8, 16 and 32.
         channels: width of the pyramid and the decoder.
         image_size: px; photos are scaled so that their long side is this, larger or smaller.
-        text: "letters", a small tower that is trained with the rest, or the hub id or folder of a CLIP or SigLIP,
+        text: "letters", a small text tower that is trained with the rest, or the hub id or folder of a CLIP or SigLIP,
             whose frozen text encoder is used.
         trainable: submodules that adaptation may change; None: all but a frozen text encoder.
 
     Raises:
-        MissingArtifact: there is no such file. BadInput: it holds other weights than those of this architecture.
+        MissingArtifact: there is no such file. BadInput: it holds weights of another architecture.
     """
 
     weights_name: ClassVar[str] = "model.safetensors"
+    shared_keys: ClassVar[tuple[str, ...]] = ("size",)
 
     data_options = ("weights", "text")
 
@@ -115,9 +116,9 @@ class TimmText(nn.Module):
         trainable: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        if image_size < COARSEST:
+        if image_size < PADDING_MULTIPLE:
             raise BadInput(
-                f"expected segmenter.image_size of at least {COARSEST} px, got {image_size}.\n"
+                f"expected segmenter.image_size of at least {PADDING_MULTIPLE} px, got {image_size}.\n"
                 "The default is: segmenter.image_size=320"
             )
         self.architecture: dict[str, object] = {"backbone": backbone, "channels": channels}
@@ -128,31 +129,33 @@ class TimmText(nn.Module):
         self.smooth = nn.ModuleList(_block(channels) for _ in widths)
         self.text: nn.Module
         if text == "letters":
-            self.text = LetterTower(TEXT)
+            self.text = LetterTower(TEXT_WIDTH)
         else:
-            self.text = HubText(text, TEXT)
+            self.text = HubText(text, TEXT_WIDTH)
             self.architecture["text"] = Path(text).name
-        self.film = nn.ModuleList(nn.Linear(TEXT, 2 * channels) for _ in widths)
+        self.film = nn.ModuleList(nn.Linear(TEXT_WIDTH, 2 * channels) for _ in widths)
         self.refine = nn.ModuleList(_block(channels) for _ in widths[1:])
         self.head = nn.Sequential(nn.Conv2d(channels, channels // 2, 1), nn.ReLU(), nn.Conv2d(channels // 2, 1, 1))
-        learned = "text" if text == "letters" else "text.out"
-        every = ("backbone", "lateral", "smooth", learned, "film", "refine", "head")
-        self.trainable = list(every if trainable is None else trainable)
+        learnt = "text" if text == "letters" else "text.out"
+        default = ("backbone", "lateral", "smooth", learnt, "film", "refine", "head")
+        self.trainable = list(default if trainable is None else trainable)
         if weights is not None:
             self._load(weights)
             self.eval()
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Pyramid of images [B, 3, H, W] in [0, 1]: `level0` (stride 4) … `level3` (stride 32), [B, C, h, w].
+        """Feature pyramid of images [B, 3, H, W] in [0, 1]: `level0` (stride 4) … `level3` (stride 32), [B, C, h, w].
 
-        `size` [B, 2] is the height and width of the maps, without the padding that the levels carry.
+        `size` [B, 2] is the height and width in px of the maps, without the padding of the levels.
         """
         height, width = images.shape[-2:]
         scale = self.image_size / max(height, width)
         rows, columns = (max(1, round(length * scale / STRIDE)) for length in (height, width))
         pixels = (_resized(images, rows * STRIDE, columns * STRIDE) - MEAN) / STD
-        pixels = pad(pixels, (0, -pixels.shape[-1] % COARSEST, 0, -pixels.shape[-2] % COARSEST), mode="replicate")
-        features = self._levels.of(self.backbone(pixels))
+        pixels = pad(
+            pixels, (0, -pixels.shape[-1] % PADDING_MULTIPLE, 0, -pixels.shape[-2] % PADDING_MULTIPLE), mode="replicate"
+        )
+        features = self._levels.select(self.backbone(pixels))
         levels = [lateral(level) for lateral, level in zip(self.lateral, features, strict=True)]
         for finer in range(len(levels) - 2, -1, -1):  # top-down sums (Lin et al., "Feature Pyramid Networks", 2017)
             levels[finer] = levels[finer] + _resized(levels[finer + 1], *levels[finer].shape[-2:])
@@ -165,24 +168,24 @@ class TimmText(nn.Module):
         """Logits [B, P, h, w] at a quarter of the scaled photo's resolution."""
         rows, columns = (int(value) for value in encoded["size"][0])
         texts = self.text(prompts)
-        maps = [self._one(encoded, text[None]) for text in texts]
+        maps = [self._logits(encoded, text[None]) for text in texts]
         return torch.stack(maps, dim=1)[..., :rows, :columns]
 
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Logits [B, P, h, w]."""
+        """Logits [B, P, h, w] of images [B, 3, H, W] in [0, 1]."""
         return self.decode(self.encode(images), prompts)
 
     def save(self, path: Path) -> None:
-        """Write the weights in half precision with their architecture to `path`."""
+        """Atomically write the weights in half precision, with the architecture as metadata, to `path`."""
         weights = {
             name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
             for name, value in self.state_dict().items()
-            if not name.startswith(FROZEN)
+            if not name.startswith(FROZEN_PREFIX)
         }
         write_atomic(path, save(weights, metadata={"architecture": json.dumps(self.architecture)}))
 
-    def _one(self, encoded: dict[str, Tensor], text: Tensor) -> Tensor:
-        """One prompt's logits [B, h, w], padding included."""
+    def _logits(self, encoded: dict[str, Tensor], text: Tensor) -> Tensor:
+        """Logits [B, h, w] of one text embedding [1, T], padding included."""
         coarse: Tensor | None = None
         for level in range(len(self.film) - 1, -1, -1):
             features = encoded[f"level{level}"]
@@ -200,23 +203,23 @@ class TimmText(nn.Module):
             if not path.is_file():
                 raise MissingArtifact(
                     f"expected the weights of a timm_text segmenter in '{path}', found no such file.\n"
-                    "Use the ones of the package with: segmenter.weights=offline\n"
-                    "Make your own with: halonerf +experiments=offline_segmenter"
+                    "Use those of the package with: segmenter.weights=offline\n"
+                    "Train your own with: halonerf +experiments=offline_segmenter"
                 )
             architecture, tensors = _read(path)
         if architecture != self.architecture:
             raise BadInput(
                 f"expected weights of {self.architecture}, but '{path}' holds those of {architecture}.\n"
-                "Name the right architecture with segmenter.backbone, segmenter.channels and segmenter.text."
+                "Set the architecture with segmenter.backbone, segmenter.channels and segmenter.text."
             )
-        frozen = {name: value for name, value in self.state_dict().items() if name.startswith(FROZEN)}
+        frozen = {name: value for name, value in self.state_dict().items() if name.startswith(FROZEN_PREFIX)}
         try:
             self.load_state_dict(frozen | tensors)
         except RuntimeError as error:
             raise BadInput(
                 f"expected all weights of {self.architecture} in '{path}', but they do not fit: "
                 f"{str(error).splitlines()[-1].strip()}\n"
-                "They were made by another version. Make them again: halonerf +experiments=offline_segmenter"
+                "They were made by another version. Train them again: halonerf +experiments=offline_segmenter"
             ) from error
 
 
@@ -241,7 +244,7 @@ def _block(channels: int) -> nn.Sequential:
 
 
 def _resized(maps: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear [B, C, height, width]; averages where it shrinks."""
+    """Bilinear resampling to [B, C, height, width], anti-aliased where it shrinks."""
     if maps.shape[-2:] == (height, width):
         return maps
     shrinks = height < maps.shape[-2] or width < maps.shape[-1]

@@ -1,4 +1,9 @@
-"""Compares what several distillers read from the same records."""
+"""compare_labels: disagreements of several distillers on the same records.
+
+disagreements.csv    `image_id`, then label, confidence and evidence of each distiller, escaped as in `labels.csv`
+disagreements.html   a sample of them
+metrics.json         how often each two distillers agree
+"""
 
 from __future__ import annotations
 
@@ -22,19 +27,16 @@ from halonerf.stages.specs import CompareLabelsSpec
 from halonerf.types import ImageRecord, PseudoLabel
 from halonerf.visualization.html_pages import Page
 
-KINDS, MOST_KINDS = 40, 100_000  # of disagreement: on the page, and counted at a time
+SHOWN_KINDS, MAX_KINDS = 40, 100_000  # kinds of disagreement on the page, and counted at a time
 
 
 class CompareLabels(CompareLabelsSpec, Stage):
-    """Writes `disagreements.csv`, a row for each record on which not all agree, `metrics.json` and a page.
-
-    A record's answer is its most confident label; "" is an answer, too. `disagreements.csv` has `image_id`, then the
-    label, confidence and evidence of each distiller; cells are made harmless as in `labels.csv`.
+    """Compare the most confident labels of several distillers, record by record; "" is a label, too.
 
     Args:
-        distillers: configs of label distillers by name; each one's labels are made first where they are not there.
+        distillers: configs of label distillers by name; missing labels are made first.
         corpus: config of a corpus, as of `distill`; None: the records of the scene.
-        samples: disagreements on the page, each as likely as any other.
+        samples: number of disagreements on the page, drawn uniformly.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class CompareLabels(CompareLabelsSpec, Stage):
         super().__init__()
         if len(distillers) < 2:
             raise BadInput(
-                f"expected two or more distillers to compare, got {', '.join(distillers) or 'none'}.\nName them: "
+                f"expected two or more distillers to compare, got {', '.join(distillers) or 'none'}.\nSet them with: "
                 "+distiller@compare_labels.distillers.first=rules +distiller@compare_labels.distillers.second=..."
             )
         self.names, self.corpus_options, self.samples = tuple(distillers), corpus, samples
@@ -82,8 +84,8 @@ class CompareLabels(CompareLabelsSpec, Stage):
                     continue
                 disagreements += 1
                 kinds[tuple(labels)] += 1
-                if len(kinds) > MOST_KINDS:  # free answers: rare ones are let go
-                    kinds = Counter(dict(kinds.most_common(MOST_KINDS // 2)))
+                if len(kinds) > MAX_KINDS:  # free answers: rare kinds are dropped
+                    kinds = Counter(dict(kinds.most_common(MAX_KINDS // 2)))
                 cells = [(escape_cell(a.label), f"{a.confidence:.4f}", escape_cell(a.evidence)) for a in answers]
                 writer.writerow([escape_cell(record.image_id), *(cell for three in cells for cell in three)])
                 place = len(shown) if len(shown) < self.samples else chance.randrange(disagreements)
@@ -97,7 +99,7 @@ class CompareLabels(CompareLabelsSpec, Stage):
                 f"{one} = {other}": same[one, other] / records if records else None
                 for one, other in combinations(self.names, 2)
             },
-            "kinds": [{"labels": list(labels), "count": count} for labels, count in kinds.most_common(KINDS)],
+            "kinds": [{"labels": list(labels), "count": count} for labels, count in kinds.most_common(SHOWN_KINDS)],
         }
         Page("Where the labels differ").write(
             self.folder / "disagreements.html",
@@ -113,7 +115,7 @@ class CompareLabels(CompareLabelsSpec, Stage):
         return {key: figures[key] for key in ("records", "disagreements", "labelled", "same")}
 
     def _answers(self) -> Iterator[tuple[ImageRecord, list[PseudoLabel]]]:
-        """Every record with each distiller's answer; records of one id that follow each other count as one."""
+        """Every record with each distiller's best label; consecutive records of one id count as one."""
         if self.corpus_options:
             records: Iterator[ImageRecord] = build(self.corpus_options).records()
         else:

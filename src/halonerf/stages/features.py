@@ -1,7 +1,7 @@
-"""features: what an encoder of photos and texts says of each chosen photo, pixel by pixel or crop by crop.
+"""features: embeddings of each chosen photo by a retriever, densely or crop by crop, and of the concepts.
 
 maps/<view>.safetensors   `scale0`, `scale1`, … [D, h, w], half precision, unit vectors over the whole working image
-words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `scale` [1]: what cosines are multiplied by
+words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `scale` [1]: factor on cosines
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from halonerf.stages.specs import FeaturesSpec
 
 
 class Features(FeaturesSpec, Stage):
-    """Embed photos densely, and the words that they will be compared with.
+    """Embed the chosen photos as feature maps, and the texts that they are compared with.
 
     Args:
-        retriever: config of the encoder; dense ones are needed where there are no scales.
-        head: config of the head that will lift what is found; only its `scales` are used: sides of square crops, in
-            shares of a photo's short side (LERF's pyramid); none: densely, at once (DFF).
-        overlap: of neighbouring crops, a share of their side.
-        phrases: what a word is weighed against besides other words.
+        retriever: config of the retriever, a `DenseRetriever` where there are no scales.
+        head: config of the head that will be fitted to the maps; only its `scales` are used: sides of square crops, as
+            fractions of a photo's short side (LERF's pyramid); none: dense embeddings (DFF).
+        overlap: of neighbouring crops, as a fraction of their side.
+        phrases: negatives that a text is compared with besides other texts.
         size: px, long side to which photos are scaled before they are embedded; None keeps the working size.
         batch: crops embedded together.
     """
@@ -67,7 +67,7 @@ class Features(FeaturesSpec, Stage):
         self.retriever: Retriever = build(self.retriever_config)
         if not self.scales and not isinstance(self.retriever, DenseRetriever):
             raise BadInput(
-                f"expected a retriever that sees pixel by pixel, got {type(self.retriever).__name__}, which has no "
+                f"expected a retriever with dense embeddings, got {type(self.retriever).__name__}, which has no "
                 "embed_dense.\nEmbed crops instead: head=lerf"
             )
         (self.folder / MAPS).mkdir(exist_ok=True)
@@ -93,26 +93,26 @@ class Features(FeaturesSpec, Stage):
 
     @torch.no_grad()
     def finish(self) -> None:
-        texts, phrases = (self.retriever.embed_texts(said).cpu() for said in (self.concepts, self.phrases))
+        texts, phrases = (self.retriever.embed_texts(texts).cpu() for texts in (self.concepts, self.phrases))
         tensors = {"texts": texts, "phrases": phrases, "scale": torch.tensor([self.retriever.scale])}
         write_atomic(self.folder / WORD_EMBEDDINGS, save(tensors))
         self.width = texts.shape[1]
 
     def summary(self) -> dict[str, Any]:
-        return {"photos": len(self.items()), "numbers": self.width, "scales": self.scales}
+        return {"photos": len(self.items()), "dimension": self.width, "scales": self.scales}
 
     def _image(self, item: int) -> Tensor:
-        """[3, H, W] in [0, 1], at the size that is asked for."""
+        """A photo, [3, H, W] in [0, 1], at the size of the option `size`."""
         image = self.scene.photo(item).to(self.device).permute(2, 0, 1).float() / 255
         if self.size is None:
             return image
-        share = self.size / max(image.shape[1:])
-        size = tuple(max(1, round(length * share)) for length in image.shape[1:])
-        shown = interpolate(image[None], size, mode="bilinear", antialias=share < 1, align_corners=False)
-        return shown[0].clamp(0, 1)
+        scale = self.size / max(image.shape[1:])
+        size = tuple(max(1, round(length * scale)) for length in image.shape[1:])
+        resized = interpolate(image[None], size, mode="bilinear", antialias=scale < 1, align_corners=False)
+        return resized[0].clamp(0, 1)
 
     def _pyramid(self, image: Tensor, scale: float) -> Tensor:
-        """One level of LERF's pyramid: embeddings of overlapping crops in their grid, [D, rows, columns]."""
+        """One level of LERF's pyramid: embeddings [D, rows, columns] of a grid of overlapping crops of [3, H, W]."""
         side = max(1, round(scale * min(image.shape[1:])))
         tops, lefts = (crop_starts(length, side, self.overlap) for length in image.shape[1:])
         crops = [image[:, top : top + side, left : left + side] for top in tops for left in lefts]
@@ -122,7 +122,7 @@ class Features(FeaturesSpec, Stage):
 
 
 def crop_starts(length: int, side: int, overlap: float) -> list[int]:
-    """Where crops begin along a side of the photo: their centres tile it evenly, those at the borders moved inwards."""
+    """First pixels of crops along a side of `length` px: evenly spaced centres, border crops moved inwards."""
     side = min(side, length)
     count = max(1, round(length / (side * (1 - overlap))))
     return [min(max(0, round((k + 0.5) * length / count - side / 2)), length - side) for k in range(count)]

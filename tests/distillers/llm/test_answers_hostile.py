@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from halonerf.distillers.gazetteer.normalise import LABEL
+from halonerf.distillers.gazetteer.normalise import MAX_LABEL_CHARS
 from halonerf.distillers.llm.answer_cache import Reply
 from halonerf.distillers.llm.base import LanguageDistiller
 from halonerf.distillers.llm.prompts import Messages
@@ -44,5 +44,5 @@ def test_whatever_is_said_of_whatever_record_becomes_labels(form: str):
         assert (label.label == "") == (label.confidence == 0.0)
         assert label.label.isprintable()
         assert label.evidence.isprintable()
-        assert len(label.label) <= LABEL
+        assert len(label.label) <= MAX_LABEL_CHARS
         assert len(label.evidence) <= 120

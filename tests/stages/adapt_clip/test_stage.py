@@ -178,7 +178,7 @@ def test_labels_that_cannot_teach_are_refused(made: Path, tmp_path: Path):
 
 
 def test_options_that_cannot_be_are_refused():
-    with pytest.raises(BadInput, match=r"repeats of positive, ignore, negative"):
+    with pytest.raises(BadInput, match=r"repeated_labels of positive, ignore, negative"):
         AdaptClip({}, repeated_labels="maybe")
     with pytest.raises(BadInput, match=r"\{label\} in each"):
         AdaptClip({}, templates=["a photo"])

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import numpy as np
@@ -23,7 +23,7 @@ from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
 from halonerf.pipeline.spec import StageSource
 from halonerf.stages.adapt_segmenter.losses import (
-    LOSSES,
+    DEFAULT_WEIGHTS,
     CropComparison,
     LossWeights,
     PhotoBatch,
@@ -46,6 +46,8 @@ class Gauge(nn.Module):
     """A segmenter that weighs red, green and blue of each 4 x 4 px block; it knows nothing at first, or "red"."""
 
     weights_name = "model.safetensors"
+
+    shared_keys: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, weights: str | None = None, trainable: Sequence[str] = ("head",), steps: int = 4) -> None:
         super().__init__()
@@ -227,7 +229,7 @@ def test_batch_norms_learn_statistics_only_where_asked():
     set_trainable(gauge)
     assert not gauge.norm.training
     assert gauge.norm.weight.requires_grad
-    set_trainable(gauge, statistics=True)
+    set_trainable(gauge, update_batchnorm=True)
     assert gauge.norm.training
     with pytest.raises(BadInput, match="decoder"):
         set_trainable(Gauge(trainable=("decoder",)))
@@ -336,15 +338,17 @@ def test_a_retriever_may_choose(tmp_path: Path):
     )
     batch = stage.batches[0]
     group: PhotoBatch = batches_by_size(batch)[0]
-    logits = stage.segmenter(group.shown, batch["prompts"])
-    looks = [compare_crop(stage.teaching.teacher, group.photos, batch["prompts"], logits, crop) for crop in group.crops]
-    ranks = stage.teaching.ranks(looks, batch["prompts"])
-    assert torch.allclose(ranks[0][:, 0], looks[0].crops[:, 0].mean(dim=(1, 2)))
+    logits = stage.segmenter(group.augmented, batch["prompts"])
+    comparisons = [
+        compare_crop(stage.losses.teacher, group.photos, batch["prompts"], logits, crop) for crop in group.crops
+    ]
+    ranks = stage.losses.ranks(comparisons, batch["prompts"])
+    assert torch.allclose(ranks[0][:, 0], comparisons[0].crops[:, 0].mean(dim=(1, 2)))
 
 
 def test_weights_keep_their_defaults():
-    assert LossWeights.of({"crop": 0.5}) == LossWeights(**{**LOSSES, "crop": 0.5})
-    assert LossWeights.of({}) == LossWeights(**LOSSES)
+    assert LossWeights.of({"crop": 0.5}) == LossWeights(**{**DEFAULT_WEIGHTS, "crop": 0.5})
+    assert LossWeights.of({}) == LossWeights(**DEFAULT_WEIGHTS)
 
 
 def test_means_over_photos_concepts_and_landmarks():

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +40,30 @@ ROWS = [
 
 
 class Whole:
-    """A distiller that repeats what it reads, keeps a file, and knows figures."""
+    """A `ShardedDistiller` that labels each record with its caption."""
 
     folder: Path | None = None
 
-    def open(self, folder: Path) -> None:
+    def open(self, folder: Path, worker: str = "") -> None:
         self.folder = folder
+
+    @classmethod
+    def bookkeeping(cls, options: Mapping[str, Any]) -> Whole:
+        return cls(**options)
+
+    def gather(self, folder: Path) -> dict[str, float]:
+        return {"tokens": 3}
+
+    def counts(self) -> dict[str, float]:
+        return {}
 
     def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
         assert self.folder is not None
         time.sleep(0.001)
         return [PseudoLabel(r.image_id, r.caption, 0.5, r.caption) for r in records]
 
-    def figures(self) -> dict[str, Any]:
-        return {"tokens": 7}
+    def figures(self, counts: Mapping[str, float]) -> dict[str, Any]:
+        return {"tokens": 4 + counts["tokens"]}
 
 
 def run(folder: Path, stage: Distill, most: int | None = None) -> Distill:
@@ -121,7 +131,7 @@ def test_agreement_on_real_records(shared):
     assert part["chance"] < 0.3
 
 
-def test_a_distiller_may_keep_files_and_tell_figures(tmp_path: Path):
+def test_a_sharded_distiller_keeps_files_and_returns_figures(tmp_path: Path):
     stage = run(tmp_path / "out", Distill({"_target_": f"{__name__}.Whole"}, corpus_of(tmp_path, ROWS)))
     assert stage.distiller.folder == tmp_path / "out"
     assert stage.summary()["tokens"] == 7

@@ -31,15 +31,15 @@ TRUTH = {"a.jpg": "dome", "b.jpg": "portal", "c.jpg": "", "d.jpg": "tower"}
 
 
 class Counting:
-    """A distiller that remembers what it was asked."""
+    """A distiller that counts the records that it gets."""
 
-    asked: list[str]
+    queried: list[str]
 
     def __init__(self) -> None:
-        self.asked = []
+        self.queried = []
 
     def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
-        self.asked += [record.image_id for record in records]
+        self.queried += [record.image_id for record in records]
         return [PseudoLabel(record.image_id, "dome", 0.5) for record in records]
 
 
@@ -77,25 +77,25 @@ def test_no_truth_no_metrics(tmp_path: Path):
     assert "accuracy" not in stage.summary()
 
 
-def test_a_killed_run_goes_on_with_the_next_batch(tmp_path: Path, inputs: dict[str, Path], monkeypatch):
+def test_a_killed_run_resumes_with_the_next_batch(tmp_path: Path, inputs: dict[str, Path], monkeypatch):
     whole = run_stage(Distill(RULES, batch=2), tmp_path / "whole", inputs)
     run_stage(Distill(RULES, batch=2), tmp_path / "out", inputs, most=2)
     (tmp_path / "out" / "parts" / "labels" / ".00000004.parquet.half").write_text(
         "PAR1"
     )  # what a kill in the middle leaves
-    asked: list[str] = []
+    queried: list[str] = []
     original = type(whole.distiller).distill
     monkeypatch.setattr(
-        type(whole.distiller), "distill", lambda self, r: asked.extend(x.image_id for x in r) or original(self, r)
+        type(whole.distiller), "distill", lambda self, r: queried.extend(x.image_id for x in r) or original(self, r)
     )
     run_stage(Distill(RULES, batch=2), tmp_path / "out", inputs)
-    assert asked == ["e.jpg"]
+    assert queried == ["e.jpg"]
     assert (tmp_path / "out" / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
 
 
-def test_any_distiller_will_do(tmp_path: Path, inputs: dict[str, Path]):
+def test_a_minimal_distiller_is_enough(tmp_path: Path, inputs: dict[str, Path]):
     stage = run_stage(Distill({"_target_": f"{__name__}.Counting"}, batch=3), tmp_path / "out", inputs)
-    assert stage.distiller.asked == [record.image_id for record in RECORDS]
+    assert stage.distiller.queried == [record.image_id for record in RECORDS]
     assert {label.label for label in read_labels(tmp_path / "out" / "labels.csv")} == {"dome"}
 
 
@@ -148,19 +148,19 @@ def test_rare_labels_become_broader_ones_or_unknown(tmp_path: Path):
     assert labels[5] == PseudoLabel("5.jpg", "")
     summary = stage.summary()
     assert summary["labels"] == {"tower": 3}
-    assert summary["settled"] == {"labels": 4, "rows": 4, "broader": 1, "unknown": 3}
-    assert "settled" not in run_stage(Distill(RULES), tmp_path / "all", {"collect": tmp_path / "collect"}).summary()
+    assert summary["merged"] == {"labels": 4, "rows": 4, "broader": 1, "unknown": 3}
+    assert "merged" not in run_stage(Distill(RULES), tmp_path / "all", {"collect": tmp_path / "collect"}).summary()
 
 
-def test_labels_that_become_the_same_are_one():
+def test_labels_with_the_same_replacement_are_merged():
     groups = [[PseudoLabel("a", "rose window", 0.9, "rose"), PseudoLabel("a", "window", 0.5, "window")]]
-    becomes = {"rose window": "window", "window": "window"}
-    settled = RareLabelMerger(groups, lambda counts, least: becomes, 2)
-    assert settled(groups[0]) == [PseudoLabel("a", "window", 0.9, "rose")]
-    assert settled.figures() == {"labels": 1, "rows": 1, "broader": 1, "unknown": 0}
+    replacement = {"rose window": "window", "window": "window"}
+    merger = RareLabelMerger(groups, lambda counts, min_count: replacement, 2)
+    assert merger(groups[0]) == [PseudoLabel("a", "window", 0.9, "rose")]
+    assert merger.figures() == {"labels": 1, "rows": 1, "broader": 1, "unknown": 0}
 
 
-def test_a_distiller_that_cannot_settle_is_told(tmp_path: Path, inputs: dict[str, Path]):
+def test_min_count_needs_a_label_hierarchy(tmp_path: Path, inputs: dict[str, Path]):
     with pytest.raises(BadInput, match=r"distill\.min_count=1"):
         run_stage(Distill({"_target_": f"{__name__}.Counting"}, min_count=2), tmp_path / "out", inputs)
 
@@ -171,7 +171,7 @@ def test_options_out_of_range(options: dict[str, float]):
         Distill(RULES, **options)  # type: ignore[arg-type]
 
 
-def test_where_the_work_is_done_changes_no_fingerprint():
+def test_the_engine_does_not_change_the_fingerprint():
     options = {"_target_": "halonerf.stages.Distill", "distiller": RULES, "min_count": 1}
     elsewhere = {**options, "engine": "ray", "workers": 4, "worker_gpus": 0.5, "address": "auto"}
     assert identity_of(elsewhere) == identity_of(options)
@@ -180,25 +180,25 @@ def test_where_the_work_is_done_changes_no_fingerprint():
 
 def test_records_come_back_from_their_shards_as_they_were(tmp_path: Path):
     odd = ImageRecord("\udcff.jpg", "Łódź", "ü.jpg", "\x00\ud800 portal", ("a", "", "\ud83d"), "mosque")
-    parts = LabelShards(tmp_path)
-    assert parts.write_records(iter([*RECORDS, odd, ImageRecord("")]), 3) == 7
-    assert parts.read_records(0) == RECORDS[:3]
-    assert parts.read_records(3) == [*RECORDS[3:], odd]
-    assert parts.read_records(6) == [ImageRecord("")]
-    parts.forget_records()
-    parts.write(
+    shards = LabelShards(tmp_path)
+    assert shards.write_records(iter([*RECORDS, odd, ImageRecord("")]), 3) == 7
+    assert shards.read_records(0) == RECORDS[:3]
+    assert shards.read_records(3) == [*RECORDS[3:], odd]
+    assert shards.read_records(6) == [ImageRecord("")]
+    shards.delete_records()
+    shards.write(
         0,
         LabelShard(
             [[PseudoLabel("a", "x", 0.123456789, "e"), PseudoLabel("a", "y")], [PseudoLabel("b", "")]], 2.5, {"n": 1}
         ),
     )
-    assert parts.write_records(iter(RECORDS), 2) == 5
-    assert not (parts.records / "00000000.parquet").exists()  # its labels are there
-    kept = parts.read(0)
+    assert shards.write_records(iter(RECORDS), 2) == 5
+    assert not (shards.records / "00000000.parquet").exists()  # its labels are there
+    kept = shards.read(0)
     assert kept.groups == [[PseudoLabel("a", "x", 0.123456789, "e"), PseudoLabel("a", "y")], [PseudoLabel("b", "")]]
     assert (kept.seconds, kept.counts) == (2.5, {"n": 1})
 
 
-def test_a_batch_holds_something():
+def test_batch_is_at_least_one():
     with pytest.raises(BadInput, match=r"distill\.batch"):
         Distill(RULES, batch=0)

@@ -83,7 +83,7 @@ def test_it_writes_what_a_query_needs(tmp_path: Path):
 
 def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path):
     inputs = write_query_road(tmp_path)
-    options = {"segmenter": SEGMENTER, "field": FIELD, "photos": 3, "maps": 16}
+    options = {"segmenter": SEGMENTER, "field": FIELD, "max_photos": 3, "map_size": 16}
     run_stage(Index(**options), tmp_path / "whole", inputs)
     run_stage(Index(**options), tmp_path / "killed", inputs, most=2)
     run_stage(Index(**options), tmp_path / "killed", inputs, most=3)

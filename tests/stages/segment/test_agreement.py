@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -60,6 +60,8 @@ class Board(nn.Module):
 class Colours(nn.Module):
     """Sees the cathedral where a picture is red, and windows where it is green."""
 
+    shared_keys: ClassVar[tuple[str, ...]] = ()
+
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         return {"pixels": images}
 
@@ -106,7 +108,7 @@ def inputs(tmp_path: Path) -> tuple[dict[str, Path], list[str]]:
 def run(stage: Segment, folder: Path, inputs: dict[str, Path], most: int | None = None) -> Segment:
     """As the trainer would, at most `most` items; finished only if all are done."""
     folder.mkdir(exist_ok=True)
-    needs = Segment.requires({"terms": stage.terms})
+    needs = Segment.requires({"score_terms": stage.score_terms})
     stage.bind(folder, {need: inputs[need] for need in needs}, 0)
     stage.prepare()
     for index, item in enumerate([item for item in stage.items() if not stage.done(item)][:most]):
@@ -123,7 +125,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_the_papers_choice(tmp_path: Path, inputs):
     folders, names = inputs
-    options: dict[str, Any] = {"concepts": ["window"], "building": "cathedral", "photos": 19}
+    options: dict[str, Any] = {"concepts": ["window"], "building": "cathedral", "max_photos": 19}
     stage = Segment(COLOURS, score_terms=["geometry", "occlusion"], combine="sum", **options)
     rows = table(run(stage, tmp_path / "out", folders).folder / "choice.csv")
     assert list(rows[0]) == ["photo", "score", "chosen", "reason", "geometry", "occlusion"]
@@ -133,27 +135,27 @@ def test_the_papers_choice(tmp_path: Path, inputs):
     assert [float(row["occlusion"]) for row in rows] == [1.0] * 3 + [0.5] + [1.0] * 16
     assert float(rows[3]["score"]) == pytest.approx(1.5 + 8 / 48, abs=1e-4)
     assert [row["chosen"] for row in rows] == ["true"] * 3 + ["false"] + ["true"] * 16
-    assert rows[3]["reason"] == "behind the 19 chosen"
+    assert rows[3]["reason"] == "lower than the 19 selected"
     weights = table(tmp_path / "out" / "weights.csv")
     assert [row["weight"] for row in weights] == [row["score"] for row in rows], "no term tells concepts apart"
-    assert Segment.requires({"terms": ["geometry", "occlusion"]}) == (*Segment.needs, "reconstruct")
-    assert Segment.requires({"terms": ["geometry"], "adapted": True}) == (*Segment.needs, "adapt_segmenter")
+    assert Segment.requires({"score_terms": ["geometry", "occlusion"]}) == (*Segment.needs, "reconstruct")
+    assert Segment.requires({"score_terms": ["geometry"], "adapted": True}) == (*Segment.needs, "adapt_segmenter")
 
 
 def test_a_photo_with_a_wrong_map_agrees_little(tmp_path: Path, inputs):
     folders, names = inputs
-    options: dict[str, Any] = {"concepts": ["window", "dome"], "terms": ["certainty", "agreement"]}
+    options: dict[str, Any] = {"concepts": ["window", "dome"], "score_terms": ["certainty", "agreement"]}
     stage = run(Segment(COLOURS, agreement_size=16, **options), tmp_path / "out", folders)
     rows = table(tmp_path / "out" / "choice.csv")
     weights = {(row["photo"], row["concept"]): float(row["weight"]) for row in table(tmp_path / "out" / "weights.csv")}
     assert len(weights) == 40
     # the others say 18 of 19 for the window and 1 of 19 elsewhere, 4 elements of 192 each; the wrong one 0 and 19
-    told = json.loads((tmp_path / "out" / "agreement" / "00005.json").read_text())
-    assert told[0] == pytest.approx(0.02 / (8 / 192 + 0.02), rel=1e-2)  # eight bits and a logit's end
+    values = json.loads((tmp_path / "out" / "agreement" / "00005.json").read_text())
+    assert values[0] == pytest.approx(0.02 / (8 / 192 + 0.02), rel=1e-2)  # eight bits and a logit's end
     right = json.loads((tmp_path / "out" / "agreement" / "00000.json").read_text())
     share = 4 / 192
     assert right[0] == pytest.approx((share * 18 / 19 + 0.02) / (share * 20 / 19 + 0.02), rel=1e-2)
-    assert told[1] == right[1] == pytest.approx(1, abs=1e-3)  # nobody sees a dome
+    assert values[1] == right[1] == pytest.approx(1, abs=1e-3)  # no photo shows a dome
     assert weights[names[0], "window"] == pytest.approx(1, abs=0.01)
     assert weights[names[5], "window"] < 0.4
     assert weights[names[5], "dome"] == pytest.approx(1, abs=0.01)
@@ -166,7 +168,7 @@ def test_a_photo_with_a_wrong_map_agrees_little(tmp_path: Path, inputs):
 @pytest.mark.parametrize("killed", [7, 21, 23])
 def test_a_killed_run_ends_the_same(tmp_path: Path, inputs, killed: int):
     """Killed among the photos, between the two sums, and between the two comparisons."""
-    options: dict[str, Any] = {"concepts": ["window"], "terms": ["quality", "agreement"], "select": "coverage"}
+    options: dict[str, Any] = {"concepts": ["window"], "score_terms": ["quality", "agreement"], "selection": "coverage"}
     run(Segment(COLOURS, agreement_size=20, **options), tmp_path / "whole", inputs[0])
     run(Segment(COLOURS, agreement_size=20, **options), tmp_path / "killed", inputs[0], most=killed)
     stage = Segment(COLOURS, agreement_size=20, **options)
@@ -194,11 +196,11 @@ def test_drawn_masks_agree_or_not_where_they_were_drawn(tmp_path: Path, inputs):
     run(Segment(masks, score_terms=["certainty", "agreement"], agreement_size=16), tmp_path / "out", folders)
     rows = table(tmp_path / "out" / "choice.csv")
     assert [row["chosen"] for row in rows] == ["true"] * 2 + ["false"] * 18
-    assert rows[5]["reason"] == "nothing known in it"
+    assert rows[5]["reason"] == "no concept known in it"
     assert json.loads((tmp_path / "out" / "agreement" / "00005.json").read_text()) == [None]
     assert {row["weight"] for row in table(tmp_path / "out" / "weights.csv")[2:]} == {"0.0000"}
-    building: dict[str, Any] = {"building": "cathedral", "terms": ["geometry"]}
-    with pytest.raises(BadInput, match=r"building_segmenter that looks at pixels(.|\n)*building=null"):
+    building: dict[str, Any] = {"building": "cathedral", "score_terms": ["geometry"]}
+    with pytest.raises(BadInput, match=r"building_segmenter that works on pixels(.|\n)*building=null"):
         run(Segment(masks, crop=False, **building), tmp_path / "no", folders)
     with pytest.raises(BadInput, match=r"Use: segment\.crop=false"):
         run(Segment(masks, building_segmenter=COLOURS, **building), tmp_path / "no", folders)

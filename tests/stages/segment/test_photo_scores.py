@@ -1,4 +1,4 @@
-"""The terms of a photo's score on hand-made masks, how they are put together, and who is chosen."""
+"""Score terms of photos on hand-made masks, their combination, and the selection of photos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from halonerf.data.formats.photo_choice import write_concept_weights, write_phot
 from halonerf.errors import BadInput
 from halonerf.prediction import largest_building_part
 from halonerf.stages.segment.photo_scores import (
-    FLOOR,
+    AGREED_SHARE,
     agreement,
     certainty,
     combine_scores,
@@ -100,8 +100,8 @@ def test_certainty_knows_yes_from_perhaps():
     known[4] = False
     found = certainty(maps, known)
     assert found[:2] == [1, 1]
-    assert found[2] == pytest.approx(FLOOR / (1 + FLOOR))
-    claim, doubt = 0.3 * 0.2**2 + FLOOR, 0.3 * 4 * 0.6 * 0.4
+    assert found[2] == pytest.approx(AGREED_SHARE / (1 + AGREED_SHARE))
+    claim, doubt = 0.3 * 0.2**2 + AGREED_SHARE, 0.3 * 4 * 0.6 * 0.4
     assert found[3] == pytest.approx(claim / (claim + doubt))
     assert found[4] is None
     half = np.ones_like(known)
@@ -116,8 +116,8 @@ def test_agreement_is_soft_overlap():
     ones = torch.ones(4, 6, 1)
     assert agreement(left, left, ones, ones) == [1]
     assert agreement(0 * left, 0 * left, ones, ones) == [1]  # both say that it is not there
-    assert agreement(left, 1 - left, ones, ones) == [pytest.approx(FLOOR / (1 + FLOOR))]
-    assert agreement(left, 0.5 * left, ones, ones) == [pytest.approx((0.25 + FLOOR) / (0.5 + FLOOR))]
+    assert agreement(left, 1 - left, ones, ones) == [pytest.approx(AGREED_SHARE / (1 + AGREED_SHARE))]
+    assert agreement(left, 0.5 * left, ones, ones) == [pytest.approx((0.25 + AGREED_SHARE) / (0.5 + AGREED_SHARE))]
     assert agreement(left, 1 - left, left * 0, ones) == [None]
     few = torch.zeros(4, 6, 1)
     few[0, 0] = 1  # 1 of 24 known pixels was seen by others: under a twentieth
@@ -189,14 +189,14 @@ def test_who_cannot_be_compared_has_nothing_against_them():
     assert combine_scores(values, "product", 1)[0].tolist() == [1, 1, 0]
 
 
-def test_every_photo_is_told_why(tmp_path: Path):
+def test_every_photo_has_a_reason(tmp_path: Path):
     score = np.array([0.5, 0.9, 0.0, 0.1, 0.7])
     values = {"quality": np.array([0.5, 0.9, 0.0, 0.1, 0.7]), "certainty": np.array([[1.0], [1], [0.5], [1], [np.nan]])}
-    told = explain([1, 0], score, [True, True, True, True, False], values)
-    assert told == ["rank 2", "rank 1", "no quality", "behind the 2 chosen", "nothing known in it"]
+    reasons = explain([1, 0], score, [True, True, True, True, False], values)
+    assert reasons == ["rank 2", "rank 1", "no quality", "lower than the 2 selected", "no concept known in it"]
     names = ["ä, b.jpg", "b", "c", "d", "e"]
     terms = {term: value if value.ndim == 1 else row_means(value) for term, value in values.items()}
-    write_photo_choice(tmp_path, names, score, [1, 0], told, terms)
+    write_photo_choice(tmp_path, names, score, [1, 0], reasons, terms)
     write_concept_weights(tmp_path, names, ["rose window"], np.ones((5, 1)) / 3)
     with open(tmp_path / "choice.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -210,21 +210,26 @@ def test_every_photo_is_told_why(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({"terms": ["sharpness"]}, "quality, geometry, occlusion, certainty, agreement"),
-        ({"terms": []}, "one or more of"),
-        ({"terms": ["quality", "quality"]}, "one or more of"),
+        ({"score_terms": ["sharpness"]}, "quality, geometry, occlusion, certainty, agreement"),
+        ({"score_terms": []}, "one or more of"),
+        ({"score_terms": ["quality", "quality"]}, "one or more of"),
         ({"combine": "mean"}, "product or sum"),
-        ({"select": "random"}, "best or coverage"),
+        ({"selection": "random"}, "best or coverage"),
         ({"agreement_size": 0}, "at least 1 px"),
-        ({"terms": ["geometry"]}, "building=cathedral"),
+        ({"score_terms": ["geometry"]}, "building=cathedral"),
         ({"building": "cathedral", "crop": False}, "expected a use"),
     ],
 )
-def test_options_that_cannot_be_are_told(options: dict[str, object], told: str):
-    valid: dict[str, object] = {"terms": ["quality"], "combine": "product", "select": "best", "agreement_size": 96}
+def test_invalid_options_are_reported(options: dict[str, object], message: str):
+    valid: dict[str, object] = {
+        "score_terms": ["quality"],
+        "combine": "product",
+        "selection": "best",
+        "agreement_size": 96,
+    }
     valid |= {"building": None, "crop": True}
     check_options(**valid)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         check_options(**{**valid, **options})  # type: ignore[arg-type]

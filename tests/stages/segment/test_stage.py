@@ -104,7 +104,7 @@ def test_masks_become_maps_and_unknown_stays_unknown(tmp_path: Path, inputs):
     with open(tmp_path / "out" / "choice.csv", newline="") as stream:
         choice = {row["photo"]: row for row in csv.DictReader(stream)}
     assert [choice[name]["chosen"] for name in names] == ["false", "true", "true", "false"]
-    assert choice[names[0]]["reason"] == "nothing known in it"
+    assert choice[names[0]]["reason"] == "no concept known in it"
     assert (tmp_path / "out" / "overview.png").is_file()
     assert stage.summary() == {"concepts": ["domes", "portals"], "photos": 4, "photos_mapped": 2, "photos_chosen": 2}
 
@@ -136,6 +136,7 @@ class Colours(torch.nn.Module):
     """Sees a colour where its channel is bright, and remembers the shapes that it was asked about."""
 
     asked: ClassVar[list[tuple[int, ...]]] = []
+    shared_keys: ClassVar[tuple[str, ...]] = ()
     words: ClassVar[dict[str, int]] = {"cathedral": 0, "window": 1, "sky": 2}
 
     def encode(self, images: torch.Tensor, names: Sequence[str] | None = None) -> dict[str, torch.Tensor]:
@@ -188,7 +189,7 @@ def test_photos_are_cropped_to_the_building_and_nothing_is_outside(tmp_path: Pat
     Colours.asked.clear()
     run(Segment(COLOURS, concepts=["window"], building="cathedral"), tmp_path / "none", folders)
     assert set(Colours.asked) == {(1, 3, 48, 64)}
-    with pytest.raises(BadInput, match=r"looks at pixels(.|\n)*segment\.building=null"):
+    with pytest.raises(BadInput, match=r"works on pixels(.|\n)*segment\.building=null"):
         draw(tmp_path / "masks" / "domes" / "a.png", np.ones((96, 128), bool))
         run(Segment({**MASKS, "path": str(tmp_path / "masks")}, building="cathedral"), tmp_path / "no", folders)
 

@@ -1,7 +1,7 @@
-"""Word forms: how a word of the vocabulary may be written, without case and accents.
+"""Inflected forms of vocabulary words, without case and accents.
 
-Real morphology would need a dictionary a language. Here a word gets all the endings its language may give a noun,
-right or wrong; a form that no one writes does no harm, as it is never met.
+Real morphology needs a dictionary per language. Here a word gets all endings that nouns of its language may have,
+correct or not; a form that does not exist is harmless, as no text contains it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import unicodedata
 from functools import lru_cache
 from itertools import product
 
-# Letters that decomposition leaves whole, and those that people write in two ways.
-_WHOLE = str.maketrans(
+# Letters that Unicode does not decompose, and those with two spellings.
+_UNDECOMPOSED = str.maketrans(
     {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ß": "ss", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
 )
 _SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
@@ -36,7 +36,7 @@ _TURKISH_FROM = ("dan", "den", "tan", "ten", "sindan", "sinden", "indan", "inden
 @lru_cache(maxsize=1 << 16)
 def fold(word: str) -> str:
     """`word` without case, accents and typographic variants."""
-    lowered = word.replace("İ", "i").casefold().translate(_WHOLE)
+    lowered = word.replace("İ", "i").casefold().translate(_UNDECOMPOSED)
     if lowered.isascii():
         return lowered
     return "".join(c for c in unicodedata.normalize("NFKD", lowered) if not unicodedata.combining(c))
@@ -48,7 +48,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def forms(phrase: str, language: str) -> set[tuple[str, ...]]:
-    """How `phrase` may be written in `language` (two letters), each form as folded words."""
+    """Possible forms of `phrase` in `language` (two letters), each as folded words."""
     spellings = {words(phrase)}
     if language in ("de", "tr", "nl"):
         spellings.add(words(unicodedata.normalize("NFC", phrase).casefold().translate(_SPELT_OUT)))
@@ -56,7 +56,7 @@ def forms(phrase: str, language: str) -> set[tuple[str, ...]]:
     for spelling in spellings:
         if language in ("en", "tr"):  # the last word is the noun
             found |= {(*spelling[:-1], form) for form in word_forms(spelling[-1], language)}
-        else:  # every word but the small ones agrees
+        else:  # every word but the short ones agrees
             options = [word_forms(word, language) if len(word) > 3 else {word} for word in spelling]
             found |= (
                 set(product(*options))
@@ -69,7 +69,7 @@ def forms(phrase: str, language: str) -> set[tuple[str, ...]]:
 
 
 def word_forms(word: str, language: str) -> set[str]:
-    """Forms of one folded word: numbers, and cases where the language has them; the word itself included."""
+    """Forms of one folded word: plurals, and cases where the language has them; includes the word itself."""
     if language == "en":
         plural = word[:-1] + "ies" if word.endswith("y") else word + ("es" if word.endswith(_SIBILANT) else "s")
         return {word, plural}
@@ -78,7 +78,7 @@ def word_forms(word: str, language: str) -> set[str]:
     if language == "it":
         return {word} | _italian(word)
     if len(word) < 4 and language in ("pl", "ru", "tr", "ar"):
-        return {word}  # so many endings on so few letters would meet words of other languages
+        return {word}  # that many endings on so few letters would match words of other languages
     if language in ("es", "pt", "ca"):
         return {word} | _iberian(word)
     if language == "de":
@@ -94,7 +94,7 @@ def word_forms(word: str, language: str) -> set[str]:
 
 
 def turkish_from(phrase: str) -> set[tuple[str, ...]]:
-    """The ablative of a Turkish word, "from the tower": where one stands, not what one sees."""
+    """Ablative forms of a Turkish phrase ("from the tower"), which name the standpoint, not the subject."""
     spelling = words(phrase)
     return {(*spelling[:-1], spelling[-1] + plural + ending) for plural in _TURKISH_STEMS for ending in _TURKISH_FROM}
 

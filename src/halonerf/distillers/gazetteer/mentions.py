@@ -1,4 +1,4 @@
-"""Where a text names a part of a building, and how: as what is shown, as its setting, or as something not seen."""
+"""Mentions of building parts in a text, with their role: shown, setting, standpoint, or denied."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _ROLE = {
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One naming of a part: `words` is the text as it stands, `position` counts words, `segment` stretches of text.
+    """One mention of a part: `words` verbatim, `position` in words, `segment`: number of the stretch of text.
 
-    role: SHOWN; ALSO, joined to one that is shown; SETTING, where or beside which that is; STANDPOINT, where the photo
-    was taken; DENIED, a street's name, something near, something missing.
+    role: SHOWN; ALSO, coordinated with one that is shown ("and"); SETTING, where or beside which that is; STANDPOINT,
+    where the photo was taken; DENIED, part of a street's name, something nearby, something missing.
     """
 
     concept: str
@@ -47,7 +47,7 @@ class Mention:
 
 
 class _Text:
-    """A text as lists with an entry a word: folded and as written, what stands before it, and its segment."""
+    """A text as lists with one entry per word: folded, verbatim, the separator before it, and its segment."""
 
     __slots__ = ("before", "folded", "raw", "segment")
 
@@ -60,9 +60,11 @@ class _Text:
         self.segment: list[int] = []
 
     def divide(self) -> None:
-        """Find the segments, which only a text that names something needs."""
+        """Compute the segments; only texts with mentions need them."""
         last = 0
-        for segment, stop in enumerate([i for i, s in enumerate(self.before) if s not in _PLAIN and i and _ends(s)]):
+        for segment, stop in enumerate(
+            [i for i, s in enumerate(self.before) if s not in _PLAIN and i and _ends_segment(s)]
+        ):
             self.segment += [segment] * (stop - last)
             last = stop
         self.segment += [self.segment[-1] + 1 if self.segment else 0] * (len(self.raw) - last)
@@ -80,18 +82,18 @@ class _Text:
         self.folded = [fold(part) for part in self.raw]
 
     def words(self, start: int, end: int) -> str:
-        """The words from `start` to before `end`, as they stand in the text."""
+        """The text verbatim from word `start` to before word `end`."""
         if end == start + 1:
             return self.raw[start]
         return self.raw[start] + "".join(self.before[i] + self.raw[i] for i in range(start + 1, end))
 
     def has(self, position: int, words: tuple[str, ...]) -> bool:
-        """Whether `words` stand here, in whatever segments."""
+        """Whether the text continues with the folded `words` at `position`, across segments."""
         return tuple(self.folded[position : position + len(words)]) == words
 
 
 def clean(text: str, characters: int) -> str:
-    """At most `characters` of `text`, without markup, control characters and half Unicode."""
+    """At most `characters` of `text`, without markup, control characters and lone surrogates."""
     if not text:
         return ""
     text = text[:characters]
@@ -100,15 +102,15 @@ def clean(text: str, characters: int) -> str:
     if "<" in text:
         text = _TAG.sub(" | ", text)
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else ("\n" if c in "\n\r" else _blank(c)) for c in text)
+        text = "".join(c if c.isprintable() else ("\n" if c in "\n\r" else _replacement(c)) for c in text)
     return unicodedata.normalize("NFC", text)
 
 
 def find_mentions(text: str, vocabulary: Vocabulary, skip: tuple[str, ...] = ()) -> tuple[Mention, ...]:
-    """Every part that a cleaned text names, in its order.
+    """All mentions of parts in a cleaned text, in reading order.
 
     Args:
-        skip: folded words of a name (the landmark's) that is to be passed over wherever it stands as a whole.
+        skip: folded words of a name (the landmark's) that is skipped wherever it occurs as a whole.
     """
     read = _Text(text)
     starts = list(map(vocabulary.starts, read.folded))
@@ -118,7 +120,7 @@ def find_mentions(text: str, vocabulary: Vocabulary, skip: tuple[str, ...] = ())
     segments = read.segment
     found: list[Mention] = []
     scope, scope_end = SHOWN, -1
-    last_end, last, here = -1, -1, 0  # of the last part that is in the picture; here: the segment they are in
+    last_end, last, here = -1, -1, 0  # of the last part that is shown; here: their segment
     end = 0
     for position in range(len(starts)) if skip else compress(range(len(starts)), starts):
         if position < end:
@@ -135,23 +137,23 @@ def find_mentions(text: str, vocabulary: Vocabulary, skip: tuple[str, ...] = ())
             break
         if entry.kind == "cue":
             scope, scope_end = _ROLE[entry.value], end + entry.reach
-        elif entry.kind in ("concept", "from") and _meant(read, position, end, vocabulary):
+        elif entry.kind in ("concept", "from") and _is_part(read, position, end, vocabulary):
             role = scope if position < scope_end else SHOWN
-            after = _after(read, end, vocabulary)
+            after = _denial_after(read, end, vocabulary)
             if entry.kind == "from" or after:
                 role = STANDPOINT if entry.kind == "from" or after == "viewpoint" else DENIED
             if role == SHOWN and last_end >= 0:
-                role = _beside(found, last, read.folded[last_end:position], entry)
+                role = _role_after(found, last, read.folded[last_end:position], entry)
             if role not in (STANDPOINT, DENIED):
                 last_end, last = end, len(found)
             found.append(Mention(entry.value, role, read.words(position, end), position, here))
     return tuple(found)
 
 
-def _beside(found: list[Mention], last: int, gap: Sequence[str], entry: Entry) -> str:
-    """The role of a part named after another, `found[last]`, in the same stretch of text; gap: the words between."""
+def _role_after(found: list[Mention], last: int, gap: Sequence[str], entry: Entry) -> str:
+    """Role of a part mentioned after another, `found[last]`, in the same segment; gap: the folded words between."""
     previous = found[last]
-    if not gap or gap == ["s"]:  # "portal statue", "tower's spire": English and German end with the thing
+    if not gap or gap == ["s"]:  # "portal statue", "tower's spire": English and German put the head noun last
         if not entry.head_last and not gap:
             return SETTING
         if previous.role in (SHOWN, ALSO):
@@ -163,7 +165,7 @@ def _beside(found: list[Mention], last: int, gap: Sequence[str], entry: Entry) -
 
 
 def _entry(read: _Text, position: int, vocabulary: Vocabulary) -> tuple[Entry | None, int]:
-    """The longest entry of the vocabulary that begins here, or a compound, and where it ends."""
+    """The longest entry of the vocabulary that begins at `position`, or a compound, and its end."""
     folded, segments = read.folded, read.segment
     node = vocabulary.index.get(folded[position])
     best, end, here = None, position + 1, position + 1
@@ -179,8 +181,8 @@ def _entry(read: _Text, position: int, vocabulary: Vocabulary) -> tuple[Entry | 
     return best, end
 
 
-def _meant(read: _Text, position: int, end: int, vocabulary: Vocabulary) -> bool:
-    """Whether an ambiguous word stands beside one that tells it is a part."""
+def _is_part(read: _Text, position: int, end: int, vocabulary: Vocabulary) -> bool:
+    """Whether the words name a part: unambiguous, or with a word of the context that their rule requires."""
     rule = vocabulary.ambiguous.get(read.folded[position]) if end == position + 1 else None
     if rule is None:
         return True
@@ -189,8 +191,8 @@ def _meant(read: _Text, position: int, end: int, vocabulary: Vocabulary) -> bool
     return before in rule[0] or after in rule[1] or not rule[2].isdisjoint(read.folded)
 
 
-def _after(read: _Text, end: int, vocabulary: Vocabulary) -> str:
-    """The kind of denial, if the words behind a part say that it is a street, a standpoint, or only nearby."""
+def _denial_after(read: _Text, end: int, vocabulary: Vocabulary) -> str:
+    """Kind of denial by the words after a part: a street, a standpoint, or something nearby; "" for none."""
     if end >= len(read.folded) or read.segment[end] != read.segment[end - 1]:
         return ""
     for rest, kind in vocabulary.after.get(read.folded[end], ()):
@@ -208,11 +210,11 @@ def _folded(word: str) -> str:
 
 
 @lru_cache(maxsize=1 << 12)
-def _ends(separator: str) -> bool:
-    """Whether what stands between two words ends a stretch of text."""
+def _ends_segment(separator: str) -> bool:
+    """Whether a separator between two words ends a segment."""
     return _BREAK.search(separator) is not None
 
 
-def _blank(character: str) -> str:
-    """Format characters (joiners, direction marks) vanish; the rest of the unprintable becomes a space."""
+def _replacement(character: str) -> str:
+    """Replacement of an unprintable character: "" for format characters (joiners, direction marks), else a space."""
     return "" if unicodedata.category(character) == "Cf" else " "

@@ -1,4 +1,4 @@
-"""One name for each thing: `portal`, `portals` and `portail` are `portal`; rare words become wider ones."""
+"""Canonical labels (`portal`, `portals`, `portail`: `portal`), and merging of rare labels into broader ones."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from halonerf.distillers.gazetteer.vocabulary import Vocabulary
 from halonerf.errors import BadInput
 
 SECTIONS = ("same_as", "part_of")
-_KEPT_S = ("ss", "us", "is", "as", "os")  # "cross", "campus", "apsis", "atlas": an s that is no plural
+_SINGULAR_ENDINGS = ("ss", "us", "is", "as", "os")  # "cross", "campus", "apsis", "atlas": no plurals
 
 
 class Merging:
-    """The vocabulary's words, and a file of one's own that goes before it.
+    """Canonical labels by the vocabulary and an optional user file that has priority over it.
 
-    The file is YAML with two maps, both optional: `same_as` (a label -> other words for it) and `part_of` (a label ->
-    the label or labels that it is a part of).
+    The file is YAML with two optional maps: `same_as` (label -> synonyms) and `part_of` (label -> the label or labels
+    that it is a part of).
     """
 
     def __init__(self, vocabulary: Vocabulary, same_as: str | None = None) -> None:
-        """Raises: BadInput where the file cannot be read, or holds anything else."""
+        """Raises: BadInput where the file cannot be read, or has other contents."""
         self.vocabulary = vocabulary
         data = _load(Path(same_as).expanduser()) if same_as else {}
         self._same = {
@@ -40,30 +40,30 @@ class Merging:
         self.canonical = lru_cache(maxsize=1 << 16)(self._canonical)
 
     def wholes(self, label: str) -> frozenset[str]:
-        """All that `label` is a part or a kind of."""
+        """Labels of which `label` is a kind or a part."""
         return self._part_of.get(label, frozenset()) | self.vocabulary.wholes.get(label, frozenset())
 
-    def wider(self, label: str) -> frozenset[str]:
-        """All that `label` is a kind of."""
+    def broader(self, label: str) -> frozenset[str]:
+        """Labels of which `label` is a kind."""
         return self.vocabulary.wider.get(label, frozenset())
 
-    def merge_rare_labels(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
-        """What each label becomes when those with fewer than `least` photos go: a commoner wider word, or "".
+    def merge_rare_labels(self, counts: Mapping[str, int], min_count: int) -> dict[str, str]:
+        """Replacement of each label, where those of fewer than `min_count` records go: a broader label, or "".
 
-        A rare label becomes what it is a kind of, else the word it ends with ("gothic portal" is a portal), if that is
-        a label of the vocabulary or frequent itself.
+        A rare label becomes one of which it is a kind, else the label that it ends with ("gothic portal": "portal"), if
+        that is frequent.
         """
-        settled = {label: label for label, count in counts.items() if label and count >= least}
+        replacement = {label: label for label, count in counts.items() if label and count >= min_count}
         total = Counter(counts)
         for label in sorted(counts, key=lambda label: (counts[label], label)):
-            if label and label not in settled:
-                heads = [self.known(tail) for tail in _tails(words(label))]
-                found = [name for name in (*sorted(self.wider(label)), *heads) if name and name != label]
-                settled[label] = next((name for name in found if total[name] >= least), "")
-        return settled
+            if label and label not in replacement:
+                heads = [self.label_of(tail) for tail in _tails(words(label))]
+                found = [name for name in (*sorted(self.broader(label)), *heads) if name and name != label]
+                replacement[label] = next((name for name in found if total[name] >= min_count), "")
+        return replacement
 
-    def known(self, phrase: tuple[str, ...]) -> str:
-        """The label of folded words that are, all of them, a word of the file or the vocabulary; "" for any others."""
+    def label_of(self, phrase: tuple[str, ...]) -> str:
+        """The label that a phrase of folded words has in the file or the vocabulary; "" where it is in neither."""
         if phrase in self._same:
             return self._same[phrase]
         entry = self.vocabulary.entry(phrase)
@@ -72,23 +72,23 @@ class Merging:
         return self.vocabulary.compound(phrase[0]) if len(phrase) == 1 else ""
 
     def _canonical(self, label: str) -> str:
-        """The one name for `label`; itself without compass direction, in the singular, where no list has it."""
+        """The canonical label; for one that is not listed, `label` without compass direction, in the singular."""
         stripped = without_compass(label)
         for text in (label, stripped):  # "west front" is listed: a facade
-            found = self.known(words(text))
+            found = self.label_of(words(text))
             if found:
                 return found
         return singular(stripped)
 
 
 def singular(label: str) -> str:
-    """An English label in the singular: "choir stalls" -> "choir stall"."""
+    """Singular of an English label: "choir stalls" -> "choir stall"."""
     head, space, last = label.rpartition(" ")
     if len(last) > 4 and last.endswith("ies"):
         last = last[:-3] + "y"
     elif last.endswith(("sses", "xes", "zes", "ches", "shes")):
         last = last[:-2]
-    elif len(last) > 3 and last.endswith("s") and not last.endswith(_KEPT_S):
+    elif len(last) > 3 and last.endswith("s") and not last.endswith(_SINGULAR_ENDINGS):
         last = last[:-1]
     return head + space + last
 

@@ -1,10 +1,10 @@
-"""What a model said, read as labels: by a JSON schema where it can be held to one, otherwise from plain words."""
+"""Normalisation of labels: case, articles, punctuation, compass directions, and answers that mean "unknown"."""
 
 from __future__ import annotations
 
 import re
 
-LABEL, EVIDENCE = 40, 120  # most characters of a label and of a quotation
+MAX_LABEL_CHARS, MAX_EVIDENCE_CHARS = 40, 120
 
 _UNKNOWN = re.compile(
     r"(un(known|specified|clear|determined|identified|certain)|none|null|nil|nothing|n\s*/\s*a|na|und"
@@ -21,29 +21,29 @@ _COMPASS = re.compile(
     r"(the\s+)?(((north|south)[\s-]*)?(east|west)(ern(most)?|wards?|side)?|(north|south)(ern(most)?|wards?|side)?)(?![^\W_])[\s-]*"
 )
 _ARTICLE = re.compile(r"^(the|a|an)\s+")
-_LEAD = re.compile(r"^(the )?(answer|label|feature|architectural feature|part)( is|:)\s*:?\s*")
-_EDGES = " \t\r\n\"'`“”‘’«».,;:!?*_#-()[]{}"
+LEAD_IN = re.compile(r"^(the )?(answer|label|feature|architectural feature|part)( is|:)\s*:?\s*")
+EDGE_CHARACTERS = " \t\r\n\"'`“”‘’«».,;:!?*_#-()[]{}"
 
 
 def is_unknown(text: str) -> bool:
-    """Whether an answer says that there is none. "undercroft" and "nave" are labels, "unknown saint" is none."""
-    plain = " ".join(text.lower().replace("’", "'").strip(_EDGES).split())
+    """Whether an answer means "no label". "undercroft" and "nave" are labels, "unknown saint" is not."""
+    plain = " ".join(text.lower().replace("’", "'").strip(EDGE_CHARACTERS).split())
     return not plain or _UNKNOWN.fullmatch(plain) is not None or _INSIDE.search(plain) is not None
 
 
 def without_compass(label: str) -> str:
-    """`label` without leading directions: "south-western tower" is a tower; "" where nothing else is said."""
+    """`label` without leading compass directions ("south-western tower": "tower"); "" where nothing else is left."""
     while True:
         shorter = _COMPASS.sub("", label, count=1) if _COMPASS.match(label) else label
         if shorter == label:
-            return label.strip(_EDGES)
+            return label.strip(EDGE_CHARACTERS)
         label = shorter
 
 
 def clean_label(label: str) -> str:
-    """`label` in lower case, one line, printable, without article and edge punctuation, at most `LABEL` characters."""
+    """`label` in lower case, printable, without article and edge punctuation, at most `MAX_LABEL_CHARS` characters."""
     plain = "".join(c if c.isprintable() else " " for c in label.lower())
-    plain = _ARTICLE.sub("", " ".join(plain.split()).strip(_EDGES), count=1) if plain else ""
-    if len(plain) > LABEL:
-        plain = plain[: LABEL + 1].rsplit(" ", 1)[0][:LABEL]
-    return plain.strip(_EDGES)
+    plain = _ARTICLE.sub("", " ".join(plain.split()).strip(EDGE_CHARACTERS), count=1) if plain else ""
+    if len(plain) > MAX_LABEL_CHARS:
+        plain = plain[: MAX_LABEL_CHARS + 1].rsplit(" ", 1)[0][:MAX_LABEL_CHARS]
+    return plain.strip(EDGE_CHARACTERS)

@@ -1,4 +1,4 @@
-"""The gazetteer: which words name which part of a building, and which small words tell how it is meant."""
+"""The gazetteer: phrases that name building parts, and context words that determine how a part is meant."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import yaml
 from halonerf.distillers.gazetteer.inflection import fold, forms, turkish_from, words
 from halonerf.errors import BadInput
 
-OWN = Path(__file__).parents[1] / "vocabulary.yaml"
-HEAD_LAST = frozenset({"en", "de", "nl", "tr"})  # languages that put the noun behind what describes it
+PACKAGED = Path(__file__).parents[1] / "vocabulary.yaml"
+HEAD_LAST = frozenset({"en", "de", "nl", "tr"})  # languages that put the head noun last
 SECTIONS = ("concepts", "ambiguous", "cues", "after", "before", "names", "instructions", "bound", "modifiers",
             "generic", "not_compounds")  # fmt: skip
-STREET_REACH = 3  # words between "Rue de" and the part it is named after
-SMALL, PART = 1, 2  # what a word may begin, see `Vocabulary.starts`
+STREET_REACH = 3  # words between "Rue de" and the part that the street is named after
+CONTEXT, PART = 1, 2  # what a word may begin, see `Vocabulary.starts`
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a run of words means.
+    """The meaning of a phrase.
 
     kind: "concept", "from" (a part as a standpoint), "cue", "name" or "instruction".
-    value: the concept, or the cue's kind. reach: words a cue rules over. head_last: see `HEAD_LAST`.
+    value: the concept, or the cue's kind. reach: number of words that a cue applies to. head_last: see `HEAD_LAST`.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Entry:
 
 
 class Node:
-    """A step of the tree of phrases: what the words so far mean, if anything, and the words that may follow."""
+    """A node of the prefix tree of phrases: the meaning of the words so far, if any, and the words that may follow."""
 
     __slots__ = ("entry", "next")
 
@@ -47,14 +47,14 @@ class Node:
 
 
 class Vocabulary:
-    """A vocabulary file as a tree of its phrases, word by word."""
+    """A vocabulary file as a prefix tree of its phrases."""
 
     def __init__(self, path: str | Path | None = None) -> None:
-        """path: a YAML file laid out as this package's own; None takes that one.
+        """path: a YAML file in the layout of the package's own; None: that one.
 
         Raises: BadInput where the file is missing, is no YAML, or lacks a section.
         """
-        data = _load(OWN if path is None else Path(path).expanduser())
+        data = _load(PACKAGED if path is None else Path(path).expanduser())
         self.concepts: tuple[str, ...] = tuple(data["concepts"])
         self._is_a = {name: entry.get("is_a", "") for name, entry in data["concepts"].items()}
         self._part_of = {name: tuple(entry.get("part_of", ())) for name, entry in data["concepts"].items()}
@@ -81,15 +81,15 @@ class Vocabulary:
         found: dict[tuple[str, ...], Entry] = {}
 
         def add(phrase: tuple[str, ...], entry: Entry) -> None:
-            if phrase and phrase not in found:  # what the file names first stays
+            if phrase and phrase not in found:  # the first in the file has priority
                 found[phrase] = entry
 
         for phrase in data["names"]:
             add(words(phrase), Entry("name"))
         for phrase in data["instructions"]:
             add(words(phrase), Entry("instruction"))
-        listed: dict[tuple[str, ...], tuple[str, bool]] = {}  # as written in the file, before any ending
-        made: dict[tuple[str, ...], tuple[str, bool]] = {}
+        listed: dict[tuple[str, ...], tuple[str, bool]] = {}  # as in the file, without other endings
+        inflected: dict[tuple[str, ...], tuple[str, bool]] = {}
         for name, entry in data["concepts"].items():
             for language in [key for key in entry if len(key) == 2]:
                 last = language in HEAD_LAST
@@ -97,13 +97,13 @@ class Vocabulary:
                     spelling = words(phrase)
                     listed[spelling] = (listed.get(spelling, (name,))[0], last or listed.get(spelling, (0, False))[1])
                     for form in forms(phrase, language):
-                        made.setdefault(form, (name, last))
+                        inflected.setdefault(form, (name, last))
                         if language in ("de", "nl") and len(form) == 1:
                             self._heads.setdefault(form[0], name)
                     if language == "tr":
                         for form in turkish_from(phrase):
                             add(form, Entry("from", name))
-        for phrase, (name, last) in {**made, **listed}.items():
+        for phrase, (name, last) in {**inflected, **listed}.items():
             add(phrase, Entry("concept", name, head_last=last))
         for kind, rule in data["cues"].items():
             for phrase in rule["words"]:
@@ -119,7 +119,7 @@ class Vocabulary:
         return root.next
 
     def entry(self, phrase: tuple[str, ...]) -> Entry | None:
-        """What the folded words of `phrase`, all of them together, mean."""
+        """The meaning of a whole phrase of folded words; None where it has none."""
         level, node = self.index, None
         for word in phrase:
             node = level.get(word)
@@ -129,14 +129,14 @@ class Vocabulary:
         return node.entry if node else None
 
     def _starts(self, word: str) -> int:
-        """PART if a part's name may begin with this folded word, SMALL if only small words do, 0 if nothing does."""
+        """PART if a part's name may begin with this folded word, CONTEXT if only context phrases do, else 0."""
         if self.compound(word):
             return PART
         node = self.index.get(word)
-        return 0 if node is None else PART if _names_part(node) else SMALL
+        return 0 if node is None else PART if _names_part(node) else CONTEXT
 
     def _compound(self, word: str) -> str:
-        """The concept of a German or Dutch compound, from its longest last part; "" where it is none."""
+        """The concept of a German or Dutch compound, by its longest last part; "" where there is none."""
         if len(word) < 7 or len(word) > 60 or word.startswith(self._not_compounds):
             return ""
         for start in range(3, len(word) - 2):
@@ -156,7 +156,7 @@ class Vocabulary:
         return ""
 
     def _closure(self, name: str, parts: bool) -> frozenset[str]:
-        """All that `name` is a kind of and, with `parts`, all that it is a part of, through any number of steps."""
+        """Transitive closure of "is a kind of" and, with `parts`, of "is a part of", without `name` itself."""
         reached: set[str] = set()
         pending = [name]
         while pending:
@@ -172,7 +172,7 @@ class Vocabulary:
 
 
 def _names_part(node: Node) -> bool:
-    """Whether a phrase that goes through here names a part, or is an instruction, which ends the reading."""
+    """Whether a phrase through this node names a part, or is an instruction, which ends the search."""
     own = node.entry is not None and node.entry.kind in ("concept", "from", "instruction")
     return own or any(map(_names_part, node.next.values()))
 
@@ -186,7 +186,7 @@ def _load(path: Path) -> dict[str, Any]:
     if missing:
         raise BadInput(
             f"expected the sections {', '.join(SECTIONS)} in the vocabulary {path}, lacks: {', '.join(missing)}.\n"
-            f"Start from a copy of {OWN}."
+            f"Start from a copy of {PACKAGED}."
         )
     return data
 

@@ -1,4 +1,4 @@
-"""What a model said, read as labels: by a JSON schema where it can be held to one, otherwise from plain words."""
+"""Parsing of model answers into claims: by a JSON schema where decoding is constrained, otherwise from plain text."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from halonerf.distillers.gazetteer.normalise import (
-    _EDGES,
-    _LEAD,
-    EVIDENCE,
-    LABEL,
+    EDGE_CHARACTERS,
+    LEAD_IN,
+    MAX_EVIDENCE_CHARS,
+    MAX_LABEL_CHARS,
     clean_label,
     is_unknown,
     without_compass,
 )
 
-READ = 20_000  # characters of an answer that are looked at
-OUT_OF_FORM = 0.3  # confidence of a plain answer where JSON was wanted: kept only where the record supports it
-PLAIN_WORDS = 6  # an answer of more words that should have been JSON is no label but talk
+MAX_ANSWER_CHARS = 20_000  # that are parsed
+NOT_JSON_CONFIDENCE = 0.3  # of a plain answer where JSON was expected: kept only where the record supports it
+MAX_PLAIN_WORDS = 6  # a longer answer that should have been JSON is prose, not a label
 NOT_JSON, WRONG_FORM, EMPTY = "not_json", "wrong_form", "empty"
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One label as a model gave it; `evidence` is its quotation, not yet looked up."""
+    """One label as the model gave it; `evidence` is its quotation from the record, not yet verified."""
 
     label: str
     confidence: float  # in [0, 1]
@@ -36,7 +36,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The claims of an answer, none where the model does not know; `failure` is what was wrong with its form, or ""."""
+    """The claims of an answer, empty for "unknown"; `failure`: NOT_JSON, WRONG_FORM, EMPTY, or ""."""
 
     claims: tuple[Claim, ...] = ()
     language: str = ""
@@ -46,17 +46,24 @@ class Answer:
 def schema(labels: int, concepts: Sequence[str] = ()) -> dict[str, Any]:
     """The JSON schema of a structured answer.
 
-    Every length is bounded, numbers and labels come from finite sets of forms, so that even a model that talks at
-    random ends its answer within a known number of tokens.
+    Every length is bounded and numbers and labels have a finite set of forms, so that even a random model ends its
+    answer within a known number of tokens.
 
     Args:
-        labels: at most so many. concepts: the only labels there are; empty: any words of a-z.
+        labels: maximum number. concepts: the only labels allowed; empty: any words of a-z.
     """
-    label = {"enum": list(concepts)} if concepts else {"type": "string", "pattern": f"^[a-z][a-z -]{{1,{LABEL - 2}}}$"}
+    label = (
+        {"enum": list(concepts)}
+        if concepts
+        else {"type": "string", "pattern": f"^[a-z][a-z -]{{1,{MAX_LABEL_CHARS - 2}}}$"}
+    )
     claim = {
         "label": label,
         "confidence": {"enum": [tenth / 10 for tenth in range(11)]},
-        "evidence": {"type": "string", "pattern": rf'^[^"\\\x00-\x1f\x7f]{{0,{EVIDENCE}}}$'},  # nothing to escape
+        "evidence": {
+            "type": "string",
+            "pattern": rf'^[^"\\\x00-\x1f\x7f]{{0,{MAX_EVIDENCE_CHARS}}}$',
+        },  # nothing to escape
     }
     answer = {
         "labels": {"type": "array", "maxItems": labels, "items": _object(claim)},
@@ -66,13 +73,13 @@ def schema(labels: int, concepts: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def parse_json(text: str, labels: int) -> Answer:
-    """A structured answer, wherever in `text` it begins; a short plain one is read as words and marked NOT_JSON."""
-    text = _THOUGHT.sub("", text[:READ])
+    """Parse the JSON object in `text`; a short answer in plain words is parsed as such and marked NOT_JSON."""
+    text = _THOUGHT.sub("", text[:MAX_ANSWER_CHARS])
     start = text.find("{")
     if start < 0:
-        if len(text.split()) > PLAIN_WORDS:
+        if len(text.split()) > MAX_PLAIN_WORDS:
             return Answer(failure=NOT_JSON)
-        return Answer(parse_plain(text, 1, OUT_OF_FORM).claims, failure=NOT_JSON)
+        return Answer(parse_plain(text, 1, NOT_JSON_CONFIDENCE).claims, failure=NOT_JSON)
     try:
         data, _ = json.JSONDecoder(strict=False, parse_constant=_refuse).raw_decode(text, start)
     except (ValueError, RecursionError):
@@ -81,15 +88,19 @@ def parse_json(text: str, labels: int) -> Answer:
 
 
 def parse_plain(text: str, labels: int, confidence: float) -> Answer:
-    """An answer in words: its first line, parted at commas and semicolons.
+    """Parse an answer in plain words: its first line, split at commas, semicolons, bars and slashes.
 
     Args:
-        confidence: that every claim gets; what the model's own probabilities say.
+        confidence: of every claim, from the model's token probabilities.
     """
-    lines = [line.strip() for line in _THOUGHT.sub("", text[:READ]).strip().splitlines() if line.strip(_EDGES)]
+    lines = [
+        line.strip()
+        for line in _THOUGHT.sub("", text[:MAX_ANSWER_CHARS]).strip().splitlines()
+        if line.strip(EDGE_CHARACTERS)
+    ]
     if not lines:
         return Answer(failure=EMPTY)
-    line = _LEAD.sub("", lines[0].strip(_EDGES).lower(), count=1)
+    line = LEAD_IN.sub("", lines[0].strip(EDGE_CHARACTERS).lower(), count=1)
     if is_unknown(line):
         return Answer()
     parts = [clean_label(part) for part in re.split(r"[,;|/]", line)] if labels > 1 else [clean_label(line)]
@@ -98,8 +109,8 @@ def parse_plain(text: str, labels: int, confidence: float) -> Answer:
 
 
 def parse_paper(text: str, confidence: float) -> Answer:
-    """An answer as the paper cleans it: lower case, unknown or not, no leading compass direction, and no more."""
-    line = " ".join(text[:READ].lower().split())
+    """Parse an answer as in HaLo-NeRF: lower case, "unknown" filtered, leading compass directions removed."""
+    line = " ".join(text[:MAX_ANSWER_CHARS].lower().split())
     label = clean_label(without_compass(line)) if line and not is_unknown(line) else ""
     return Answer((Claim(label, confidence),) if label else ())
 
@@ -114,11 +125,11 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _validated(data: Any, labels: int) -> Answer:
-    """Claims of parsed JSON; one wrong entry makes the whole answer wrong, since it shows a model out of its form."""
+    """Claims of parsed JSON; one wrong entry invalidates the answer, as the model did not keep to the format."""
     entries = data.get("labels") if isinstance(data, dict) else None
     if not isinstance(entries, list):
         return Answer(failure=WRONG_FORM)
@@ -133,7 +144,7 @@ def _validated(data: Any, labels: int) -> Answer:
             return Answer(failure=WRONG_FORM)
         label = clean_label(entry["label"])
         if label and not is_unknown(label) and confidence > 0:
-            claims.setdefault(label, Claim(label, float(confidence), evidence[:EVIDENCE]))
+            claims.setdefault(label, Claim(label, float(confidence), evidence[:MAX_EVIDENCE_CHARS]))
     language = data.get("language", "")
-    spoken = language.lower() if isinstance(language, str) and re.fullmatch(r"[A-Za-z]{2,3}", language) else ""
-    return Answer(tuple(claims.values())[:labels], spoken)
+    code = language.lower() if isinstance(language, str) and re.fullmatch(r"[A-Za-z]{2,3}", language) else ""
+    return Answer(tuple(claims.values())[:labels], code)

@@ -1,4 +1,4 @@
-"""What all language models share as distillers: prompt, cache, reading of answers, evidence, trace and figures."""
+"""Base class of language-model distillers: prompts, cache, parsing of answers, grounding, trace and figures."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from typing import Any, ClassVar
 
 from halonerf.distillers.llm.answer_cache import AnswerCache, Reply, key_of
 from halonerf.distillers.llm.answers import Answer, Claim, parse_json, parse_paper, parse_plain, schema
-from halonerf.distillers.llm.bookkeeping import FAILURE, Bookkeeping
+from halonerf.distillers.llm.bookkeeping import FAILURE_PREFIX, Bookkeeping
 from halonerf.distillers.llm.grounding import ground_claim
 from halonerf.distillers.llm.prompts import Fields, Messages, Prompt
 from halonerf.distillers.llm.trace import Trace
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord, PseudoLabel
 
-FORMS = ("json", "plain", "paper")
+ANSWER_FORMATS = ("json", "plain", "paper")
 
 
 class LanguageDistiller(Bookkeeping, ABC):
-    """A `LabelDistiller` that asks a language model; a child says how (`ask`).
+    """A `ShardedDistiller` that queries a language model; subclasses implement `ask`.
 
     Args:
-        model: what the model is called; with the sampling and the prompt it names an answer in the cache.
-        sampling: all that changes what the model says.
+        model: the model's name; with sampling and prompt it is the key of a reply in the cache.
+        sampling: all options that change the model's output.
         prompt: see `halonerf.distillers.llm.prompts.Prompt`.
-        answers: "json": by the schema of `halonerf.distillers.llm.answers.schema`; "plain": words; "paper": words, cleaned
-            as the paper cleans them and not merged into the vocabulary.
-        labels: at most so many a record. closed: only the vocabulary's labels are offered and kept.
-        vocabulary: a YAML file laid out as this package's own; None takes that one. same_as: see `Merging`.
-        ungrounded: in [0, 1], what the confidence of an answer is multiplied by that the record does not support. Such
-            an answer from a record that gives orders is dropped, unless this is 1.
-        least: a label of less confidence is not given.
-        characters: of each field that the model is shown.
-        cache: folder of answers that runs share; None: each run keeps its own.
+        answers: "json": by the schema of `halonerf.distillers.llm.answers.schema`; "plain": words; "paper": words,
+            cleaned as in HaLo-NeRF and not merged into the vocabulary.
+        labels: maximum number per record. closed: only the vocabulary's labels are offered and kept.
+        vocabulary: a YAML file in the layout of the package's own; None: that one. same_as: see `Merging`.
+        ungrounded: in [0, 1], factor on the confidence of an answer that the record does not support. Such an answer
+            from a record that contains instructions is dropped, unless the factor is 1.
+        min_confidence: in [0, 1]; labels of lower confidence are dropped.
+        characters: maximum length of each field in the prompt.
+        cache: folder of replies shared by runs; None: each run keeps its own.
     """
 
     runtime_options: ClassVar[tuple[str, ...]] = ("cache",)
@@ -55,21 +55,21 @@ class LanguageDistiller(Bookkeeping, ABC):
         vocabulary: str | None,
         same_as: str | None,
         ungrounded: float,
-        least: float,
+        min_confidence: float,
         characters: int,
         cache: str | None,
     ) -> None:
-        if answers not in FORMS:
-            raise BadInput(f"expected answers to be one of {', '.join(FORMS)}, got '{answers}'.")
-        if not (0.0 <= ungrounded <= 1.0 and 0.0 <= least <= 1.0):
-            raise BadInput(f"expected ungrounded and least in [0, 1], got {ungrounded} and {least}.")
+        if answers not in ANSWER_FORMATS:
+            raise BadInput(f"expected answers to be one of {', '.join(ANSWER_FORMATS)}, got '{answers}'.")
+        if not (0.0 <= ungrounded <= 1.0 and 0.0 <= min_confidence <= 1.0):
+            raise BadInput(f"expected ungrounded and min_confidence in [0, 1], got {ungrounded} and {min_confidence}.")
         if labels < 1:
-            raise BadInput(f"expected labels of at least 1 a record, got {labels}.")
+            raise BadInput(f"expected labels of at least 1 per record, got {labels}.")
         if answers == "paper" and (closed or labels > 1):
-            raise BadInput("answers=paper has one label a record in the model's own words: set labels=1 closed=false.")
+            raise BadInput("answers=paper gives one label per record in the model's words: set labels=1 closed=false.")
         super().__init__(model, vocabulary, same_as)
         self.answers, self.labels, self.closed = answers, labels, closed
-        self.ungrounded, self.least = ungrounded, least
+        self.ungrounded, self.min_confidence = ungrounded, min_confidence
         concepts = self.vocabulary.concepts if closed else ()
         self.prompt = Prompt(prompt, characters, labels, concepts)
         self.schema = schema(labels, concepts) if answers == "json" else None
@@ -83,20 +83,20 @@ class LanguageDistiller(Bookkeeping, ABC):
 
     @abstractmethod
     def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
-        """A reply to each prompt with its place in `prompts`, in any order, as they come."""
+        """Replies with their index in `prompts`, in order of arrival."""
 
     @classmethod
     def bookkeeping(cls, options: Mapping[str, Any]) -> Bookkeeping:
-        """What an object of this class with these options knows without its model."""
+        """The part of an instance with these `options` that needs no model."""
         defaults = {name: given.default for name, given in inspect.signature(cls).parameters.items()}
         chosen = {**defaults, **options}
         model = str(chosen.get("model", chosen.get("weights", cls.__name__)))
         return Bookkeeping(model, chosen.get("vocabulary"), chosen.get("same_as"))
 
     def open(self, folder: Path, worker: str = "") -> None:
-        """Keep the trace, and the cache unless runs share one, in `folder`; what is there is not asked again.
+        """Keep the trace, and the cache unless runs share one, in `folder`; cached prompts are not sent again.
 
-        worker: name of this object where others work in the same folder; `gather` then puts the traces together.
+        worker: name of this instance where others use the same folder; `gather` then merges the traces.
         """
         self._trace = Trace(folder, worker)
         if not self._shared:
@@ -104,8 +104,8 @@ class LanguageDistiller(Bookkeeping, ABC):
             self.cache = AnswerCache(folder)
 
     def distill(self, records: Sequence[ImageRecord]) -> list[PseudoLabel]:
-        """The labels of each record, best first; one empty label where the model does not know, or failed."""
-        fields, prompts, keys = self.prompted(records)
+        """Labels of each record, most confident first; one empty label where the model does not know, or failed."""
+        fields, prompts, keys = self.make_prompts(records)
         known = self.cache.get(dict.fromkeys(keys))
         missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
         self._counts["records_read"] += len(records)
@@ -113,37 +113,37 @@ class LanguageDistiller(Bookkeeping, ABC):
         places: dict[str, list[int]] = {}
         for place, key in enumerate(keys):
             places.setdefault(key, []).append(place)
-        given: list[list[PseudoLabel]] = [[] for _ in records]
+        labels: list[list[PseudoLabel]] = [[] for _ in records]
         lines: list[dict[str, Any]] = [{} for _ in records]
-        for key, reply in chain(known.items(), self._asked(missing)):  # read while the next ones are on their way
+        for key, reply in chain(known.items(), self._query(missing)):  # parsed while the next ones are under way
             for place in places[key]:
-                given[place], line = self._read(records[place], fields[place], reply)
+                labels[place], line = self._read(records[place], fields[place], reply)
                 lines[place] = {**line, "prompt": key, "cached": key in known}
         if self._trace:
             self._trace.add(lines)
-        return [label for labels in given for label in labels]
+        return [label for group in labels for label in group]
 
-    def prompted(self, records: Sequence[ImageRecord]) -> tuple[list[Fields], list[Messages], list[str]]:
-        """For each record what is shown of it, its prompt, and the key under which the answer is kept."""
+    def make_prompts(self, records: Sequence[ImageRecord]) -> tuple[list[Fields], list[Messages], list[str]]:
+        """For each record its cleaned fields, its prompt, and the cache key of the reply."""
         fields = [self.prompt.fields(record) for record in records]
-        prompts = [self.prompt.render(shown) for shown in fields]
+        prompts = [self.prompt.render(cleaned) for cleaned in fields]
         return fields, prompts, self.keys(prompts)
 
     def keys(self, prompts: Sequence[Messages]) -> list[str]:
-        """The key of each prompt's answer in the cache."""
+        """The cache key of each prompt's reply."""
         return [key_of(prompt, self.model, self.sampling) for prompt in prompts]
 
     def counts(self) -> dict[str, float]:
-        """What has been counted since this object was made: those of several objects, or moments, can be added."""
-        failures = {FAILURE + kind: count for kind, count in self._failures.items()}
+        """Counters since construction, by name; those of several instances add up."""
+        failures = {FAILURE_PREFIX + kind: count for kind, count in self._failures.items()}
         return {**self._counts, "ask_seconds": self._seconds, **failures}
 
     def figures(self, counts: Mapping[str, float] | None = None) -> dict[str, Any]:
-        """Counts and rates; of this object, unless others' `counts` are given."""
+        """Counts and rates, of this instance unless summed `counts` are given."""
         return super().figures(self.counts() if counts is None else counts)
 
-    def _asked(self, prompts: Mapping[str, Messages]) -> Iterator[tuple[str, Reply]]:
-        """Replies of the model by key; each is in the cache as soon as it comes, also when the next one raises."""
+    def _query(self, prompts: Mapping[str, Messages]) -> Iterator[tuple[str, Reply]]:
+        """The model's replies by key; each is cached as soon as it arrives, even if the next one raises."""
         keys = list(prompts)
         started = time.perf_counter()
         try:
@@ -159,13 +159,13 @@ class LanguageDistiller(Bookkeeping, ABC):
 
     def _read(self, record: ImageRecord, fields: Fields, reply: Reply) -> tuple[list[PseudoLabel], dict[str, Any]]:
         """The labels of a reply, and its line of the trace."""
-        answer = self._parsed(reply)
+        answer = self._parse(reply)
         failure = reply.failure or answer.failure
         chosen: dict[str, PseudoLabel] = {}
         decisions = []
         for claim in answer.claims:
-            label, decision = self._judged(record, claim, fields)
-            decisions.append({"said": claim.label, "quoted": claim.evidence, "label": label.label, **decision})
+            label, decision = self._label_of(record, claim, fields)
+            decisions.append({"claimed": claim.label, "quoted": claim.evidence, "label": label.label, **decision})
             if label.label and label.label not in chosen:
                 chosen[label.label] = label
         ranked = sorted(chosen.values(), key=lambda label: -label.confidence)
@@ -184,7 +184,7 @@ class LanguageDistiller(Bookkeeping, ABC):
         }
         return labels, line
 
-    def _parsed(self, reply: Reply) -> Answer:
+    def _parse(self, reply: Reply) -> Answer:
         if reply.failure and not reply.text:
             return Answer(failure=reply.failure)
         if self.answers == "json":
@@ -193,21 +193,21 @@ class LanguageDistiller(Bookkeeping, ABC):
             return parse_paper(reply.text, reply.confidence)
         return parse_plain(reply.text, self.labels, reply.confidence)
 
-    def _judged(self, record: ImageRecord, claim: Claim, fields: Fields) -> tuple[PseudoLabel, dict[str, Any]]:
-        """A claim as a label, empty if it is not to be believed, and why."""
+    def _label_of(self, record: ImageRecord, claim: Claim, fields: Fields) -> tuple[PseudoLabel, dict[str, Any]]:
+        """The label of a claim, empty if it is dropped, and the decision for the trace."""
         concept = self.merging.canonical(claim.label)
         name = claim.label if self.answers == "paper" else concept
-        found = ground_claim(claim, concept, fields, self.vocabulary)
-        confidence = claim.confidence * (1.0 if found.grounded else self.ungrounded)
+        grounding = ground_claim(claim, concept, fields, self.vocabulary)
+        confidence = claim.confidence * (1.0 if grounding.grounded else self.ungrounded)
         dropped = ""
         if not name or (self.closed and name not in self.vocabulary.wider):
-            dropped = "not in the vocabulary" if name else "a direction only"
-        elif found.ordered and not found.grounded and self.ungrounded < 1.0:
-            dropped = "the record gives orders"
-            self._counts["dropped_orders"] += 1
-        elif confidence < self.least or round(confidence, 4) <= 0.0:
+            dropped = "not in the vocabulary" if name else "only a direction"
+        elif grounding.has_instructions and not grounding.grounded and self.ungrounded < 1.0:
+            dropped = "the record contains instructions"
+            self._counts["dropped_instructions"] += 1
+        elif confidence < self.min_confidence or round(confidence, 4) <= 0.0:
             dropped = "too uncertain"
-        self._counts["ungrounded"] += not found.grounded
-        label = PseudoLabel(record.image_id, name, round(confidence, 4), found.evidence)
-        decision = {"grounded": found.grounded, "evidence": found.evidence, "dropped": dropped}
+        self._counts["ungrounded"] += not grounding.grounded
+        label = PseudoLabel(record.image_id, name, round(confidence, 4), grounding.evidence)
+        decision = {"grounded": grounding.grounded, "evidence": grounding.evidence, "dropped": dropped}
         return (PseudoLabel(record.image_id, "") if dropped else label), decision

@@ -1,4 +1,4 @@
-"""What remains of a language model as a distiller without the model: the names of its labels, figures and traces."""
+"""The part of a language-model distiller that needs no model: label hierarchy, figures, traces."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from halonerf.distillers.gazetteer.merging import Merging
 from halonerf.distillers.gazetteer.vocabulary import Vocabulary
 from halonerf.distillers.llm.trace import Trace
 
-ASKED = "asked.json"  # in a run's folder: what others asked for it; "counts" and the replies that "failed", by key
-FAILURE = "failures/"  # what the counts of failures begin with; their kind follows
+CLUSTER_ANSWERS = (
+    "cluster_answers.json"  # in a run's folder, of `answer_with_ray`: "counts", and "failed" replies by key
+)
+FAILURE_PREFIX = "failures/"  # of the names of failure counts; the kind follows
 COUNTS = (
     "records_read",
     "asked",
@@ -22,56 +24,60 @@ COUNTS = (
     "tokens_out",
     "unknown",
     "ungrounded",
-    "dropped_orders",
+    "dropped_instructions",
 )
 
 
 class Bookkeeping:
-    """For whoever reads answers that were got elsewhere, and does not want to load a model for it."""
+    """`LabelHierarchy`, `gather` and `figures` of a `ShardedDistiller`, for processes that load no model."""
 
     def __init__(self, model: str, vocabulary: str | None, same_as: str | None) -> None:
-        """model: what it is called. vocabulary, same_as: see `halonerf.distillers.llm.base.LanguageDistiller`."""
+        """model: its name, for the figures. vocabulary, same_as: as of `LanguageDistiller`."""
         self.model = model
         self.vocabulary = _vocabulary(vocabulary)
         self.merging = Merging(self.vocabulary, same_as)
 
     def broader(self, label: str) -> frozenset[str]:
-        """All that `label` is a kind of."""
-        return self.merging.wider(label)
+        """Labels of which `label` is a kind."""
+        return self.merging.broader(label)
 
     def wholes(self, label: str) -> frozenset[str]:
-        """All that `label` is a part or a kind of."""
+        """Labels of which `label` is a kind or a part."""
         return self.merging.wholes(label)
 
-    def merge_rare_labels(self, counts: Mapping[str, int], least: int) -> dict[str, str]:
-        """What each label becomes when those with fewer than `least` photos go; see `Merging.merge_rare_labels`."""
-        return self.merging.merge_rare_labels(counts, least)
+    def merge_rare_labels(self, counts: Mapping[str, int], min_count: int) -> dict[str, str]:
+        """Replacement of each label, where those of fewer than `min_count` records go; see `Merging`."""
+        return self.merging.merge_rare_labels(counts, min_count)
 
     def gather(self, folder: Path) -> dict[str, float]:
-        """Put the traces of several workers in `folder` together, and give what was counted outside of them."""
+        """Merge the traces of all workers in `folder`; counts that belong to none of them."""
         Trace(folder).gather()
-        asked = folder / ASKED
-        return json.loads(asked.read_text())["counts"] if asked.is_file() else {}
+        path = folder / CLUSTER_ANSWERS
+        return json.loads(path.read_text())["counts"] if path.is_file() else {}
 
     def figures(self, counts: Mapping[str, float]) -> dict[str, Any]:
-        """Counts, as all that asked gave them and summed, with their rates. Seconds are those of waiting for a model.
+        """Summed counts of all instances, with rates. `ask_seconds` is the time spent waiting for a model.
 
-        Where several asked side by side, their seconds are added, and a rate is that of one of them.
+        Seconds of parallel workers are added, so that a rate is that of one worker.
         """
-        whole = {name: int(counts.get(name, 0)) for name in (*COUNTS, *(["requests"] if "requests" in counts else []))}
-        waited, asked = counts.get("ask_seconds", 0.0), whole["asked"]
-        failures = {name.removeprefix(FAILURE): int(n) for name, n in counts.items() if name.startswith(FAILURE) and n}
+        totals = {name: int(counts.get(name, 0)) for name in (*COUNTS, *(["requests"] if "requests" in counts else []))}
+        waited, asked = counts.get("ask_seconds", 0.0), totals["asked"]
+        failures = {
+            name.removeprefix(FAILURE_PREFIX): int(n)
+            for name, n in counts.items()
+            if name.startswith(FAILURE_PREFIX) and n
+        }
         return {
             "model": self.model,
-            **whole,
+            **totals,
             "ask_seconds": round(waited, 3),
             "answers_per_s": round(asked / max(waited, 1e-9), 2) if asked else None,
-            "tokens_per_s": round(whole["tokens_out"] / max(waited, 1e-9), 1) if asked else None,
+            "tokens_per_s": round(totals["tokens_out"] / max(waited, 1e-9), 1) if asked else None,
             "failures": dict(sorted(failures.items(), key=lambda entry: -entry[1])),
         }
 
 
 @lru_cache(maxsize=4)
 def _vocabulary(path: str | None) -> Vocabulary:
-    """Read once a process: it takes a quarter of a second, and nothing changes it."""
+    """Read once per process: it takes a quarter of a second, and nothing changes it."""
     return Vocabulary(None if path is None else Path(path).expanduser())

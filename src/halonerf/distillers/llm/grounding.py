@@ -1,4 +1,4 @@
-"""Whether a record says what a model says that it says."""
+"""Grounding of a model's claims: whether the record contains evidence for them."""
 
 from __future__ import annotations
 
@@ -11,71 +11,74 @@ from halonerf.distillers.gazetteer.vocabulary import Vocabulary
 from halonerf.distillers.llm.answers import Claim
 from halonerf.distillers.llm.prompts import Fields
 
-LONGEST = 120  # characters of evidence that are kept
-ORDER = 4  # words of the longest phrase that is looked for as an order
+MAX_EVIDENCE_CHARS = 120
+MAX_INSTRUCTION_WORDS = 4  # of the phrases that are searched for as instructions
 
 
 @dataclass(frozen=True, slots=True)
 class GroundingResult:
-    """evidence: words of the record, as they stand there; "" where none say so. grounded: whether any do.
+    """Evidence for a claim.
 
-    ordered: the record speaks to the model ("ignore previous …"), so that a quotation from it proves nothing.
+    evidence: the record's words, verbatim; "" where there is none. grounded: whether there is any.
+    has_instructions: the record addresses the model ("ignore previous …"), so that a quotation from it proves nothing.
     """
 
     evidence: str
     grounded: bool
-    ordered: bool = False
+    has_instructions: bool = False
 
 
 def ground_claim(claim: Claim, concept: str, fields: Fields, vocabulary: Vocabulary) -> GroundingResult:
-    """Look a claim up in what its record told the model.
+    """Search the fields of a record for evidence of a claim.
 
-    A part that the vocabulary finds in the record, in any of its languages, is evidence; so are the label's own words;
-    so is the model's quotation, if it stands there letter by letter (case and blanks apart) and the record gives no
-    orders. A street that is named after a part, or a part that is only near, is none.
+    Evidence is a mention of the part in any of the vocabulary's languages; or the label's words; or the model's
+    quotation, if the record contains it verbatim (up to case and white space) and no instructions. A street that is
+    named after a part, or a part that is only near, is no evidence.
 
     Args:
-        claim: what the model said. concept: the label that was made of it.
+        claim: of the model. concept: its label in the vocabulary.
     """
     kinds = {concept, *(name for name, wider in vocabulary.wider.items() if concept in wider)}
-    ordered = False
-    for text in fields.told:
-        ordered = ordered or gives_orders(text, vocabulary)
+    has_instructions = False
+    for text in fields.texts:
+        has_instructions = has_instructions or contains_instructions(text, vocabulary)
         mention = next((m for m in find_mentions(text, vocabulary) if m.concept in kinds and m.role != DENIED), None)
         if mention:
-            return GroundingResult(mention.words[:LONGEST], True, ordered)
-    if ordered:
+            return GroundingResult(mention.words[:MAX_EVIDENCE_CHARS], True, has_instructions)
+    if has_instructions:
         return GroundingResult("", False, True)
-    for text in fields.told:
-        literal = _literal(claim.label, text) if concept not in vocabulary.wider else ""
-        quotation = literal or _quoted(claim.evidence, text)
+    for text in fields.texts:
+        literal = _verbatim_label(claim.label, text) if concept not in vocabulary.wider else ""
+        quotation = literal or _verbatim_quotation(claim.evidence, text)
         if quotation:
-            return GroundingResult(quotation[:LONGEST], True)
+            return GroundingResult(quotation[:MAX_EVIDENCE_CHARS], True)
     return GroundingResult("", False)
 
 
-def gives_orders(text: str, vocabulary: Vocabulary) -> bool:
-    """Whether a text holds a phrase that people use to give models orders."""
+def contains_instructions(text: str, vocabulary: Vocabulary) -> bool:
+    """Whether a text contains a phrase that is used to instruct models."""
     folded = words(text)
-    runs = (folded[start : start + length] for start in range(len(folded)) for length in range(1, ORDER + 1))
+    runs = (
+        folded[start : start + length] for start in range(len(folded)) for length in range(1, MAX_INSTRUCTION_WORDS + 1)
+    )
     return any(entry.kind == "instruction" for entry in map(vocabulary.entry, runs) if entry)
 
 
-def _literal(label: str, text: str) -> str:
-    """The words of `label`, the last in singular or plural, if they follow each other in `text`."""
-    wanted, told = words(label), words(text)
+def _verbatim_label(label: str, text: str) -> str:
+    """The words of `label`, the last in singular or plural, if `text` contains them in sequence; else ""."""
+    wanted, folded = words(label), words(text)
     if not wanted:
         return ""
     last = word_forms(wanted[-1], "en")
-    for start in range(len(told) - len(wanted) + 1):
-        run = told[start : start + len(wanted)]
+    for start in range(len(folded) - len(wanted) + 1):
+        run = folded[start : start + len(wanted)]
         if run[:-1] == wanted[:-1] and run[-1] in last:
             return " ".join(run)
     return ""
 
 
-def _quoted(quotation: str, text: str) -> str:
-    """The stretch of `text` that `quotation` copies; "" for one of fewer than three letters, or none."""
+def _verbatim_quotation(quotation: str, text: str) -> str:
+    """The part of `text` that `quotation` copies; "" where there is none, or it has fewer than three letters."""
     wanted = " ".join(unicodedata.normalize("NFC", quotation).split())
     if sum(c.isalnum() for c in wanted) < 3:
         return ""
@@ -83,5 +86,5 @@ def _quoted(quotation: str, text: str) -> str:
     start = lowered.find(wanted.casefold())
     if start < 0:
         return ""
-    # casefold may change lengths (ß -> ss): the stretch is given as it stands only where it does not
+    # casefold may change lengths (ß -> ss): then the quotation is returned as the model gave it
     return text[start : start + len(wanted)] if len(lowered) == len(text) else wanted

@@ -1,4 +1,4 @@
-"""One request to a server that may be slow, busy, broken or away: retries, pauses, and a limit on the rate."""
+"""A client for a server that may be slow, busy, failing or down: retries, back-off and a rate limit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from halonerf.errors import BadInput, require
 
 log = logging.getLogger(__name__)
 
-LARGEST = 4_000_000  # bytes of an answer that are read
-PROBE_S = 10.0  # how long a server may take to say that it is there
-LONGEST_PAUSE_S = 60.0  # between two tries
-OUTAGES = 3  # of the server that one request lives through: it may be what brings it down
+MAX_ANSWER_BYTES = 4_000_000
+PROBE_TIMEOUT_S = 10.0  # of the request that tests whether the server is up
+MAX_PAUSE_S = 60.0  # between two tries
+MAX_OUTAGES = 3  # of the server per request: the request may be what brings it down
 
 
 class Refused(Exception):
-    """The server is well and will not answer this request; `kind` counts it, `detail` is what it said."""
+    """The server is up but rejects this request; `kind`: name of its count, `detail`: the server's message."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(f"{kind}: {detail}")
@@ -38,9 +38,10 @@ class ServerClient:
     Args:
         url: base of the endpoint, "http://host:port/v1".
         key_variable: the environment variable whose value is sent as a bearer token; nothing is sent where it is empty.
-        workers: connections at most. timeout_s: for a whole request. retries: of one request, after the first try.
-        backoff_s: before the first retry, doubled each time, with chance so that not all come back at once.
-        patience_s: how long a server may be away, or busy, before the run is given up. per_minute: requests at most.
+        workers: maximum number of connections. timeout_s: of a request. retries: of a request, after the first try.
+        backoff_s: before the first retry, doubled each time, with jitter.
+        patience_s: how long a server may be down, or busy, before the run is given up.
+        per_minute: maximum number of requests; None: no limit.
     """
 
     def __init__(
@@ -79,17 +80,17 @@ class ServerClient:
         """The server's answer as JSON.
 
         Raises:
-            Refused: it will not answer this request, or failed at it each time while it answered others.
-            BadInput: it knows neither key nor model, or was away for longer than `patience_s`.
+            Refused: it rejects this request, or failed at every try while it answered others.
+            BadInput: it rejects the key or the model, or was down for longer than `patience_s`.
         """
         failed, waited, throttled_s = 0, 0, 0.0
         while True:
-            await self._turn()
+            await self._wait_for_turn()
             self.tries += 1
-            kind, wait, detail = await self._once(path, body)
+            kind, wait, detail = await self._try(path, body)
             if not kind:
                 return detail
-            if kind in ("http_429", "http_503") and wait is not None:  # busy, and says for how long
+            if kind in ("http_429", "http_503") and wait is not None:  # busy, with a time to wait
                 self._next = max(self._next, asyncio.get_running_loop().time() + wait)
                 throttled_s += max(wait, 0.05)
                 if throttled_s > self.patience_s:
@@ -97,20 +98,20 @@ class ServerClient:
                 continue
             failed += 1
             if kind == "refused_connection" or failed > self.retries:
-                if await self._back(kind) and waited < OUTAGES:  # the server's fault: this request has another try
+                if await self._wait_for_server(kind) and waited < MAX_OUTAGES:  # the server's fault: retry this request
                     failed, waited = min(failed, self.retries), waited + 1
-                elif failed > self.retries:  # others are answered: this one is at fault
+                elif failed > self.retries:  # other requests are answered: this one is at fault
                     raise Refused(kind, str(detail))
             else:
-                pause = min(self.backoff_s * 2 ** (failed - 1), LONGEST_PAUSE_S)
+                pause = min(self.backoff_s * 2 ** (failed - 1), MAX_PAUSE_S)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
-    async def _once(self, path: str, body: Mapping[str, Any]) -> tuple[str, float | None, Any]:
-        """What went wrong ("": nothing), seconds that the server asks to wait, and the answer or the reason."""
+    async def _try(self, path: str, body: Mapping[str, Any]) -> tuple[str, float | None, Any]:
+        """Kind of failure ("": none), seconds to wait by Retry-After, and the answer or the reason."""
         import aiohttp
 
         try:
-            # not followed elsewhere: the key is for this server
+            # redirects are not followed: the key is for this server only
             async with self._session.post(f"{self.url}/{path}", json=body, allow_redirects=False) as response:
                 raw = await _read(response)
                 status, pause = response.status, _pause(response.headers.get("Retry-After"))
@@ -124,14 +125,14 @@ class ServerClient:
         except (*self._network, ValueError) as error:
             return "broken_connection" if isinstance(error, aiohttp.ClientError) else "garbage", None, error
         detail = raw[:500].decode(errors="replace")
-        self._give_up_on(status, detail, body)
+        self._raise_if_hopeless(status, detail, body)
         if status == 429:
             return "http_429", self.backoff_s if pause is None else pause, detail
         if 300 <= status < 500 and status not in (408, 409, 425):
             raise Refused(f"http_{status}", detail)
         return f"http_{status}", pause, detail
 
-    def _give_up_on(self, status: int, detail: str, body: Mapping[str, Any]) -> None:
+    def _raise_if_hopeless(self, status: int, detail: str, body: Mapping[str, Any]) -> None:
         """Raise where no request of this run can succeed."""
         if status in (401, 403):
             raise BadInput(
@@ -141,12 +142,12 @@ class ServerClient:
         if status == 404:
             raise BadInput(
                 f"expected an OpenAI-compatible server at {self.url} that has the model '{body.get('model')}', but it "
-                f"answered 404: {detail[:200]}\nSee what it has with: curl {self.url}/models   "
-                "then say: distiller.url=URL distiller.model=NAME"
+                f"answered 404: {detail[:200]}\nList its models with: curl {self.url}/models   "
+                "then set: distiller.url=URL distiller.model=NAME"
             )
 
-    async def _turn(self) -> None:
-        """Wait until the rate, and a server that asked for a pause, allow the next request."""
+    async def _wait_for_turn(self) -> None:
+        """Wait until the rate limit and the server's Retry-After allow the next request."""
         loop = asyncio.get_running_loop()
         while (now := loop.time()) < self._next and not self.gap:
             await asyncio.sleep(self._next - now)
@@ -155,34 +156,34 @@ class ServerClient:
             self._next = mine + self.gap
             await asyncio.sleep(max(mine - now, 0.0))
 
-    async def _back(self, kind: str) -> bool:
-        """Wait for a server that is away: whether it was. One waits for all; the others wait for that one."""
+    async def _wait_for_server(self, kind: str) -> bool:
+        """Wait for a server that is down; whether it was. One request probes, the others wait for it."""
         async with self._outage:
             loop = asyncio.get_running_loop()
-            started, told, pause = loop.time(), False, self.backoff_s
-            while not await self._alive():
+            started, was_down, pause = loop.time(), False, self.backoff_s
+            while not await self._is_up():
                 if loop.time() - started > self.patience_s:
                     raise BadInput(
-                        f"expected a server at {self.url}, but it was away for {self.patience_s:g} s ({kind}).\n"
-                        "All answers so far are kept. Start it again, then go on with the same command."
+                        f"expected a server at {self.url}, but it was down for {self.patience_s:g} s ({kind}).\n"
+                        "All answers so far are kept. Start the server, then resume with the same command."
                     )
-                if not told:
+                if not was_down:
                     log.warning(
-                        "no answer from %s (%s): paused. Start it again within %g s and the run goes on by itself.",
+                        "no answer from %s (%s): paused. Restart the server within %g s and the run resumes by itself.",
                         self.url, kind, self.patience_s,
                     )  # fmt: skip
-                    told = True
+                    was_down = True
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S, max(self.patience_s / 4, 0.05))
-            if told:
-                log.warning("%s answers again: going on.", self.url)
-            return told
+                pause = min(2 * pause, MAX_PAUSE_S, max(self.patience_s / 4, 0.05))
+            if was_down:
+                log.warning("%s answers again: resuming.", self.url)
+            return was_down
 
-    async def _alive(self) -> bool:
+    async def _is_up(self) -> bool:
         import aiohttp
 
         try:
-            timeout = aiohttp.ClientTimeout(total=PROBE_S)
+            timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
             async with self._session.get(f"{self.url}/models", timeout=timeout, allow_redirects=False) as response:
                 return response.status < 500
         except self._network:
@@ -190,19 +191,19 @@ class ServerClient:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for `url`. aiohttp could look itself, but does so at every request."""
+    """The proxy that the environment sets for `url`, read once; aiohttp would read it at every request."""
     parts = urlsplit(url)
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
 async def _read(response: Any) -> bytes:
-    """The body; ValueError where it is too large to be an answer."""
+    """The body of a response. Raises: ValueError where it is larger than `MAX_ANSWER_BYTES`."""
     parts, size = [], 0
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
-        if size > LARGEST:
-            raise ValueError(f"an answer of more than {LARGEST} bytes")
+        if size > MAX_ANSWER_BYTES:
+            raise ValueError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
     return b"".join(parts)
 
 
@@ -210,11 +211,11 @@ def _json(raw: bytes) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"no JSON: {raw[:80]!r}") from error
+        raise ValueError(f"not JSON: {raw[:80]!r}") from error
 
 
 def _pause(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, given as seconds or as a date; None for none, or nonsense."""
+    """Seconds to wait by a Retry-After header, which gives seconds or a date; None where missing or invalid."""
     if not header:
         return None
     try:

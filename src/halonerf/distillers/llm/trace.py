@@ -1,4 +1,4 @@
-"""The trace of every decision: `responses.jsonl`, one line a record."""
+"""The trace of all decisions of a language-model distiller: `responses.jsonl`, one line per record."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 NAME = "responses.jsonl"
-CHUNK = 1_000  # lines that are moved at a time
+CHUNK_LINES = 1_000  # that are moved at a time
 
 
 class Trace:
-    """Lines that are added batch by batch; a record that an earlier, killed run wrote is not written again.
+    """A JSON-lines file that batches are appended to; records that an earlier, killed run wrote are not repeated.
 
-    Only one process may write a file. Where several work in one folder, each is a `worker` with a file of its own,
-    until `gather` puts them together.
+    Only one process may write a file. Where several use one folder, each is a `worker` with a separate file, until
+    `gather` merges them.
     """
 
     def __init__(self, folder: Path, worker: str = "") -> None:
         self.path = folder / (NAME.replace(".", f"-{worker}.") if worker else NAME)
-        self._known: set[int] = set()  # of records from before; hashes, since there may be millions
+        self._known: set[int] = set()  # hashes of the records in the file, of which there may be millions
         if self.path.exists():
-            self._mend()
+            self._recover()
 
     def add(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Write one line each, in one go; every line has its record's "image_id" and the hash of its "prompt"."""
+        """Append lines in one write; every line has its record's "image_id" and the hash of its "prompt"."""
         fresh = [line for line in lines if _key(line) not in self._known]
         text = "".join(json.dumps(dict(line), ensure_ascii=True) + "\n" for line in fresh)
         with open(self.path, "a", encoding="utf-8") as stream:
@@ -36,38 +36,38 @@ class Trace:
             os.fsync(stream.fileno())
 
     def gather(self) -> None:
-        """Move the lines of all workers here; a record that two of them wrote, as one was killed, only once."""
+        """Move the lines of all workers here; a record that two of them wrote, as one was killed, appears once."""
         for path in sorted(self.path.parent.glob(NAME.replace(".", "-*."))):
-            lines = _whole_lines(path)
-            while some := list(islice(lines, CHUNK)):
-                kept = {_key(line): line for line in some}
+            lines = _complete_lines(path)
+            while chunk := list(islice(lines, CHUNK_LINES)):
+                kept = {_key(line): line for line in chunk}
                 self.add(kept.values())
                 self._known |= kept.keys()
             path.unlink()
 
-    def _mend(self) -> None:
-        """Cut off a line that was not finished, and learn which records are there."""
-        whole = 0
+    def _recover(self) -> None:
+        """Truncate an incomplete last line, and read which records are in the file."""
+        complete = 0
         with open(self.path, "rb") as stream:
             for line in stream:
-                if (known := _read(line)) is None:
+                if (entry := _read(line)) is None:
                     break
-                self._known.add(_key(known))
-                whole += len(line)
-        os.truncate(self.path, whole)
+                self._known.add(_key(entry))
+                complete += len(line)
+        os.truncate(self.path, complete)
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file up to the first that was not finished."""
+def _complete_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file up to the first incomplete one."""
     with open(path, "rb") as stream:
         for line in stream:
-            if (whole := _read(line)) is None:
+            if (entry := _read(line)) is None:
                 return
-            yield whole
+            yield entry
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
-    """A line of a trace; None for one that is cut off, or none at all."""
+    """A line of a trace; None for one that is incomplete or invalid."""
     try:
         data = json.loads(line)
         _key(data)

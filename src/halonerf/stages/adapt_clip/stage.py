@@ -1,10 +1,10 @@
-"""adapt_clip: photos and their pseudo-labels -> a CLIP that knows architecture.
+"""adapt_clip: contrastive adaptation of a CLIP model to photos and their pseudo-labels.
 
     model/         the best epoch's weights in the hub's layout: retriever.weights=<this folder>
-    metrics.json   label retrieval on photos that were not learnt from: before, after (the kept epoch), every epoch
+    metrics.json   label retrieval on held-out photos: before, after (the kept epoch), every epoch
     curves.png     the loss and those figures over the epochs
 
-`checkpoints/` hold what is learnt, without what is frozen.
+`checkpoints/` contain the trainable parameters only.
 """
 
 from __future__ import annotations
@@ -32,49 +32,49 @@ from halonerf.metrics import label_retrieval
 from halonerf.pipeline.optim import SCHEDULES, adamw
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import Retriever, TrainableRetriever
-from halonerf.stages.adapt_clip.batches import Draws, LabelBatches, LabelData, PhotoBatches
+from halonerf.stages.adapt_clip.batches import LabelBatches, LabelData, PairAugmentation, PhotoBatches
 from halonerf.stages.specs import AdaptClipSpec
 from halonerf.visualization.pictures import save_picture
 from halonerf.visualization.plots import draw_curves
 
 log = logging.getLogger(__name__)
 
-NONE: Mapping[str, Any] = MappingProxyType({})
-REPEATS = ("positive", "ignore", "negative")
+NO_LANDMARKS: Mapping[str, Any] = MappingProxyType({})
+REPEATED_LABELS = ("positive", "ignore", "negative")
 TEMPLATES = ("a photo of a {label}", "{label}", "a close-up photo of the {label} of a building")
-KEPT_BY = "map"  # the figure whose best epoch is kept: adapted, the model ranks crops of photos by a label
+SELECTION_METRIC = "map"  # whose best epoch is kept: the adapted model ranks crops of photos by a label
 
 
 class AdaptClip(AdaptClipSpec, Stage):
     """Fit a retriever to the photos and labels of several landmarks.
 
     Args:
-        retriever: config of a retriever that can be saved.
+        retriever: config of a `TrainableRetriever`.
         landmarks: scenes to learn from, by name; none: the scene itself.
-        validation: scenes to score on, by name, which choose the epoch; none: `heldout` of the photos learnt from.
-        heldout: share of the photos that score where there is no `validation`; 0: the last epoch is kept.
-        min_confidence: labels less sure are left out.
-        weight_by_confidence: whether a pair counts by its label's confidence; else all count alike.
-        repeated_labels: what another text of a photo's label is to it: "positive"; "ignore", left out like texts of kin
-            labels ("rose window", "window"); or "negative", all of them, as the paper has it.
-        symmetric: learn from photo to text and from text to photo; else from photo to text alone.
-        scale: of the cosines; null takes the checkpoint's own.
-        templates: texts with {label}: one is drawn in training, their mean scores.
-        plurals: share of the texts in the plural.
-        min_crop: sides of the smallest crop, as a share of the photo's. mirror: half of the photos.
-        photo_size: px, short side to which larger photos are shrunk when they are read.
-        batch: pairs a step, which are each other's negatives. chunk: photos that are in the network at once; null: all.
-        epochs: at most. patience: epochs without a better one after which it stops; null: never.
-        rate: AdamW's learning rate at its highest. decay: its weight decay.
-        warm_up: share of the steps in which the rate rises. schedule: of the rest, "cosine" (to zero) or "constant".
-        workers: processes that read photos ahead.
+        validation: scenes to score on, by name, which choose the epoch; none: `heldout` of the training photos.
+        heldout: fraction of the photos to score on where there is no `validation`; 0: the last epoch is kept.
+        min_confidence: in [0, 1]; labels of lower confidence are dropped.
+        weight_by_confidence: whether pairs are weighted by their label's confidence.
+        repeated_labels: role of another text in the batch that has a label of the photo: "positive"; "ignore", as for
+            texts of related labels ("rose window", "window"); or "negative", for all of them, as in the paper.
+        symmetric: whether the loss is from photo to text and from text to photo; else from photo to text only.
+        scale: of the cosines; None: the checkpoint's own.
+        templates: texts with {label}: one is drawn in training; scores use their mean embedding.
+        plurals: fraction of the texts in the plural.
+        min_crop: sides of the smallest crop, as a fraction of the photo's. mirror: whether half of them are.
+        photo_size: px, short side to which larger photos are downsized when they are read.
+        batch: pairs per step, each other's negatives. chunk: photos in the network at once; None: all.
+        epochs: maximum number. patience: epochs without a better one before training stops; None: never.
+        rate: peak learning rate of AdamW. decay: its weight decay.
+        warm_up: fraction of the steps in which the rate rises. schedule: afterwards, "cosine" (to zero) or "constant".
+        workers: processes that load photos.
     """
 
     def __init__(
         self,
         retriever: Mapping[str, Any],
-        landmarks: Mapping[str, Any] = NONE,
-        validation: Mapping[str, Any] = NONE,
+        landmarks: Mapping[str, Any] = NO_LANDMARKS,
+        validation: Mapping[str, Any] = NO_LANDMARKS,
         heldout: float = 0.15,
         min_confidence: float = 0.0,
         weight_by_confidence: bool = True,
@@ -97,10 +97,11 @@ class AdaptClip(AdaptClipSpec, Stage):
         workers: int = 2,
     ) -> None:
         super().__init__()
-        if repeated_labels not in REPEATS or schedule not in SCHEDULES or min(batch, epochs, chunk or 1) < 1:
+        if repeated_labels not in REPEATED_LABELS or schedule not in SCHEDULES or min(batch, epochs, chunk or 1) < 1:
             raise BadInput(
-                f"expected adapt_clip.repeated_labels of {', '.join(REPEATS)}, schedule of {', '.join(SCHEDULES)}, and batch, "
-                f"chunk and epochs of at least 1; got {repeated_labels}, {schedule}, {batch}, {chunk} and {epochs}."
+                f"expected adapt_clip.repeated_labels of {', '.join(REPEATED_LABELS)}, schedule of "
+                f"{', '.join(SCHEDULES)}, and batch, chunk and epochs of at least 1; got {repeated_labels}, "
+                f"{schedule}, {batch}, {chunk} and {epochs}."
             )
         if not templates or not all("{label}" in template for template in templates):
             raise BadInput(
@@ -109,17 +110,17 @@ class AdaptClip(AdaptClipSpec, Stage):
             )
         if set(landmarks) & set(validation):
             raise BadInput(
-                f"expected adapt_clip.validation to name landmarks that are not learnt from, but it shares "
+                f"expected adapt_clip.validation to name landmarks that are not trained on, but it shares "
                 f"{', '.join(sorted(set(landmarks) & set(validation)))} with adapt_clip.landmarks."
             )
         self.retriever_config, self.landmarks, self.validation = retriever, landmarks, validation
         self.heldout, self.min_confidence, self.weight_by_confidence = heldout, min_confidence, weight_by_confidence
         self.repeated_labels, self.symmetric, self.scale = repeated_labels, symmetric, scale
-        self.draws = Draws(templates, plurals, min_crop, mirror, photo_size)
+        self.augmentation = PairAugmentation(templates, plurals, min_crop, mirror, photo_size)
         self.batch, self.chunk, self.max_epochs, self.patience = batch, chunk, epochs, patience
         self.rate, self.decay, self.warm_up, self.schedule, self.workers = rate, decay, warm_up, schedule, workers
-        self.strict_loading = False  # checkpoints hold what is learnt, not what is frozen
-        self.history: list[dict[str, float | None]] = []  # epoch 0: before
+        self.strict_loading = False  # checkpoints contain the trainable parameters only
+        self.history: list[dict[str, float | None]] = []  # epoch 0: before training
         self._losses: list[float] = []
         self._figures: dict[str, float] = {}
 
@@ -133,40 +134,40 @@ class AdaptClip(AdaptClipSpec, Stage):
         if len(labels) < 2:
             raise BadInput(
                 f"expected photos of at least two labels to tell apart, got {len(rows)} photos labelled: "
-                f"{', '.join(labels) or 'none'}.\nRead the labels that stage=distill made, or add landmarks."
+                f"{', '.join(labels) or 'none'}.\nCheck the labels of stage=distill, or add landmarks."
             )
-        self.scores = LabelScores(scored, self.same, self.draws.templates)
+        self.scores = LabelScores(scored, self.same, self.augmentation.templates)
         if not self.scores.photos:
-            log.warning("no photos of two labels are left to score on: the last epoch is kept")
+            log.warning("no photos with two labels are left to score on: the last epoch is kept")
         self.retriever: TrainableRetriever = build(self.retriever_config)
         self.train()
         if not any(parameter.requires_grad for parameter in self.parameters()):
             raise BadInput(
-                "expected a retriever that may learn, but all of it is frozen.\nTry: retriever.trainable=lora"
+                "expected a retriever with trainable parameters, but all are frozen.\nTry: retriever.trainable=lora"
             )
 
     def datamodule(self) -> LabelData:
-        batches = LabelBatches(self.rows, self.same, self.batch, self.draws, self.max_epochs, self.seed)
-        scored = PhotoBatches(self.scores.photos, self.chunk or self.batch, self.draws.photo_size)
+        batches = LabelBatches(self.rows, self.same, self.batch, self.augmentation, self.max_epochs, self.seed)
+        scored = PhotoBatches(self.scores.photos, self.chunk or self.batch, self.augmentation.photo_size)
         self.data = LabelData(batches, scored, self.workers)
         return self.data
 
     def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
-        """The contrastive loss over all pairs of the batch, whatever the chunks in which they are embedded."""
+        """The contrastive loss over all pairs of the batch, independent of the chunks in which they are embedded."""
         images, distinct = batch["images"], list(dict.fromkeys(batch["texts"]))
         size = self.chunk or len(images)
         parts = [images[start : start + size] for start in range(0, len(images), size)]
         embed = self.retriever.embed_images
-        # recomputed chunk by chunk in the backward pass: gradients are those of the whole batch, memory is a chunk's
-        seen = torch.cat([checkpoint(embed, p, use_reentrant=False) if len(parts) > 1 else embed(p) for p in parts])
-        told = self.retriever.embed_texts(distinct)[[distinct.index(text) for text in batch["texts"]]]
-        itself = torch.eye(len(images), dtype=torch.bool, device=seen.device)
-        others = ~itself if self.repeated_labels == "negative" else ~(batch["shows"] | batch["kin"] | itself)
-        positive = batch["shows"] | itself if self.repeated_labels == "positive" else itself
+        # recomputed chunk by chunk in the backward pass: the gradients of the whole batch in the memory of a chunk
+        photos = torch.cat([checkpoint(embed, p, use_reentrant=False) if len(parts) > 1 else embed(p) for p in parts])
+        texts = self.retriever.embed_texts(distinct)[[distinct.index(text) for text in batch["texts"]]]
+        itself = torch.eye(len(images), dtype=torch.bool, device=photos.device)
+        negative = ~itself if self.repeated_labels == "negative" else ~(batch["positive"] | batch["related"] | itself)
+        positive = batch["positive"] | itself if self.repeated_labels == "positive" else itself
         weight = batch["weight"] if self.weight_by_confidence else torch.ones_like(batch["weight"])
-        with torch.autocast(seen.device.type, enabled=False):  # 8 bits of a cosine times a hundred would not do
+        with torch.autocast(photos.device.type, enabled=False):  # cosines need more than bfloat16
             scale = self.scale or self.retriever.scale
-            loss = contrastive(seen.float(), told.float(), positive, others, weight, scale, self.symmetric)
+            loss = contrastive(photos.float(), texts.float(), positive, negative, weight, scale, self.symmetric)
         if not loss.isfinite():
             raise BadInput(
                 f"expected a finite loss in epoch {self.current_epoch}, got {loss.item()}: the fit diverged.\n"
@@ -181,11 +182,11 @@ class AdaptClip(AdaptClipSpec, Stage):
         return adamw(self.parameters(), self.rate, self.decay, self.warm_up, self.schedule, steps)
 
     def on_train_start(self) -> None:
-        """Score the model as it came; a resumed fit knows it already, and may have stopped."""
+        """Score the model before training, unless the fit is resumed; stop a resumed fit that was done."""
         if self.trainer.world_size > 1:
             raise BadInput(
                 f"expected one device, where a batch's pairs are each other's negatives, got {self.trainer.world_size}."
-                "\nUse trainer.devices=1 trainer.num_nodes=1, and for lack of memory adapt_clip.chunk=32"
+                "\nUse trainer.devices=1 trainer.num_nodes=1, and to save memory adapt_clip.chunk=32"
             )
         if not self.history:
             self.eval()
@@ -194,7 +195,7 @@ class AdaptClip(AdaptClipSpec, Stage):
                     self.validation_step([image.to(self.device) for image in images], index)
             self.on_validation_epoch_end()
             self.train()
-            self._note(None)
+            self._record_epoch(None)
         self._stop_if_stale()
 
     def validation_step(self, images: Sequence[Tensor], index: int) -> None:
@@ -205,7 +206,7 @@ class AdaptClip(AdaptClipSpec, Stage):
             self._figures = self.scores.figures(self.retriever)
 
     def on_train_epoch_end(self) -> None:
-        self._note(float(np.mean(self._losses)))
+        self._record_epoch(float(np.mean(self._losses)))
         self._losses.clear()
         self._stop_if_stale()
 
@@ -239,18 +240,20 @@ class AdaptClip(AdaptClipSpec, Stage):
 
     def summary(self) -> dict[str, Any]:
         before, after = self.metrics["before"], self.metrics["after"]
-        figures = {"map_before": before[KEPT_BY], "map_after": after[KEPT_BY]} if self.scores.photos else {}
+        figures = (
+            {"map_before": before[SELECTION_METRIC], "map_after": after[SELECTION_METRIC]} if self.scores.photos else {}
+        )
         return {"pairs": len(self.rows), "kept_epoch": after["epoch"], **figures}
 
     def _rows(self, landmark: str) -> list[PhotoLabel]:
-        """What a landmark's folders say; "" is the scene itself."""
+        """Photos with labels of a landmark; "" is the scene itself."""
         collect, distill = (self.inputs[f"{landmark}/{stage}" if landmark else stage] for stage in self.needs)
         collection = Collection.read(collect)
-        answers = read_labels(distill / LABELS)
-        return photo_labels(collection, answers, landmark or collection.name, self.min_confidence)
+        predictions = read_labels(distill / LABELS)
+        return photo_labels(collection, predictions, landmark or collection.name, self.min_confidence)
 
-    def _note(self, loss: float | None) -> None:
-        """Add the epoch that has just ended to the history; save the model where it is the best so far."""
+    def _record_epoch(self, loss: float | None) -> None:
+        """Append the epoch that has just ended to the history; save the model if it is the best so far."""
         self.history.append({"epoch": len(self.history), "loss": loss, **self._figures})
         if self.scores.photos:
             self.log_dict({f"val_{name}": value for name, value in self._figures.items() if name != "chance"})
@@ -258,10 +261,10 @@ class AdaptClip(AdaptClipSpec, Stage):
                 self.retriever.save(self.folder / "model")
 
     def _best(self) -> int:
-        """The epoch that is kept, 0 for the model as it came; the first of equals."""
+        """Number of the epoch that is kept, 0 for the model before training; of equal ones the first."""
         if not self.scores.photos:
             return len(self.history) - 1
-        return max(range(len(self.history)), key=lambda epoch: self.history[epoch][KEPT_BY] or 0.0)
+        return max(range(len(self.history)), key=lambda epoch: self.history[epoch][SELECTION_METRIC] or 0.0)
 
     def _stop_if_stale(self) -> None:
         if self.scores.photos and self.patience is not None and len(self.history) - 1 - self._best() >= self.patience:
@@ -269,10 +272,11 @@ class AdaptClip(AdaptClipSpec, Stage):
 
 
 class LabelScores:
-    """Collects the photos' embeddings, batch by batch in their order, and scores them against all labels.
+    """Label retrieval: accumulates photos' embeddings batch by batch, in order, and scores them against all labels.
 
     Args:
-        rows: photos and labels; fewer than two labels can tell nothing apart, so that `photos` and `labels` stay empty.
+        rows: photos with labels; with fewer than two labels there is nothing to score, and `photos` and `labels` are
+            empty.
         same: each label's representative (`merge_labels`).
         templates: texts with {label}; a label is the mean of its texts' embeddings (Radford et al., 2021, sec. 3.1.4).
     """
@@ -281,22 +285,22 @@ class LabelScores:
         photos, labels, self.shows = label_table(rows, same)
         self.photos, self.labels = (list(photos), list(labels)) if len(labels) > 1 else ([], [])
         self.templates = templates
-        self._seen: list[Tensor] = []
+        self._embeddings: list[Tensor] = []
 
-    def add(self, seen: Tensor) -> None:
-        """seen: embeddings [B, D] of the next photos."""
-        self._seen.append(seen.detach().float().cpu())
+    def add(self, embeddings: Tensor) -> None:
+        """Add the embeddings [B, D] of the next photos."""
+        self._embeddings.append(embeddings.detach().float().cpu())
 
     @torch.no_grad()
     def figures(self, retriever: Retriever) -> dict[str, float]:
-        """`label_retrieval` of all photos, which are then forgotten.
+        """`label_retrieval` figures of all added photos, whose embeddings are then dropped.
 
-        Raises: BadInput where an embedding is not a number.
+        Raises: BadInput where an embedding is not finite.
         """
         texts = [template.replace("{label}", label) for label in self.labels for template in self.templates]
-        told = retriever.embed_texts(texts).float().cpu().unflatten(0, (len(self.labels), -1)).mean(dim=1)
-        similarity = torch.cat(self._seen) @ normalize(told, dim=-1).T
-        self._seen.clear()
+        labels = retriever.embed_texts(texts).float().cpu().unflatten(0, (len(self.labels), -1)).mean(dim=1)
+        similarity = torch.cat(self._embeddings) @ normalize(labels, dim=-1).T
+        self._embeddings.clear()
         if not similarity.isfinite().all():
-            raise BadInput("expected embeddings of finite numbers, got NaN: the model was ruined, or the fit diverged.")
+            raise BadInput("expected finite embeddings, got NaN: the weights are damaged, or the fit diverged.")
         return label_retrieval(similarity.numpy(), self.shows)

@@ -1,4 +1,4 @@
-"""What a segmenter is adapted with: photos, the words that are asked, and what is known of some of their pixels."""
+"""Training data of segmenter adaptation: photos with labels and pseudo-label targets, prompts, crops."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from halonerf.data.labels.table import labels_by_photo
 from halonerf.data.labels.words import plural
 from halonerf.errors import BadInput
 
-CERTAIN = 1 / 255  # the last step of eight bits: nothing is surer than that
+MIN_PROBABILITY = 1 / 255  # of a target's pixel: one step of eight bits, so that log-odds stay finite
 
 
 @dataclass(frozen=True)
 class TrainingPhoto:
-    """A photo, the labels it is known by, and targets in it."""
+    """A photo, its labels, and its targets."""
 
     photo: Path
     labels: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class TrainingPhoto:
 
 
 def group_targets(targets: Sequence[Target]) -> list[TrainingPhoto]:
-    """One study a photo, with all its targets; labelled by those that are positive."""
+    """One `TrainingPhoto` per photo with all its targets; its labels are those of positive targets."""
     photos: dict[Path, list[Target]] = {}
     for target in targets:
         photos.setdefault(target.photo, []).append(target)
@@ -43,44 +43,45 @@ def group_targets(targets: Sequence[Target]) -> list[TrainingPhoto]:
 
 
 class AdaptationBatches(Sequence):
-    """Batch i, drawn from seed and i alone.
+    """Batch i, a function of seed and i.
 
-    photos: list of [3, H, W] in [0, 1]. shown: the same, at times in other light: what the student sees.
-    prompts: the words, P; some in the plural. own: bool [B, P], words that the photo is known by.
-    evidence, votes: lists of [P, H, W]: the sum of what close-ups say of a pixel, as log-odds, and how many do.
-    crops: [N, B, 3]: left and top, as shares of what is left beside the crop, and side, as share of the short side
-    (one for all photos of a batch); the first `candidates` are new at every step, the others always the photo's same.
+    photos: list of [3, H, W] in [0, 1]. augmented: the same, some with augmented lighting: the student's input.
+    prompts: P words, some in the plural. own: bool [B, P], words that are labels of the photo.
+    evidence, votes: lists of [P, H, W]: sum of the close-ups' log-odds of a pixel, and number of close-ups.
+    crops: [N, B, 3]: left and top, as fractions of the room beside the crop, and side, as a fraction of the short side
+    (the same for all photos of a batch); the first `candidates` are new at every step, the others fixed per photo.
 
     Args:
-        plain: photos without targets. paired: photos with some.
-        share: of a batch's photos that have targets, where there are both.
-        words: what may be asked besides; prompts: words a batch, at least those its photos are known by.
-        plurals: share of the words said in the plural. relight: share of the photos shown in other light.
-        size: px, long side that photos are shrunk to. sides: smallest and largest side of a crop.
-        candidates, details: crops a photo of either sort.
+        unpaired: photos without targets. paired: photos with targets.
+        target_share: fraction of a batch's photos that have targets, where there are both kinds.
+        words: further prompts. prompts: number of words per batch, at least the labels of its photos.
+        plurals: fraction of the words in the plural. relight: fraction of the photos with augmented lighting.
+        size: px, long side that photos are downsized to. crop_sides: smallest and largest side of a crop.
+        candidates, details: number of random and of fixed crops per photo.
+        batches: their number.
     """
 
     def __init__(
         self,
-        plain: Sequence[TrainingPhoto],
+        unpaired: Sequence[TrainingPhoto],
         paired: Sequence[TrainingPhoto],
-        share: float,
+        target_share: float,
         words: Sequence[str],
         prompts: int,
         batch: int,
         plurals: float,
         relight: float,
         size: int,
-        sides: tuple[float, float],
+        crop_sides: tuple[float, float],
         candidates: int,
         details: int,
         batches: int,
         seed: int,
     ) -> None:
-        self.plain, self.paired = _by_label(plain), _by_label(paired)
-        self.share = share if plain else 1.0
+        self.unpaired, self.paired = _by_label(unpaired), _by_label(paired)
+        self.target_share = target_share if unpaired else 1.0
         self.words, self.prompts, self.batch, self.plurals = list(words), prompts, batch, plurals
-        self.relight, self.size, self.sides = relight, size, sides
+        self.relight, self.size, self.crop_sides = relight, size, crop_sides
         self.candidates, self.details, self.batches, self.seed = candidates, details, batches, seed
 
     def __len__(self) -> int:
@@ -88,64 +89,64 @@ class AdaptationBatches(Sequence):
 
     def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
         random = np.random.default_rng((self.seed, index))
-        studies = [self._pick(random) for _ in range(self.batch)]
-        words = self._asked(studies, random)
-        photos = [photo_tensor(study.photo, self.size) for study in studies]
-        known = [_known(study, words, photo) for study, photo in zip(studies, photos, strict=True)]
+        samples = [self._draw_photo(random) for _ in range(self.batch)]
+        words = self._draw_words(samples, random)
+        photos = [photo_tensor(sample.photo, self.size) for sample in samples]
+        targets = [_target_sums(sample, words, photo) for sample, photo in zip(samples, photos, strict=True)]
         return {
             "photos": photos,
-            "shown": [relit(photo, random) if random.random() < self.relight else photo for photo in photos],
+            "augmented": [relit(photo, random) if random.random() < self.relight else photo for photo in photos],
             "prompts": [plural(word) if random.random() < self.plurals else word for word in words],
-            "own": torch.tensor([[word in study.labels for word in words] for study in studies]),
-            "evidence": [evidence for evidence, _ in known],
-            "votes": [votes for _, votes in known],
-            "crops": self._crops(studies, random),
+            "own": torch.tensor([[word in sample.labels for word in words] for sample in samples]),
+            "evidence": [evidence for evidence, _ in targets],
+            "votes": [votes for _, votes in targets],
+            "crops": self._draw_crops(samples, random),
         }
 
-    def _pick(self, random: np.random.Generator) -> TrainingPhoto:
-        """A photo of a label that is drawn first, so that rare ones count as much."""
-        pool = self.paired if self.paired and random.random() < self.share else self.plain
-        studies = pool[sorted(pool)[int(random.integers(len(pool)))]]
-        return studies[int(random.integers(len(studies)))]
+    def _draw_photo(self, random: np.random.Generator) -> TrainingPhoto:
+        """A photo of a label that is drawn first, so that rare labels are as frequent."""
+        pool = self.paired if self.paired and random.random() < self.target_share else self.unpaired
+        photos = pool[sorted(pool)[int(random.integers(len(pool)))]]
+        return photos[int(random.integers(len(photos)))]
 
-    def _asked(self, studies: Sequence[TrainingPhoto], random: np.random.Generator) -> list[str]:
-        """The labels of the photos, then others, in random order, up to `prompts`."""
-        own = list(dict.fromkeys(label for study in studies for label in study.labels))
-        named = {target.label for study in studies for target in study.targets} | set(self.words)
+    def _draw_words(self, samples: Sequence[TrainingPhoto], random: np.random.Generator) -> list[str]:
+        """The labels of the photos, then further words in random order, up to `prompts`."""
+        own = list(dict.fromkeys(label for sample in samples for label in sample.labels))
+        named = {target.label for sample in samples for target in sample.targets} | set(self.words)
         others = [str(word) for word in random.permutation(sorted(named - set(own)))]
         return own + others[: max(0, self.prompts - len(own))]
 
-    def _crops(self, studies: Sequence[TrainingPhoto], random: np.random.Generator) -> Tensor:
-        low, high = self.sides
-        fresh = random.uniform(size=(self.candidates, len(studies), 3))
+    def _draw_crops(self, samples: Sequence[TrainingPhoto], random: np.random.Generator) -> Tensor:
+        low, high = self.crop_sides
+        fresh = random.uniform(size=(self.candidates, len(samples), 3))
         fresh[..., 2] = random.uniform(low, high, size=(self.candidates, 1))
-        fixed = np.stack([_of_photo(study.photo).uniform(size=(self.details, 3)) for study in studies], axis=1)
+        fixed = np.stack([_photo_generator(sample.photo).uniform(size=(self.details, 3)) for sample in samples], axis=1)
         fixed[..., 2] = (low + high) / 2
         return torch.from_numpy(np.concatenate([fresh, fixed]).astype(np.float32))
 
 
-def _of_photo(path: Path) -> np.random.Generator:
-    """Chance that belongs to a photo: the same at every step, on every machine."""
+def _photo_generator(path: Path) -> np.random.Generator:
+    """Random generator seeded by a photo's name: the same at every step, on every machine."""
     return np.random.default_rng(list(path.name.encode()))
 
 
-def _by_label(studies: Sequence[TrainingPhoto]) -> dict[str, list[TrainingPhoto]]:
+def _by_label(photos: Sequence[TrainingPhoto]) -> dict[str, list[TrainingPhoto]]:
     pool: dict[str, list[TrainingPhoto]] = {}
-    for study in studies:
-        for label in study.labels or ("",):
-            pool.setdefault(label, []).append(study)
+    for photo in photos:
+        for label in photo.labels or ("",):
+            pool.setdefault(label, []).append(photo)
     return pool
 
 
-def _known(study: TrainingPhoto, words: Sequence[str], photo: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of the log-odds that the targets give each word, and how many give any, [P, H, W] each."""
+def _target_sums(sample: TrainingPhoto, words: Sequence[str], photo: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the targets' log-odds for each word, and number of targets, [P, H, W] each; photo: [3, H, W]."""
     height, width = photo.shape[-2:]
     evidence, votes = torch.zeros(len(words), height, width), torch.zeros(len(words), height, width)
     columns: Mapping[str, int] = {word: column for column, word in enumerate(words)}
-    for target in study.targets:
+    for target in sample.targets:
         if target.label in columns:
             probability, region = target.maps(height, width)
-            evidence[columns[target.label]] += torch.logit(probability, eps=CERTAIN) * region
+            evidence[columns[target.label]] += torch.logit(probability, eps=MIN_PROBABILITY) * region
             votes[columns[target.label]] += region
     return evidence, votes
 
@@ -153,22 +154,22 @@ def _known(study: TrainingPhoto, words: Sequence[str], photo: Tensor) -> tuple[T
 def unpaired_photos(
     inputs: Mapping[str, Path], landmarks: Iterable[str], words: Sequence[str] | None, min_confidence: float
 ) -> list[TrainingPhoto]:
-    """Labelled photos of the landmarks, or, where `words` are given, all photos.
+    """Labelled photos of the landmarks, or all photos where `words` are given; without targets.
 
     Args:
         inputs: the finished folders, "<landmark>/<stage>"; "<stage>" for the landmark "", the scene itself.
-        min_confidence: of a label.
+        min_confidence: in [0, 1]; labels of lower confidence are dropped.
     """
-    studies = []
+    photos = []
     for landmark in landmarks:
         collection = Collection.read(_folder(inputs, landmark, "collect"))
         labels = labels_by_photo(_folder(inputs, landmark, "distill") / LABELS, min_confidence)
-        studies += [
+        photos += [
             TrainingPhoto(collection.photos / record.image_id, tuple(labels.get(record.image_id, ())))
             for record in collection.records()
             if record.image_id in labels or words
         ]
-    return studies
+    return photos
 
 
 def read_landmark_targets(inputs: Mapping[str, Path], landmarks: Iterable[str]) -> list[Target]:
@@ -177,9 +178,9 @@ def read_landmark_targets(inputs: Mapping[str, Path], landmarks: Iterable[str]) 
 
 
 def read_original_targets(folder: str | None, table: str | None) -> list[Target]:
-    """Targets in the layout of the original's publication; none without a folder.
+    """Targets in the original's published layout; none without a folder.
 
-    Raises: BadInput where the folder comes without its table.
+    Raises: BadInput where a folder is given without its table.
     """
     if folder is None:
         return []

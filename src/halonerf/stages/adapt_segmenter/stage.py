@@ -1,9 +1,9 @@
-"""Teaches a segmenter to see from afar what it knows from close up, without anybody's masks.
+"""adapt_segmenter: teacher-student adaptation of a segmenter to distant views by close-ups, without masks.
 
 model.safetensors or model/   the adapted segmenter, for segmenter.weights=…
 scores.csv                    method (base, adapted), landmark, concept, ap, photos, ap_small, small
-metrics.json                  means, and the figures after every epoch
-examples.png                  photos of test landmarks: photo, base, adapted; the truth outlined
+metrics.json                  means, and the validation after every epoch
+examples.png                  photos of test landmarks: photo, base, adapted; ground truth outlined
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from halonerf.files import write_csv, write_json
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.optim import SCHEDULES, adamw
 from halonerf.pipeline.stage import Stage
+from halonerf.protocols import TrainableSegmenter
 from halonerf.stages.adapt_segmenter.dataset import (
     AdaptationBatches,
     group_targets,
@@ -32,7 +33,7 @@ from halonerf.stages.adapt_segmenter.dataset import (
     unpaired_photos,
 )
 from halonerf.stages.adapt_segmenter.losses import (
-    LOSSES,
+    DEFAULT_WEIGHTS,
     LossWeights,
     TeacherStudentLosses,
     batches_by_size,
@@ -48,37 +49,37 @@ from halonerf.stages.adapt_segmenter.scoring import (
 from halonerf.stages.specs import AdaptSegmenterSpec
 from halonerf.visualization.pictures import grid, save_picture
 
-SCORES = ("method", "landmark", "concept", "ap", "photos", "ap_small", "small")
+SCORE_COLUMNS = ("method", "landmark", "concept", "ap", "photos", "ap_small", "small")
 EXAMPLE_PHOTOS = 3  # of each test landmark in the picture
 
 
 class AdaptSegmenter(AdaptSegmenterSpec, Stage):
-    """Four losses, after HaLo-NeRF, each of a weight of its own; the teacher is the segmenter as it was.
+    """Adapt a segmenter by four weighted losses after HaLo-NeRF; the teacher is the segmenter before adaptation.
 
     Args:
-        segmenter: config of a segmenter that can be trained (`TrainableSegmenter`).
-        teacher: options of the segmenter that differ for the teacher's look at crops.
-        retriever: config of what chooses the better crop; None: the teacher's own confidence.
+        segmenter: config of a `TrainableSegmenter`.
+        teacher: options of the segmenter that differ for the teacher on crops.
+        retriever: config of a retriever that ranks candidate crops; None: the teacher's confidence does.
         landmarks: name to scene config, to learn from; none: the scene itself.
-        validation: name to scene config, with masks: the best epoch there is kept; none: the last is.
-        test: name to scene config, with masks: scored at the end, base and adapted.
-        original: folder of targets in the layout of the original's publication, besides; original_table: its CSV.
-        words: what is asked of photos besides their labels; None: the labels of all landmarks.
-        losses: weights: `warped` (targets from close-ups), `entropy` (be sure), `crop` (the best of `candidates` random
-            crops, as the teacher sees it), `detail` (the photo's own crops).
-        consensus: what the teacher's look at the whole photo counts beside each close-up (`target_loss`); 0: nothing.
-        candidates, details: crops. sides: smallest and largest side, share of a photo's short side.
-        target_share: of a batch's photos that have targets.
-        plurals: share of the words asked in the plural. relight: share of photos that the student sees in other light.
-        size: px, long side of the photos at most. batch: photos a step. prompts: words a step, at least.
-        epochs, epoch_steps: of training. rate: peak of the learning rate, reached after `warm_up` of all steps; then it
-            falls with the `schedule` "cosine", or stays, "constant". decay: weight decay.
+        validation: name to scene config, with masks: the best epoch there is kept; none: the last one is.
+        test: name to scene config, with masks: base and adapted are scored there at the end.
+        original: folder of further targets in the original's published layout; original_table: its CSV.
+        words: prompts for all photos besides their labels; None: the labels of all landmarks.
+        losses: weights of `warped` (targets from close-ups), `entropy` (of the maps of a photo's labels), `crop` (with
+            the teacher on the best of `candidates` random crops), `detail` (with the teacher on crops fixed per photo).
+        consensus: weight of the teacher's map of the whole photo relative to a close-up (`target_loss`); 0: none.
+        candidates, detail_crops: number of crops. crop_sides: smallest and largest, as fractions of the short side.
+        target_share: fraction of a batch's photos that have targets.
+        plurals: fraction of the prompts in the plural. relight: of the student's photos with augmented lighting.
+        size: px, maximum long side of the photos. batch: photos per step. prompts: minimum number per step.
+        epochs, epoch_steps: of training. rate: peak learning rate, reached after the fraction `warm_up` of all steps;
+            then the `schedule` "cosine" (to zero) or "constant". decay: weight decay.
         patience: epochs without a better validation before training stops; 0: never.
-        update_batchnorm: whether batch norms go on learning theirs.
-        max_scored_photos: photos a validation or test landmark; None: all.
-        min_confidence: of a distilled label.
-        workers: processes that read ahead.
-        threads: PyTorch's; 0: as many as it likes.
+        update_batchnorm: whether batch norms update their statistics.
+        max_scored_photos: per validation or test landmark; None: all.
+        min_confidence: in [0, 1]; distilled labels of lower confidence are dropped.
+        workers: processes that load data.
+        threads: of PyTorch; 0: its default.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         original: str | None = None,
         original_table: str | None = None,
         words: Sequence[str] | None = None,
-        losses: Mapping[str, float] = LOSSES,
+        losses: Mapping[str, float] = DEFAULT_WEIGHTS,
         consensus: float = 2.0,
         candidates: int = 2,
         detail_crops: int = 4,
@@ -124,12 +125,8 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         self.weights = LossWeights.of(losses)
         if schedule not in SCHEDULES:
             raise BadInput(f"expected adapt_segmenter.schedule={' or '.join(SCHEDULES)}, got '{schedule}'.")
-        self.consensus, self.candidates, self.detail_crops, self.crop_sides = (
-            consensus,
-            candidates,
-            detail_crops,
-            tuple(crop_sides),
-        )
+        self.consensus, self.candidates = consensus, candidates
+        self.detail_crops, self.crop_sides = detail_crops, tuple(crop_sides)
         self.target_share, self.plurals, self.relight = target_share, plurals, relight
         self.size, self.batch, self.prompts, self.min_confidence = size, batch, prompts, min_confidence
         self.max_epochs, self.epoch_steps = epochs, epoch_steps
@@ -138,59 +135,58 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         self.history: list[float] = []  # validation before the first epoch and after each
 
     def prepare(self) -> None:
-        taught = list(self.landmarks) or [""]
-        plain = unpaired_photos(self.inputs, taught, self.words, self.min_confidence)
-        targets = read_landmark_targets(self.inputs, taught) if self.weights.warped else []
+        landmarks = list(self.landmarks) or [""]
+        unpaired = unpaired_photos(self.inputs, landmarks, self.words, self.min_confidence)
+        targets = read_landmark_targets(self.inputs, landmarks) if self.weights.warped else []
         targets += read_original_targets(self.original, self.original_table)
-        if not plain and not targets:
+        if not unpaired and not targets:
             raise BadInput(
                 "expected photos with a distilled label to adapt with, found none in "
                 f"{', '.join(self.landmarks) or 'the scene'}.\n"
-                "Name what to look for in all photos with: adapt_segmenter.words=[portal,window]"
+                "Set prompts for all photos with: adapt_segmenter.words=[portal,window]"
             )
         if not targets and not any(self.weights[name] for name in ("entropy", "crop", "detail")):
             raise BadInput(
-                "expected targets from close-ups to learn from, found none: no photo shows closely what another does.\n"
-                "Look for more pairs with mine.min_ratio=1.2 or another miner=…, or learn from crops with "
+                "expected targets from close-ups, found none: no photo is a close-up of a part of another.\n"
+                "Find more pairs with mine.min_ratio=1.2 or another miner=…, or learn from crops with "
                 "adapt_segmenter.losses.crop=1"
             )
         paired = group_targets(targets)
-        asked = self.words or sorted({label for study in [*plain, *paired] for label in study.labels})
+        words = self.words or sorted({label for photo in [*unpaired, *paired] for label in photo.labels})
         self.batches = AdaptationBatches(
-            plain,
+            unpaired,
             paired,
-            share=self.target_share,
-            words=asked,
+            target_share=self.target_share,
+            words=words,
             prompts=self.prompts,
             batch=self.batch,
             plurals=self.plurals,
             relight=self.relight,
             size=self.size,
-            sides=(self.crop_sides[0], self.crop_sides[1]),
+            crop_sides=(self.crop_sides[0], self.crop_sides[1]),
             candidates=self.candidates if self.weights.crop else 0,
             details=self.detail_crops if self.weights.detail else 0,
             batches=self.max_epochs * self.epoch_steps,
             seed=self.seed,
         )
         self.segmenter = build(self.segmenter_config)
-        for part in ("trainable", "save", "weights_name"):
-            if not hasattr(self.segmenter, part):
-                raise BadInput(
-                    f"expected a segmenter that can be trained, got {type(self.segmenter).__name__}.\n"
-                    "Choose one that can: segmenter=timm_text or segmenter=clipseg"
-                )
+        if not isinstance(self.segmenter, TrainableSegmenter):
+            raise BadInput(
+                f"expected a segmenter that can be trained, got {type(self.segmenter).__name__}.\n"
+                "Choose one that can: segmenter=timm_text or segmenter=clipseg"
+            )
         base = build(self.segmenter_config).requires_grad_(False).eval()
         teacher = base
         if self.teacher_options:
             teacher = build(self.segmenter_config, **self.teacher_options).requires_grad_(False).eval()
         retriever = build(self.retriever_config) if self.retriever_config else None
-        self.teaching = TeacherStudentLosses(
+        self.losses = TeacherStudentLosses(
             self.weights, base, teacher, retriever, self.consensus, self.candidates if self.weights.crop else 0
         )
-        self.exams = {part: self._exams(part) for part in ("validation", "test")}
-        self.counts = {"photos": len(plain), "photos_with_targets": len(paired), "targets": len(targets)}
+        self.evaluations = {part: self._evaluations(part) for part in ("validation", "test")}
+        self.counts = {"photos": len(unpaired), "photos_with_targets": len(paired), "targets": len(targets)}
         self._freeze()
-        if self.exams["validation"]:
+        if self.evaluations["validation"]:
             self.history.append(self._validate())
 
     def datamodule(self) -> WorkData:
@@ -201,7 +197,7 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         return adamw(self.segmenter.parameters(), self.rate, self.decay, self.warm_up, self.schedule, steps)
 
     def on_fit_start(self) -> None:
-        self.teaching.to(self.device)
+        self.losses.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         self._freeze()  # Lightning puts every module in training mode
@@ -210,15 +206,15 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         sums: dict[str, Any] = {}
         for group in batches_by_size(batch):
             share = len(group) / len(batch["photos"])
-            for name, value in self.teaching.losses(self.segmenter, group, batch["prompts"]).items():
+            for name, value in self.losses.losses(self.segmenter, group, batch["prompts"]).items():
                 sums[name] = sums.get(name, 0.0) + share * value
         total = torch.stack([self.weights[name] * value for name, value in sums.items()]).sum()
         self.log_dict({"loss": total, **{f"loss_{name}": value for name, value in sums.items()}}, prog_bar=True)
         return total
 
     def on_train_epoch_end(self) -> None:
-        """Validate; keep the weights where they are the best so far. Without validation the last are the best."""
-        if not self.exams["validation"]:
+        """Validate; save the weights if they are the best so far. Without validation the last ones are saved."""
+        if not self.evaluations["validation"]:
             self.segmenter.save(self.model_path)
             return
         score = self._validate()
@@ -236,18 +232,18 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         self.history = list(checkpoint["history"])
 
     def finish(self) -> None:
-        """Score what was kept; where no epoch was better than the beginning, that is what is kept."""
+        """Score the kept weights; those before adaptation where no epoch was better."""
         if not self.model_path.exists():
             build(self.segmenter_config).save(self.model_path)
         methods = {
-            "base": self.teaching.base.cpu(),
+            "base": self.losses.base.cpu(),
             "adapted": build(self.segmenter_config, weights=str(self.model_path)).eval(),
         }
-        rows, self.figures = score_methods(self.exams["test"], methods)
-        write_csv(self.folder / "scores.csv", SCORES, rows)
+        rows, self.figures = score_methods(self.evaluations["test"], methods)
+        write_csv(self.folder / "scores.csv", SCORE_COLUMNS, rows)
         write_json(self.folder / METRICS, {**self.figures, "validation": self.history})
-        if shown := example_rows(self.exams["test"], tuple(methods.values()), EXAMPLE_PHOTOS):
-            save_picture(self.folder / EXAMPLES, grid(shown))
+        if examples := example_rows(self.evaluations["test"], tuple(methods.values()), EXAMPLE_PHOTOS):
+            save_picture(self.folder / EXAMPLES, grid(examples))
 
     def summary(self) -> dict[str, Any]:
         scores = self.history
@@ -256,10 +252,10 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
 
     @property
     def model_path(self) -> Path:
-        """Where the adapted weights are kept."""
+        """Path of the adapted weights."""
         return self.folder / self.segmenter.weights_name
 
-    def _exams(self, part: str) -> list[LandmarkEvaluation]:
+    def _evaluations(self, part: str) -> list[LandmarkEvaluation]:
         landmarks = self.validation if part == "validation" else self.test
         return [
             LandmarkEvaluation.open(
@@ -270,7 +266,9 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
 
     def _validate(self) -> float:
         self.segmenter.eval()
-        rows = [row for exam in self.exams["validation"] for row in exam.scores(self.segmenter, self.device)]
+        rows = [
+            row for landmark in self.evaluations["validation"] for row in landmark.scores(self.segmenter, self.device)
+        ]
         self._freeze()
         return mean_ap(concept_means(rows))
 

@@ -1,7 +1,8 @@
-"""Distilling over a cluster: Ray Data gives the shards to workers, each with a distiller of its own.
+"""Distillation on a Ray cluster: Ray Data distributes the shards over workers, each with its own distiller.
 
-A shard is one row of Ray's data set: what it reads and writes are Parquet files that all machines see (`LabelShards`), and a
-worker that finds it done passes on. So a shard whose worker dies is done again by another, and has its labels once.
+A shard is one row of Ray's data set; its records and labels are Parquet files on a file system that all machines share
+(`LabelShards`), and a worker skips a shard that is done. A shard whose worker dies is repeated by another, and its
+labels are written once.
 """
 
 from __future__ import annotations
@@ -18,42 +19,44 @@ from typing import Any
 from halonerf import errors
 from halonerf.factory import build, locate
 from halonerf.files import storage_errors
+from halonerf.protocols import ClusterDistiller, ShardedDistiller
 from halonerf.stages.distill.shards import LabelShards, distill_shard
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage statistics are sent
     "RAY_DATA_LOG_LEVEL": "ERROR",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU of its own keeps what the machine shows it
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU share keeps the machine's visible devices
 }
-REACH_S = 10.0  # for a cluster's machine to answer at all
+CONNECT_TIMEOUT_S = 10.0  # of a cluster's address
 
 
 def distill_with_ray(
     config: Mapping[str, Any], folder: Path, shards: Sequence[int], workers: int, gpus: float, address: str | None
 ) -> Generator[int, None, None]:
-    """Label the shards whose records are in `folder`, and give each as it is done, in any order.
+    """Label the shards whose records are in `folder`; yields each shard's number when it is done, in any order.
 
     Args:
-        config: of the distiller, built in every worker. Where its class has `ask_with_ray(options, shards, read,
-            folder, workers)`, that first gets the answers in a way of its own and gives another config to read them by.
-        workers: 0: one a core of the cluster; one a share of GPUs where `gpus` is above 0.
+        config: of the distiller, built in every worker. A `ClusterDistiller` first computes the answers by itself, and
+            the workers then build the distiller that reads them.
+        workers: number of workers; 0: one per core of the cluster, or per `gpus` where that is above 0.
+        gpus: share of a GPU per worker.
         address: of a running cluster; None: one on this machine that lives as long as the iterator.
 
     Raises: MissingExtra without Ray; BadInput where no cluster answers; a worker's UserError.
     """
     with cluster(address, workers) as ray:
         kind = locate(config["_target_"])
-        if hasattr(kind, "ask_with_ray"):
+        if isinstance(kind, type) and issubclass(kind, ClusterDistiller):
             options = {key: value for key, value in config.items() if key != "_target_"}
-            config = kind.ask_with_ray(options, shards, LabelShards(folder).read_records, folder, workers)
-        found = ray.cluster_resources()
-        most = workers or max(int(found.get("GPU", 0) / gpus if gpus else found.get("CPU", 1)), 1)
+            config = kind.answer_with_ray(options, shards, LabelShards(folder).read_records, folder, workers)
+        resources = ray.cluster_resources()
+        max_workers = workers or max(int(resources.get("GPU", 0) / gpus if gpus else resources.get("CPU", 1)), 1)
         rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         done = rows.map_batches(
             Worker,
             fn_constructor_args=(dict(config), str(folder)),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(most, len(shards))),
+            compute=ray.data.ActorPoolStrategy(size=min(max_workers, len(shards))),
             num_cpus=1,
             num_gpus=gpus or None,
         )
@@ -64,19 +67,15 @@ def distill_with_ray(
 
 
 class Worker:
-    """Labels shards in a process of its own, one at a time. What a user can mend is told, not raised."""
+    """Labels one shard at a time in a separate process; user errors are returned in the row, not raised."""
 
     def __init__(self, config: Mapping[str, Any], folder: str) -> None:
-        self.folder, self.parts = Path(folder), LabelShards(Path(folder))
+        self.folder, self.shards = Path(folder), LabelShards(Path(folder))
         self.failed: errors.UserError | None = None
         try:
             self.distiller = build(config)
-            if hasattr(self.distiller, "gather"):
+            if isinstance(self.distiller, ShardedDistiller):
                 self.distiller.open(self.folder, worker=uuid.uuid4().hex[:12])
-            elif hasattr(self.distiller, "open"):  # knows nothing of others: gets a folder for itself
-                own = self.folder / "workers" / uuid.uuid4().hex[:12]
-                own.mkdir(parents=True)
-                self.distiller.open(own)
         except errors.UserError as error:
             self.failed = error
 
@@ -85,9 +84,9 @@ class Worker:
         try:
             if self.failed:
                 raise self.failed
-            if not self.parts.done(shard):
+            if not self.shards.done(shard):
                 with storage_errors(self.folder):
-                    self.parts.write(shard, distill_shard(self.distiller, self.parts.read_records(shard)))
+                    self.shards.write(shard, distill_shard(self.distiller, self.shards.read_records(shard)))
         except errors.UserError as error:
             kind = "" if isinstance(error, errors.MissingExtra) else type(error).__name__
             return {"shard": [shard], "error": [kind or "UserError"], "message": [str(error)]}
@@ -96,12 +95,12 @@ class Worker:
 
 @contextmanager
 def cluster(address: str | None, workers: int) -> Iterator[Any]:
-    """Ray, connected; one that was connected before stays so, else it is left again at the end.
+    """The module `ray`, connected for the context; a connection from before the context is used and kept.
 
     Raises: MissingExtra without Ray; BadInput where no cluster answers.
     """
-    before = {name: os.environ.get(name) for name in QUIET}
-    os.environ.update(QUIET)  # read as Ray is imported, and by the processes that it starts
+    before = {name: os.environ.get(name) for name in RAY_ENVIRONMENT}
+    os.environ.update(RAY_ENVIRONMENT)  # read when Ray is imported, and by the processes that it starts
     try:
         try:
             import ray
@@ -115,15 +114,15 @@ def cluster(address: str | None, workers: int) -> Iterator[Any]:
             return
         options: dict[str, Any] = {"logging_level": logging.ERROR, "ignore_reinit_error": True}
         if address is None:
-            # one core more, so that what feeds the workers is never kept waiting by them
+            # one core more, so that the tasks that feed the workers never wait for them
             options |= {"include_dashboard": False, "num_cpus": max(workers, os.cpu_count() or 1) + 1}
         try:
-            _reach(address)
+            _check_address(address)
             ray.init(address=address or "local", **options)
         except (OSError, RuntimeError, ValueError) as error:
             raise errors.BadInput(
                 f"expected a Ray cluster at {address or 'this machine'}, but: {error}\n"
-                "Start one with: ray start --head\nor use this machine alone with: distill.address=null"
+                "Start one with: ray start --head\nor use this machine only with: distill.address=null"
             ) from error
         try:
             yield ray
@@ -134,8 +133,8 @@ def cluster(address: str | None, workers: int) -> Iterator[Any]:
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
 
 
-def _reach(address: str | None) -> None:
-    """Raises: OSError where nobody listens at a cluster's host and port; Ray itself would try for minutes."""
+def _check_address(address: str | None) -> None:
+    """Raises: OSError where a cluster's host and port do not accept connections; Ray would retry for minutes."""
     host, _, port = (address or "").rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()

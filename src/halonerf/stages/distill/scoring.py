@@ -1,4 +1,4 @@
-"""How well labels agree with what is known: with the truth of a made scene, or with the weak labels of a corpus."""
+"""Scores of pseudo-labels against ground truth of a procedural scene, or against the weak labels of a corpus."""
 
 from __future__ import annotations
 
@@ -12,60 +12,58 @@ from halonerf.types import PseudoLabel
 
 Relation = Callable[[str], Words[str]]
 LEVELS = ("exact", "kind", "part")
-CONFUSIONS = 100  # kinds of disagreement that are listed
+MAX_CONFUSIONS = 100  # in the metrics
 
 
-def nothing_broader(label: str) -> Words[str]:
-    """For distillers that know no relations between words."""
+def no_relation(label: str) -> Words[str]:
+    """The empty relation, for distillers without a `LabelHierarchy`."""
     return ()
 
 
-def score(
-    labels: Sequence[PseudoLabel], truth: Mapping[str, str], broader: Relation = nothing_broader
-) -> dict[str, Any]:
-    """How many photos with a known truth got it; "" is a truth too: "no part in particular".
+def score(labels: Sequence[PseudoLabel], truth: Mapping[str, str], broader: Relation = no_relation) -> dict[str, Any]:
+    """Accuracy of the best label of each photo with ground truth; "" is a class too: no particular part.
 
     Args:
-        broader: the wider words of a label. An answer that is a kind of the truth ("bell tower" where the truth is
-            "tower") is right.
-    Returns: `accuracy`: right answers of all; `accuracy_exact`: those that are the truth word by word. `precision`: of
-    the answers that name something. `recall`: of the photos whose truth names something. None where there is nothing
-    to divide by. `confusions`: wrong answers with their counts, most frequent first.
+        truth: photo id to label. broader: labels of which a label is a kind. A prediction that is a kind of the truth
+            ("bell tower" where the truth is "tower") is correct.
+    Returns: `accuracy`: fraction of correct predictions; `accuracy_exact`: of those that equal the truth. `precision`:
+    among predictions other than "". `recall`: among photos whose truth is not "". None where the denominator is 0.
+    `confusions`: wrong predictions with their counts, most frequent first.
     """
-    answers = best_labels(labels)
-    pairs = [(wanted, answers[image_id]) for image_id, wanted in truth.items() if image_id in answers]
-    right = [wanted == answer or wanted in broader(answer) for wanted, answer in pairs]
-    named = [hit for hit, (_, answer) in zip(right, pairs, strict=True) if answer]
-    found = [hit for hit, (wanted, _) in zip(right, pairs, strict=True) if wanted]
-    wrong = Counter(pair for hit, pair in zip(right, pairs, strict=True) if not hit)
+    predictions = best_labels(labels)
+    pairs = [(true, predictions[image_id]) for image_id, true in truth.items() if image_id in predictions]
+    correct = [true == predicted or true in broader(predicted) for true, predicted in pairs]
+    precise = [hit for hit, (_, predicted) in zip(correct, pairs, strict=True) if predicted]
+    recalled = [hit for hit, (true, _) in zip(correct, pairs, strict=True) if true]
+    wrong = Counter(pair for hit, pair in zip(correct, pairs, strict=True) if not hit)
     return {
         "records": len(pairs),
-        "accuracy": _share(sum(right), len(right)),
-        "accuracy_exact": _share(sum(wanted == answer for wanted, answer in pairs), len(pairs)),
-        "precision": _share(sum(named), len(named)),
-        "recall": _share(sum(found), len(found)),
+        "accuracy": _ratio(sum(correct), len(correct)),
+        "accuracy_exact": _ratio(sum(true == predicted for true, predicted in pairs), len(pairs)),
+        "precision": _ratio(sum(precise), len(precise)),
+        "recall": _ratio(sum(recalled), len(recalled)),
         "confusions": [
-            {"truth": wanted, "answer": answer, "count": count} for (wanted, answer), count in wrong.most_common()
+            {"truth": true, "answer": predicted, "count": count} for (true, predicted), count in wrong.most_common()
         ],
     }
 
 
 class WeakScores:
-    """Agreement of a record's labels with its weak labels, record by record: memory depends on the classes alone.
+    """Agreement of records' labels with their weak labels, accumulated; memory depends on the classes only.
 
-    The weak labels name a few classes; a label outside them cannot agree, however right. So each label stands for the
-    classes that it implies, by one of three readings: `exact`, itself; `kind`, also what it is a kind of (a rose window
-    is a window); `part`, also what it is a part of or is usually seen in (a tympanum, in a portal). Of a record's
-    labels, P is all classes that they imply, W its weak labels. Any-of: the record is found if P and W share a class;
-    it is wrong if P has classes and none of W; it is missed if W has some and none is in P. A record that is wrong is
-    missed as well. precision = found / (found + wrong), recall = found / (found + missed), micro-F1 their harmonic
-    mean over all records. `chance` is the share found if labels and weak labels were drawn independently.
+    The weak labels name a few classes; a label outside them cannot agree, even if it is correct. So each label implies
+    classes at one of three levels: `exact`, itself; `kind`, also those of which it is a kind (a rose window is a
+    window); `part`, also those of which it is a part or in which it is usually seen (a tympanum, in a portal). Let P be
+    the classes that a record's labels imply and W its weak labels. Any-of: the record is found if P and W intersect;
+    wrong if P is not empty and disjoint from W; missed if W is not empty and disjoint from P. A record can be wrong and
+    missed. precision = found / (found + wrong), recall = found / (found + missed), micro-F1 their harmonic mean over
+    all records. `chance` is the fraction found if labels and weak labels were drawn independently.
     """
 
     def __init__(self, classes: Iterable[str], broader: Relation, wholes: Relation) -> None:
         self.classes = frozenset(classes)
         self._relations: dict[str, Relation] = {
-            "exact": nothing_broader,
+            "exact": no_relation,
             "kind": broader,
             "part": lambda label: {*broader(label), *wholes(label)},
         }
@@ -79,45 +77,45 @@ class WeakScores:
         self.records = self.labelled = 0
 
     def add(self, labels: Sequence[PseudoLabel], weak: Sequence[str]) -> None:
-        """One record's labels, best first, and its weak ones."""
-        wanted = frozenset(weak)
+        """Add one record's labels, best first, and its weak labels."""
+        true = frozenset(weak)
         names = [label.label for label in labels if label.label]
         self.records += 1
         self.labelled += bool(names)
-        self._weak[wanted] += 1
+        self._weak[true] += 1
         for level in LEVELS:
             implied = frozenset().union(*[self._classes(level, name) for name in names])
-            hit = not implied.isdisjoint(wanted)
+            hit = not implied.isdisjoint(true)
             self._counts[level].update(
-                {"found": hit, "wrong": not hit and bool(implied), "missed": not hit and bool(wanted)}
+                {"found": hit, "wrong": not hit and bool(implied), "missed": not hit and bool(true)}
             )
             self._sets[level][implied] += 1
             if level == "kind":
-                for name in implied | wanted:
+                for name in implied | true:
                     self._class[name].update(
-                        {"predicted": name in implied, "weak": name in wanted, "both": name in implied & wanted}
+                        {"predicted": name in implied, "weak": name in true, "both": name in implied & true}
                     )
-            if level == "part" and not hit and wanted:
-                self._confused[(" + ".join(sorted(wanted)), names[0] if names else "")] += 1
-        answer = self._answer(names[0]) if names else "none"
-        for name in wanted or ("",):
+            if level == "part" and not hit and true:
+                self._confused[(" + ".join(sorted(true)), names[0] if names else "")] += 1
+        answer = self._class_of(names[0]) if names else "none"
+        for name in true or ("",):
             self._matrix[name][answer] += 1
 
     def result(self) -> dict[str, Any]:
-        """All figures; None where there is nothing to divide by."""
+        """All figures as JSON types; None where the denominator is 0."""
         return {
             "records": self.records,
             "labelled": self.labelled,
-            "any_of": {level: self._level(level) for level in LEVELS},
+            "any_of": {level: self._level_figures(level) for level in LEVELS},
             "classes": {name: _class_figures(counts) for name, counts in self._class.items()},
             "matrix": {name: dict(row.most_common()) for name, row in self._matrix.items() if row},
             "confusions": [
-                {"weak": wanted, "answer": answer, "count": count}
-                for (wanted, answer), count in self._confused.most_common(CONFUSIONS)
+                {"weak": true, "answer": answer, "count": count}
+                for (true, answer), count in self._confused.most_common(MAX_CONFUSIONS)
             ],
         }
 
-    def _level(self, level: str) -> dict[str, Any]:
+    def _level_figures(self, level: str) -> dict[str, Any]:
         counts = self._counts[level]
         found, wrong, missed = counts["found"], counts["wrong"], counts["missed"]
         pairs = sum(
@@ -130,14 +128,14 @@ class WeakScores:
             "found": found,
             "wrong": wrong,
             "missed": missed,
-            "precision": _share(found, found + wrong),
-            "recall": _share(found, found + missed),
-            "micro_f1": _share(2 * found, 2 * found + wrong + missed),
-            "chance": _share(pairs, self.records**2),
+            "precision": _ratio(found, found + wrong),
+            "recall": _ratio(found, found + missed),
+            "micro_f1": _ratio(2 * found, 2 * found + wrong + missed),
+            "chance": _ratio(pairs, self.records**2),
         }
 
-    def _answer(self, name: str) -> str:
-        """The class that the best label is a kind of; "other" for a part that is in none."""
+    def _class_of(self, name: str) -> str:
+        """The class of which the best label is a kind; "other" where there is none."""
         return min(self._classes("kind", name), default="other") if name not in self.classes else name
 
     def _classes(self, level: str, name: str) -> frozenset[str]:
@@ -150,10 +148,10 @@ def _class_figures(counts: Mapping[str, int]) -> dict[str, Any]:
     return {
         "weak": counts["weak"],
         "predicted": counts["predicted"],
-        "precision": _share(counts["both"], counts["predicted"]),
-        "recall": _share(counts["both"], counts["weak"]),
+        "precision": _ratio(counts["both"], counts["predicted"]),
+        "recall": _ratio(counts["both"], counts["weak"]),
     }
 
 
-def _share(part: int, whole: int) -> float | None:
+def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None

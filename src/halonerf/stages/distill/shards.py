@@ -1,4 +1,4 @@
-"""Shards of records and of their labels, as Parquet: a shard is what a killed run loses at most, and has only once."""
+"""Shards of records and of their labels as Parquet files; a killed run loses at most the shards that it works on."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any, NamedTuple
 
 from halonerf.data.labels.table import storable
 from halonerf.files import write_atomic
+from halonerf.protocols import LabelDistiller, ShardedDistiller
 from halonerf.types import ImageRecord, PseudoLabel
 
 TEXTS = ("image_id", "landmark", "filename", "caption", "building_type")
-LABELS = "labels"  # the folders in a stage's own
-RECORDS = "records"
-_FIGURES = b"halonerf"  # key of a file's metadata
+LABELS, RECORDS = "labels", "records"  # folders below parts/ in the stage's folder
+_METADATA_KEY = b"halonerf"
 
 
 class LabelShard(NamedTuple):
     """The labels of one shard.
 
-    groups: of each record, best first. seconds: that the distiller took. counts: of its own, of this shard alone; they
-    can be added.
+    groups: labels of each record, best first. seconds: the distiller's time. counts: what its counters grew by for this
+    shard, to be summed over shards.
     """
 
     groups: list[list[PseudoLabel]]
@@ -34,20 +34,20 @@ class LabelShard(NamedTuple):
 
 
 class LabelShards:
-    """The shards in a folder, each named by its first record's place. Every file appears whole or not at all."""
+    """The shards in a stage's folder, each named by the index of its first record; files are written atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.labels, self.records = folder / "parts" / LABELS, folder / "parts" / RECORDS
 
     def done(self, first: int) -> bool:
-        """Whether the labels of a shard are there."""
+        """Whether the labels of a shard have been written."""
         return _named(self.labels, first).is_file()
 
-    def write(self, first: int, part: LabelShard) -> None:
-        """Keep the labels of a shard."""
+    def write(self, first: int, shard: LabelShard) -> None:
+        """Write the labels of a shard."""
         import pyarrow
 
-        rows = [(place, label) for place, group in enumerate(part.groups) for label in group]
+        rows = [(place, label) for place, group in enumerate(shard.groups) for label in group]
         columns = {
             "record": pyarrow.array([place for place, _ in rows], pyarrow.int32()),
             "image_id": pyarrow.array([storable(label.image_id) for _, label in rows], pyarrow.string()),
@@ -55,14 +55,14 @@ class LabelShards:
             "confidence": pyarrow.array([label.confidence for _, label in rows], pyarrow.float64()),
             "evidence": pyarrow.array([storable(label.evidence) for _, label in rows], pyarrow.string()),
         }
-        figures = {"records": len(part.groups), "seconds": part.seconds, "counts": part.counts}
-        table = pyarrow.table(columns).replace_schema_metadata({_FIGURES: json.dumps(figures)})
+        figures = {"records": len(shard.groups), "seconds": shard.seconds, "counts": shard.counts}
+        table = pyarrow.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(figures)})
         _write(_named(self.labels, first), table)
 
     def read(self, first: int) -> LabelShard:
-        """The labels of a shard that is done."""
+        """Read the labels of a shard that is done."""
         table = _read(_named(self.labels, first))
-        figures = json.loads(table.schema.metadata[_FIGURES])
+        figures = json.loads(table.schema.metadata[_METADATA_KEY])
         groups: list[list[PseudoLabel]] = [[] for _ in range(figures["records"])]
         places, *columns = (table.column(name).to_pylist() for name in table.column_names)
         for place, row in zip(places, zip(*columns, strict=True), strict=True):
@@ -70,17 +70,17 @@ class LabelShards:
         return LabelShard(groups, figures["seconds"], figures["counts"])
 
     def write_records(self, records: Iterable[ImageRecord], size: int) -> int:
-        """Keep those shards of `size` records whose labels are not there, and give the number of all records."""
+        """Write the records of all shards of `size` records without labels; returns the number of all records."""
         stream, count = iter(records), 0
-        while some := list(islice(stream, size)):
+        while chunk := list(islice(stream, size)):
             path = _named(self.records, count)
             if not self.done(count) and not path.is_file():
-                _write(path, _record_table(some))
-            count += len(some)
+                _write(path, _record_table(chunk))
+            count += len(chunk)
         return count
 
     def read_records(self, first: int) -> list[ImageRecord]:
-        """The records of a shard, exactly as they were."""
+        """Read the records of a shard, unchanged."""
         columns = _read(_named(self.records, first)).to_pydict()
         texts = [[_text(cell) for cell in columns[name]] for name in TEXTS]
         categories = [tuple(map(_text, cell)) for cell in columns["categories"]]
@@ -89,37 +89,39 @@ class LabelShards:
             for *row, listed in zip(*texts, categories, strict=True)
         ]
 
-    def forget_records(self) -> None:
-        """Delete the shards of records; the labels stay."""
+    def delete_records(self) -> None:
+        """Delete the shards of records; the labels are kept."""
         shutil.rmtree(self.records, ignore_errors=True)
 
 
-def distill_shard(distiller: Any, records: Sequence[ImageRecord]) -> LabelShard:
-    """What `distiller` says of a shard, with its time and what it counted."""
-    count: Callable[[], Mapping[str, float]] = getattr(distiller, "counts", dict)
+def distill_shard(distiller: LabelDistiller, records: Sequence[ImageRecord]) -> LabelShard:
+    """Label the records of a shard, with the time taken and the growth of a `ShardedDistiller`'s counters."""
+    count: Callable[[], Mapping[str, float]] = distiller.counts if isinstance(distiller, ShardedDistiller) else dict
     before, started = count(), time.perf_counter()
     labels = distiller.distill(records)
     seconds = time.perf_counter() - started
     return LabelShard(group_by_record(records, labels, type(distiller).__name__), seconds, _difference(count(), before))
 
 
-def group_by_record(records: Sequence[ImageRecord], labels: Sequence[PseudoLabel], who: str) -> list[list[PseudoLabel]]:
-    """The labels of each record, at least one, from a list in the records' order.
+def group_by_record(
+    records: Sequence[ImageRecord], labels: Sequence[PseudoLabel], name: str
+) -> list[list[PseudoLabel]]:
+    """Group labels in the records' order by record, at least one each.
 
-    Raises: AssertionError where the distiller `who` broke its contract.
+    Raises: AssertionError where the distiller `name` violates the contract of `LabelDistiller`.
     """
     groups: list[list[PseudoLabel]] = []
     place = 0
     for index, record in enumerate(records):
-        later = len(records) - index - 1  # records that need a label each; two records may have one id
+        later = len(records) - index - 1  # records that still need a label each; two records may share an id
         start = place
         while place < len(labels) - later and labels[place].image_id == record.image_id:
             place += 1
         if start == place:
-            raise AssertionError(f"{who} gave no label for {record.image_id!r}, or not in the records' order")
+            raise AssertionError(f"{name} gave no label for {record.image_id!r}, or not in the records' order")
         groups.append(list(labels[start:place]))
     if place < len(labels):
-        raise AssertionError(f"{who} gave labels for {labels[place].image_id!r}, which was not asked for there")
+        raise AssertionError(f"{name} gave labels for {labels[place].image_id!r}, out of the records' order")
     return groups
 
 
@@ -128,7 +130,7 @@ def _difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict
 
 
 def _record_table(records: Sequence[ImageRecord]) -> Any:
-    """Texts are bytes: metadata may hold halves of letters, which are no UTF-8, and must come back as they were."""
+    """Texts are stored as bytes: metadata may contain lone surrogates, which have no UTF-8, and must not change."""
     import pyarrow
 
     columns: dict[str, Any] = {

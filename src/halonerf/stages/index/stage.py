@@ -1,11 +1,10 @@
-"""index: all that a query needs and that no word changes: a few photos' encodings, and how to lift from them.
+"""index: the text-independent part of queries: encodings of a few photos, and tables that lift their maps.
 
-Output:
-    seen/<view>.safetensors     `share` [E] half: of a photo's light, what each element has; of every photo to trust
-    photos.csv                  the photos that a query looks at: view, photo, score, gain
-    photos/<view>.safetensors   `encoding.*`: the segmenter's, of that photo alone, floats in half precision;
-                                `lifting_table.*`: the table B^T of `halonerf.queries.lifting_tables` by rows (`start`, `element`,
-                                `value` half, px); `grid` [2], height and width of the map that it lifts
+seen/<view>.safetensors     `share` [E] half: fraction of a photo that each element covers; of every selected photo
+photos.csv                  the photos that queries use: view, photo, score, gain
+photos/<view>.safetensors   `encoding.*`: the segmenter's encoding of that photo, floats in half precision;
+                            `shares.*`: the table B^T of `halonerf.queries.lifting_tables` by rows (`start`, `element`,
+                            `value` half, px); `grid` [2], height and width of the map that it lifts
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ COLUMNS = ("view", "photo", "score", "gain")
 
 
 class Index(IndexSpec, Stage):
-    """Make words cheap.
+    """Precompute per-photo encodings and lifting tables for text queries.
 
     Args:
         segmenter: config of the segmenter.
         field: config of the field that `reconstruct` fitted.
-        max_photos: how many photos a query looks at, at most.
-        map_size: px, long side of the maps that are lifted; a segmenter's finer ones are averaged.
-        size: px, long side at which the field is looked at for lifting; None: the photos' working size.
-        adapted: whether the segmenter is taken as `adapt_segmenter` left it.
+        max_photos: maximum number of photos that queries use.
+        map_size: px, long side of the maps that are lifted; finer ones of a segmenter are averaged.
+        size: px, long side of the renderings for lifting; None: the photos' working size.
+        adapted: whether the segmenter has the weights of `adapt_segmenter`.
     """
 
     def __init__(
@@ -59,17 +58,18 @@ class Index(IndexSpec, Stage):
         super().__init__()
         if max_photos < 1 or map_size < 1 or (size is not None and size < 1):
             raise BadInput(
-                f"expected index.max_photos, index.map_size and index.size of at least 1, got {max_photos}, {map_size} and {size}"
+                "expected index.max_photos, index.map_size and index.size of at least 1, got "
+                f"{max_photos}, {map_size} and {size}"
             )
         self.segmenter_config, self.field_config, self.adapted = segmenter, field, adapted
         self.max_photos, self.map_size, self.size = max_photos, map_size, size
 
     def prepare(self) -> None:
         self.scene = fitted_scene(self.inputs)
-        self.trusted = self._trusted()
-        if not self.trusted:
+        self.scores = self._selected_scores()
+        if not self.scores:
             raise BadInput(
-                "expected photos to look at, but segment chose none.\nSee why in its choice.csv, or give it more: "
+                "expected photos to index, but segment chose none.\nSee the reasons in its choice.csv, or add photos: "
                 "scene.path=… ingest.min_inliers=…"
             )
         self.field = open_field(self.field_config, self.inputs["reconstruct"])
@@ -78,14 +78,14 @@ class Index(IndexSpec, Stage):
             (self.folder / part).mkdir(exist_ok=True)
 
     def items(self) -> list[tuple[str, int]]:
-        """How much each photo sees; then, for each place among the chosen, the photo that has it."""
-        places = min(self.max_photos, len(self.trusted))
-        return [*(("seen", view) for view in self.trusted), *(("place", place) for place in range(places))]
+        """The visibility of each selected photo; then, by rank in the selection, the photos to index."""
+        ranks = min(self.max_photos, len(self.scores))
+        return [*(("seen", view) for view in self.scores), *(("rank", rank) for rank in range(ranks))]
 
     def done(self, item: tuple[str, int]) -> bool:
         if item[0] == "seen":
             return self._seen_path(item[1]).is_file()
-        if not all(self._seen_path(view).is_file() for view in self.trusted):
+        if not all(self._seen_path(view).is_file() for view in self.scores):
             return False
         return item[1] >= len(self._chosen) or self._photo_path(self._chosen[item[1]][0]).is_file()
 
@@ -93,10 +93,10 @@ class Index(IndexSpec, Stage):
     def predict_step(self, item: tuple[str, int], index: int) -> None:
         kind, number = item
         if kind == "seen":
-            write_atomic(self._seen_path(number), save({"share": self._seen(number).half()}))
+            write_atomic(self._seen_path(number), save({"share": self._visibility(number).half()}))
         elif number < len(self._chosen):
             view = self._chosen[number][0]
-            write_atomic(self._photo_path(view), save({**self._encoding(view), **self._shares(view)}))
+            write_atomic(self._photo_path(view), save({**self._encoding(view), **self._lifting_table(view)}))
 
     def finish(self) -> None:
         rows = [
@@ -108,35 +108,35 @@ class Index(IndexSpec, Stage):
     def summary(self) -> dict[str, Any]:
         return {
             "photos": len(self._chosen),
-            "photos_trusted": len(self.trusted),
+            "photos_trusted": len(self.scores),
             "elements": self.field.elements,
             "share_of_what_is_seen": round(sum(gain for _, _, gain in self._chosen), 4),
             "megabytes": round(sum(p.stat().st_size for p in self.folder.rglob("*.safetensors")) / 1e6, 1),
         }
 
-    def _trusted(self) -> dict[int, float]:
-        """The views that segment chose, with their score."""
+    def _selected_scores(self) -> dict[int, float]:
+        """The views that `segment` selected, with their scores."""
         table = read_photo_choice(self.inputs["segment"])
         return {view: table[name] for view, name in enumerate(self.scene.names) if name in table}
 
     @cached_property
     def _chosen(self) -> list[tuple[int, float, float]]:
-        """View, score and gain of the photos that a query looks at; known once every photo's share is."""
-        views = list(self.trusted)
-        seen = np.stack([load_file(self._seen_path(view))["share"].numpy() for view in views])
-        score = np.array([self.trusted[view] for view in views])
-        return [
-            (views[row], float(score[row]), gain) for row, gain in select_covering_photos(seen, score, self.max_photos)
-        ]
+        """View, score and gain of the photos to index; needs every photo's visibility."""
+        views = list(self.scores)
+        visibility = np.stack([load_file(self._seen_path(view))["share"].numpy() for view in views])
+        score = np.array([self.scores[view] for view in views])
+        chosen = select_covering_photos(visibility, score, self.max_photos)
+        return [(views[row], float(score[row]), gain) for row, gain in chosen]
 
-    def _seen(self, view: int) -> Tensor:
-        """[E], sums to the photo's mean opacity where it is valid."""
+    def _visibility(self, view: int) -> Tensor:
+        """Fraction of the photo that each element covers, [E]; sums to the mean opacity of its valid pixels."""
         height, width = table_grid(self.scene.views[view], self.map_size)
         camera = self.scene.views[view].resized(width, height).to(self.device)
         weight = self._valid(view, camera)
         return visibility(self.field, camera, weight)
 
     def _encoding(self, view: int) -> dict[str, Tensor]:
+        """Tensors `encoding.*`: the segmenter's encoding of the photo, floats in half precision."""
         image = self.scene.photo(view).to(self.device).permute(2, 0, 1)[None].float() / 255
         encoded = self.segmenter.encode(image, names=[self.scene.names[view]])
         return {
@@ -144,7 +144,8 @@ class Index(IndexSpec, Stage):
             for key, value in encoded.items()
         }
 
-    def _shares(self, view: int) -> dict[str, Tensor]:
+    def _lifting_table(self, view: int) -> dict[str, Tensor]:
+        """Tensors `shares.*` and `grid`: the sparse table that lifts a map of the photo to elements."""
         camera = self.scene.views[view].to(self.device)
         grid = table_grid(camera, self.map_size)
         if self.size is not None:
@@ -160,7 +161,7 @@ class Index(IndexSpec, Stage):
         }
 
     def _valid(self, view: int, camera: View) -> Tensor:
-        """What of each pixel of `camera` the photo covers, [H, W] in [0, 1]."""
+        """Fraction of each pixel of `camera` that the photo covers, [H, W] in [0, 1]."""
         valid = self.scene.valid(view).float()[None, None]
         if valid.shape[-2:] != (camera.height, camera.width):
             valid = torch.nn.functional.interpolate(valid, (camera.height, camera.width), mode="area")

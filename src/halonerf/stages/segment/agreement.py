@@ -1,4 +1,4 @@
-"""What all photos but one say of its view: sums over photos, minus its own, rendered there."""
+"""Leave-one-out agreement: each photo's maps compared with a rendering of all other photos' lifted maps."""
 
 from __future__ import annotations
 
@@ -20,48 +20,49 @@ from halonerf.protocols import RadianceField
 from halonerf.stages.segment.photo_scores import agreement
 from halonerf.types import View
 
-LEAST = 0.05  # fully opaque pixels that the others must have said about an element; below, they are silent
-ROUNDING = 1e-4  # of an element's sum, what remains after a subtraction in single precision
+MIN_SUPPORT = 0.05  # fully opaque pixels of the other photos on an element; below, its value is unknown
+ROUNDING = 1e-4  # of an element's sum, error of a subtraction in single precision
 
 
 class LeaveOneOutSums:
-    """Sums over photos of what their maps say of each element: support A'w and what was said A'(w p), [E, P] each.
+    """Sums over photos of their maps lifted to elements: A'(w p) and support A'w, [E, P] each.
 
-    Whatever the number of photos, it is these two arrays. What the others say of a view is (sum minus the photo's
-    own lift) / (support minus its own), rendered: leave-one-out for the price of one lift and one render a photo.
+    Memory is these two arrays, independent of the number of photos. The other photos' prediction of a view is the
+    rendering of (sum minus the photo's own lift) / (support minus its own): leave-one-out by one lift and one rendering
+    per photo.
 
     Attributes:
-        photos: how many were added or left out.
+        photos: number of photos that were added or skipped.
     """
 
     def __init__(self, elements: int, concepts: int) -> None:
-        self.said, self.support = torch.zeros(elements, concepts), torch.zeros(elements, concepts)
+        self.weighted, self.support = torch.zeros(elements, concepts), torch.zeros(elements, concepts)
         self.photos = 0
 
     def add(self, field: RadianceField, view: View, maps: Tensor, known: Tensor) -> None:
-        """A photo's maps [H, W, P], and how far each pixel of them is known, [H, W, P]."""
-        said, support = lift_weighted(field, view, maps, known)
-        self.said += said
+        """Add a photo: maps [H, W, P] in [0, 1], and known fraction of each of their pixels, [H, W, P]."""
+        weighted, support = lift_weighted(field, view, maps, known)
+        self.weighted += weighted
         self.support += support
         self.photos += 1
 
     def skip(self) -> None:
-        """Count a photo that says nothing."""
+        """Count a photo in which nothing is known."""
         self.photos += 1
 
     @torch.no_grad()
     def others(self, field: RadianceField, view: View, maps: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """What the others say of the view of a photo that was added, [H, W, P], and how far they know, [H, W, P].
+        """The other photos' probability [H, W, P] in the view of a photo that was added, and known fraction [H, W, P].
 
-        As in `halonerf.heads.lifted`: elements of which they say nothing are left out of a pixel; what passes all
-        elements is the background, which is known to show no concept.
+        As in `halonerf.heads.lifted`: unknown elements are left out of a pixel; the background, behind all elements, is
+        known to show no concept.
         """
-        own_said, own_support = lift_weighted(field, view, maps, known)
+        own_weighted, own_support = lift_weighted(field, view, maps, known)
         support = self.support - own_support
-        heard = support > torch.clamp(ROUNDING * self.support, min=LEAST)
-        value = torch.where(heard, (self.said - own_said) / support.clamp(min=1e-12), 0.0).clamp(0, 1)
+        seen = support > torch.clamp(ROUNDING * self.support, min=MIN_SUPPORT)
+        value = torch.where(seen, (self.weighted - own_weighted) / support.clamp(min=1e-12), 0.0).clamp(0, 1)
         code = field.mean_appearance()
-        rendering = field.render(view.to(code.device), code, known_channels(value, heard).to(code.device))
+        rendering = field.render(view.to(code.device), code, known_channels(value, seen).to(code.device))
         maps, confidence = split_known(rendering)
         background = (1 - rendering.opacity[..., None]).clamp(min=0)
         return maps.cpu(), (background + confidence).clamp(0, 1).cpu()
@@ -69,17 +70,18 @@ class LeaveOneOutSums:
     def save(self, path: Path) -> None:
         """Atomically write the sums."""
         with atomic_path(path) as temporary:
-            save_file({"said": self.said, "support": self.support}, temporary, metadata={"photos": str(self.photos)})
+            tensors = {"weighted": self.weighted, "support": self.support}
+            save_file(tensors, temporary, metadata={"photos": str(self.photos)})
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""
         with safe_open(path, "pt") as file:
-            self.said, self.support = file.get_tensor("said"), file.get_tensor("support")
+            self.weighted, self.support = file.get_tensor("weighted"), file.get_tensor("support")
         self.photos = photos_added(path)
 
 
 def photos_added(path: Path) -> int:
-    """How many photos a written consensus holds; 0 where there is none."""
+    """Number of photos in sums that were saved; 0 where there are none."""
     if not path.is_file():
         return 0
     with safe_open(path, "pt") as file:
@@ -87,9 +89,9 @@ def photos_added(path: Path) -> int:
 
 
 def downsized(view: View, probability: Tensor, known: Tensor, size: int) -> tuple[View, Tensor, Tensor]:
-    """A view with its maps at a long side of at most `size` px: view, maps [h, w, P], known [h, w, P] in [0, 1].
+    """A view with its maps at a long side of at most `size` px: view, maps [h, w, P], known fraction [h, w, P].
 
-    probability, known: [P, H, W], the latter 0 or 1. Averages over the area, of known pixels alone.
+    probability: [P, H, W] in [0, 1]. known: [P, H, W], 0 or 1. Probabilities are area averages of known pixels.
     """
     small = view.within(size)
     both = torch.stack([probability * known, known])
@@ -98,27 +100,27 @@ def downsized(view: View, probability: Tensor, known: Tensor, size: int) -> tupl
     return small, maps / share.clamp(min=1e-6), share
 
 
-TOGETHER = 16  # photos added between two notes of the sums, 20 MB for 200,000 elements and 12 concepts
+GROUP_PHOTOS = 16  # added between two saves of the sums, 20 MB for 200,000 elements and 12 concepts
 
-ViewMaps = tuple[Tensor, Tensor]  # probability [P, H, W] in [0, 1], and where it is known, float [P, H, W]
+ViewMaps = tuple[Tensor, Tensor]  # probability [P, H, W] in [0, 1], and where it is known, float [P, H, W] of 0 and 1
 
 
 class WorkItem(NamedTuple):
-    """What is done to some views: "photos" (segmented and measured), "sums" (lifted and added), "agree" (compared)."""
+    """A step on some views: "photos" (segmented and measured), "sums" (lifted and added), "agree" (compared)."""
 
     kind: str
     views: tuple[int, ...]
 
 
 class AgreementPass:
-    """Two passes over the photos: their sums, then each against the sums without its own.
+    """Two resumable passes over the photos: the sums, then each photo's agreement with the sums without it.
 
     Args:
         folder: of the stage.
         scene: with the cameras that the field was fitted to.
-        maps: a view's maps; None where nothing is known in it.
-        concepts: how many.
-        size: px, the long side at which maps are compared.
+        maps: number of a view to its maps; None where nothing is known in it.
+        concepts: their number, P.
+        size: px, long side at which maps are compared.
     """
 
     def __init__(
@@ -133,35 +135,38 @@ class AgreementPass:
         self.folder = folder / "agreement"
         self.folder.mkdir(exist_ok=True)
         self.scene, self.field, self.maps, self.concepts, self.size = scene, field, maps, concepts, size
-        self._consensus: LeaveOneOutSums | None = None
+        self._opened_sums: LeaveOneOutSums | None = None
 
     def items(self) -> list[WorkItem]:
-        """All sums come before the first comparison."""
+        """All sums, then all comparisons, in groups of photos."""
         views = range(len(self.scene))
-        groups = [tuple(views[start : start + TOGETHER]) for start in range(0, len(views), TOGETHER)]
+        groups = [tuple(views[start : start + GROUP_PHOTOS]) for start in range(0, len(views), GROUP_PHOTOS)]
         return [WorkItem(kind, group) for kind in ("sums", "agree") for group in groups]
 
     def done(self, work: WorkItem) -> bool:
+        """Whether an item's results are on disk."""
         if work.kind == "agree":
             return all(self._path(view).is_file() for view in work.views)
         return photos_added(self._sums) > work.views[-1] or all(self._path(i).is_file() for i in range(len(self.scene)))
 
     def process(self, work: WorkItem) -> None:
-        consensus = self._opened()
+        """Add the item's photos to the sums, or write their agreement."""
+        sums = self._open_sums()
         for view in work.views:
-            given = self._given(view)
+            downsized_maps = self._downsized(view)
             if work.kind == "sums":
-                consensus.add(self.field, *given) if given else consensus.skip()
-            elif given is None:
+                sums.add(self.field, *downsized_maps) if downsized_maps else sums.skip()
+            elif downsized_maps is None:
                 write_json(self._path(view), [None] * self.concepts)
             else:
-                others, far = consensus.others(self.field, *given)
-                write_json(self._path(view), agreement(given[1], others, far * given[2], given[2]))
+                others, others_known = sums.others(self.field, *downsized_maps)
+                _, probability, known = downsized_maps
+                write_json(self._path(view), agreement(probability, others, others_known * known, known))
         if work.kind == "sums":
-            consensus.save(self._sums)
+            sums.save(self._sums)
 
     def values(self) -> list[list[float | None]]:
-        """Of every view, one value a concept. Called when all is done: the sums are of no use any more."""
+        """Agreement of every view, one value per concept; called when all items are done, it deletes the sums."""
         self._sums.unlink(missing_ok=True)
         return [json.loads(self._path(view).read_text()) for view in range(len(self.scene))]
 
@@ -172,13 +177,13 @@ class AgreementPass:
     def _path(self, view: int) -> Path:
         return self.folder / f"{view:05d}.json"
 
-    def _opened(self) -> LeaveOneOutSums:
-        if self._consensus is None:
-            self._consensus = LeaveOneOutSums(self.field.elements, self.concepts)
+    def _open_sums(self) -> LeaveOneOutSums:
+        if self._opened_sums is None:
+            self._opened_sums = LeaveOneOutSums(self.field.elements, self.concepts)
             if self._sums.is_file():
-                self._consensus.load(self._sums)
-        return self._consensus
+                self._opened_sums.load(self._sums)
+        return self._opened_sums
 
-    def _given(self, view: int) -> tuple[View, Tensor, Tensor] | None:
-        found = self.maps(view)
-        return None if found is None else downsized(self.scene.views[view], *found, self.size)
+    def _downsized(self, view: int) -> tuple[View, Tensor, Tensor] | None:
+        maps = self.maps(view)
+        return None if maps is None else downsized(self.scene.views[view], *maps, self.size)

@@ -1,4 +1,4 @@
-"""What to look for in a scene's photos."""
+"""The concepts that `segment` looks for in a scene's photos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABELS
 from halonerf.data.labels.table import frequent_labels
 from halonerf.errors import BadInput
-from halonerf.protocols import Segmenter
+from halonerf.protocols import MaskFolderSegmenter, Segmenter
 
 
 def decide_concepts(
@@ -19,29 +19,28 @@ def decide_concepts(
     inputs: Mapping[str, Path],
     photos: Names[str],
     min_photos: int,
-    most: int,
+    max_concepts: int,
 ) -> list[str]:
-    """What was `given`, else the segmenter's own vocabulary, else the collection's concepts, else distilled labels.
+    """The `given` concepts, else a mask folder's vocabulary, else the collection's concepts, else distilled labels.
 
     Args:
-        inputs: the folders of collect and distill.
-        photos: names of the registered photos; a label counts where at least `min_photos` of them carry it.
-        most: distilled labels at most, the most frequent first.
+        inputs: the finished folders of collect and distill.
+        photos: names of the registered photos; a label counts where at least `min_photos` of them have it.
+        max_concepts: maximum number of distilled labels, the most frequent first.
 
-    Raises: BadInput where nothing says what to look for.
+    Raises: BadInput where there are none.
     """
     if given:
         return list(dict.fromkeys(given))
-    vocabulary = getattr(segmenter, "vocabulary", None)
-    if vocabulary is not None:
-        return vocabulary()
+    if isinstance(segmenter, MaskFolderSegmenter):
+        return segmenter.vocabulary()
     collection = Collection.read(inputs["collect"])
     if collection.concepts:
         return list(collection.concepts)
     labels = frequent_labels(inputs["distill"] / LABELS, set(photos), min_photos)
     if not labels:
         raise BadInput(
-            f"expected something to look for, but no label is carried by {min_photos} photos or more, and "
-            "the scene names no concepts.\nSay what to look for with: segment.concepts=[portal,window]"
+            f"expected concepts to segment, but no label occurs in {min_photos} photos or more, and the scene has no "
+            "concepts of its own.\nSet them with: segment.concepts=[portal,window]"
         )
-    return labels[:most]
+    return labels[:max_concepts]

@@ -1,4 +1,4 @@
-"""Photos that together show as much of the building as they can: no second copy of what is well covered."""
+"""Selection of photos by score, or greedily so that they cover the building's points together."""
 
 from __future__ import annotations
 
@@ -11,93 +11,95 @@ from halonerf.errors import BadInput
 from halonerf.stages.segment.photo_scores import CONCEPT_TERMS, PHOTO_TERMS
 
 
-def select_top(score: np.ndarray, photos: int) -> list[int]:
-    """At most `photos` photos of the highest score [V], ties in their order; 0 is never chosen."""
+def select_top(score: np.ndarray, max_photos: int) -> list[int]:
+    """Indices of the at most `max_photos` highest scores [V], ties in their order; a score of 0 is never selected."""
     order = np.argsort(-score, kind="stable")
-    return [int(index) for index in order[:photos] if score[index] > 0]
+    return [int(index) for index in order[:max_photos] if score[index] > 0]
 
 
 def explain(
     order: Sequence[int], score: np.ndarray, mapped: Sequence[bool], values: Mapping[str, np.ndarray]
 ) -> list[str]:
-    """Why each photo is chosen or not, for people.
+    """The reason why each photo is selected or not, as text for users.
 
     Args:
-        order: the chosen ones, in the order in which they were. score: [V]. mapped: whether the segmenter knows
-            anything in the photo. values: see `term_values`.
+        order: selected photos, in order of selection. score: [V]. mapped: whether anything is known in each photo.
+        values: see `term_values`.
     """
     place = {index: rank + 1 for rank, index in enumerate(order)}
-    told = []
+    reasons = []
     for index, known in enumerate(mapped):
         if not known:
-            told.append("nothing known in it")
+            reasons.append("no concept known in it")
         elif index in place:
-            told.append(f"rank {place[index]}")
+            reasons.append(f"rank {place[index]}")
         elif score[index] <= 0:
             zero = [name for name, value in values.items() if not np.nansum(value[index]) > 0]
-            told.append(f"no {' and no '.join(zero)}")
+            reasons.append(f"no {' and no '.join(zero)}")
         else:
-            told.append(f"behind the {len(order)} chosen")
-    return told
+            reasons.append(f"lower than the {len(order)} selected")
+    return reasons
 
 
-AGAIN = 0.5  # what a point is worth that one chosen photo more shows already: the third look at it is worth a quarter
+REPEAT_FACTOR = 0.5  # on a point's value for each selected photo that shows it
 
 
 def incidence(seen: Iterable[np.ndarray], points: int) -> csr_matrix:
-    """Which photo saw which point, [V, points] of zeros and ones, from each photo's points."""
+    """Sparse matrix [V, points], 1 where a photo observes a point; seen: indices of each photo's points."""
     rows = [np.unique(which) for which in seen]
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     columns = np.concatenate(rows).astype(np.int64) if rows else np.zeros(0, np.int64)
     return csr_matrix((np.ones(len(columns)), columns, starts), shape=(len(rows), points))
 
 
-def select_for_coverage(score: np.ndarray, sees: csr_matrix, photos: int) -> list[int]:
-    """At most `photos` photos, each the one that adds most to those before it; photos that add nothing are left out.
+def select_for_coverage(score: np.ndarray, sees: csr_matrix, max_photos: int) -> list[int]:
+    """Greedy selection of at most `max_photos` photos, each with the largest gain over those before it.
 
-    What a photo adds is its score times the sum over the points that it shows of 0.5^(chosen photos that show it).
-    Of equals, the first is taken. The sum that is made greatest is submodular, so that the greedy choice has at least
-    1 - 1/e of the best one's (Nemhauser, Wolsey and Fisher, 1978).
+    The gain of a photo is its score times the sum over its points of 0.5^(number of selected photos that show the
+    point). Of equal gains the first photo is taken; a gain of 0 ends the selection. The objective is submodular, so
+    that the greedy selection reaches at least 1 - 1/e of the optimum (Nemhauser, Wolsey and Fisher, 1978).
 
     Args:
-        score: [V], non-negative; 0 is never chosen.
+        score: [V], non-negative.
         sees: [V, N], see `incidence`.
     """
-    worth = np.ones(sees.shape[1])
+    value = np.ones(sees.shape[1])
     left = np.asarray(score, np.float64).copy()
     chosen: list[int] = []
-    for _ in range(min(photos, len(left))):
-        gain = left * (sees @ worth)
+    for _ in range(min(max_photos, len(left))):
+        gain = left * (sees @ value)
         best = int(gain.argmax())
         if gain[best] <= 0:
             break
         chosen.append(best)
         left[best] = 0.0
-        worth[sees.indices[sees.indptr[best] : sees.indptr[best + 1]]] *= AGAIN
+        value[sees.indices[sees.indptr[best] : sees.indptr[best + 1]]] *= REPEAT_FACTOR
     return chosen
 
 
 def check_options(
-    terms: Sequence[str], combine: str, select: str, agreement_size: int, building: str | None, crop: bool
+    score_terms: Sequence[str], combine: str, selection: str, agreement_size: int, building: str | None, crop: bool
 ) -> None:
-    """Raises: BadInput for options of `Segment` that are unknown, that lack another, or that nothing would use."""
+    """Raises: BadInput for options of `Segment` that are unknown, need another one, or would have no effect."""
     every = (*PHOTO_TERMS, *CONCEPT_TERMS)
-    if not terms or len(set(terms)) < len(terms) or not set(terms) <= set(every):
-        raise BadInput(f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(terms)}")
+    if not score_terms or len(set(score_terms)) < len(score_terms) or not set(score_terms) <= set(every):
+        raise BadInput(
+            f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(score_terms)}"
+        )
     if combine not in ("product", "sum"):
         raise BadInput(f"expected segment.combine=product or sum, got '{combine}'")
-    if select not in ("best", "coverage"):
-        raise BadInput(f"expected segment.selection=best or coverage, got '{select}'")
+    if selection not in ("best", "coverage"):
+        raise BadInput(f"expected segment.selection=best or coverage, got '{selection}'")
     if agreement_size < 1:
         raise BadInput(f"expected segment.agreement_size of at least 1 px, got {agreement_size}")
-    asking = sorted({"geometry", "occlusion"} & set(terms))
-    if asking and building is None:
+    building_terms = sorted({"geometry", "occlusion"} & set(score_terms))
+    if building_terms and building is None:
         raise BadInput(
-            f"expected the building's name for the term {' and '.join(asking)}, got none.\n"
-            "Say what it is, in words that the segmenter knows: segment.building=cathedral"
+            f"expected the building's text prompt for the term {' and '.join(building_terms)}, got none.\n"
+            "Set a word that the segmenter knows: segment.building=cathedral"
         )
-    if building is not None and not asking and not crop:
+    if building is not None and not building_terms and not crop:
         raise BadInput(
-            f"expected a use for segment.building={building}, but segment.crop=false and no term asks where it is.\n"
+            f"expected a use for segment.building={building}, but segment.crop=false and no term needs it.\n"
             "Leave it out, or add segment.score_terms=[quality,geometry]"
         )

@@ -1,11 +1,11 @@
-"""Where each photo shows each concept, and which photos to trust.
+"""segment: probability maps of the concepts in every photo, scores of the photos, and the selection to learn from.
 
-concepts.json            what was looked for
+concepts.json            the concepts
 maps/<view>.npz          `probability` uint8 [P, H, W] (255 = certain) at the view's working size; `known` bool
                          [P, H, W] where something is unknown; no file where nothing is known
-photos/<view>.json       what the choice of photos is made from
-agreement/<view>.json    how far each concept's map agrees with the other photos', where that is a term
-choice.csv               photo, score, chosen, reason, and a column a term
+photos/<view>.json       measures of the photo for its score
+agreement/<view>.json    agreement of each concept's map with the other photos', where that is a term
+choice.csv               photo, score, chosen, reason, and one column per term
 weights.csv              photo, concept, weight
 overview.png             some photos with their maps
 """
@@ -31,7 +31,7 @@ from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
 from halonerf.prediction import ConceptPredictor
-from halonerf.protocols import TrainableField
+from halonerf.protocols import MaskFolderSegmenter, TrainableField
 from halonerf.stages.segment.agreement import AgreementPass, ViewMaps, WorkItem
 from halonerf.stages.segment.concepts import decide_concepts
 from halonerf.stages.segment.photo_scores import PhotoMeasures, combine_scores, row_means, term_values
@@ -49,28 +49,27 @@ OVERVIEW_PHOTOS = 4
 
 
 class Segment(SegmentSpec, Stage):
-    """Segments every photo and chooses the ones to learn from.
+    """Segment every photo, score the photos, and select those that heads are fitted to.
 
     Args:
         segmenter: config of the segmenter.
-        concepts: what to look for; None decides: the segmenter's own vocabulary (folders of masks), else the
-            collection's concepts, else the distilled labels.
-        min_photos: a distilled label becomes a concept when at least so many photos carry it.
-        max_concepts: at most so many distilled labels, the most frequent first.
-        max_photos: how many photos are chosen at most.
-        score_terms: what makes a photo's score: "quality" (sharpness, exposure, registered points), "geometry" and
-            "occlusion" (the paper's: how the building sits in the frame, how much of it is hidden), "certainty" (how
-            decided each map is: for weights alone, beside other terms), "agreement" (with what the other photos say of
-            the view).
+        concepts: text prompts; None: the vocabulary of a `MaskFolderSegmenter`, else the collection's concepts, else
+            the distilled labels.
+        min_photos: number of photos with a distilled label from which it is a concept.
+        max_concepts: maximum number of distilled labels, the most frequent first.
+        max_photos: maximum number of selected photos.
+        score_terms: terms of a photo's score: "quality" (sharpness, exposure, registered points), "geometry" and
+            "occlusion" (the paper's: framing and visible fraction of the building), "certainty" (of each map; enters
+            only the weights, beside other terms), "agreement" (with the other photos' prediction of the view).
         combine: "product" or "sum" of the terms.
-        selection: "best" takes the highest scores; "coverage" photos that together show most of the building.
+        selection: "best": the highest scores; "coverage": photos that together show most of the building.
         agreement_size: px, long side at which maps are compared.
-        building: what the building is called; None does not ask.
-        building_segmenter: config of the segmenter that finds the building; None: the one that finds the concepts.
-        crop: photos are cropped to the building, if it is asked for, and show nothing of any concept outside.
-        sky: what the sky is called; where it is, concepts are not. None does not ask.
-        batch: photos of one size that are segmented together.
-        adapted: whether the segmenter is taken as `adapt_segmenter` left it.
+        building: text prompt of the building; None: not segmented.
+        building_segmenter: config of the segmenter of the building; None: that of the concepts.
+        crop: whether photos are cropped to the building, if it is segmented; outside, no concept is present.
+        sky: text prompt of the sky, whose probability is subtracted from the concepts'; None: not segmented.
+        batch: number of photos of one size that are segmented together.
+        adapted: whether the segmenter has the weights of `adapt_segmenter`.
     """
 
     def __init__(
@@ -102,8 +101,8 @@ class Segment(SegmentSpec, Stage):
     def prepare(self) -> None:
         """Build the segmenter, decide the concepts and, where a term needs it, open the field."""
         self.scene = fitted_scene(self.inputs) if "reconstruct" in self.inputs else Scene(self.inputs["ingest"])
-        taught = self.inputs["adapt_segmenter"] if self.adapted else None
-        self.segmenter = open_segmenter(self.segmenter_config, self.scene, taught)
+        adapted = self.inputs["adapt_segmenter"] if self.adapted else None
+        self.segmenter = open_segmenter(self.segmenter_config, self.scene, adapted)
         self.finder = build(self.finder_config) if self.finder_config else self.segmenter
         self._check_building()
         inputs, names = self.inputs, self.scene.names
@@ -113,7 +112,7 @@ class Segment(SegmentSpec, Stage):
             (self.folder / part).mkdir(exist_ok=True)
         crop = self.crop and self.building is not None
         self.predictor = ConceptPredictor(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
-        self.field = self._opened_field()
+        self.field = self._open_field()
         self.measures = PhotoMeasures(self.score_terms, self.scene, self.predictor, self.field)
         self.agreement: AgreementPass | None = None
         if "agreement" in self.score_terms and self.field is not None:
@@ -121,7 +120,7 @@ class Segment(SegmentSpec, Stage):
             self.agreement = AgreementPass(self.folder, self.scene, self.field, self._maps, len(self.concepts), size)
 
     def items(self) -> Sequence[WorkItem]:
-        """At most `batch` views of one size together; then the work of agreement, where it is a term."""
+        """Groups of at most `batch` views of one size; then the passes of `AgreementPass`, where that is a term."""
         sizes: dict[tuple[int, int], list[int]] = {}
         for index, view in enumerate(self.scene.views):
             sizes.setdefault((view.height, view.width), []).append(index)
@@ -135,46 +134,46 @@ class Segment(SegmentSpec, Stage):
     def done(self, item: WorkItem) -> bool:
         if item.kind != "photos" and self.agreement is not None:
             return self.agreement.done(item)
-        return all(self._measures(view).is_file() for view in item.views)
+        return all(self._measures_path(view).is_file() for view in item.views)
 
     def predict_step(self, item: WorkItem, index: int) -> None:
-        """Write each photo's map, then its measures: the measures say that both are there."""
+        """Write each photo's maps, then its measures, whose file marks the photo as done."""
         if item.kind != "photos" and self.agreement is not None:
             self.agreement.process(item)
             return
         photos = torch.stack([self.scene.photo(view) for view in item.views])
         images = photos.to(self.device).permute(0, 3, 1, 2).float() / 255
-        answers, buildings = self.predictor.predict(images, [self.scene.names[view] for view in item.views])
+        predictions, buildings = self.predictor.predict(images, [self.scene.names[view] for view in item.views])
         for row, view in enumerate(item.views):
-            probability, known = (part.numpy() for part in answers[row])
+            probability, known = (part.numpy() for part in predictions[row])
             known = known & self.scene.valid(view).numpy()
             if known.any():
                 write_maps(self.map_path(view), probability * known, known)
             building = buildings[row] if buildings else None
-            write_json(self._measures(view), self.measures.of(view, probability, known, building))
+            write_json(self._measures_path(view), self.measures.of(view, probability, known, building))
 
     def finish(self) -> None:
-        """Choose the photos and draw some."""
-        entries = [json.loads(self._measures(view).read_text()) for view in range(len(self.scene))]
+        """Score and select the photos, and draw some."""
+        entries = [json.loads(self._measures_path(view).read_text()) for view in range(len(self.scene))]
         mapped = [any(entry["known"]) for entry in entries]
         self.mapped = sum(mapped)
         if not self.mapped:
             raise BadInput(
                 f"expected the segmenter to know something about at least one of the {len(self.scene)} photos, but it "
                 f"knows nothing of {', '.join(self.concepts)} in any of them.\n"
-                f"The photos' names begin with '{self.scene.names[0]}'; masks are <concept>/<name without ending>.png."
+                f"The first photo is '{self.scene.names[0]}'; masks are <concept>/<name without ending>.png."
             )
         agreements = self.agreement.values() if self.agreement else []
         values = term_values(self.score_terms, entries, agreements, len(self.concepts))
         score, weights = combine_scores(values, self.combine, len(self.concepts))
-        self.chosen = self._chosen(score * np.array(mapped))
-        told = explain(self.chosen, score, mapped, values)
+        self.chosen = self._select(score * np.array(mapped))
+        reasons = explain(self.chosen, score, mapped, values)
         terms = {term: value if value.ndim == 1 else row_means(value) for term, value in values.items()}
-        write_photo_choice(self.folder, self.scene.names, score, self.chosen, told, terms)
+        write_photo_choice(self.folder, self.scene.names, score, self.chosen, reasons, terms)
         write_concept_weights(self.folder, self.scene.names, self.concepts, weights)
         first = sorted(self.chosen, key=lambda view: (-score[view], view))[:OVERVIEW_PHOTOS]
         if first:
-            save_picture(self.folder / OVERVIEW, grid([self._shown(view) for view in first]))
+            save_picture(self.folder / OVERVIEW, grid([self._overview_row(view) for view in first]))
 
     def summary(self) -> dict[str, Any]:
         return {
@@ -185,47 +184,48 @@ class Segment(SegmentSpec, Stage):
         }
 
     def map_path(self, view: int) -> Path:
-        """Where the view's map is, if anything is known in it."""
+        """Path of a view's maps, which exists where anything is known in it."""
         return segment_map_path(self.folder, view)
 
-    def _opened_field(self) -> TrainableField | None:
-        """The field, with the options it was fitted with; None where no term asks it."""
+    def _open_field(self) -> TrainableField | None:
+        """The field with the options that it was fitted with; None where no term needs it."""
         if "reconstruct" not in self.inputs:
             return None
         manifest = json.loads((self.inputs["reconstruct"] / MANIFEST).read_text())
         return open_field(manifest["config"]["field"], self.inputs["reconstruct"])
 
-    def _measures(self, view: int) -> Path:
+    def _measures_path(self, view: int) -> Path:
         return view_file(self.folder / "photos", view, ".json")
 
     def _check_building(self) -> None:
-        """Who looks names up cannot be shown a part of a photo, nor a picture that no photo is."""
+        """Raises: BadInput where a `MaskFolderSegmenter` would get a crop of a photo, or a rendering."""
         if self.building is None:
             return
-        for part, asked in (("segmenter", self.crop), ("building_segmenter", True)):
+        for part, needs_pixels in (("segmenter", self.crop), ("building_segmenter", True)):
             component = self.segmenter if part == "segmenter" else self.finder
-            if asked and hasattr(component, "place"):
+            if needs_pixels and isinstance(component, MaskFolderSegmenter):
                 use = "segment.crop=false" if part == "segmenter" and self.finder_config else "segment.building=null"
                 raise BadInput(
-                    f"expected a {part} that looks at pixels to find the {self.building} or to crop photos to it, got "
-                    f"{type(component).__name__}, which knows whole photos by name.\nUse: {use}, and for the terms "
+                    f"expected a {part} that works on pixels to find the {self.building} or to crop photos to it, got "
+                    f"{type(component).__name__}, which looks whole photos up by name.\nUse: {use}, and for the terms "
                     "geometry and occlusion +segmenter@segment.building_segmenter=timm_text"
                 )
 
-    def _chosen(self, score: np.ndarray) -> list[int]:
-        """The chosen photos by scores [V] that are 0 where a photo can say nothing, in the order of choice."""
+    def _select(self, score: np.ndarray) -> list[int]:
+        """Indices of the selected photos, in order of selection; score: [V], 0 where nothing is known."""
         if self.selection == "best":
             return select_top(score, self.max_photos)
         seen = [self.scene.observations(view)[2].numpy() for view in range(len(self.scene))]
         return select_for_coverage(score, incidence(seen, len(self.scene.points)), self.max_photos)
 
     def _maps(self, view: int) -> ViewMaps | None:
-        """A view's map as it was written; None where nothing is known."""
+        """A view's maps, read from disk; None where nothing is known."""
         if not self.map_path(view).is_file():
             return None
         probability, known = (torch.from_numpy(part) for part in read_probability(self.map_path(view)))
         return probability, known.float() * self.scene.valid(view)
 
-    def _shown(self, view: int) -> list[np.ndarray]:
+    def _overview_row(self, view: int) -> list[np.ndarray]:
+        """The photo, then each concept's map over it, uint8 [H, W, 3] each."""
         photo = self.scene.photo(view).numpy()
         return [photo, *(overlay(photo, probability / 255.0) for probability in read_levels(self.map_path(view)))]
