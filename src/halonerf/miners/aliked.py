@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.miners.nearest import mutual_nearest
+from halonerf.matching import mutual_nearest
 from halonerf.miners.scaling import clamp_inside, shrink
 from halonerf.miners.weights import fill
 from halonerf.types import Matches

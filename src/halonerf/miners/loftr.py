@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.miners.scaling import clamp_inside, shrink
+from halonerf.miners.scaling import clamp_inside, luma, shrink
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
@@ -54,9 +54,7 @@ class Loftr(nn.Module):
         """Of two photos [3, H, W] in [0, 1]; `seen` is left alone. Score: LoFTR's, of the coarse match."""
         device = next(self.network.parameters()).device
         small, scales = zip(*(shrink(image, self.size, BLOCK) for image in (image0, image1)), strict=True)
-        grey = [
-            (s * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0)[None, None].to(device) for s in small
-        ]
+        grey = [luma(image)[None, None].to(device) for image in small]
         found = self.network({"image0": grey[0], "image1": grey[1]})
         points0, points1 = (found[f"keypoints{k}"].float().cpu() * scales[k] for k in (0, 1))
         score = found["confidence"].float().cpu().clamp(0, 1)

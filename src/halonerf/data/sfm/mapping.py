@@ -12,8 +12,8 @@ import pycolmap
 
 from halonerf.colmap_log import quiet_colmap
 from halonerf.data.photo_io import PhotoFacts
-from halonerf.data.sfm.features import Features
 from halonerf.data.sfm.verification import VerifiedPair
+from halonerf.sift import SiftFeatures
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def write_database(
     path: Path,
     names: Sequence[str],
     cameras: Sequence[pycolmap.Camera],
-    features: Sequence[Features],
+    features: Sequence[SiftFeatures],
     pairs: Sequence[VerifiedPair],
 ) -> None:
     """Fill a new COLMAP database; photo `i` gets the image id `i + 1`, pairs in the order given."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from halonerf.data.photo_io import PhotoFacts
-from halonerf.data.sfm.features import Features
 from halonerf.data.sfm.verification import VerifiedPair
 from halonerf.files import write_json, write_npz
+from halonerf.sift import SiftFeatures
 
 
 def save_facts(path: Path, facts: Sequence[PhotoFacts]) -> None:
@@ -27,7 +27,7 @@ def load_facts(paths: Sequence[Path]) -> list[PhotoFacts]:
     return [PhotoFacts(**entry) for path in paths for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def save_features(path: Path, features: Sequence[Features]) -> None:
+def save_features(path: Path, features: Sequence[SiftFeatures]) -> None:
     """Atomically write a chunk of photos' features."""
     arrays: dict[str, Any] = {}
     for i, feature in enumerate(features):
@@ -42,16 +42,15 @@ class FeatureFiles:
         self._chunk = chunk
 
         @lru_cache(maxsize=64)
-        def read(index: int) -> list[Features]:
+        def read(index: int) -> list[SiftFeatures]:
             with np.load(paths[index], allow_pickle=False) as arrays:
                 count = sum(key.startswith("points") for key in arrays.files)
-                return [
-                    Features(arrays[f"points{i}"], arrays[f"scale{i}"], arrays[f"descriptors{i}"]) for i in range(count)
-                ]
+                fields = [[arrays[f"{name}{i}"] for name in ("points", "scale", "descriptors")] for i in range(count)]
+                return [SiftFeatures(*each) for each in fields]
 
         self._read = read
 
-    def __getitem__(self, index: int) -> Features:
+    def __getitem__(self, index: int) -> SiftFeatures:
         return self._read(index // self._chunk)[index % self._chunk]
 
 

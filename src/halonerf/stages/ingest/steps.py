@@ -27,20 +27,17 @@ from halonerf.data.sfm.mapping import make_cameras, rebuild, run_mapper, write_d
 from halonerf.data.sfm.pairing import propose_pairs
 from halonerf.data.sfm.photo_checks import check_model_photos, check_photos, split_usable
 from halonerf.data.sfm.shared_cameras import accept, refine, shared_groups
-from halonerf.data.sfm.verification import (
-    VerifiedPair,
-    match_descriptors,
-    single_threaded,
-    unit_descriptors,
-    verify_pair,
-)
+from halonerf.data.sfm.verification import VerifiedPair, single_threaded, unit_descriptors, verify_pair
 from halonerf.data.sources.colmap_folder import SPLIT
 from halonerf.data.undistortion import undistort
 from halonerf.errors import BadInput
 from halonerf.files import write_at, write_json, write_npz
+from halonerf.matching import mutual_nearest
 from halonerf.stages.ingest.files import FeatureFiles, load_facts, load_pairs, save_facts, save_features, save_pairs
 
 log = logging.getLogger(__name__)
+
+MIN_COSINE = math.cos(0.7)  # of two descriptors that match; COLMAP's largest angle, radians
 
 
 @dataclass(frozen=True)
@@ -308,7 +305,8 @@ class IngestSteps(IngestState):
 
     def _match(self, first: int, second: int) -> VerifiedPair | None:
         both = self._features[first], self._features[second]
-        matches, _ = match_descriptors(unit_descriptors(both[0]), unit_descriptors(both[1]), self.options.max_ratio)
+        described = unit_descriptors(both[0]), unit_descriptors(both[1])
+        matches, _ = mutual_nearest(*described, self.options.max_ratio, MIN_COSINE, angular=True)
         cameras = self._cameras[first], self._cameras[second]
         return verify_pair(first, second, both, cameras, matches.numpy(), self.options.min_inliers, self.seed)
 
