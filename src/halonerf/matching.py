@@ -34,8 +34,8 @@ def mutual_nearest(
         mate[rows], best[rows] = nearest, cosine[numbers, nearest]
         block_best = cosine.max(axis=0)
         if max_ratio < 1:
-            mutual = best[rows] == block_best[nearest]  # only these can turn out mutual; the others need no runner-up
-            cosine[numbers[mutual], nearest[mutual]] = -1.0
+            mutual = _first_per_column(np.flatnonzero(best[rows] == block_best[nearest]), nearest)
+            cosine[mutual, nearest[mutual]] = -1.0  # the other rows cannot turn out mutual and need no runner-up
             runner_up[rows] = cosine.max(axis=1)
             block_runner_up = np.maximum(cosine.max(axis=0), np.minimum(best_back, block_best))
             runner_up_back = np.maximum(runner_up_back, block_runner_up)
@@ -44,10 +44,13 @@ def mutual_nearest(
     if max_ratio < 1:
         distance = _angle if angular else _euclidean
         kept &= distance(best) < max_ratio * distance(np.maximum(runner_up, runner_up_back[mate]))
-    rows_kept = np.flatnonzero(kept)
-    rows_kept = rows_kept[np.sort(np.unique(mate[rows_kept], return_index=True)[1])]  # of equal rows the first
-    pairs = np.stack([rows_kept, mate[rows_kept]], axis=1)
-    return torch.from_numpy(pairs), torch.from_numpy(best[rows_kept])
+    chosen = _first_per_column(np.flatnonzero(kept), mate)
+    return torch.from_numpy(np.stack([chosen, mate[chosen]], axis=1)), torch.from_numpy(best[chosen])
+
+
+def _first_per_column(rows: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Those of `rows`, sorted, whose column[row] no earlier one has: equal descriptors would share it."""
+    return rows[np.sort(np.unique(column[rows], return_index=True)[1])]
 
 
 def _angle(cosine: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ def extract_sift(
 ) -> list[SiftFeatures]:
     """SIFT features of each image, the same on every run and for every number of threads.
 
-    COLMAP reads the images from files, which lets other Python threads run meanwhile; its extractor for arrays does not.
+    COLMAP reads the images from files, since its extractor for arrays would block all other Python threads.
 
     Args:
         images: grey, uint8 [H, W] each, of any sizes.
@@ -69,7 +69,7 @@ def extract_sift(
 
 
 def _largest(keypoints: np.ndarray, descriptors: np.ndarray, max_features: int) -> SiftFeatures:
-    """Features from COLMAP's key points [N, 6]: x, y and the affine shape [a11 a12; a21 a22]; or [N, 4]: x, y, scale."""
+    """Features from COLMAP's key points: x, y and the affine shape [a11 a12; a21 a22], [N, 6], or x, y, scale, [N, 4]."""
     if len(keypoints) == 0:
         return SiftFeatures(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 128), np.uint8))
     if keypoints.shape[1] == 6:

@@ -1,4 +1,4 @@
-"""Pairs of photos to match: all, or photos with similar aggregated descriptors and photos next to each other by name."""
+"""Pairs of photos to match: all, or those of similar aggregated descriptors and those next to each other by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 
 from halonerf.sift import SiftFeatures
-
 
 VISUAL_WORDS = 64  # centres of the aggregated descriptor; Jégou et al. 2010 use 16 to 256
 MAX_DESCRIPTORS = 512  # aggregated per photo: those of largest scale, which survive a change of scale
