@@ -69,7 +69,7 @@ def extract_sift(
 
 
 def _largest(keypoints: np.ndarray, descriptors: np.ndarray, max_features: int) -> SiftFeatures:
-    """Features from COLMAP's key points: x, y and the affine shape [a11 a12; a21 a22], [N, 6], or x, y, scale, [N, 4]."""
+    """Features from COLMAP's key points: [N, 6], x, y and the affine shape a11 a12 a21 a22, or [N, 4], x, y, scale."""
     if len(keypoints) == 0:
         return SiftFeatures(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 128), np.uint8))
     if keypoints.shape[1] == 6:

@@ -17,11 +17,11 @@ from torch import Tensor
 from halonerf.data.formats.target_maps import (
     Target,
     photo_tensor,
-    read_original,
+    read_original_targets,
     read_targets,
-    write_map,
-    write_photo,
-    write_table,
+    write_target_map,
+    write_target_photo,
+    write_targets,
 )
 from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
@@ -36,16 +36,16 @@ def put_target(folder: Path, name: str, label: str, kind: str, left: bool, quali
     """A photo of 20 x 30 px, and a target that is known in its left or right half alone."""
     for part in ("photos", "maps"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    write_photo(folder / "photos" / f"{name}.jpg", np.full((20, 30, 3), 128, np.uint8))
+    write_target_photo(folder / "photos" / f"{name}.jpg", np.full((20, 30, 3), 128, np.uint8))
     region = np.zeros((20, 30), bool)
     region[:, slice(0, 15) if left else slice(15, 30)] = True
     map_name = f"{name}_{label}_{left}.npz"
-    write_map(folder / "maps" / map_name, np.full((20, 30), 0.8), region)
+    write_target_map(folder / "maps" / map_name, np.full((20, 30), 0.8), region)
     return {"photo": f"{name}.jpg", "label": label, "map": map_name, "close_up": "c", "kind": kind, "quality": quality}
 
 
 def test_what_was_written_is_read_back(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True, quality=0.25)])
+    write_targets(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True, quality=0.25)])
     (target,) = read_targets(tmp_path)
     assert (target.label, target.kind, target.close_up, target.quality) == ("portal", "positive", "c", 0.25)
     probability, region = target.maps(20, 30)
@@ -75,7 +75,7 @@ def test_the_originals_layout(tmp_path: Path):
         "hash,label_raw,label,has_neg,spl\n"
         "ab12,rose windows,rose window,True,train\ncd34,portal,portal,False,train\ncd34,portal,portal,False,test\n"
     )
-    found = read_original(tmp_path / "data", table)
+    found = read_original_targets(tmp_path / "data", table)
     assert [(t.label, t.kind) for t in found] == [
         ("rose window", "positive"), ("rose window", "negative"), ("portal", "positive")
     ]  # fmt: skip
@@ -93,7 +93,7 @@ def test_the_originals_layout_with_a_file_missing(tmp_path: Path, line: str, wor
     write_original(tmp_path / "data", "cd34", "portal", negative=False)
     (tmp_path / "t.csv").write_text(f"hash,label_raw,label,has_neg,spl\n{line}\n")
     with pytest.raises(BadInput, match=words):
-        read_original(tmp_path / "data", tmp_path / "t.csv")
+        read_original_targets(tmp_path / "data", tmp_path / "t.csv")
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path):
@@ -128,7 +128,7 @@ def test_batches_join_what_several_close_ups_say(tmp_path: Path):
         put_target(tmp_path, "a", "portal", "positive", left=False),
         put_target(tmp_path, "a", "tower", "negative", left=True),
     ]
-    write_table(tmp_path, rows)
+    write_targets(tmp_path, rows)
     (study,) = group_targets(read_targets(tmp_path))
     assert study.labels == ("portal",)
     batch = batches([], [study])[0]
@@ -143,7 +143,7 @@ def test_batches_join_what_several_close_ups_say(tmp_path: Path):
 
 
 def test_batches_depend_on_seed_and_number_alone(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, name, "portal", "positive", left=True) for name in "ab"])
+    write_targets(tmp_path, [put_target(tmp_path, name, "portal", "positive", left=True) for name in "ab"])
     studies = group_targets(read_targets(tmp_path))
     plain = [TrainingPhoto(study.photo, ("dome",)) for study in studies]
     one, other = batches(plain, studies, relight=1.0), batches(plain, studies, relight=1.0)
@@ -154,7 +154,7 @@ def test_batches_depend_on_seed_and_number_alone(tmp_path: Path):
 
 
 def test_detail_crops_belong_to_the_photo(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True)])
+    write_targets(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True)])
     made = batches([], group_targets(read_targets(tmp_path)))
     assert torch.equal(made[0]["crops"][2], made[1]["crops"][2])
     assert (made[0]["crops"][..., 2] >= 0.3).all()
@@ -162,7 +162,7 @@ def test_detail_crops_belong_to_the_photo(tmp_path: Path):
 
 
 def test_plurals_are_asked_as_often_as_wanted(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, "a", "gallery", "positive", left=True)])
+    write_targets(tmp_path, [put_target(tmp_path, "a", "gallery", "positive", left=True)])
     studies = group_targets(read_targets(tmp_path))
     assert "galleries" in batches([], studies, plurals=1.0)[0]["prompts"]
     assert "gallery" in batches([], studies)[0]["prompts"]

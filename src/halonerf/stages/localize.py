@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from halonerf.data.formats.feature_maps import FeatureMaps, read_words
+from halonerf.data.formats.feature_maps import FeatureMaps, read_text_embeddings
 from halonerf.data.formats.names import CONCEPT_WEIGHTS, CONCEPTS, HEAD, RENDERS, view_file
 from halonerf.data.formats.photo_choice import read_concept_weights, read_photo_choice, read_photo_scores
 from halonerf.data.formats.probability_maps import (
@@ -163,7 +163,7 @@ class Localize(Stage):
         sources, folder = self._sources(), self.inputs["features"]
         weights = [self.scene.valid(i) * self.counts[self.scene.names[i]].mean() for i in sources]
         self.head.fit(self.field, [self.scene.views[i] for i in sources], FeatureMaps(folder, sources), weights)
-        self.head.set_texts(*read_words(folder))
+        self.head.set_texts(*read_text_embeddings(folder))
 
     def supervisions(self) -> tuple[list[View], list[Tensor], list[Tensor]]:
         """Views, maps and weights of the photos that are lifted."""

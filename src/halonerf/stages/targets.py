@@ -23,9 +23,9 @@ from halonerf.data.formats.target_maps import (
     OPEN,
     POSITIVE,
     read_targets,
-    write_map,
-    write_photo,
-    write_table,
+    write_target_map,
+    write_target_photo,
+    write_targets,
 )
 from halonerf.data.labels.table import frequent_labels, labels_by_photo
 from halonerf.data.pairs.warp import fit_warp
@@ -116,10 +116,10 @@ class Targets(Stage):
                 continue
             photo = f"{far:05d}.jpg"
             if not (self.folder / "photos" / photo).is_file():
-                write_photo(self.folder / "photos" / photo, self.scene.photo(far).numpy())
+                write_target_photo(self.folder / "photos" / photo, self.scene.photo(far).numpy())
             for column, word in enumerate(words):
                 name = f"{near:05d}_{far:05d}_{column:02d}.npz"
-                write_map(self.folder / "maps" / name, maps[column].numpy(), region.numpy())
+                write_target_map(self.folder / "maps" / name, maps[column].numpy(), region.numpy())
                 kind = POSITIVE if word in own else NEGATIVE if own else OPEN
                 rows.append(
                     {"photo": photo, "label": word, "map": name, "close_up": item, "kind": kind}
@@ -129,7 +129,7 @@ class Targets(Stage):
 
     def finish(self) -> None:
         rows = [row for item in self.close_ups for row in json.loads(self._part(item).read_text())]
-        write_table(self.folder, rows)
+        write_targets(self.folder, rows)
         self._draw()
         for item in self.close_ups:
             self._part(item).unlink()

@@ -9,10 +9,10 @@ import pytest
 from halonerf.data.photo_io import PhotoFacts
 from halonerf.data.scene.world_frame import estimate_up, normalise
 from halonerf.data.sfm.features import mapping_scale
-from halonerf.sift import SiftFeatures
 from halonerf.data.sfm.mapping import make_cameras, rebuild, scaled_camera
 from halonerf.data.sfm.pairing import propose_pairs
 from halonerf.data.sfm.shared_cameras import refine, shared_groups
+from halonerf.sift import SiftFeatures
 
 
 def synthetic(photos: int = 6, **options: object) -> pycolmap.Reconstruction:

@@ -2,7 +2,7 @@
 
 Output:
     pairs.parquet   a row per pair, best first; columns: `COLUMNS`
-    matches.npz     `starts`, `points0`, `points1`, `inlier`, `rigid`: row i of the table has rows starts[i]:starts[i + 1]
+    matches.npz     `points0`, `points1`, `inlier`, `rigid`: row i of the table has rows starts[i]:starts[i + 1]
     pairs.png       the best pairs
 """
 
