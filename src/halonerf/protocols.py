@@ -56,7 +56,7 @@ class LabelledCorpus(Corpus, Protocol):
 
 @runtime_checkable
 class PhotoCorpus(Corpus, SceneSource, Protocol):
-    """A corpus that can fetch its photos: `corpus=...` then replaces `scene=...`, and labels come from its collection."""
+    """A corpus that can fetch its photos: `corpus=...` then replaces `scene=...` in all stages."""
 
 
 @runtime_checkable

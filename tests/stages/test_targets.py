@@ -17,7 +17,7 @@ from torch import Tensor
 from halonerf.data.formats.target_maps import (
     Target,
     photo_tensor,
-    read_original_targets,
+    read_published_targets,
     read_targets,
     write_target_map,
     write_target_photo,
@@ -75,7 +75,7 @@ def test_the_originals_layout(tmp_path: Path):
         "hash,label_raw,label,has_neg,spl\n"
         "ab12,rose windows,rose window,True,train\ncd34,portal,portal,False,train\ncd34,portal,portal,False,test\n"
     )
-    found = read_original_targets(tmp_path / "data", table)
+    found = read_published_targets(tmp_path / "data", table)
     assert [(t.label, t.kind) for t in found] == [
         ("rose window", "positive"), ("rose window", "negative"), ("portal", "positive")
     ]  # fmt: skip
@@ -93,7 +93,7 @@ def test_the_originals_layout_with_a_file_missing(tmp_path: Path, line: str, wor
     write_original(tmp_path / "data", "cd34", "portal", negative=False)
     (tmp_path / "t.csv").write_text(f"hash,label_raw,label,has_neg,spl\n{line}\n")
     with pytest.raises(BadInput, match=words):
-        read_original_targets(tmp_path / "data", tmp_path / "t.csv")
+        read_published_targets(tmp_path / "data", tmp_path / "t.csv")
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path):

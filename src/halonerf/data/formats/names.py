@@ -15,7 +15,7 @@ EXAMPLES = "examples.png"
 REGISTRATION = "registration.png"  # `ingest`
 INGEST_REPORT = "report.json"
 
-LABELS = "labels.csv"  # `distill`; labels.parquet with distill.table=parquet, which `read_label_rows` finds under this name too
+LABELS = "labels.csv"  # `distill`; labels.parquet with distill.table=parquet; `read_label_rows` finds either
 LABEL_PAGE = "labels.html"
 
 PAIRS = "pairs.parquet"  # `mine`

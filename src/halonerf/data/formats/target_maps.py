@@ -6,7 +6,7 @@
                          whole photo, at any resolution
 
 `kind` is "positive" where the label is one of the close-up's own, "negative" where the close-up has other labels,
-"open" where it has none. HaLo-NeRF's published folders hold the same in another layout (`read_original_targets`).
+"open" where it has none. HaLo-NeRF's published folders hold the same in another layout (`read_published_targets`).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def write_targets(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
     write_csv(folder / TARGETS, FIELDS, rows)
 
 
-def read_original_targets(root: Path, table: Path, split: str = "train") -> list[Target]:
+def read_published_targets(root: Path, table: Path, split: str = "train") -> list[Target]:
     """Targets in HaLo-NeRF's published layout.
 
     `<root>/<landmark>/<hash>.<ending>` is a photo, `<hash>_<label>.npy` and `<hash>_mask_<label>.npy` are its target
