@@ -73,8 +73,8 @@ class DiskLightGlue(nn.Module):
 
     @torch.no_grad()
     def features(self, image: Tensor) -> dict[str, Tensor]:
-        """Features of a photo [3, H, W]: `points` [N, 2], its px, and `descriptors` [N, 128] of unit length; for LightGlue
-        also `keypoints` [N, 2], px of the image searched, and `size` [2], its (width, height).
+        """Features of a photo [3, H, W]: `points` [N, 2], its px, `descriptors` [N, 128] of unit length; for LightGlue,
+        `keypoints` [N, 2], px of the image searched, and `size` [2], its (width, height).
         """
         small, scale = shrink(image, self.size, SIDE_MULTIPLE)
         device = next(self.disk.parameters()).device

@@ -1,7 +1,7 @@
 """Published key points of a data set: {photo: {key point: [x, y]}}, with the same names in all photos.
 
-The layout of WikiScenes' `correspondence.json` (Wu et al., ICCV 2021). It has a billion characters, so it is parsed entry
-by entry, and only the requested photos are kept.
+The layout of WikiScenes' `correspondence.json` (Wu et al., ICCV 2021). It has a billion characters, so it is parsed
+entry by entry, and only the requested photos are kept.
 """
 
 from __future__ import annotations

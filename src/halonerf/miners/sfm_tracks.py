@@ -25,7 +25,7 @@ class SfmTracks:
     def __init__(self, path: str | None = None, short_side: int | None = 200) -> None:
         if short_side is not None and short_side <= 0:
             raise BadInput(
-                f"expected miner.short_side to be positive, or null for that of the scene's photos, got {short_side}"
+                f"expected miner.short_side above 0, or null for that of the scene's photos, got {short_side}"
             )
         self.path, self.short_side = path, short_side
 
@@ -41,8 +41,8 @@ class SfmTracks:
         if not found:
             raise BadInput(
                 f"expected key points of the scene's photos in {self.path}, but it holds none of the {len(names)} "
-                f"(the first: '{names[0] if names else ''}').\nPhotos are matched by the ends of their paths. To use the "
-                "reconstruction's points: miner.path=null"
+                f"(the first: '{names[0] if names else ''}').\nPhotos are matched by the ends of their paths. Use the "
+                "reconstruction's points with: miner.path=null"
             )
         none = np.zeros((0, 2)), np.zeros(0, np.int64)
         seen = []

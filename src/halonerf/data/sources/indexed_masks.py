@@ -75,7 +75,7 @@ class IndexedMasks:
     def collect(self, folder: Path) -> None:
         """Write the collection, with a mask for each photo and class.
 
-        Raises: BadInput where a photo or index image cannot be read, they differ in shape, or no class occurs.
+        Raises: BadInput where an image cannot be read, photo and index image differ in shape, or no class occurs.
         """
         pairs = self._pairs()
         seen: set[int] = set()
@@ -92,7 +92,7 @@ class IndexedMasks:
         if len(absent) == len(self.classes):
             raise BadInput(
                 f"expected pixels with the numbers of scene.classes={self.classes}, but the {len(pairs)} index images "
-                f"below {self.masks} hold only {sorted(seen)[:20]}.\nGive the class numbers of your data in scene.classes."
+                f"below {self.masks} hold only {sorted(seen)[:20]}.\nGive your data's numbers in scene.classes."
             )
         if absent:
             log.warning("no photo of %s shows %s", self.name, ", ".join(absent))
