@@ -1,4 +1,4 @@
-"""Targets on disk, the original's layout, and the stage that carries predictions from close-ups."""
+"""Targets on disk, the published layout, and the stage that warps predictions from close-ups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from halonerf.data.formats.target_maps import (
     write_target_photo,
     write_targets,
 )
-from halonerf.data.labels.table import write_labels
+from halonerf.data.labels.table import table_path, write_labels
 from halonerf.errors import BadInput
 from halonerf.files import write_npz
 from halonerf.stages import targets as stage_module
@@ -173,7 +173,7 @@ SCALE, CORNER = 0.5, (20.0, 16.0)  # a pixel of the close-up is half a pixel of 
 
 
 class Wall:
-    """Two photos of one wall: "near.jpg" shows a part of "far.jpg" twice as large; a third shows something else."""
+    """Two photos of one wall: "near.jpg" shows a part of "far.jpg" twice as large; a third is of another wall."""
 
     def __init__(self, folder: Path) -> None:
         self.names = ["far.jpg", "near.jpg", "other.jpg"]
@@ -195,7 +195,7 @@ class Wall:
 
 
 class LeftIsPortal:
-    """Says "portal" of a photo's left half, "dome" of nothing; it knows nothing of the lowest eighth."""
+    """Predicts "portal" on a photo's left half and "dome" nowhere; unknown on the lowest eighth."""
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         return {"images": images}
@@ -208,17 +208,18 @@ class LeftIsPortal:
         return logits
 
 
-def mined(root: Path) -> dict[str, Path]:
-    """Finished folders of `distill` and `mine`: the close-up is about a portal, two other photos about a dome."""
+def mined(root: Path, table: str = "csv") -> dict[str, Path]:
+    """Finished folders of `distill` and `mine`: the close-up has the label portal, two other photos have dome."""
     inputs = {name: root / name for name in ("ingest", "distill", "mine")}
     for folder in inputs.values():
         folder.mkdir()
     labels = {"near.jpg": "portal", "far.jpg": "dome", "other.jpg": "dome"}
-    write_labels(inputs["distill"] / "labels.csv", [PseudoLabel(n, label, 0.8) for n, label in labels.items()])
+    rows = [PseudoLabel(n, label, 0.8) for n, label in labels.items()]
+    write_labels(table_path(inputs["distill"], table), rows)
     homography = [SCALE, 0, CORNER[0], 0, SCALE, CORNER[1], 0, 0, 1]
     pair = {"photo1": "far.jpg", "scale_ratio": 2.0, "matches": 81, "inliers": 81, "coverage": 1.0, "inside": 1.0}
-    rows = [{"photo0": name, **pair, "quality": q, "homography": homography} for name, q in (("near.jpg", 0.9),)]
-    pd.DataFrame(rows).to_parquet(inputs["mine"] / "pairs.parquet", index=False)
+    pairs = [{"photo0": name, **pair, "quality": q, "homography": homography} for name, q in (("near.jpg", 0.9),)]
+    pd.DataFrame(pairs).to_parquet(inputs["mine"] / "pairs.parquet", index=False)
     grid = np.stack(np.meshgrid(np.linspace(2, 62, 9), np.linspace(2, 46, 9)), axis=-1).reshape(-1, 2)
     write_npz(
         inputs["mine"] / "matches.npz",
@@ -231,10 +232,12 @@ def mined(root: Path) -> dict[str, Path]:
     return inputs
 
 
-@pytest.mark.parametrize("warp", ["homography", "local"])
-def test_what_is_seen_close_up_is_carried_to_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warp: str):
+@pytest.mark.parametrize(("warp", "table"), [("homography", "csv"), ("local", "csv"), ("local", "parquet")])
+def test_predictions_on_a_close_up_are_warped_into_the_farther_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warp: str, table: str
+):
     monkeypatch.setattr(stage_module, "Scene", Wall)
-    inputs = mined(tmp_path)
+    inputs = mined(tmp_path, table)
     stage = Targets({"_target_": f"{__name__}.LeftIsPortal"}, warp=warp, max_words=1, min_photos=2)
     out = tmp_path / "out"
     out.mkdir()
@@ -254,7 +257,7 @@ def test_what_is_seen_close_up_is_carried_to_where_it_is(tmp_path: Path, monkeyp
     assert region[24, int(left) + 4]
     assert region[24, int(left) + 28]
     assert not region[:, : int(left) - 1].any()  # outside the close-up
-    assert not region[int(top) + 22 :].any()  # where the segmenter knew nothing
+    assert not region[int(top) + 22 :].any()  # where the segmenter's output is unknown
     assert not dome.maps(FAR[1], FAR[0])[0].max() > 0.1
     assert (out / "overview.png").is_file()
     assert stage.summary() == {
@@ -262,7 +265,7 @@ def test_what_is_seen_close_up_is_carried_to_where_it_is(tmp_path: Path, monkeyp
     }  # fmt: skip
 
 
-def test_close_ups_without_a_label_are_asked_for_what_others_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_close_ups_without_a_label_get_the_frequent_labels_as_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stage_module, "Scene", Wall)
     inputs = mined(tmp_path)
     labels = [

@@ -155,9 +155,9 @@ class Localize(Stage):
         shutil.rmtree(self.folder / "rounds", ignore_errors=True)
 
     def _fit_features(self) -> None:
-        """Fit a head that compares what an encoder says of the photos with words; no 2D map is read.
+        """Fit a head to feature maps, without 2D probability maps, and set its text embeddings.
 
-        What a photo counts is the mean of what it counts for the concepts.
+        A photo's weight is the mean of its weights for the concepts.
         """
         assert isinstance(self.head, FeatureHead)
         sources, folder = self._sources(), self.inputs["features"]

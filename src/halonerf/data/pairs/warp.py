@@ -237,7 +237,7 @@ def _lattice(
     device: torch.device,
 ) -> Tensor:
     """Positions [rows, columns, 2] in the farther photo, px: from pixel (left, top) on, in steps of 1 / `finer` pixels
-    of the result, which has `scale` pixels a pixel of the photo. shift: of a step; 0 gives corners, 0.5 centres.
+    of the result, which has `scale` pixels per pixel of the photo. shift: of a step; 0 gives corners, 0.5 centres.
     """
     x = (left + (torch.arange(columns, dtype=torch.float64, device=device) + shift) / finer) / scale[0]
     y = (top + (torch.arange(rows, dtype=torch.float64, device=device) + shift) / finer) / scale[1]

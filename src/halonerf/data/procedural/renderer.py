@@ -1,8 +1,8 @@
 """Render passes of a landmark by Mitsuba: direct light, irradiance of the sky, colours, surface indices and depth.
 
 Direct light of the sun is noise-free (one shadow ray per sample); the sky's irradiance is estimated on white surfaces
-with few samples, smoothed along them and multiplied by their colours. Indirect light is approximated by a constant. Surfaces
-emit a millionth of the light with the value that a pass reads: their colour, or their index.
+with few samples, smoothed along them and multiplied by their colours. Indirect light is approximated by a constant.
+Surfaces emit a millionth of the light with the value that a pass reads: their colour, or their index.
 """
 
 from __future__ import annotations

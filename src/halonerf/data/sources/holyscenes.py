@@ -26,9 +26,8 @@ log = logging.getLogger(__name__)
 
 LEFT_OUT = "masks_left_out.csv"  # mask, reason: beside the collection's files
 THUMBNAIL_SIZE = 32  # px; enough to distinguish two photos of one building
-MIN_CORRELATION = (
-    0.5  # of two thumbnails of one photo; a photo and its copy as JPEG have 0.99, two views of one facade up to 0.9
-)
+# correlation of two thumbnails: a photo and its copy as JPEG have 0.99, two views of one facade up to 0.9
+MIN_CORRELATION = 0.5
 
 
 class HolyScenes:
