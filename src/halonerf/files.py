@@ -1,4 +1,4 @@
-"""Files written atomically, so that readers see the old file or the new one; digests; CSV cells made safe."""
+"""Files written atomically, so that readers see the old file or the new one; digests; CSV tables with escaped cells."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from halonerf.errors import StorageError
 
 
 def files_digest(root: Path, files: list[Path]) -> str:
-    """Digest of the names (relative to `root`) and contents of `files`, whatever their order."""
+    """SHA-256, hexadecimal, of the names (relative to `root`) and contents of `files`, in any order."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(root).as_posix().encode(errors="surrogateescape") + b"\0")
@@ -33,7 +33,7 @@ def files_digest(root: Path, files: list[Path]) -> str:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with its ending, that replaces it on a clean exit and is removed on an error."""
+    """Temporary path beside `path`, with its ending, that replaces it on a clean exit and is removed on an error."""
     temporary = path.with_name(f".{path.stem[:100]}.{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
         yield temporary
@@ -63,19 +63,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `path` so that readers see the old file or the new one, never a part of it."""
+    """Write `path` atomically: readers see the old file or the new one."""
     with atomic_path(path) as temporary, open(temporary, "xb") as stream:
         stream.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomically write `value` as indented JSON; refuses NaN, which JSON has not."""
+    """Atomically write `value` as indented JSON.
+
+    Raises: ValueError for NaN and infinity, which JSON does not have.
+    """
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextmanager
 def storage_errors(root: Path) -> Iterator[None]:
-    """Turn the operating system's storage errors below `root` into advice."""
+    """Turn the operating system's storage errors (disk full, read-only, denied …) below `root` into StorageError."""
     advice = {
         errno.ENOSPC: "the disk is full: free some space",
         errno.EDQUOT: "the disk quota is used up: free some space",
@@ -92,44 +95,68 @@ def storage_errors(root: Path) -> Iterator[None]:
         where = error.filename or root
         raise StorageError(
             f"expected to write artifacts under {root}, but {advice[error.errno]} ({where}).\n"
-            f"What was finished is kept. Go on with the same command, or write elsewhere with: artifacts=DIR"
+            f"Finished parts are kept. Resume with the same command, or write elsewhere with: artifacts=DIR"
         ) from error
 
 
 def safe_name(name: str) -> str:
-    """`name` as one folder name: letters, digits, dots, dashes and underscores."""
+    """`name` as a folder name: letters, digits, dots, dashes and underscores; at most 60 characters."""
     cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.UNICODE).strip("._")
     return cleaned[:60] or "scene"
 
 
-def write_csv(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Atomically write rows as CSV; broken Unicode is replaced."""
+MAX_CELL_CHARS = 100_000  # readers of CSV have limits; that of Python's csv module is 131,072 characters
+
+
+def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]], escape: bool = False) -> None:
+    """Atomically write a table as CSV; broken Unicode is replaced.
+
+    Args:
+        rows: value by field.
+        escape: for texts from the web: cells by `escape_cell`, cut after `MAX_CELL_CHARS`.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(fields))
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        cells = {key: escape_cell(str(value))[:MAX_CELL_CHARS] for key, value in row.items()} if escape else row
+        writer.writerow(cells)
     write_atomic(path, text.getvalue().encode("utf-8", errors="replace"))
+
+
+def read_csv(path: Path, escaped: bool = False) -> Iterator[dict[str, str]]:
+    """Rows of a table, text by field, one at a time; what a short row lacks is "".
+
+    Args:
+        escaped: undo `escape_cell`.
+    """
+    with open(path, newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream, restval=""):
+            yield {key: unescape_cell(cell) for key, cell in row.items()} if escaped else row
 
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
 
 def escape_cell(cell: str) -> str:
-    """Escape a CSV cell that a spreadsheet would run as a formula, with an apostrophe (OWASP, "CSV Injection").
+    """A CSV cell with an apostrophe in front if a spreadsheet would run it as a formula (OWASP, "CSV Injection").
 
     Formulas begin with `=`, `+`, `-`, `@`, a tab or a carriage return. A cell that has apostrophes before such a sign
-    gets one more, so that `unescape_cell` gives back every cell as it was.
+    gets one more, so that `unescape_cell` restores every cell.
     """
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def unescape_cell(cell: str) -> str:
-    """Undo `escape_cell`."""
+    """The cell that `escape_cell` was given."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def write_at(path: Path, offset: int, data: bytes) -> None:
-    """Write into a flat file that may not exist yet. An ordinary write: a full disk is an error, not a signal."""
+    """Write `data` at byte `offset` of a file that need not exist, not atomically.
+
+    An ordinary write rather than a memory map: a full disk is then an error, not a signal.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     with os.fdopen(handle, "r+b") as stream:
         stream.seek(offset)
@@ -139,7 +166,7 @@ def write_at(path: Path, offset: int, data: bytes) -> None:
 
 
 def write_npz(path: Path, compress: bool = False, **arrays: Any) -> None:
-    """Atomically write arrays by name, compressed on request; nothing is pickled."""
+    """Atomically write arrays by name as `.npz`; without pickled objects."""
     buffer = io.BytesIO()
     (np.savez_compressed if compress else np.savez)(buffer, **arrays)
     write_atomic(path, buffer.getvalue())

@@ -25,19 +25,19 @@ class SceneSource(Protocol):
         """Digest of the data behind the source: changes when, and only when, the data do."""
 
     def collect(self, folder: Path) -> None:
-        """Write the collection into an empty `folder` (`halonerf.data.collection` names the files).
+        """Write the collection into an empty `folder` (`halonerf.data.collection` names the files)."""
 
-        A source with a true attribute `resumes` finds in `folder` what its own killed run left, and goes on with it.
-        """
+
+@runtime_checkable
+class ResumableSource(SceneSource, Protocol):
+    """A scene source whose `collect` may find in `folder` what a killed run left, and resumes it."""
+
+    resumes: bool  # always true
 
 
 @runtime_checkable
 class Corpus(Protocol):
-    """Metadata of photos, of any number of places: a published dataset, a table, a category of Wikimedia Commons.
-
-    One that can fetch its photos is a `SceneSource` besides: `corpus=...` then takes the scene's place on the road, and
-    the labels are read from what it collected.
-    """
+    """Metadata of photos, of any number of places: a published dataset, a table, a category of Wikimedia Commons."""
 
     name: str  # the folder of its artifacts
 
@@ -50,10 +50,15 @@ class Corpus(Protocol):
 
 @runtime_checkable
 class LabelledCorpus(Corpus, Protocol):
-    """A corpus in which somebody, or some earlier program, said what the photos show."""
+    """A corpus with weak labels, from annotators or an earlier program."""
 
     def weak_labels(self) -> Iterator[tuple[str, ...]]:
-        """The labels of each record, in the order of `records`; none where nobody said. They are for scoring alone."""
+        """Labels of each record, in the order of `records`; empty where there are none. For scoring only."""
+
+
+@runtime_checkable
+class PhotoCorpus(Corpus, SceneSource, Protocol):
+    """A corpus that can fetch its photos: `corpus=...` then replaces `scene=...` in all stages."""
 
 
 @runtime_checkable

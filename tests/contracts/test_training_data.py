@@ -1,4 +1,4 @@
-"""What every source of lessons keeps: the same on every call, some to learn from, others to score on, with words."""
+"""The contract of training data: training and test samples with masks and text prompts, the same on every call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from halonerf.data.training.procedural import WHOLE, RenderSettings, Segmentatio
 from halonerf.factory import build
 from helpers.places import CONF
 
-GROUP = CONF / "lessons"
+GROUP = CONF / "training_data"
 OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
 
 
@@ -24,7 +24,7 @@ def write_photo(path: Path, seed: int) -> None:
 
 
 def tiny_options(option: str, root: Path) -> dict[str, Any]:
-    """Arguments that make a source small; its photos lie below `root`, which is the cache, too."""
+    """Arguments of a small data set; its photos lie below `root`, which is also the cache."""
     if option == "procedural":
         for seed in (0, 1):
             folder = RenderSettings(2, 0.5, 40, 1).folder(root / "renders", "block", seed)
@@ -45,7 +45,7 @@ def tiny_options(option: str, root: Path) -> dict[str, Any]:
             "test_photos": 1,
             "size": 20,
         }
-    raise AssertionError(f"name a tiny offline instance of lessons '{option}' here")
+    raise AssertionError(f"name a tiny offline instance of training data '{option}' here")
 
 
 @pytest.fixture(params=OPTIONS)
@@ -55,34 +55,36 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[SegmentationDa
     return build(config, **tiny_options(request.param, tmp_path)), tmp_path
 
 
-def test_lessons_are_photos_with_masks(made: tuple[SegmentationDataset, Path]):
-    lessons, cache = made
-    concepts = list(lessons.vocabulary(cache))
-    for lesson in [*lessons.train(cache), *lessons.test(cache)]:
-        pixels = lesson.image()
+def test_samples_are_photos_with_masks(made: tuple[SegmentationDataset, Path]):
+    data, cache = made
+    concepts = list(data.vocabulary(cache))
+    for sample in [*data.train(cache), *data.test(cache)]:
+        pixels = sample.image()
         height, width = pixels.shape[:2]
         assert pixels.shape == (height, width, 3)
         assert pixels.dtype == np.uint8
-        masks = {concept: lesson.mask(concept, height, width) for concept in [*concepts, "no such thing"]}
+        masks = {concept: sample.mask(concept, height, width) for concept in [*concepts, "no such thing"]}
         assert all(mask.shape == (height, width) and mask.dtype == bool for mask in masks.values())
         assert not masks["no such thing"].any()
         assert any(mask.any() for mask in masks.values())
 
 
-def test_learning_and_scoring_share_no_photo(made: tuple[SegmentationDataset, Path]):
-    lessons, cache = made
-    learnt, scored = lessons.train(cache), lessons.test(cache)
-    assert {lesson.subject == WHOLE for lesson in scored} == {True, False}
-    pictures = [{lesson.image().tobytes() for lesson in part if lesson.subject == WHOLE} for part in (learnt, scored)]
+def test_training_and_test_data_share_no_photo(made: tuple[SegmentationDataset, Path]):
+    data, cache = made
+    training, testing = data.train(cache), data.test(cache)
+    assert {sample.subject == WHOLE for sample in testing} == {True, False}
+    pictures = [
+        {sample.image().tobytes() for sample in part if sample.subject == WHOLE} for part in (training, testing)
+    ]
     assert pictures[0]
     assert not pictures[0] & pictures[1]
-    for before, after in zip([*learnt, *scored], [*lessons.train(cache), *lessons.test(cache)], strict=True):
+    for before, after in zip([*training, *testing], [*data.train(cache), *data.test(cache)], strict=True):
         np.testing.assert_array_equal(before.image(), after.image())
 
 
-def test_every_concept_has_a_name_and_strangers_are_none_of_them(made: tuple[SegmentationDataset, Path]):
-    lessons, cache = made
-    names = [name for names in lessons.vocabulary(cache).values() for name in names]
+def test_every_concept_has_prompts_that_are_not_negative_words(made: tuple[SegmentationDataset, Path]):
+    data, cache = made
+    names = [name for names in data.vocabulary(cache).values() for name in names]
     assert names
     assert all(names)
-    assert not set(names) & set(lessons.negative_words)
+    assert not set(names) & set(data.negative_words)

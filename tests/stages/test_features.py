@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from halonerf.data.formats.feature_maps import FeatureMaps, read_words
+from halonerf.data.formats.feature_maps import FeatureMaps, read_text_embeddings
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
@@ -85,7 +85,7 @@ def test_dense_maps_and_words_are_written(tmp_path: Path, inputs: dict[str, Path
     assert (found.dtype, found.shape) == (torch.float16, (4, VIEW[1] // 8, VIEW[0] // 8))
     assert (found[0, :, :4] > 0.99).all()
     assert (found[1, :, 4:] > 0.99).all()
-    texts, phrases, scale = read_words(tmp_path / "out")
+    texts, phrases, scale = read_text_embeddings(tmp_path / "out")
     assert texts.tolist() == [WORDS["red"], WORDS["green"]]
     assert (phrases.tolist(), scale) == ([WORDS["thing"]], 10.0)
     assert stage.summary() == {"photos": 3, "dimension": 4, "scales": []}

@@ -1,4 +1,4 @@
-"""Targets on disk, the original's layout, and the stage that carries predictions from close-ups."""
+"""Targets on disk, the published layout, and the stage that warps predictions from close-ups."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch import Tensor
 from halonerf.data.formats.target_maps import (
     Target,
     photo_tensor,
-    read_original,
+    read_published_targets,
     read_targets,
-    write_map,
-    write_photo,
-    write_table,
+    write_target_map,
+    write_target_photo,
+    write_targets,
 )
-from halonerf.data.labels.table import write_labels
+from halonerf.data.labels.table import table_path, write_labels
 from halonerf.errors import BadInput
 from halonerf.files import write_npz
 from halonerf.stages import targets as stage_module
@@ -36,16 +36,16 @@ def put_target(folder: Path, name: str, label: str, kind: str, left: bool, quali
     """A photo of 20 x 30 px, and a target that is known in its left or right half alone."""
     for part in ("photos", "maps"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    write_photo(folder / "photos" / f"{name}.jpg", np.full((20, 30, 3), 128, np.uint8))
+    write_target_photo(folder / "photos" / f"{name}.jpg", np.full((20, 30, 3), 128, np.uint8))
     region = np.zeros((20, 30), bool)
     region[:, slice(0, 15) if left else slice(15, 30)] = True
     map_name = f"{name}_{label}_{left}.npz"
-    write_map(folder / "maps" / map_name, np.full((20, 30), 0.8), region)
+    write_target_map(folder / "maps" / map_name, np.full((20, 30), 0.8), region)
     return {"photo": f"{name}.jpg", "label": label, "map": map_name, "close_up": "c", "kind": kind, "quality": quality}
 
 
 def test_what_was_written_is_read_back(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True, quality=0.25)])
+    write_targets(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True, quality=0.25)])
     (target,) = read_targets(tmp_path)
     assert (target.label, target.kind, target.close_up, target.quality) == ("portal", "positive", "c", 0.25)
     probability, region = target.maps(20, 30)
@@ -75,7 +75,7 @@ def test_the_originals_layout(tmp_path: Path):
         "hash,label_raw,label,has_neg,spl\n"
         "ab12,rose windows,rose window,True,train\ncd34,portal,portal,False,train\ncd34,portal,portal,False,test\n"
     )
-    found = read_original(tmp_path / "data", table)
+    found = read_published_targets(tmp_path / "data", table)
     assert [(t.label, t.kind) for t in found] == [
         ("rose window", "positive"), ("rose window", "negative"), ("portal", "positive")
     ]  # fmt: skip
@@ -93,7 +93,7 @@ def test_the_originals_layout_with_a_file_missing(tmp_path: Path, line: str, wor
     write_original(tmp_path / "data", "cd34", "portal", negative=False)
     (tmp_path / "t.csv").write_text(f"hash,label_raw,label,has_neg,spl\n{line}\n")
     with pytest.raises(BadInput, match=words):
-        read_original(tmp_path / "data", tmp_path / "t.csv")
+        read_published_targets(tmp_path / "data", tmp_path / "t.csv")
 
 
 def test_pickled_arrays_are_refused(tmp_path: Path):
@@ -128,7 +128,7 @@ def test_batches_join_what_several_close_ups_say(tmp_path: Path):
         put_target(tmp_path, "a", "portal", "positive", left=False),
         put_target(tmp_path, "a", "tower", "negative", left=True),
     ]
-    write_table(tmp_path, rows)
+    write_targets(tmp_path, rows)
     (study,) = group_targets(read_targets(tmp_path))
     assert study.labels == ("portal",)
     batch = batches([], [study])[0]
@@ -143,7 +143,7 @@ def test_batches_join_what_several_close_ups_say(tmp_path: Path):
 
 
 def test_batches_depend_on_seed_and_number_alone(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, name, "portal", "positive", left=True) for name in "ab"])
+    write_targets(tmp_path, [put_target(tmp_path, name, "portal", "positive", left=True) for name in "ab"])
     studies = group_targets(read_targets(tmp_path))
     plain = [TrainingPhoto(study.photo, ("dome",)) for study in studies]
     one, other = batches(plain, studies, relight=1.0), batches(plain, studies, relight=1.0)
@@ -154,7 +154,7 @@ def test_batches_depend_on_seed_and_number_alone(tmp_path: Path):
 
 
 def test_detail_crops_belong_to_the_photo(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True)])
+    write_targets(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True)])
     made = batches([], group_targets(read_targets(tmp_path)))
     assert torch.equal(made[0]["crops"][2], made[1]["crops"][2])
     assert (made[0]["crops"][..., 2] >= 0.3).all()
@@ -162,7 +162,7 @@ def test_detail_crops_belong_to_the_photo(tmp_path: Path):
 
 
 def test_plurals_are_asked_as_often_as_wanted(tmp_path: Path):
-    write_table(tmp_path, [put_target(tmp_path, "a", "gallery", "positive", left=True)])
+    write_targets(tmp_path, [put_target(tmp_path, "a", "gallery", "positive", left=True)])
     studies = group_targets(read_targets(tmp_path))
     assert "galleries" in batches([], studies, plurals=1.0)[0]["prompts"]
     assert "gallery" in batches([], studies)[0]["prompts"]
@@ -173,7 +173,7 @@ SCALE, CORNER = 0.5, (20.0, 16.0)  # a pixel of the close-up is half a pixel of 
 
 
 class Wall:
-    """Two photos of one wall: "near.jpg" shows a part of "far.jpg" twice as large; a third shows something else."""
+    """Two photos of one wall: "near.jpg" shows a part of "far.jpg" twice as large; a third is of another wall."""
 
     def __init__(self, folder: Path) -> None:
         self.names = ["far.jpg", "near.jpg", "other.jpg"]
@@ -195,7 +195,7 @@ class Wall:
 
 
 class LeftIsPortal:
-    """Says "portal" of a photo's left half, "dome" of nothing; it knows nothing of the lowest eighth."""
+    """Predicts "portal" on a photo's left half and "dome" nowhere; unknown on the lowest eighth."""
 
     def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         return {"images": images}
@@ -208,17 +208,18 @@ class LeftIsPortal:
         return logits
 
 
-def mined(root: Path) -> dict[str, Path]:
-    """Finished folders of `distill` and `mine`: the close-up is about a portal, two other photos about a dome."""
+def mined(root: Path, table: str = "csv") -> dict[str, Path]:
+    """Finished folders of `distill` and `mine`: the close-up has the label portal, two other photos have dome."""
     inputs = {name: root / name for name in ("ingest", "distill", "mine")}
     for folder in inputs.values():
         folder.mkdir()
     labels = {"near.jpg": "portal", "far.jpg": "dome", "other.jpg": "dome"}
-    write_labels(inputs["distill"] / "labels.csv", [PseudoLabel(n, label, 0.8) for n, label in labels.items()])
+    rows = [PseudoLabel(n, label, 0.8) for n, label in labels.items()]
+    write_labels(table_path(inputs["distill"], table), rows)
     homography = [SCALE, 0, CORNER[0], 0, SCALE, CORNER[1], 0, 0, 1]
     pair = {"photo1": "far.jpg", "scale_ratio": 2.0, "matches": 81, "inliers": 81, "coverage": 1.0, "inside": 1.0}
-    rows = [{"photo0": name, **pair, "quality": q, "homography": homography} for name, q in (("near.jpg", 0.9),)]
-    pd.DataFrame(rows).to_parquet(inputs["mine"] / "pairs.parquet", index=False)
+    pairs = [{"photo0": name, **pair, "quality": q, "homography": homography} for name, q in (("near.jpg", 0.9),)]
+    pd.DataFrame(pairs).to_parquet(inputs["mine"] / "pairs.parquet", index=False)
     grid = np.stack(np.meshgrid(np.linspace(2, 62, 9), np.linspace(2, 46, 9)), axis=-1).reshape(-1, 2)
     write_npz(
         inputs["mine"] / "matches.npz",
@@ -231,10 +232,12 @@ def mined(root: Path) -> dict[str, Path]:
     return inputs
 
 
-@pytest.mark.parametrize("warp", ["homography", "local"])
-def test_what_is_seen_close_up_is_carried_to_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warp: str):
+@pytest.mark.parametrize(("warp", "table"), [("homography", "csv"), ("local", "csv"), ("local", "parquet")])
+def test_predictions_on_a_close_up_are_warped_into_the_farther_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warp: str, table: str
+):
     monkeypatch.setattr(stage_module, "Scene", Wall)
-    inputs = mined(tmp_path)
+    inputs = mined(tmp_path, table)
     stage = Targets({"_target_": f"{__name__}.LeftIsPortal"}, warp=warp, max_words=1, min_photos=2)
     out = tmp_path / "out"
     out.mkdir()
@@ -254,7 +257,7 @@ def test_what_is_seen_close_up_is_carried_to_where_it_is(tmp_path: Path, monkeyp
     assert region[24, int(left) + 4]
     assert region[24, int(left) + 28]
     assert not region[:, : int(left) - 1].any()  # outside the close-up
-    assert not region[int(top) + 22 :].any()  # where the segmenter knew nothing
+    assert not region[int(top) + 22 :].any()  # where the segmenter's output is unknown
     assert not dome.maps(FAR[1], FAR[0])[0].max() > 0.1
     assert (out / "overview.png").is_file()
     assert stage.summary() == {
@@ -262,7 +265,7 @@ def test_what_is_seen_close_up_is_carried_to_where_it_is(tmp_path: Path, monkeyp
     }  # fmt: skip
 
 
-def test_close_ups_without_a_label_are_asked_for_what_others_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_close_ups_without_a_label_get_the_frequent_labels_as_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stage_module, "Scene", Wall)
     inputs = mined(tmp_path)
     labels = [

@@ -1,8 +1,10 @@
-"""A collection: photos, their metadata and, where it is known, the truth. Written by `collect`, read by the rest.
+"""The files of a collection, which `collect` writes: photos, their metadata and, where it is known, the ground truth.
 
-    collection.json   where photos, masks and a finished reconstruction are (relative to the file, or absolute)
-    records.csv       image_id, landmark, filename, caption, categories (one a line), building_type
-    truth.csv         image_id, label: what the photo really shows, for scoring alone (optional)
+    collection.json   paths of photos, masks and a finished reconstruction (relative to the file, or absolute)
+    records.csv       image_id, landmark, filename, caption, categories (one per line), building_type
+    truth.csv         image_id, label: what the photo shows, for scoring only (optional)
+
+Cells of the tables that a spreadsheet would run as formulas are escaped (`halonerf.files.escape_cell`).
 
 A photo's `image_id` is its path below the photo folder, with forward slashes. Its mask for a concept is
 `<masks>/<concept>/<image_id without its ending>.png`, 0 or 255, drawn on the upright photo.
@@ -10,35 +12,35 @@ A photo's `image_id` is its path below the photo folder, with forward slashes. I
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from halonerf.files import write_csv, write_json
+from halonerf.files import read_csv, write_csv, write_json
 from halonerf.types import ImageRecord
 
+COLLECTION = "collection.json"
+RECORDS, TRUTH = "records.csv", "truth.csv"
 FIELDS = ("image_id", "landmark", "filename", "caption", "categories", "building_type")
-LONGEST = 100_000  # characters of one field; the csv module reads no more than 131,072
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A finished `collect` folder."""
+    """A finished `collect` folder, opened."""
 
     folder: Path
     name: str
     photos: Path
     masks: Path | None = None
     model: Path | None = None  # folder of a finished COLMAP model
-    concepts: tuple[str, ...] = ()  # what to look for; empty: decided by `segment`
+    concepts: tuple[str, ...] = ()  # to be segmented; empty: `segment` decides
     building_type: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Collection:
         """The collection in a finished `collect` folder."""
-        entry = json.loads((folder / "collection.json").read_text())
+        entry = json.loads((folder / COLLECTION).read_text(encoding="utf-8"))
 
         def place(value: str | None) -> Path | None:
             return None if value is None else (folder / value).resolve()
@@ -54,27 +56,25 @@ class Collection:
         )
 
     def records(self) -> list[ImageRecord]:
-        """Every photo's metadata, in the order of `records.csv`."""
-        with open(self.folder / "records.csv", newline="", encoding="utf-8") as stream:
-            return [
-                ImageRecord(
-                    image_id=row["image_id"],
-                    landmark=row["landmark"],
-                    filename=row["filename"],
-                    caption=row["caption"],
-                    categories=tuple(row["categories"].splitlines()),
-                    building_type=row["building_type"],
-                )
-                for row in csv.DictReader(stream)
-            ]
+        """Metadata of every photo, in the order of `records.csv`."""
+        return [
+            ImageRecord(
+                image_id=row["image_id"],
+                landmark=row["landmark"],
+                filename=row["filename"],
+                caption=row["caption"],
+                categories=tuple(row["categories"].splitlines()),
+                building_type=row["building_type"],
+            )
+            for row in read_csv(self.folder / RECORDS, escaped=True)
+        ]
 
     def truth(self) -> dict[str, str]:
-        """What each photo really shows, by image id; empty where nobody knows."""
-        path = self.folder / "truth.csv"
+        """True label of each photo by image id; empty where it is not known."""
+        path = self.folder / TRUTH
         if not path.is_file():
             return {}
-        with open(path, newline="", encoding="utf-8") as stream:
-            return {row["image_id"]: row["label"] for row in csv.DictReader(stream)}
+        return {row["image_id"]: row["label"] for row in read_csv(path, escaped=True)}
 
 
 def write_collection(
@@ -88,23 +88,29 @@ def write_collection(
     building_type: str = "",
     truth: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a collection's files into `folder`; `photos`, `masks`, `model` relative to it or absolute."""
+    """Write a collection's files into `folder`.
+
+    Args:
+        photos, masks, model: paths relative to `folder`, or absolute.
+        truth: true label by image id.
+    """
     rows = [
         {
             "image_id": r.image_id,
             "landmark": r.landmark,
             "filename": r.filename,
-            "caption": r.caption[:LONGEST],
-            "categories": "\n".join(r.categories)[:LONGEST],
+            "caption": r.caption,
+            "categories": "\n".join(r.categories),
             "building_type": r.building_type,
         }
         for r in records
     ]
-    write_csv(folder / "records.csv", FIELDS, rows)
+    write_csv(folder / RECORDS, FIELDS, rows, escape=True)
     if truth is not None:
-        write_csv(folder / "truth.csv", ("image_id", "label"), [{"image_id": i, "label": t} for i, t in truth.items()])
+        truths = [{"image_id": image_id, "label": label} for image_id, label in truth.items()]
+        write_csv(folder / TRUTH, ("image_id", "label"), truths, escape=True)
     write_json(
-        folder / "collection.json",
+        folder / COLLECTION,
         {
             "name": name,
             "photos": str(photos),

@@ -1,4 +1,4 @@
-"""One photo from disk, the way people hold it: upright, 8-bit RGB, with the focal length that its EXIF states."""
+"""Photos read from disk: upright 8-bit RGB pixels, and the focal length of their EXIF data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-MIN_SIDE = 64  # px; smaller photos carry too few features to be placed and no detail worth rendering
+MIN_SIDE = 64  # px; smaller photos have too few features to be registered
 
 _ORIENTATION, _EXIF_BLOCK, _MAKE, _MODEL = 0x0112, 0x8769, 0x010F, 0x0110
 _FOCAL_MM, _FOCAL_35, _PLANE_RESOLUTION, _PLANE_UNIT, _STORED_WIDTH = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002
@@ -22,21 +22,33 @@ _DIAGONAL_35MM = math.hypot(36.0, 24.0)
 
 @dataclass(frozen=True)
 class PhotoFacts:
-    """What one look at a photo says. `problem` is empty for a usable one; then the rest is filled in."""
+    """Size, camera and digests of a photo; or, where it cannot be used, `problem` alone."""
 
     image_id: str
     problem: str = ""
     width: int = 0  # px, upright
     height: int = 0
-    focal: float | None = None  # px of the upright photo; None where EXIF does not say
-    camera: str = ""  # same text = same camera at the same zoom; "" where EXIF does not say
+    focal: float | None = None  # px of the upright photo; None without EXIF data
+    camera: str = ""  # same text = same camera at the same zoom; "" without EXIF data
     content: str = ""  # digest of the file
     pixels: str = ""  # digest of the upright pixels
     upright: bool = True  # whether the EXIF orientation was applied; a finished model may be of the stored pixels
 
 
+def can_open(path: Path) -> bool:
+    """Whether Pillow can read the photo's header; its pixels are not decoded."""
+    try:
+        with Image.open(path) as image:
+            return image.width > 0
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
 def read_photo(path: Path, upright: bool = True) -> np.ndarray:
-    """RGB pixels, uint8 [H, W, 3]; `upright` applies the EXIF orientation. The file is never changed.
+    """RGB pixels of a photo, uint8 [H, W, 3].
+
+    Args:
+        upright: apply the EXIF orientation.
 
     Raises: OSError, ValueError or SyntaxError where Pillow cannot decode the whole photo.
     """
@@ -52,7 +64,7 @@ def read_photo(path: Path, upright: bool = True) -> np.ndarray:
 
 
 def inspect_photo(folder: Path, image_id: str, upright: bool = True) -> PhotoFacts:
-    """Decode a photo once and note what the reconstruction needs to know, or why it cannot be used."""
+    """Facts about the photo `image_id` below `folder`, decoded once; `problem` says why it cannot be used."""
     path = folder / image_id
     try:
         pixels = read_photo(path, upright)
@@ -66,7 +78,7 @@ def inspect_photo(folder: Path, image_id: str, upright: bool = True) -> PhotoFac
         return PhotoFacts(image_id, problem=f"unreadable: {str(error).splitlines()[0] if str(error) else 'damaged'}")
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:
-        return PhotoFacts(image_id, problem=f"tiny: {width}x{height} px, at least {MIN_SIDE} a side are needed")
+        return PhotoFacts(image_id, problem=f"tiny: {width}x{height} px, at least {MIN_SIDE} per side are needed")
     focal = focal_from_exif(block, width, height, turned=upright and exif.get(_ORIENTATION, 1) in (5, 6, 7, 8))
     maker = " ".join(str(exif.get(tag, "")).strip() for tag in (_MAKE, _MODEL)).strip()
     return PhotoFacts(
@@ -88,9 +100,9 @@ def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool
     unit of length. A photo that was scaled after the exposure is corrected by its stored width.
 
     Args:
-        block: the EXIF block's tags.
+        block: EXIF tag to value.
         width, height: px, of the upright photo.
-        turned: whether the upright photo's sides are swapped against the stored ones.
+        turned: whether the stored photo has width and height swapped.
     """
     equivalent = _number(block.get(_FOCAL_35))
     focal: float | None = None
@@ -104,12 +116,12 @@ def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool
             then = _number(block.get(_STORED_WIDTH)) or now
             focal = millimetres * resolution / unit * now / then
     if focal is None or not 0.1 < focal / max(width, height) < 20.0:
-        return None  # absent, or not a lens: a telescope's or a typing error's number would mislead the mapper
+        return None  # absent or implausible, such as a telescope's, which would mislead the mapper
     return focal
 
 
 def shrink(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """uint8 [H, W, 3] at `width` x `height`: areas averaged, in the gamma space that photos are stored in."""
+    """Photo, uint8 [H, W, 3], resized to `width` x `height` px by averaging areas, in its stored gamma space."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))

@@ -1,7 +1,7 @@
-"""From the camera a photo was taken with to the pinhole camera that everything downstream assumes.
+"""Undistortion: resampling of photos from their camera model to a pinhole camera.
 
 The pinhole keeps the photo's aspect, focal length and principal point. Where lens and pinhole disagree about the
-field of view, pixels of the pinhole that the photo never covered are marked as not valid.
+field of view, pixels of the pinhole image that the photo does not cover are marked as not valid.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import pycolmap
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-NEGLIGIBLE = 0.05  # px; below, resampling would blur more than the distortion displaces
-ASPECT_TOLERANCE = 0.01  # px of rounding at the smaller image's side are allowed besides
+MIN_SHIFT = 0.05  # px; below, resampling would blur more than the distortion displaces
+ASPECT_TOLERANCE = 0.01  # relative; besides, a pixel of rounding at the smaller image's side
 
 
 def working_size(width: int, height: int, size: int) -> tuple[int, int]:
-    """(width, height) with the long side at most `size`; never larger than the photo."""
+    """(width, height), px, of a photo with its long side reduced to at most `size` px."""
     scale = min(1.0, size / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def pinhole_points(camera: pycolmap.Camera, pixels: np.ndarray) -> np.ndarray:
-    """Where a photo's pixels [M, 2] lie in the pinhole image of the same size; NaN beyond the lens's model."""
+    """Positions of a photo's pixels in the pinhole image of the same size, [M, 2] px; NaN beyond the lens model."""
     rays = np.asarray(camera.cam_from_img(np.asarray(pixels, dtype=np.float64).reshape(-1, 2)))
     focal, centre = _pinhole(camera)
     return rays * focal + centre
 
 
 def source_map(camera: pycolmap.Camera, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel of the pinhole image comes from.
+    """Position in the photo of each pixel of the pinhole image.
 
     Args:
         camera: of the upright photo, in its pixels.
@@ -53,7 +53,7 @@ def source_map(camera: pycolmap.Camera, width: int, height: int) -> tuple[np.nda
 def undistort(
     camera: pycolmap.Camera, image: np.ndarray, width: int, height: int, nearest: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resample something drawn on the upright photo into the pinhole image.
+    """An image of the upright photo resampled to the pinhole camera.
 
     Args:
         camera: of the upright photo, in its pixels.
@@ -76,7 +76,7 @@ def undistort(
         return np.where(_widen(inside, image), picked, 0).astype(image.dtype), inside
     identity = np.stack(np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height), axis=-1)
     shift = np.nan_to_num(source / (camera.width, camera.height) - identity, nan=np.inf) * (width, height)
-    if np.abs(shift).max() < NEGLIGIBLE:
+    if np.abs(shift).max() < MIN_SHIFT:
         return _resize(image, width, height), inside
     fine_w, fine_h = min(columns, 2 * width), min(rows, 2 * height)
     fine = _resize(image, fine_w, fine_h)
@@ -95,7 +95,7 @@ def _pinhole(camera: pycolmap.Camera) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _folded(camera: pycolmap.Camera, rays: np.ndarray) -> np.ndarray:
-    """Rays [N, 2] beyond the radius where the lens polynomial turns back and would show the photo twice."""
+    """Rays [N, 2], bool [N], beyond the radius where the lens polynomial folds back and would repeat the photo."""
     radius = np.linalg.norm(rays, axis=1)
     steps = np.linspace(0.0, max(float(radius.max(initial=0.0)), 1e-9), 512)
     limit = np.inf

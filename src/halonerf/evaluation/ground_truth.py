@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from halonerf.data.collection import Collection
 from halonerf.data.scene.scene import Scene
-from halonerf.data.sources.holyscenes import pair
+from halonerf.data.sources.holyscenes import pair_masks
 from halonerf.masks import MaskFolder
 
 
@@ -37,7 +37,7 @@ class GroundTruthMasks:
         if not masks.numbered:
             return cls(scene, masks)
         ids = dict(zip(scene.colmap_ids, scene.names, strict=True))
-        pairs, mispaired = pair(masks, ids, collection.photos)
+        pairs, mispaired = pair_masks(masks, ids, collection.photos)
         return cls(scene, masks.paired(pairs), mispaired)
 
     def unmatched(self) -> list[dict[str, str]]:

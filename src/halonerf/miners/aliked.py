@@ -1,4 +1,4 @@
-"""ALIKED (Zhao et al., IEEE TIM 2023): learnt features that withstand changes of light, through kornia."""
+"""Matches by ALIKED features (Zhao et al., IEEE TIM 2023) and the ratio test, through kornia."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.miners.nearest import mutual_nearest
+from halonerf.matching import mutual_nearest
 from halonerf.miners.scaling import clamp_inside, shrink
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
 MODELS = ("aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32")
-ADDRESSES = (
+WEIGHTS_URLS = (
     "https://huggingface.co/kornia/aliked/resolve/main/{}.pth",
     "https://github.com/Shiaoming/ALIKED/raw/main/models/{}.pth",
 )
-CENTRE = 0.5  # kornia's pixel centres have whole coordinates
+PIXEL_CENTRE = 0.5  # kornia's pixel centres are at whole coordinates
 
 
 class Aliked(nn.Module):
-    """Matches photos by ALIKED: mutual nearest neighbours that pass the ratio test and are alike enough.
+    """A `FeatureMiner` by ALIKED: mutual nearest neighbours that pass the ratio test and a limit of similarity.
 
     Args:
-        weights: "hub", an address, or a file, of the model named.
+        weights: "hub", a URL, or a file, of the model `model`.
         model: aliked-t16 | aliked-n16 | aliked-n16rot | aliked-n32.
         size: px, long side of the image searched; photos are not enlarged.
-        features: kept a photo at most, the surest first.
-        threshold: sureness of a feature, in [0, 1).
+        features: per photo at most, the most confident first.
+        threshold: smallest confidence of a feature, in [0, 1).
         max_ratio: largest distance to the nearest descriptor over that to the second nearest, in (0, 1].
         min_cosine: smallest cosine of two descriptors that match.
 
     Raises:
-        MissingArtifact: the weights are not there. BadInput: they are of another model.
+        MissingArtifact: the weights are not found. BadInput: they are of another model.
     """
 
     data_options = ("weights",)
@@ -55,8 +55,8 @@ class Aliked(nn.Module):
         if model not in MODELS:
             raise BadInput(f"expected miner.model to be one of {', '.join(MODELS)}, got '{model}'")
         self.network = ALIKED(model, features, threshold)
-        # the grid of the detector's window follows from its radius; the authors' files lack it
-        fill(self.network, weights, [a.format(model) for a in ADDRESSES], "miner.weights", spare=("dkd.hw_grid",))
+        # the grid of the detector's window follows from its radius and is not in the authors' files
+        fill(self.network, weights, [a.format(model) for a in WEIGHTS_URLS], "miner.weights", spare=("dkd.hw_grid",))
         self.size, self.max_ratio, self.min_cosine = size, max_ratio, min_cosine
 
     @torch.no_grad()
@@ -65,11 +65,11 @@ class Aliked(nn.Module):
         small, scale = shrink(image, self.size)
         device = next(self.network.parameters()).device
         found = self.network(small[None].to(device))[0]
-        points = clamp_inside((found.keypoints.float().cpu() + CENTRE) * scale, image)
+        points = clamp_inside((found.keypoints.float().cpu() + PIXEL_CENTRE) * scale, image)
         return {"points": points, "descriptors": found.descriptors.float().cpu()}
 
     def match_features(self, features0: Mapping[str, Tensor], features1: Mapping[str, Tensor]) -> Matches:
-        """Score: cosine of the descriptors."""
+        """Matches of two photos by their features; score: cosine of the descriptors, in [0, 1]."""
         described = features0["descriptors"], features1["descriptors"]
         pairs, cosine = mutual_nearest(*described, self.max_ratio, self.min_cosine)
         points0, points1 = features0["points"][pairs[:, 0]], features1["points"][pairs[:, 1]]
@@ -78,5 +78,5 @@ class Aliked(nn.Module):
     def match(
         self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     ) -> Matches:
-        """Of two photos [3, H, W] in [0, 1]; `seen` is left alone."""
+        """Matches of two photos, [3, H, W] in [0, 1] each; `seen` is not used."""
         return self.match_features(self.features(image0), self.features(image1))

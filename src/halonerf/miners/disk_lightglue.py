@@ -1,4 +1,4 @@
-"""DISK features (Tyszkiewicz et al., NeurIPS 2020) matched by LightGlue (Lindenberger et al., ICCV 2023), by kornia."""
+"""Matches by DISK features (Tyszkiewicz et al., NeurIPS 2020) and LightGlue (Lindenberger et al., ICCV 2023)."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from halonerf.miners.scaling import clamp_inside, shrink
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
-DISK_ADDRESSES = (
+DISK_URLS = (
     "https://huggingface.co/kornia/disk/resolve/main/depth-save.pth",
     "https://raw.githubusercontent.com/cvlab-epfl/disk/master/depth-save.pth",
 )
-LIGHTGLUE_ADDRESSES = (
+LIGHTGLUE_URLS = (
     "https://huggingface.co/kornia/lightglue/resolve/main/disk_lightglue.pth",
     "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/disk_lightglue.pth",
 )
-CENTRE = 0.5  # kornia's pixel centres have whole coordinates
-BLOCK = 16  # px; DISK halves a photo four times
+PIXEL_CENTRE = 0.5  # kornia's pixel centres are at whole coordinates
+SIDE_MULTIPLE = 16  # px; DISK halves a photo four times
 
 
 class DiskLightGlue(nn.Module):
-    """Matches photos by a network that looks at the features of both at once: many matches, few wrong.
+    """A `FeatureMiner` by DISK and LightGlue, a network that attends to the features of both photos; through kornia.
 
     Args:
-        weights: of DISK, "hub", an address, or a file in its authors' layout.
-        matcher: of LightGlue for DISK, the same.
+        weights: of DISK: "hub", a URL, or a file in its authors' layout.
+        matcher: weights of LightGlue for DISK, likewise.
         size: px, long side of the image searched; photos are not enlarged.
-        features: kept a photo at most, the surest first.
-        min_score: sureness of a match, in [0, 1).
+        features: per photo at most, the most confident first.
+        min_score: smallest confidence of a match, in [0, 1).
 
     Raises:
-        MissingArtifact: the weights are not there. BadInput: they are of another network.
+        MissingArtifact: the weights are not found. BadInput: they are of another network.
     """
 
     data_options = ("weights", "matcher")
@@ -55,8 +55,8 @@ class DiskLightGlue(nn.Module):
         if not 0 <= min_score < 1:
             raise BadInput(f"expected miner.min_score in [0, 1), got {min_score}.\nThe default is: miner.min_score=0.1")
         self.disk = DISK()
-        fill(self.disk, weights, DISK_ADDRESSES, "miner.weights", inside="extractor")
-        # as LightGlue("disk") would, which fetches its weights at once
+        fill(self.disk, weights, DISK_URLS, "miner.weights", inside="extractor")
+        # the options of LightGlue("disk"), whose constructor would download its weights
         bare: dict[str, Any] = {"features": None, "input_dim": 128, "weights": None}
         self.matcher = LightGlue(**bare, filter_threshold=min_score)
         layers = self.matcher.conf.n_layers
@@ -66,7 +66,7 @@ class DiskLightGlue(nn.Module):
         fill(
             self.matcher,
             matcher,
-            LIGHTGLUE_ADDRESSES,
+            LIGHTGLUE_URLS,
             "miner.matcher",
             spare=("confidence_thresholds",),
             renamed=renamed,
@@ -75,15 +75,15 @@ class DiskLightGlue(nn.Module):
 
     @torch.no_grad()
     def features(self, image: Tensor) -> dict[str, Tensor]:
-        """Of the photo [3, H, W]: `points` [N, 2], its px; `descriptors` [N, 128] of unit length; what LightGlue asks
-        for besides: `keypoints` [N, 2], px of the image searched, and `size` [2], its (width, height).
+        """Features of a photo [3, H, W]: `points` [N, 2], its px, `descriptors` [N, 128] of unit length; for LightGlue,
+        `keypoints` [N, 2], px of the image searched, and `size` [2], its (width, height).
         """
-        small, scale = shrink(image, self.size, BLOCK)
+        small, scale = shrink(image, self.size, SIDE_MULTIPLE)
         device = next(self.disk.parameters()).device
         found = self.disk(small[None].to(device), self.count)[0]
         keypoints = found.keypoints.float().cpu()
         return {
-            "points": clamp_inside((keypoints + CENTRE) * scale, image),
+            "points": clamp_inside((keypoints + PIXEL_CENTRE) * scale, image),
             "descriptors": found.descriptors.float().cpu(),
             "keypoints": keypoints,
             "size": torch.tensor([small.shape[2], small.shape[1]], dtype=torch.float32),
@@ -91,7 +91,7 @@ class DiskLightGlue(nn.Module):
 
     @torch.no_grad()
     def match_features(self, features0: Mapping[str, Tensor], features1: Mapping[str, Tensor]) -> Matches:
-        """Score: LightGlue's."""
+        """Matches of two photos by their features; score: LightGlue's, in [0, 1]."""
         if min(len(features0["points"]), len(features1["points"])) < 2:
             return Matches(torch.zeros(0, 2), torch.zeros(0, 2), torch.zeros(0))
         device = next(self.matcher.parameters()).device
@@ -110,5 +110,5 @@ class DiskLightGlue(nn.Module):
     def match(
         self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     ) -> Matches:
-        """Of two photos [3, H, W] in [0, 1]; `seen` is left alone."""
+        """Matches of two photos, [3, H, W] in [0, 1] each; `seen` is not used."""
         return self.match_features(self.features(image0), self.features(image1))

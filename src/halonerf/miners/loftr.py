@@ -1,4 +1,4 @@
-"""LoFTR (Sun et al., CVPR 2021): matches without key points, dense enough for bare walls, through kornia."""
+"""Semi-dense matches by LoFTR (Sun et al., CVPR 2021), which needs no key points, through kornia."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.miners.scaling import clamp_inside, shrink
+from halonerf.miners.scaling import clamp_inside, luma, shrink
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
-ADDRESSES = (
+WEIGHTS_URLS = (
     "https://huggingface.co/kornia/loftr/resolve/main/loftr_outdoor.ckpt",
     "https://cmp.felk.cvut.cz/~mishkdmy/models/loftr_outdoor.ckpt",
 )
-BLOCK = 8  # px; a coarse cell
+SIDE_MULTIPLE = 8  # px; a coarse cell
 
 
 class Loftr(nn.Module):
-    """Matches photos by comparing all of one with all of the other: memory grows with the fourth power of `size`.
+    """A `CorrespondenceMiner` by LoFTR, which compares all cells of both photos: memory grows with size^4.
 
-    It looks at a pair as a whole, so nothing of a photo can be kept for the next pair.
+    Its features depend on the pair, so that none can be reused for the next pair.
 
     Args:
-        weights: "hub" (trained outdoors), an address, or a file in its authors' layout.
+        weights: "hub" (trained outdoors), a URL, or a file in its authors' layout.
         size: px, long side of the images compared; photos are not enlarged.
-        min_score: sureness of a match, in [0, 1).
+        min_score: smallest confidence of a match, in [0, 1).
 
     Raises:
-        MissingArtifact: the weights are not there. BadInput: they are of another network.
+        MissingArtifact: the weights are not found. BadInput: they are of another network.
     """
 
     data_options = ("weights",)
@@ -46,19 +46,17 @@ class Loftr(nn.Module):
         config: dict[str, Any] = copy.deepcopy(default_cfg)
         config["match_coarse"]["thr"] = min_score
         self.network = LoFTR(None, config)
-        fill(self.network, weights, ADDRESSES, "miner.weights", inside="state_dict")
+        fill(self.network, weights, WEIGHTS_URLS, "miner.weights", inside="state_dict")
         self.size = size
 
     @torch.no_grad()
     def match(
         self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     ) -> Matches:
-        """Of two photos [3, H, W] in [0, 1]; `seen` is left alone. Score: LoFTR's, of the coarse match."""
+        """Matches of two photos, [3, H, W] in [0, 1] each; `seen` is not used. Score: that of the coarse match."""
         device = next(self.network.parameters()).device
-        small, scales = zip(*(shrink(image, self.size, BLOCK) for image in (image0, image1)), strict=True)
-        grey = [
-            (s * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0)[None, None].to(device) for s in small
-        ]
+        small, scales = zip(*(shrink(image, self.size, SIDE_MULTIPLE) for image in (image0, image1)), strict=True)
+        grey = [luma(image)[None, None].to(device) for image in small]
         found = self.network({"image0": grey[0], "image1": grey[1]})
         points0, points1 = (found[f"keypoints{k}"].float().cpu() * scales[k] for k in (0, 1))
         score = found["confidence"].float().cpu().clamp(0, 1)

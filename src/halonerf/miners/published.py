@@ -1,7 +1,7 @@
-"""Key points that a data set publishes: {photo: {key point: [x, y]}}, a key point being the same in every photo.
+"""Published key points of a data set: {photo: {key point: [x, y]}}, with the same names in all photos.
 
-The layout of WikiScenes' `correspondence.json` (Wu et al., ICCV 2021). It has a billion characters, so it is read
-entry by entry, and only the photos asked for are kept.
+The layout of WikiScenes' `correspondence.json` (Wu et al., ICCV 2021). It has a billion characters, so it is parsed
+entry by entry, and only the requested photos are kept.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 
 from halonerf.errors import BadInput
 
-CHUNK = 1 << 22  # characters read at a time
+CHUNK_CHARS = 1 << 22  # read at a time
 
 
 def read_published(path: Path, names: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Positions [N, 2], px of the published photo, and key points' numbers [N], of every photo that the file knows.
+    """Positions [N, 2], px of the published photo, and indices [N] of key points, by photo.
 
     Args:
-        names: the photos' paths; one is found by its path or by the end of it, where that is unambiguous.
-    Returns: by name; photos that the file does not know are absent.
+        names: the photos' paths; matched by their whole path or its end, where that is unambiguous.
+    Returns: by name; photos that are not in the file are absent.
 
-    Raises: BadInput where the file is of another layout.
+    Raises: BadInput where the file has another layout.
     """
     numbers: dict[str, int] = {}
     by_base: dict[str, list[str]] = {}
@@ -47,51 +47,52 @@ def read_published(path: Path, names: Sequence[str]) -> dict[str, tuple[np.ndarr
 
 
 def _same_end(one: str, two: str) -> bool:
-    """Whether one path is the end of the other, in whole folders."""
+    """Whether one path ends with the other, in whole folders."""
     return f"/{one}".endswith(f"/{two.lstrip('/')}") or f"/{two}".endswith(f"/{one.lstrip('/')}")
 
 
 def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.is_file():
-        raise BadInput(
-            f"expected a file of published key points at {path}, but there is none.\nName it: miner.path=FILE"
-        )
+        raise BadInput(f"expected a file of published key points at {path}, found none.\nGive it with: miner.path=FILE")
     decoder = json.JSONDecoder()
     with open(path, encoding="utf-8") as stream:
         text, first = "", True
         while True:
             try:
-                place = _skip(text, 0, "{" if first else ",}")
-                if not first and text[place - 1] == "}":
+                index = _skip(text, 0, "{" if first else ",}")
+                if not first and text[index - 1] == "}":
                     return
-                if first and text[_blank(text, place)] == "}":
+                if first and text[_skip_blanks(text, index)] == "}":
                     return
-                key, place = decoder.raw_decode(text, _blank(text, place))
-                value, place = decoder.raw_decode(text, _blank(text, _skip(text, place, ":")))
-            except (IndexError, json.JSONDecodeError) as error:  # the entry goes on beyond what was read, or is damaged
-                more = stream.read(max(CHUNK, len(text)))
+                key, index = decoder.raw_decode(text, _skip_blanks(text, index))
+                value, index = decoder.raw_decode(text, _skip_blanks(text, _skip(text, index, ":")))
+            except (
+                IndexError,
+                json.JSONDecodeError,
+            ) as error:  # the entry continues beyond what was read, or is damaged
+                more = stream.read(max(CHUNK_CHARS, len(text)))
                 if not more:
-                    raise _another_layout(path, "it ends in the middle of an entry, or is no JSON") from error
+                    raise _another_layout(path, "it ends within an entry, or is not JSON") from error
                 text += more
                 continue
             if not isinstance(key, str) or not isinstance(value, dict):
-                raise _another_layout(path, f"'{key}' is no photo with its key points")
-            text, first = text[place:], False
+                raise _another_layout(path, f"'{key}' is not a photo with its key points")
+            text, first = text[index:], False
             yield key, value
 
 
-def _blank(text: str, place: int) -> int:
-    while text[place].isspace():
-        place += 1
-    return place
+def _skip_blanks(text: str, index: int) -> int:
+    while text[index].isspace():
+        index += 1
+    return index
 
 
-def _skip(text: str, place: int, marks: str) -> int:
-    """The place behind the next character, blanks aside, which must be one of `marks`."""
-    place = _blank(text, place)
-    if text[place] not in marks:
-        raise json.JSONDecodeError(f"expected one of {marks}", text, place)
-    return place + 1
+def _skip(text: str, index: int, marks: str) -> int:
+    """Index after the next non-blank character, which must be one of `marks`."""
+    index = _skip_blanks(text, index)
+    if text[index] not in marks:
+        raise json.JSONDecodeError(f"expected one of {marks}", text, index)
+    return index + 1
 
 
 def _another_layout(path: Path, why: str) -> BadInput:

@@ -1,4 +1,4 @@
-"""Photos at the size a matcher works at, and its points back in the photos' own pixels."""
+"""Photos at a matcher's size and in grey, and its points in the photos' own pixels."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halonerf.errors import BadInput
+from halonerf.sift import LUMA
 
 
 def shrink(image: Tensor, size: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
-    """The photo with its long side at most `size` px, and the photo's pixels a pixel of that, [2] (x, y).
+    """The photo with its long side at most `size` px, and the scale from its pixels to the original's.
 
     Args:
         image: [3, H, W] or [1, H, W] in [0, 1]; smaller photos are not enlarged.
-        multiple: of which both sides of the result are made, by shrinking a little more; at least one.
-    Returns: [3, h, w].
+        multiple: px, of which both sides of the result are a multiple, by shrinking a little more; at least one.
+    Returns: [3, h, w] in [0, 1]; pixels of the original per pixel of the result, [2] (x, y).
 
     Raises: BadInput for another shape.
     """
@@ -31,7 +32,12 @@ def shrink(image: Tensor, size: int, multiple: int = 1) -> tuple[Tensor, Tensor]
     return image, torch.tensor([width / small_w, height / small_h])
 
 
+def luma(image: Tensor) -> Tensor:
+    """Grey [H, W] of a photo [3, H, W], in the same range."""
+    return (image * torch.tensor(LUMA).view(3, 1, 1)).sum(dim=0)
+
+
 def clamp_inside(points: Tensor, image: Tensor) -> Tensor:
-    """Points [N, 2], px, no farther out than the photo's rim."""
+    """Points [N, 2], px, moved to the border of `image` [..., H, W] where they lie outside it."""
     limit = torch.tensor([image.shape[-1], image.shape[-2]], dtype=points.dtype)
     return torch.minimum(points.clamp(min=0), limit)

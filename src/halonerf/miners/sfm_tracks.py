@@ -1,4 +1,4 @@
-"""The matches that others have found already: points that both photos saw."""
+"""Matches from existing tracks: points that both photos observe."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from halonerf.types import Matches
 
 
 class SfmTracks:
-    """Pairs the observations of the same 3D point. Exact and free, but only where somebody has found points.
+    """A `TrackMiner`: pairs of observations of the same 3D point of the reconstruction, or of a published key point.
 
     Args:
-        path: a file of published key points (`halonerf.miners.published`); None: the reconstruction's own.
-        short_side: px, of the photos that the file speaks of; None: of the photos at hand.
+        path: a file of published key points (`halonerf.miners.published`); None: the reconstruction's points.
+        short_side: px, of the photos that the file refers to; None: that of the scene's photos.
     """
 
     data_options = ("path",)
@@ -27,23 +27,24 @@ class SfmTracks:
     def __init__(self, path: str | None = None, short_side: int | None = 200) -> None:
         if short_side is not None and short_side <= 0:
             raise BadInput(
-                f"expected miner.short_side to be positive, or null for the photos at hand, got {short_side}"
+                f"expected miner.short_side above 0, or null for that of the scene's photos, got {short_side}"
             )
         self.path, self.short_side = path, short_side
 
     def tracks(self, names: Sequence[str], sizes: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]] | None:
-        """The published key points of photos of these sizes (width, height): pixels [N, 2], ids [N]; None without.
+        """Published key points of photos of these sizes (width, height), px: pixels [N, 2] and ids [N] per photo; None
+        without a file.
 
-        Raises: BadInput where the file cannot be read, or knows none of the photos.
+        Raises: BadInput where the file cannot be read, or holds none of the photos.
         """
         if self.path is None:
             return None
         found = read_published(Path(self.path).expanduser(), names)
         if not found:
             raise BadInput(
-                f"expected key points of the scene's photos in {self.path}, but it knows none of the {len(names)} "
-                f"(the first: '{names[0] if names else ''}').\nPhotos are found by the end of their paths. To use the "
-                "reconstruction's own points: miner.path=null"
+                f"expected key points of the scene's photos in {self.path}, but it holds none of the {len(names)} "
+                f"(the first: '{names[0] if names else ''}').\nPhotos are matched by the ends of their paths. Use the "
+                "reconstruction's points with: miner.path=null"
             )
         none = np.zeros((0, 2)), np.zeros(0, np.int64)
         seen = []
@@ -56,17 +57,17 @@ class SfmTracks:
     def match(
         self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     ) -> Matches:
-        """Score 1 for every point: each has passed the reconstruction's own tests.
+        """Matches at the common points of two photos; score 1, since each point has passed the reconstruction's tests.
 
         Args:
-            image0, image1: [3, H, W]; only their sizes count.
+            image0, image1: [3, H, W]; only their sizes are used.
             seen: for either photo, pixels [N, 2] and the index of the 3D point [N].
 
-        Raises: BadInput without `seen`: a reconstruction is what this miner reads.
+        Raises: BadInput without `seen`.
         """
         if seen is None:
             raise BadInput(
-                "the miner 'sfm_tracks' reads what a reconstruction saw in the photos, and was given images alone.\n"
+                "expected observations of a reconstruction for the miner 'sfm_tracks', got images only.\n"
                 "Match by appearance instead, with another miner=…"
             )
         (pixels0, ids0), (pixels1, ids1) = seen

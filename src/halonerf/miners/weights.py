@@ -1,4 +1,4 @@
-"""Weights of the matchers' networks: from a file, an address, or where their authors publish them."""
+"""Weights of the matchers' networks: from a file, a URL, or the URLs where their authors publish them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from halonerf.errors import BadInput, MissingArtifact
 
-HUB = "hub"  # what a miner's `weights` says for the published ones
+HUB = "hub"  # value of a miner's `weights` for the published ones
 
 
 def fill(
@@ -27,17 +27,17 @@ def fill(
     """Load weights into the network and set it to evaluation mode.
 
     Args:
-        weights: "hub" for the published ones, kept in PyTorch's hub folder once loaded; an address; or a file
+        weights: "hub" for the published ones, kept in PyTorch's hub folder once downloaded; a URL; or a file
             (.safetensors, or what `torch.save` wrote).
-        published: addresses, tried in turn.
-        option: how the user names the weights, such as "miner.weights".
+        published: URLs, tried in turn.
+        option: the config option of the weights, such as "miner.weights".
         inside: the entry of the file that holds the weights, where it is not the file itself.
-        spare: buffers that a file may lack, since the network computes them itself.
-        renamed: beginnings of names in the file -> in the network.
+        spare: buffers that a file may lack, since the network computes them.
+        renamed: prefixes of names in the file to those in the network.
 
     Raises:
-        MissingArtifact: there is no such file, or it cannot be loaded from any address.
-        BadInput: the file holds no weights of this network, or only a part of them.
+        MissingArtifact: there is no such file, or it cannot be downloaded from any URL.
+        BadInput: the file does not hold all weights of this network.
     """
     state = _read(weights, published, option)
     name = type(network).__name__
@@ -51,10 +51,10 @@ def fill(
             f"expected weights of {name} in '{weights}', but they do not fit: {str(error).splitlines()[-1].strip()}\n"
             f"Use the published ones with: {option}=hub"
         ) from error
-    lost = [key for key in missing if key not in spare]
-    if lost:  # entries that the network does not know are of another use, such as training's
+    absent = [key for key in missing if key not in spare]
+    if absent:  # entries unknown to the network, such as those of training, are ignored
         raise BadInput(
-            f"expected all weights of {name} in '{weights}', but {len(lost)} are missing, the first: {lost[0]}.\n"
+            f"expected all weights of {name} in '{weights}', but {len(absent)} are missing, the first: {absent[0]}.\n"
             f"Use the published ones with: {option}=hub"
         )
     network.eval().requires_grad_(False)
@@ -65,8 +65,8 @@ def _read(weights: str, published: Sequence[str], option: str) -> dict[str, Any]
     remote = weights == HUB or urlparse(weights).scheme in ("http", "https")
     if not remote and not file.is_file():
         raise MissingArtifact(
-            f"expected the weights {option}={weights} to be a file, an address, or 'hub', but there is no such file.\n"
-            f"Load them where there is a network from {published[0]}\nand name the file: {option}=FILE"
+            f"expected the weights {option}={weights} to be a file, a URL, or 'hub', but there is no such file.\n"
+            f"Download them on a machine with a network from {published[0]}\nand give the file: {option}=FILE"
         )
     problem: Exception | None = None
     for address in (list(published) if weights == HUB else [weights]) if remote else []:
@@ -78,8 +78,8 @@ def _read(weights: str, published: Sequence[str], option: str) -> dict[str, Any]
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise MissingArtifact(
             f"expected the weights {option}={weights} in {folder} or on the internet, but could not get them "
-            f"({problem}).\nLoad them where there is a network from {published[0]}\n"
-            f"and put the file into that folder, or name it: {option}=FILE. Without weights: miner=sift"
+            f"({problem}).\nDownload them on a machine with a network from {published[0]}\n"
+            f"and put the file into that folder, or give it with: {option}=FILE. Without weights: miner=sift"
         ) from problem
     if file.suffix == ".safetensors":
         from safetensors.torch import load_file

@@ -1,21 +1,22 @@
-"""Puts together what the scene is made from: where the photos are, and what people wrote about them."""
+"""The photo collection of a scene: paths of the photos, their metadata, masks and ground truth where they exist."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from halonerf.data.collection import Collection
+from halonerf.data.collection import COLLECTION, Collection
 from halonerf.factory import build
 from halonerf.pipeline.stage import Stage
+from halonerf.protocols import ResumableSource, SceneSource
 from halonerf.stages.specs import CollectSpec
 
 
 class Collect(CollectSpec, Stage):
-    """Lets the scene's source write its collection.
+    """Write the collection of a scene source.
 
     Args:
-        scene: config of a scene source (`halonerf.protocols.SceneSource`), or of a corpus that fetches photos.
+        scene: config of a `halonerf.protocols.SceneSource` or `PhotoCorpus`.
     """
 
     def __init__(self, scene: Mapping[str, Any]) -> None:
@@ -26,14 +27,14 @@ class Collect(CollectSpec, Stage):
         return ["collection"]
 
     def done(self, item: str) -> bool:
-        return (self.folder / "collection.json").is_file()
+        return (self.folder / COLLECTION).is_file()
 
     def predict_step(self, item: str, index: int) -> None:
-        source = build(self.scene)
-        if not getattr(source, "resumes", False):
-            for left in self.folder.iterdir():
-                if left.is_file():
-                    left.unlink()  # of a killed run: most sources write into an empty folder
+        source: SceneSource = build(self.scene)
+        if not isinstance(source, ResumableSource):
+            for stale in self.folder.iterdir():
+                if stale.is_file():
+                    stale.unlink()  # left by a killed run
         source.collect(self.folder)
 
     def summary(self) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from halonerf.data.formats.names import EXAMPLES, METRICS, PER_IMAGE, REPORT, SCORES, view_file
-from halonerf.data.formats.probability_maps import Maps, read_concepts, read_maps, render_path, segment_map_path
+from halonerf.data.formats.probability_maps import ConceptMaps, read_concepts, read_maps, render_path, segment_map_path
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import differences, estimates
@@ -190,7 +190,7 @@ class Evaluate(EvaluateSpec, Stage):
         number = self.masks.concepts.index(concept)
         return self.folder / "overlays" / f"{item:05d}_{number:02d}_{safe_name(concept)}.png"
 
-    def _maps(self, item: int) -> tuple[Maps | None, Maps]:
+    def _maps(self, item: int) -> tuple[ConceptMaps | None, ConceptMaps]:
         """The view's 2D maps (None where it was not segmented) and 3D maps, by concept."""
         maps_2d = read_maps(segment_map_path(self.inputs["segment"], item), self.map_2d)
         maps_3d = read_maps(render_path(self.inputs["localize"], item), self.map_3d)

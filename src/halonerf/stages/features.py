@@ -14,8 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from halonerf.data.formats.feature_maps import map_path
-from halonerf.data.formats.names import MAPS, WORD_EMBEDDINGS
+from halonerf.data.formats.feature_maps import feature_map_path
+from halonerf.data.formats.names import MAPS, TEXT_EMBEDDINGS
 from halonerf.data.formats.photo_choice import read_photo_choice
 from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.data.scene.scene import Scene
@@ -78,7 +78,7 @@ class Features(FeaturesSpec, Stage):
         return [view for view, name in enumerate(self.scene.names) if name in chosen]
 
     def done(self, item: int) -> bool:
-        return map_path(self.folder, item).is_file()
+        return feature_map_path(self.folder, item).is_file()
 
     @torch.no_grad()
     def predict_step(self, item: int, index: int) -> None:
@@ -89,13 +89,13 @@ class Features(FeaturesSpec, Stage):
             assert isinstance(self.retriever, DenseRetriever)
             maps = [self.retriever.embed_dense(image[None])[0]]
         tensors = {f"scale{number}": found.half().cpu().contiguous() for number, found in enumerate(maps)}
-        write_atomic(map_path(self.folder, item), save(tensors))
+        write_atomic(feature_map_path(self.folder, item), save(tensors))
 
     @torch.no_grad()
     def finish(self) -> None:
         texts, phrases = (self.retriever.embed_texts(texts).cpu() for texts in (self.concepts, self.phrases))
         tensors = {"texts": texts, "phrases": phrases, "scale": torch.tensor([self.retriever.scale])}
-        write_atomic(self.folder / WORD_EMBEDDINGS, save(tensors))
+        write_atomic(self.folder / TEXT_EMBEDDINGS, save(tensors))
         self.width = texts.shape[1]
 
     def summary(self) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""localize: what the chosen photos' 2D maps say about every element of the field, and how that looks from every view.
+"""Semantic head fitted to the selected photos' 2D maps, and its probability maps rendered for every view.
 
 Output:
     head.safetensors              the fitted head
-    rounds/<round>.safetensors    while a head is fitted in rounds: what going on from the last one needs
+    rounds/<round>.safetensors    until a head fitted in rounds is finished: the state to resume from
     concepts.json                 the concepts, in the order of all arrays
     renders/<view>.npz            probability uint8 [P, H, W] (p * 255), confidence float16 [P, H, W]
-    renders/<view>.png            the field's colours in that view's own light
+    renders/<view>.png            the field's colours with that view's appearance code
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from halonerf.data.formats.feature_maps import FeatureMaps, read_words
+from halonerf.data.formats.feature_maps import FeatureMaps, read_text_embeddings
 from halonerf.data.formats.names import CONCEPT_WEIGHTS, CONCEPTS, HEAD, RENDERS, view_file
 from halonerf.data.formats.photo_choice import read_concept_weights, read_photo_choice, read_photo_scores
 from halonerf.data.formats.probability_maps import (
@@ -43,14 +43,14 @@ WEIGHTS = (None, "score", "concepts")
 
 
 class Localize(LocalizeSpec, Stage):
-    """Lift 2D probabilities into the field and render them. Each round of a head that learns in rounds is an item.
+    """Lift 2D probabilities into the field and render them; for a head fitted in rounds, each round is an item.
 
     Args:
         head: config of the semantic head.
         field: config of the field that `reconstruct` fitted.
-        views: whose maps are lifted: "all" photos, or only those of the "train" split.
-        weights: what the chosen photos count: "concepts" (one number a photo and concept, of segment/weights.csv;
-            photos and concepts that are not in it count 0), "score" (that of their choice) or None (all the same).
+        views: photos whose maps are lifted: "all", or only those of the "train" split.
+        weights: of the selected photos: "concepts" (by photo and concept, from segment/weights.csv; what is not in it
+            has weight 0), "score" (the photo's score) or None (equal weights).
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Localize(LocalizeSpec, Stage):
         self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.head: SemanticHead = build(self.head_config)
         self.rounds = self.head.rounds if isinstance(self.head, LearntHead) else 0
-        self.counts = self._counts()
+        self.photo_weights = self._photo_weights()
         for part in (RENDERS, "rounds") if self.rounds else (RENDERS,):
             (self.folder / part).mkdir(exist_ok=True)
         write_json(self.folder / CONCEPTS, self.concepts)
@@ -80,7 +80,7 @@ class Localize(LocalizeSpec, Stage):
     def done(self, item: int | str) -> bool:
         if not isinstance(item, str) or item == "head":
             return self._path(item).is_file()
-        return self._path("head").is_file() or _number(item) < self._learnt()
+        return self._path("head").is_file() or _number(item) < self._rounds_done()
 
     def predict_step(self, item: int | str, index: int) -> None:
         if not isinstance(item, str):
@@ -88,7 +88,7 @@ class Localize(LocalizeSpec, Stage):
         elif item == "head":
             self._fit()
         else:
-            self._learn(_number(item))
+            self._fit_round(_number(item))
 
     def summary(self) -> dict[str, Any]:
         return {"concepts": len(self.concepts), "photos_lifted": len(self._sources()), "views": len(self.scene)}
@@ -97,7 +97,7 @@ class Localize(LocalizeSpec, Stage):
         return self.folder / HEAD if isinstance(item, str) else render_path(self.folder, item)
 
     def _sources(self) -> list[int]:
-        """Views whose photos were segmented, chosen, and may be used."""
+        """Views whose photos were segmented and selected, and are of the chosen split."""
         chosen = read_photo_choice(self.inputs["segment"])
         split = ("train",) if self.views == "train" else ("train", "test")
         return [
@@ -109,34 +109,34 @@ class Localize(LocalizeSpec, Stage):
     def _map_file(self, view: int) -> Path:
         return segment_map_path(self.inputs["segment"], view)
 
-    def _learn(self, number: int) -> None:
-        """One round of the fit; its state replaces that of the round before."""
-        self._begun.fit_round(number)
+    def _fit_round(self, number: int) -> None:
+        """Fit one round; its state replaces that of the previous one."""
+        self._head_in_rounds.fit_round(number)
         path = self._round(number)
         with atomic_path(path) as temporary:
-            self._begun.save_state(temporary)
+            self._head_in_rounds.save_state(temporary)
         self._round(number - 1).unlink(missing_ok=True)
 
     @cached_property
-    def _begun(self) -> LearntHead:
-        """The head as its last finished round left it."""
+    def _head_in_rounds(self) -> LearntHead:
+        """The head in the state of its last finished round."""
         assert isinstance(self.head, LearntHead)
         self.head.start(self.field, *self.supervisions())
-        if self._learnt():
-            self.head.load_state(self._round(self._learnt() - 1))
+        if self._rounds_done():
+            self.head.load_state(self._round(self._rounds_done() - 1))
         return self.head
 
-    def _learnt(self) -> int:
-        """How many rounds are done."""
+    def _rounds_done(self) -> int:
+        """Number of finished rounds."""
         return 1 + max((int(path.stem) for path in (self.folder / "rounds").glob("*.safetensors")), default=-1)
 
     def _round(self, number: int) -> Path:
         return view_file(self.folder / "rounds", number, ".safetensors")
 
     def _fit(self) -> None:
-        """Write the head; one that learns in rounds has done so by now."""
+        """Fit the head, unless it was fitted in rounds, and write it."""
         if self.rounds:
-            head: SemanticHead = self._begun
+            head: SemanticHead = self._head_in_rounds
         else:
             head = self.head
             if takes_features(self.head_config):
@@ -148,30 +148,30 @@ class Localize(LocalizeSpec, Stage):
         shutil.rmtree(self.folder / "rounds", ignore_errors=True)
 
     def _fit_features(self) -> None:
-        """Fit a head that compares what an encoder says of the photos with words; no 2D map is read.
+        """Fit a head to feature maps, without 2D probability maps, and set its text embeddings.
 
-        What a photo counts is the mean of what it counts for the concepts.
+        A photo's weight is the mean of its weights for the concepts.
         """
         assert isinstance(self.head, FeatureHead)
         sources, folder = self._sources(), self.inputs["features"]
-        weights = [self.scene.valid(i) * self.counts[self.scene.names[i]].mean() for i in sources]
+        weights = [self.scene.valid(i) * self.photo_weights[self.scene.names[i]].mean() for i in sources]
         self.head.fit(self.field, [self.scene.views[i] for i in sources], FeatureMaps(folder, sources), weights)
-        self.head.set_texts(*read_words(folder))
+        self.head.set_texts(*read_text_embeddings(folder))
 
     def supervisions(self) -> tuple[list[View], list[Tensor], list[Tensor]]:
-        """Views, maps and weights of the photos that are lifted."""
+        """Views, probabilities and weights, [H, W, P] each, of the photos that are lifted."""
         sources = self._sources()
         if not sources:
             raise BadInput(
                 f"expected 2D maps of at least one photo to lift, found none of {len(self.scene)} photos "
-                f"(localize.views={self.views}).\nWith segmenter=masks the masks' names must be those of the photos: "
+                f"(localize.views={self.views}).\nWith segmenter=masks the masks must be named as the photos: "
                 f"<concept>/{Path(self.scene.names[0]).with_suffix('.png')}"
             )
         maps, weights = zip(*(self._supervision(i) for i in sources), strict=True)
         return [self.scene.views[i] for i in sources], list(maps), list(weights)
 
-    def _counts(self) -> Mapping[str, Tensor]:
-        """What photos count, by name: [P] each."""
+    def _photo_weights(self) -> Mapping[str, Tensor]:
+        """Weights of the photos by name, [P] each."""
         concepts = len(self.concepts)
         if self.weights is None:
             return {name: torch.ones(concepts) for name in self.scene.names}
@@ -181,8 +181,8 @@ class Localize(LocalizeSpec, Stage):
         table = read_concept_weights(self.inputs["segment"])
         if table is None:
             raise BadInput(
-                f"expected {CONCEPT_WEIGHTS} in {self.inputs['segment']} for localize.weights={self.weights}, found none.\n"
-                "Segment with an option that weighs photos by concept, or use: localize.weights=score"
+                f"expected {CONCEPT_WEIGHTS} in {self.inputs['segment']} for localize.weights={self.weights}, "
+                "found none.\nSegment with weights per concept, or use: localize.weights=score"
             )
         return {
             name: torch.tensor([table.get((name, concept), 0.0) for concept in self.concepts])
@@ -198,7 +198,7 @@ class Localize(LocalizeSpec, Stage):
             probability[None], size, mode="bilinear", align_corners=False, antialias=True
         )[0]
         known = torch.nn.functional.interpolate(known[None].float(), size, mode="nearest")[0]
-        weight = known * self.scene.valid(view) * self.counts[self.scene.names[view]][:, None, None]
+        weight = known * self.scene.valid(view) * self.photo_weights[self.scene.names[view]][:, None, None]
         return probability.permute(1, 2, 0), weight.permute(1, 2, 0)
 
     @cached_property
@@ -215,5 +215,5 @@ class Localize(LocalizeSpec, Stage):
 
 
 def _number(item: str) -> int:
-    """Of "round 7": 7."""
+    """Number of an item such as "round 7"."""
     return int(item.rpartition(" ")[2])

@@ -1,8 +1,8 @@
-"""Carries what the segmenter says of close-ups over to the farther photos that show the same place.
+"""Predictions of the segmenter on close-ups, warped into the farther photos of the same place as training targets.
 
-The output is a folder of targets (`halonerf.data.formats.target_maps`), and:
+Output: the files of `halonerf.data.formats.target_maps`, and:
 
-    overview.png    close-ups and farther photos with the carried maps
+    overview.png    close-ups and farther photos with the warped maps
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from halonerf.data.formats.target_maps import (
     OPEN,
     POSITIVE,
     read_targets,
-    write_map,
-    write_photo,
-    write_table,
+    write_target_map,
+    write_target_photo,
+    write_targets,
 )
 from halonerf.data.labels.table import frequent_labels, labels_by_photo
 from halonerf.data.pairs.warp import fit_warp
@@ -38,22 +38,22 @@ from halonerf.prediction import resized_probabilities
 from halonerf.stages.specs import TargetsSpec
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
-OVERVIEW_TARGETS = 6  # pairs
-SMALLEST = 0.002  # of a photo, a region worth a target
+OVERVIEW_PAIRS = 6
+MIN_REGION_SHARE = 0.002  # of the farther photo; smaller regions give no target
 
 
 class Targets(TargetsSpec, Stage):
-    """Predict on each close-up that has a label, and warp the answer.
+    """Predict on each close-up, and warp the maps into the farther photos of its pairs.
 
     Args:
-        segmenter: config of the segmenter that is asked, the teacher.
-        warp: "local" (matches bend the homography) or "homography" (one plane, as in the paper).
-        min_quality: of a pair, in [0, 1], below which it is left out.
-        words: what is asked of every close-up besides its own labels; None: the scene's frequent labels.
-        max_words: so many of those words at most; 0 asks for the close-up's own labels alone, as in the paper.
-        unlabelled: whether close-ups without a label are asked, too.
-        min_photos: a label is frequent when so many photos carry it.
-        min_confidence: of a distilled label.
+        segmenter: config of the teacher.
+        warp: "local" (homography with corrections) or "homography" (one plane, as in the paper).
+        min_quality: smallest quality of a pair, in [0, 1].
+        words: text prompts for every close-up besides its own labels; None: the scene's frequent labels.
+        max_words: number of these prompts at most; 0: the close-up's own labels only, as in the paper.
+        unlabelled: whether close-ups without a label are used too.
+        min_photos: number of photos with a label from which on it is frequent.
+        min_confidence: smallest confidence of a distilled label.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Targets(TargetsSpec, Stage):
         self.labels = labels_by_photo(self.inputs["distill"] / LABELS, self.min_confidence)
         names = set(self.scene.names)
         frequent = frequent_labels(self.inputs["distill"] / LABELS, names, self.min_photos)
-        self.asked = list(self.words or frequent)[: self.max_words]
+        self.prompts = list(self.words or frequent)[: self.max_words]
         table = pd.read_parquet(self.inputs["mine"] / PAIRS)
-        known = table["photo0"].isin(self.labels) | (self.unlabelled and bool(self.asked))
+        known = table["photo0"].isin(self.labels) | (self.unlabelled and bool(self.prompts))
         self.pairs = table[known & (table["quality"] >= self.min_quality)]
         self.close_ups = sorted(set(self.pairs["photo0"]))
         with np.load(self.inputs["mine"] / MATCHES, allow_pickle=False) as arrays:
@@ -91,42 +91,42 @@ class Targets(TargetsSpec, Stage):
             (self.folder / part).mkdir(exist_ok=True)
 
     def items(self) -> Sequence[str]:
-        """The close-ups."""
+        """Names of the close-ups."""
         return self.close_ups
 
     def done(self, item: str) -> bool:
         return self._part(item).is_file()
 
     def predict_step(self, item: str, index: int) -> None:
-        """Every target that one close-up gives; the part is written last and says that they are there."""
+        """Write all targets of one close-up; its file in `parts/` comes last and marks them as complete."""
         own = self.labels.get(item, [])
-        words = [*own, *[word for word in self.asked if word not in own]]
+        prompts = [*own, *[prompt for prompt in self.prompts if prompt not in own]]
         near = self.scene.index(item)
-        carried = self._prediction(near, words)
+        prediction = self._prediction(near, prompts)
         rows = []
         for number in self.pairs.index[self.pairs["photo0"] == item]:
             pair = self.pairs.loc[number]
             far = self.scene.index(pair.photo1)
-            maps, region = self._warp(int(number), pair, near, far).carry(carried)
+            maps, region = self._warp(int(number), pair, near, far).carry(prediction)
             region = region & (maps[-1] > 1 - 1e-3) & self.scene.valid(far)
-            if region.float().mean() < SMALLEST:
+            if region.float().mean() < MIN_REGION_SHARE:
                 continue
             photo = f"{far:05d}.jpg"
             if not (self.folder / "photos" / photo).is_file():
-                write_photo(self.folder / "photos" / photo, self.scene.photo(far).numpy())
-            for column, word in enumerate(words):
+                write_target_photo(self.folder / "photos" / photo, self.scene.photo(far).numpy())
+            for column, prompt in enumerate(prompts):
                 name = f"{near:05d}_{far:05d}_{column:02d}.npz"
-                write_map(self.folder / "maps" / name, maps[column].numpy(), region.numpy())
-                kind = POSITIVE if word in own else NEGATIVE if own else OPEN
+                write_target_map(self.folder / "maps" / name, maps[column].numpy(), region.numpy())
+                kind = POSITIVE if prompt in own else NEGATIVE if own else OPEN
                 rows.append(
-                    {"photo": photo, "label": word, "map": name, "close_up": item, "kind": kind}
+                    {"photo": photo, "label": prompt, "map": name, "close_up": item, "kind": kind}
                     | {"quality": f"{pair.quality:.4f}"}
                 )
         write_json(self._part(item), rows)
 
     def finish(self) -> None:
         rows = [row for item in self.close_ups for row in json.loads(self._part(item).read_text())]
-        write_table(self.folder, rows)
+        write_targets(self.folder, rows)
         self._draw()
         for item in self.close_ups:
             self._part(item).unlink()
@@ -145,13 +145,13 @@ class Targets(TargetsSpec, Stage):
     def _part(self, item: str) -> Path:
         return self.folder / "parts" / f"{self.scene.index(item):05d}.json"
 
-    def _prediction(self, near: int, words: Sequence[str]) -> Tensor:
-        """What the teacher sees in a close-up, [P + 1, H, W]; the last map is where it is known."""
+    def _prediction(self, near: int, prompts: Sequence[str]) -> Tensor:
+        """The teacher's probabilities on a close-up, and where all are known (0 or 1), [P + 1, H, W]."""
         photo = self.scene.photo(near)
         images = photo.to(self.device).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
             encoded = self.segmenter.encode(images, names=[self.scene.names[near]])
-            logits = self.segmenter.decode(encoded, words)
+            logits = self.segmenter.decode(encoded, prompts)
         probability, known = resized_probabilities(logits[0].float().cpu(), *photo.shape[:2])
         everywhere = (known.all(dim=0) & self.scene.valid(near)).float()
         return torch.cat([probability, everywhere[None]])
@@ -166,15 +166,15 @@ class Targets(TargetsSpec, Stage):
         return fit_warp(points0, points1, sizes[0], sizes[1], homography, kind=self.warp)
 
     def _draw(self) -> None:
-        """Close-ups beside farther photos, lit where the carried map says so, dark outside its region."""
+        """Close-ups beside farther photos with the warped maps as overlays, dark outside their regions."""
         own = {target.close_up: target for target in reversed(read_targets(self.folder)) if target.kind == POSITIVE}
-        picks = np.linspace(0, len(own) - 1, min(OVERVIEW_TARGETS, len(own))).round().astype(int)
+        picks = np.linspace(0, len(own) - 1, min(OVERVIEW_PAIRS, len(own))).round().astype(int)
         drawn = []
         for target in [list(own.values())[pick] for pick in picks]:
             photo = (target.image() * 255).byte().permute(1, 2, 0).numpy()
             probability, region = target.maps(*photo.shape[:2])
-            lit = overlay(photo, probability.numpy())
-            lit[~region.numpy()] //= 3
-            drawn.append([self.scene.photo(self.scene.index(target.close_up)).numpy(), photo, lit])
+            tinted = overlay(photo, probability.numpy())
+            tinted[~region.numpy()] //= 3
+            drawn.append([self.scene.photo(self.scene.index(target.close_up)).numpy(), photo, tinted])
         if drawn:
             save_picture(self.folder / OVERVIEW, grid(drawn))

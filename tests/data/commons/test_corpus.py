@@ -143,7 +143,7 @@ def test_what_is_no_free_photo_is_left_out_with_a_reason(wiki: MadeCommons, tmp_
     }
     assert {title: reasons[title] for title in expected} == expected
     assert reasons["torn.jpg"].startswith("cannot be read as a photo")
-    assert reasons["swapped.jpg"].startswith("came damaged 3 times: SHA-1")
+    assert reasons["swapped.jpg"].startswith("damaged in 3 attempts: SHA-1")
     assert sorted(p.name for p in (tmp_path / "photos").iterdir()) == ["kept.jpg"]
     assert not (tmp_path / "progress").exists()
 

@@ -87,7 +87,7 @@ def test_the_wait_is_the_one_asked_for(wiki: MadeCommons, tmp_path: Path):
 
 def test_a_longer_wait_than_one_has_patience_for_ends_the_run(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("api.php", 429, "", {"Retry-After": "3600"})]
-    with pytest.raises(BadInput, match=r"asks to wait 3600 s.*corpus\.patience=600"):
+    with pytest.raises(BadInput, match=r"corpus\.patience=600 s.*demands 3600 s"):
         run(wiki, tmp_path)
     assert run(wiki, tmp_path) == ALL
 
@@ -124,7 +124,7 @@ def test_a_wiki_without_captions_is_taken_without(wiki: MadeCommons, tmp_path: P
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/x", "nonsense", "http://"])
 def test_only_addresses_on_the_web_are_opened(wiki: MadeCommons, tmp_path: Path, url: str):
-    with pytest.raises(BadInput, match=r"no address on the web.*\n.*corpus\.api=URL"):
+    with pytest.raises(BadInput, match=r"not a web address.*\n.*corpus\.api=URL"):
         run(wiki, tmp_path, api=url)
 
 
@@ -144,12 +144,12 @@ def test_a_redirect_is_followed_but_not_into_this_machine(wiki: MadeCommons, tmp
 def test_one_photo_that_never_answers_is_left_out(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("/images/4.jpg", 500, "no thumbnail", times=999)]
     assert run(wiki, tmp_path) == [name for name in ALL if name != "4.jpg"]
-    assert "no answer" in (tmp_path / "left_out.csv").read_text()
+    assert "no response" in (tmp_path / "left_out.csv").read_text()
 
 
 def test_a_dead_server_ends_the_run_and_costs_no_photo(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("/images/", 503, "down", times=999)]
-    with pytest.raises(BadInput, match=r"3 tries failed; the last: HTTP 503.*\n.*same command"):
+    with pytest.raises(BadInput, match=r"3 attempts failed; the last: HTTP 503.*\n.*same command"):
         run(wiki, tmp_path)
     wiki.faults = []
     answers = wiki.count("api.php")
@@ -161,7 +161,7 @@ def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving(MadeCommons()) as wiki:
         api = wiki.api
-    with pytest.raises(BadInput, match=r"3 tries failed; the last: URLError: .*refused"):
+    with pytest.raises(BadInput, match=r"3 attempts failed; the last: URLError: .*refused"):
         Commons(ROOT, **{**QUICK, "api": api}).collect(tmp_path)
 
 
@@ -171,7 +171,7 @@ def test_a_full_disk_is_no_failing_network(wiki: MadeCommons):
 
     http = PoliteHttp(f"tests ({CONTACT})", rate=1000.0, timeout=5.0, retries=3, pause=0.01, patience=1.0)
     with pytest.raises(OSError, match="No space left"):
-        http.ask(f"{wiki.host}/images/0.jpg", full)
+        http.get(f"{wiki.host}/images/0.jpg", full)
     assert len(wiki.asked) == 1
 
 
@@ -182,7 +182,7 @@ def test_a_connection_that_breaks_is_tried_again(wiki: MadeCommons, error: Excep
             raise error
 
     http = PoliteHttp(f"tests ({CONTACT})", rate=1000.0, timeout=5.0, retries=3, pause=0.01, patience=1.0)
-    http.ask(f"{wiki.host}/images/0.jpg", breaking)
+    http.get(f"{wiki.host}/images/0.jpg", breaking)
     assert len(wiki.asked) == 3
 
 

@@ -66,5 +66,5 @@ def test_options_that_cannot_be_are_refused(wiki: MadeCommons, options: dict[str
 def test_a_folder_begun_with_other_options_is_refused(wiki: MadeCommons, tmp_path: Path):
     with pytest.raises(BadInput, match="none of 0 files"):
         source(wiki).collect(tmp_path)
-    with pytest.raises(BadInput, match="begun with others"):
+    with pytest.raises(BadInput, match="other options began it"):
         source(wiki, depth=0).collect(tmp_path)

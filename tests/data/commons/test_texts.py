@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from halonerf.data.commons.attribution import Attribution, credit_line, read_attribution, write_attribution
 from halonerf.data.commons.category_walk import category_title
-from halonerf.data.commons.filter import ENDINGS, FREE, PhotoFilter, PhotoNames, safe_stem
+from halonerf.data.commons.filter import ENDINGS, FREE_LICENCES, PhotoFilter, PhotoNames, safe_stem
 from halonerf.data.commons.media_file import CommonsFile
 from halonerf.data.commons.text import in_languages, one_line, plain_text, tidy_text
 from halonerf.errors import MissingArtifact
@@ -125,8 +125,8 @@ def licence_problem(patterns: tuple[str, ...], name: str = "", key: str = "", ur
     |Attribution|PD-USGov|CC BY-SA 3.0 de|cc_by_sa_3.0|OGL 3""".replace("\n    ", "").split("|"),
 )
 def test_free_licences_are_taken(name: str):
-    assert licence_problem(FREE, name) == ""
-    assert licence_problem(FREE, "Something", key=name) == ""
+    assert licence_problem(FREE_LICENCES, name) == ""
+    assert licence_problem(FREE_LICENCES, "Something", key=name) == ""
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_free_licences_are_taken(name: str):
     |see below|CC BY-SA-NC 2.0""".replace("\n    ", "").split("|"),
 )
 def test_other_licences_are_not(name: str):
-    assert licence_problem(FREE, name).startswith("licence: ")
+    assert licence_problem(FREE_LICENCES, name).startswith("licence: ")
 
 
 def test_licences_can_be_chosen_by_address_or_not_at_all():

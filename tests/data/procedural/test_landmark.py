@@ -15,8 +15,8 @@ from halonerf.data.procedural.camera import Camera
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.data.procedural.crowd import crowd
 from halonerf.data.procedural.landmark import ProceduralLandmark
-from halonerf.data.procedural.light import MIX, choose_hours, sample_light
-from halonerf.data.procedural.mesh import LocalFrame, Shell
+from halonerf.data.procedural.light import HOUR_SHARES, choose_hours, sample_light
+from halonerf.data.procedural.mesh import LocalFrame, MeshBuilder
 from halonerf.data.procedural.metadata import landmark, record
 from halonerf.data.procedural.outline import arched, circle
 from halonerf.data.procedural.renderer import SceneRenderer
@@ -136,42 +136,50 @@ def test_depth_of_one_photo_lands_on_the_depth_of_another(collected: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def studio() -> tuple[SceneRenderer, Shell]:
+def renderer_and_mesh() -> tuple[SceneRenderer, MeshBuilder]:
     """A portal-like block 4 m wide and 3 m high, 1 m before a wall."""
-    shell = Shell()
+    mesh = MeshBuilder()
     frame = LocalFrame.facing([0, 0, 0], 0)
-    shell.box(frame, (-20, 20), (0, 15), (-1, 0), "wall")
-    with shell.part("portal", normal=frame.normal):
-        shell.box(frame, (-2, 2), (1, 4), (0, 1), "trim")
-    return SceneRenderer(shell, paint("cathedral", np.random.default_rng(0), 0.2), 1), shell
+    mesh.box(frame, (-20, 20), (0, 15), (-1, 0), "wall")
+    with mesh.part("portal", normal=frame.normal):
+        mesh.box(frame, (-2, 2), (1, 4), (0, 1), "trim")
+    return SceneRenderer(mesh, paint("cathedral", np.random.default_rng(0), 0.2), 1), mesh
 
 
-def test_a_block_of_known_size_fills_exactly_its_pixels(studio: tuple[SceneRenderer, Shell]) -> None:
+def test_a_block_of_known_size_fills_exactly_its_pixels(renderer_and_mesh: tuple[SceneRenderer, MeshBuilder]) -> None:
     camera = Camera.looking(200, 150, 150.0, np.array([0.0, -21.0, 2.5]), np.array([0.0, 0.0, 2.5]))
-    exposure = studio[0].render_passes(camera, sample_light(np.random.default_rng(0), "day"), Shell(), 4, 0)
+    passes = renderer_and_mesh[0].render_passes(
+        camera, sample_light(np.random.default_rng(0), "day"), MeshBuilder(), 4, 0
+    )
     expected = np.zeros((150, 200), bool)
     expected[64:86, 85:115] = (
         True  # face 4 x 3 m at 20 m with 150 px: 30 x 22.5 px; rows 63.75 to 86.25 by their centres
     )
-    np.testing.assert_array_equal(exposure.mask("portal"), expected)
-    np.testing.assert_allclose(exposure.depth[expected], 20.0, atol=1e-4)  # float32 at 20 m
-    np.testing.assert_allclose(exposure.depth[40, 100], 21.0, atol=1e-4)
+    np.testing.assert_array_equal(passes.mask("portal"), expected)
+    np.testing.assert_allclose(passes.depth[expected], 20.0, atol=1e-4)  # float32 at 20 m
+    np.testing.assert_allclose(passes.depth[40, 100], 21.0, atol=1e-4)
 
 
-def test_rolled_and_tilted_cameras_see_parts_where_they_project(studio: tuple[SceneRenderer, Shell]) -> None:
+def test_rolled_and_tilted_cameras_see_parts_where_they_project(
+    renderer_and_mesh: tuple[SceneRenderer, MeshBuilder],
+) -> None:
     camera = Camera.looking(160, 120, 170.0, np.array([9.0, -16.0, 1.7]), np.array([0.5, 0.0, 3.2]), roll=0.2)
-    exposure = studio[0].render_passes(camera, sample_light(np.random.default_rng(1), "overcast"), Shell(), 4, 0)
+    passes = renderer_and_mesh[0].render_passes(
+        camera, sample_light(np.random.default_rng(1), "overcast"), MeshBuilder(), 4, 0
+    )
     inner = np.stack(np.meshgrid(np.linspace(-1.9, 1.9, 12), [-1.0], np.linspace(1.1, 3.9, 9)), -1).reshape(-1, 3)
     pixels, depth = camera.project(inner)
     x, y = pixels.astype(int).T
-    mask = exposure.mask("portal")
+    mask = passes.mask("portal")
     assert mask[y, x].all()
-    np.testing.assert_allclose(exposure.depth[y, x], depth, atol=0.12)  # a pixel is 0.11 m wide and the face is aslant
+    np.testing.assert_allclose(passes.depth[y, x], depth, atol=0.12)  # a pixel is 0.11 m wide and the face is aslant
     outside = camera.project(np.array([[-2.3, -1, 2.5], [2.5, 0, 2.5], [0, -1, 4.3]]))[0].astype(int)
     assert not mask[outside[:, 1], outside[:, 0]].any()
 
 
-def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[SceneRenderer, Shell]) -> None:
+def test_passers_by_hide_parts_and_stay_for_one_photo_only(
+    renderer_and_mesh: tuple[SceneRenderer, MeshBuilder],
+) -> None:
     camera = Camera.looking(160, 120, 120.0, np.array([0.0, -25.0, 1.7]), np.array([0.0, 0.0, 2.5]))
     light = sample_light(np.random.default_rng(0), "day")
     masks, pictures = [], []
@@ -179,10 +187,10 @@ def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[SceneRe
         passing = crowd(
             stream("cathedral", 0, "test", index), camera.position, camera.forward, camera.half_angle, 40, 0
         )
-        exposure = studio[0].render_passes(camera, light, passing, 4, 0)
-        masks.append(exposure.mask("portal"))
-        pictures.append(exposure.number >= 2)
-    empty = studio[0].render_passes(camera, light, Shell(), 4, 0)
+        passes = renderer_and_mesh[0].render_passes(camera, light, passing, 4, 0)
+        masks.append(passes.mask("portal"))
+        pictures.append(passes.number >= 2)
+    empty = renderer_and_mesh[0].render_passes(camera, light, MeshBuilder(), 4, 0)
     assert not (empty.number >= 2).any()
     for mask, people in zip(masks, pictures, strict=True):
         assert people.sum() > 100
@@ -190,7 +198,7 @@ def test_passers_by_hide_parts_and_stay_for_one_photo_only(studio: tuple[SceneRe
     assert (pictures[0] ^ pictures[1]).sum() > 100
 
 
-def test_sunlight_comes_from_where_the_sun_stands(studio: tuple[SceneRenderer, Shell]) -> None:
+def test_sunlight_comes_from_where_the_sun_stands(renderer_and_mesh: tuple[SceneRenderer, MeshBuilder]) -> None:
     """The front, which faces -y, is lit by a sun before it and dark with the sun behind."""
     camera = Camera.looking(40, 30, 60.0, np.array([0.0, -20.0, 6.0]), np.array([0.0, 0.0, 6.0]))
     light = sample_light(np.random.default_rng(2), "day")
@@ -198,7 +206,7 @@ def test_sunlight_comes_from_where_the_sun_stands(studio: tuple[SceneRenderer, S
     for y in (-0.6, 0.6):
         sun = np.array([0.1, y, 0.5]) / np.linalg.norm([0.1, y, 0.5])
         turned = type(light)(light.hour, sun, 3.0, 0.0, (), (1.0, 1.0, 1.0))
-        values.append(studio[0].render_passes(camera, turned, Shell(), 4, 0).sun.mean())
+        values.append(renderer_and_mesh[0].render_passes(camera, turned, MeshBuilder(), 4, 0).sun.mean())
     assert values[0] > 0.001
     assert values[1] < 1e-6  # the glow that carries the colours
 
@@ -206,7 +214,7 @@ def test_sunlight_comes_from_where_the_sun_stands(studio: tuple[SceneRenderer, S
 @pytest.mark.parametrize("kind", ["cathedral", "mosque", "synagogue"])
 def test_seeds_are_other_buildings_with_the_parts_of_their_kind(kind: str) -> None:
     one, same, other = build(kind, 0), build(kind, 0), build(kind, 1)
-    for a, b in zip(one.shell.surfaces(), same.shell.surfaces(), strict=True):
+    for a, b in zip(one.mesh.surfaces(), same.mesh.surfaces(), strict=True):
         np.testing.assert_array_equal(a.vertices, b.vertices)
     assert not np.array_equal(one.extent, other.extent)
     assert {"portal", "window"} <= set(one.concepts)
@@ -218,7 +226,7 @@ def test_seeds_are_other_buildings_with_the_parts_of_their_kind(kind: str) -> No
     else:
         assert names.count("tower") == 2
     assert all(
-        surface.vertices[..., 2].min() > -0.6 for surface in one.shell.surfaces()
+        surface.vertices[..., 2].min() > -0.6 for surface in one.mesh.surfaces()
     )  # nothing hangs below the ground
 
 
@@ -237,7 +245,7 @@ def test_arches_have_the_height_of_their_construction() -> None:
 
 def test_hours_are_shared_out_as_the_mix_says() -> None:
     hours = choose_hours(np.random.default_rng(0), 100)
-    assert {hour: hours.count(hour) for hour in MIX} == {"day": 67, "overcast": 15, "dusk": 10, "night": 8}
+    assert {hour: hours.count(hour) for hour in HOUR_SHARES} == {"day": 67, "overcast": 15, "dusk": 10, "night": 8}
     assert len(choose_hours(np.random.default_rng(0), 7)) == 7
 
 

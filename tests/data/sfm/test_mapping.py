@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pycolmap
 import pytest
-import torch
 
 from halonerf.data.photo_io import PhotoFacts
 from halonerf.data.scene.world_frame import estimate_up, normalise
-from halonerf.data.sfm.features import Features, mapping_scale
+from halonerf.data.sfm.features import mapping_scale
 from halonerf.data.sfm.mapping import make_cameras, rebuild, scaled_camera
 from halonerf.data.sfm.pairing import propose_pairs
 from halonerf.data.sfm.shared_cameras import refine, shared_groups
-from halonerf.data.sfm.verification import match_descriptors
+from halonerf.sift import SiftFeatures
 
 
 def synthetic(photos: int = 6, **options: object) -> pycolmap.Reconstruction:
@@ -26,47 +25,15 @@ def synthetic(photos: int = 6, **options: object) -> pycolmap.Reconstruction:
     return pycolmap.synthesize_dataset(chosen)
 
 
-def slow_match(first: np.ndarray, second: np.ndarray, ratio: float, limit: float) -> set[tuple[int, int]]:
-    """Mutual nearest neighbours by the book, one at a time."""
-    angle = np.arccos(np.clip(first.astype(float) @ second.T, -1, 1))
-    found = set()
-    for i in range(len(first)):
-        j = int(angle[i].argmin())
-        others = np.concatenate([np.delete(angle[i], j), np.delete(angle[:, j], i)])
-        if angle[:, j].argmin() == i and angle[i, j] <= limit and angle[i, j] < ratio * others.min():
-            found.add((i, j))
-    return found
-
-
-@pytest.mark.parametrize("noise", [0.02, 0.06, 0.2])
-def test_matching_agrees_with_the_book(noise: float):
-    random = np.random.default_rng(0)
-    first = random.random((90, 128)).astype(np.float32)
-    second = np.concatenate([first[random.permutation(90)[:60]], random.random((40, 128), dtype=np.float32)])
-    second += noise * random.standard_normal(second.shape).astype(np.float32)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second /= np.linalg.norm(second, axis=1, keepdims=True)
-    indices, cosine = match_descriptors(torch.from_numpy(first), torch.from_numpy(second), 0.8, 0.7)
-    expected = slow_match(first, second, 0.8, 0.7)
-    assert {tuple(pair) for pair in indices.tolist()} == expected
-    np.testing.assert_allclose(cosine, (first[indices[:, 0]] * second[indices[:, 1]]).sum(1), atol=1e-5)
-    if noise == 0.02:
-        assert len(expected) == 60
-
-
-@pytest.mark.parametrize("sizes", [(0, 5), (5, 0), (1, 5)])
-def test_too_few_descriptors_match_nothing(sizes: tuple[int, int]):
-    indices, _ = match_descriptors(*(torch.nn.functional.normalize(torch.rand(n, 128), dim=1) for n in sizes))
-    assert indices.shape == (0, 2)
-
-
-def fake_features(place: int, count: int = 200) -> Features:
+def fake_features(place: int, count: int = 200) -> SiftFeatures:
     """Descriptors around directions that belong to a place."""
     random = np.random.default_rng(place)
     centres = np.random.default_rng(1000 + place % 10).random((20, 128)) ** 4
     values = centres[random.integers(0, 20, count)] + 0.02 * random.random((count, 128))
     values = values / np.linalg.norm(values, axis=1, keepdims=True) * 512
-    return Features(np.zeros((count, 2), np.float32), np.ones(count, np.float32), values.clip(0, 255).astype(np.uint8))
+    return SiftFeatures(
+        np.zeros((count, 2), np.float32), np.ones(count, np.float32), values.clip(0, 255).astype(np.uint8)
+    )
 
 
 def test_small_collections_are_compared_exhaustively():

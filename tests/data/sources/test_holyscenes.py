@@ -12,7 +12,7 @@ from PIL import Image
 
 from halonerf.data.collection import Collection
 from halonerf.data.sources.colmap_folder import SPLIT
-from halonerf.data.sources.holyscenes import LEFT_OUT, HolyScenes, pair
+from halonerf.data.sources.holyscenes import LEFT_OUT, HolyScenes, pair_masks
 from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder, read_mask
 from helpers.made_holyscenes import PARTS, photo_id, write_holyscenes
@@ -134,7 +134,7 @@ def test_the_name_of_the_file_is_the_last_resort():
         Path("m"), {"dome": {f"{n}-gt": Path(f"m/dome/{n}-gt.jpg") for n in ("0001", "0002", "0003")}}, True
     )
     ids = {1: "0003.jpg", 7: "sub/0002.jpg"}
-    pairs, missing = pair(masks, ids, Path("photos"))
+    pairs, missing = pair_masks(masks, ids, Path("photos"))
     assert pairs == {"0001": "0003.jpg", "0002": "sub/0002.jpg"}
     assert missing == [("dome/0003-gt.jpg", "its photo, 0003.jpg, has the masks of number 0001 already")]
 

@@ -31,36 +31,36 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def lessons(folder: Path, **options: Any) -> MaskedPhotos:
+def data(folder: Path, **options: Any) -> MaskedPhotos:
     return MaskedPhotos(IndexedMasks(str(folder), CLASSES), **({"test_photos": 2, "size": 45} | options))
 
 
 def test_photos_are_shrunk_with_their_masks(folder: Path, tmp_path: Path):
-    learnt = lessons(folder).train(tmp_path)
-    assert [lesson.image().shape for lesson in learnt] == [(30, 45, 3), (45, 30, 3), (30, 45, 3)]
-    for lesson in learnt:
-        tone = lesson.image()[..., 0].astype(int)
+    training = data(folder).train(tmp_path)
+    assert [sample.image().shape for sample in training] == [(30, 45, 3), (45, 30, 3), (30, 45, 3)]
+    for sample in training:
+        tone = sample.image()[..., 0].astype(int)
         for number in range(1, 10):
-            mask = lesson.mask(f"part {number}", *tone.shape)
+            mask = sample.mask(f"part {number}", *tone.shape)
             assert mask.dtype == bool
             # Half a pixel belongs to two stripes at most; 0.5 of it decides.
             np.testing.assert_array_equal(mask[np.abs(tone - 10 * number) < 4], True)
             np.testing.assert_array_equal(mask[np.abs(tone - 10 * number) > 6], False)
-        assert not lesson.mask("dome", *tone.shape).any()
+        assert not sample.mask("dome", *tone.shape).any()
 
 
 def test_small_photos_stay_as_they_are(folder: Path, tmp_path: Path):
-    assert lessons(folder, size=500).train(tmp_path)[0].image().shape == (60, 90, 3)
+    assert data(folder, size=500).train(tmp_path)[0].image().shape == (60, 90, 3)
 
 
 def test_the_last_photos_are_scored_whole_and_close(folder: Path, tmp_path: Path):
-    made = lessons(folder, close=[0.4, 0.6])
-    learnt, scored = made.train(tmp_path), made.test(tmp_path)
-    assert [lesson.name for lesson in learnt] == ["ö0.bmp", "ö1.bmp", "ö2.bmp"]
-    assert [(lesson.name, lesson.subject == WHOLE) for lesson in scored] == [
+    made = data(folder, close=[0.4, 0.6])
+    training, testing = made.train(tmp_path), made.test(tmp_path)
+    assert [sample.name for sample in training] == ["ö0.bmp", "ö1.bmp", "ö2.bmp"]
+    assert [(sample.name, sample.subject == WHOLE) for sample in testing] == [
         (name, whole) for name in ("ö3.bmp", "ö4.bmp") for whole in (True, False)
     ]
-    for whole, part in zip(scored[::2], scored[1::2], strict=True):
+    for whole, part in zip(testing[::2], testing[1::2], strict=True):
         height, width = part.image().shape[:2]
         assert height == width
         assert 12 <= height <= 18
@@ -70,38 +70,38 @@ def test_the_last_photos_are_scored_whole_and_close(folder: Path, tmp_path: Path
         np.testing.assert_array_equal(
             part.mask("part 9", height, width), whole.mask("part 9", *whole.image().shape[:2])[window]
         )
-    assert [lesson.window for lesson in made.test(tmp_path)] == [lesson.window for lesson in scored]
+    assert [sample.window for sample in made.test(tmp_path)] == [sample.window for sample in testing]
 
 
 def test_photos_are_stored_once(folder: Path, tmp_path: Path):
-    file = lessons(folder).train(tmp_path)[0].file
+    file = data(folder).train(tmp_path)[0].file
     before = file.stat().st_mtime_ns
-    assert lessons(folder).train(tmp_path)[0].file == file
+    assert data(folder).train(tmp_path)[0].file == file
     assert file.stat().st_mtime_ns == before
-    assert lessons(folder, size=30).train(tmp_path)[0].file.parent != file.parent
+    assert data(folder, size=30).train(tmp_path)[0].file.parent != file.parent
     assert len(list(file.parent.iterdir())) == 5 + 1
     assert sorted(path.name for path in file.parent.parent.iterdir()) == sorted(
-        lessons(folder, size=size).train(tmp_path)[0].file.parent.name for size in (30, 45)
+        data(folder, size=size).train(tmp_path)[0].file.parent.name for size in (30, 45)
     )
 
 
 def test_words(folder: Path, tmp_path: Path):
-    assert lessons(folder).vocabulary(tmp_path) == {concept: [concept] for concept in CLASSES}
+    assert data(folder).vocabulary(tmp_path) == {concept: [concept] for concept in CLASSES}
     words = {"part 3": ["door", "tür"]}
-    assert lessons(folder, words=words).vocabulary(tmp_path) == words
+    assert data(folder, words=words).vocabulary(tmp_path) == words
     with pytest.raises(BadInput, match="got dome"):
-        lessons(folder, words={"dome": ["dome"]}).vocabulary(tmp_path)
+        data(folder, words={"dome": ["dome"]}).vocabulary(tmp_path)
 
 
 def test_what_cannot_be_learnt_from_is_refused(folder: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="complete masks"):
         MaskedPhotos(PhotoFolder(str(folder))).train(tmp_path)
     with pytest.raises(BadInput, match="more photos than the 5"):
-        lessons(folder, test_photos=5).train(tmp_path)
+        data(folder, test_photos=5).train(tmp_path)
     whole = (folder / "ö0.bmp").read_bytes()
     (folder / "ö0.bmp").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(BadInput, match=r"ö0\.bmp, but it cannot be read"):
-        lessons(folder).train(tmp_path)
+        data(folder).train(tmp_path)
     for bad in ({"test_photos": 0}, {"close": [0.5, 0.2]}, {"close": [0.0, 0.5]}, {"close": [0.5]}):
-        with pytest.raises(BadInput, match="lessons"):
-            lessons(folder, **bad)
+        with pytest.raises(BadInput, match="data"):
+            data(folder, **bad)

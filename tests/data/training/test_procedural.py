@@ -19,7 +19,7 @@ from halonerf.errors import BadInput
 WORDS = {"red": ["red", "rouge"], "blue": ["blue"], "never": ["never"]}
 
 
-def write_lesson(folder: Path, name: str, seed: int, width: int = 40, height: int = 30) -> None:
+def write_sample(folder: Path, name: str, seed: int, width: int = 40, height: int = 30) -> None:
     """A photo with a red block and a blue one at random places, and their masks."""
     random = np.random.default_rng(seed)
     pixels = np.full((height, width, 3), 128, np.uint8)
@@ -36,18 +36,18 @@ def write_lesson(folder: Path, name: str, seed: int, width: int = 40, height: in
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_lesson(tmp_path, "000_red", 0)
-    write_lesson(tmp_path, "001_whole", 1)
+    write_sample(tmp_path, "000_red", 0)
+    write_sample(tmp_path, "001_whole", 1)
     return tmp_path
 
 
 def batches(folder: Path, negative_words: tuple[str, ...] = ("dog",), **options: float) -> SampleBatches:
     given: dict[str, Any] = {"prompts": 4, "batch": 6, "size": 24, "batches": 5, "seed": 3}
-    given |= {"smallest": 0.6, "largest": 1.0, "stretch": 0.0, "plurals": 0.5, "relight": 1.0}
+    given |= {"min_side": 0.6, "max_side": 1.0, "stretch": 0.0, "plurals": 0.5, "relight": 1.0}
     return SampleBatches(find_samples(folder), WORDS, negative_words, **(given | options))
 
 
-def test_lessons_are_found_with_what_they_show(folder: Path):
+def test_samples_are_found_with_their_masks(folder: Path):
     first, second = find_samples(folder)
     assert (first.subject, second.subject) == ("red", WHOLE)
     assert first.image().shape == (30, 40, 3)
@@ -114,12 +114,12 @@ def test_unlit_crops_keep_their_colours(folder: Path):
     assert typical_distance(lit["images"]) > 0.1
 
 
-def test_a_photo_of_one_tone_is_a_lesson_too(tmp_path: Path):
+def test_a_photo_of_one_tone_is_a_sample_too(tmp_path: Path):
     """Grey photos are read as colours; a portrait's crops have the short side's measure."""
-    write_lesson(tmp_path, "000_red", 0, width=34, height=90)
+    write_sample(tmp_path, "000_red", 0, width=34, height=90)
     with Image.open(tmp_path / "photos" / "000_red.jpg") as photo:
         photo.convert("L").save(tmp_path / "photos" / "000_red.jpg")
-    batch = batches(tmp_path, relight=0.0, largest=0.7)[0]
+    batch = batches(tmp_path, relight=0.0, max_side=0.7)[0]
     assert batch["images"].shape == (6, 3, 24, 24)
     torch.testing.assert_close(batch["images"][:, 0], batch["images"][:, 2])
 
@@ -171,33 +171,33 @@ def test_light_changes_and_stays_a_photo():
 
 
 def test_rendered_buildings_are_whole_and_kept(tmp_path: Path):
-    course = RenderSettings(photos=2, whole=0.5, width=48, samples=1)
-    found = render_samples(tmp_path, course, ["synagogue"], [1000], workers=1)
+    settings = RenderSettings(photos=2, whole=0.5, width=48, samples=1)
+    found = render_samples(tmp_path, settings, ["synagogue"], [1000], workers=1)
     assert len(found) == 2
-    assert all(max(lesson.image().shape) == 48 for lesson in found)
-    assert any(lesson.masks for lesson in found)
+    assert all(max(sample.image().shape) == 48 for sample in found)
+    assert any(sample.masks for sample in found)
     assert not list(tmp_path.rglob("*.partial"))
     before = found[0].photo.stat().st_mtime_ns
-    again = render_samples(tmp_path, course, ["synagogue"], [1000], workers=1)
+    again = render_samples(tmp_path, settings, ["synagogue"], [1000], workers=1)
     assert again == found
     assert found[0].photo.stat().st_mtime_ns == before
 
 
 def test_buildings_to_score_on_follow_those_to_learn_from(tmp_path: Path):
     """Renders are found where they are: `renders/` beside the stage's folders, by version, options and seed."""
-    lessons = ProceduralDataset(
+    data = ProceduralDataset(
         WORDS, ["dog"], ["block"], first_seed=7, buildings=2, test_buildings=1, photos=2, whole=0.5, width=40, samples=1
     )
     for seed in (7, 8, 9):
         folder = RenderSettings(2, 0.5, 40, 1).folder(tmp_path / "renders", "block", seed)
-        write_lesson(folder, "000_red", seed)
-        write_lesson(folder, "001_whole", seed)
-    assert [lesson.photo.parts[-3] for lesson in lessons.train(tmp_path)] == [
+        write_sample(folder, "000_red", seed)
+        write_sample(folder, "001_whole", seed)
+    assert [sample.photo.parts[-3] for sample in data.train(tmp_path)] == [
         "block_7",
         "block_7",
         "block_8",
         "block_8",
     ]
-    assert [lesson.subject for lesson in lessons.test(tmp_path)] == ["red", WHOLE]
-    assert lessons.test(tmp_path)[0].photo.parts[-3] == "block_9"
-    assert lessons.vocabulary(tmp_path) == WORDS
+    assert [sample.subject for sample in data.test(tmp_path)] == ["red", WHOLE]
+    assert data.test(tmp_path)[0].photo.parts[-3] == "block_9"
+    assert data.vocabulary(tmp_path) == WORDS

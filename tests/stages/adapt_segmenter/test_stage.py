@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from halonerf.data.collection import write_collection
-from halonerf.data.formats.target_maps import write_map, write_photo, write_table
+from halonerf.data.formats.target_maps import write_target_map, write_target_photo, write_targets
 from halonerf.data.labels.table import write_labels
 from halonerf.errors import BadInput
 from halonerf.pipeline.spec import StageSource
@@ -125,16 +125,16 @@ def write_world(root: Path) -> dict[str, Path]:
         (inputs["a/targets"] / part).mkdir(parents=True)
     for index in range(4):
         pixels = photo(index % 2 == 0)
-        write_photo(inputs["a/targets"] / "photos" / f"{index}.jpg", pixels)
+        write_target_photo(inputs["a/targets"] / "photos" / f"{index}.jpg", pixels)
         red = pixels[..., 0] > 128
         region = np.zeros_like(red)
         region[4:20, 8:24] = True
-        write_map(inputs["a/targets"] / "maps" / f"{index}.npz", np.where(red, 0.95, 0.05), region)
+        write_target_map(inputs["a/targets"] / "maps" / f"{index}.npz", np.where(red, 0.95, 0.05), region)
         rows.append(
             {"photo": f"{index}.jpg", "label": "portal", "map": f"{index}.npz", "close_up": "c", "kind": "positive"}
             | {"quality": 1}
         )
-    write_table(inputs["a/targets"], rows)
+    write_targets(inputs["a/targets"], rows)
     return inputs
 
 
@@ -208,7 +208,7 @@ def test_what_does_not_help_is_not_kept(tmp_path: Path):
     inputs = write_world(tmp_path)
     for path in (inputs["a/targets"] / "maps").iterdir():
         with np.load(path) as stored:
-            write_map(path, 1 - stored["probability"] / 255, stored["region"])
+            write_target_map(path, 1 - stored["probability"] / 255, stored["region"])
     stage = adapt(tmp_path / "out", inputs, segmenter={**GAUGE, "weights": "red"}, patience=1)
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert figures["base_ap"] == figures["adapted_ap"] > 0.99
@@ -252,7 +252,7 @@ def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], words: 
 
 def test_without_a_pair_crops_must_teach(tmp_path: Path):
     inputs = write_world(tmp_path)
-    write_table(inputs["a/targets"], [])
+    write_targets(inputs["a/targets"], [])
     with pytest.raises(BadInput, match=r"adapt_segmenter\.losses\.crop=1"):
         adapt(tmp_path / "out", inputs)
 

@@ -18,7 +18,7 @@ from halonerf.data.sources.colmap_folder import ColmapFolder
 from halonerf.data.sources.photo_folder import PhotoFolder
 from halonerf.errors import BadInput
 from halonerf.stages.ingest.stage import Ingest
-from halonerf.stages.ingest.steps import sides
+from halonerf.stages.ingest.steps import train_test_split
 from helpers.made_photos import FOCAL, corner_photo, corner_poses, write_corner
 
 FAST = {"features": 700, "size": 160}  # enough for the corner, whose texture is rich
@@ -151,8 +151,8 @@ def test_a_few_photos_are_all_fitted(finished: Path):
 @pytest.mark.parametrize(("every", "held"), [(8, [0, 8, 16]), (0, []), (1, list(range(17)))])
 def test_every_so_manieth_photo_is_held_out(every: int, held: list[int]):
     names = [f"{i:02d}" for i in range(17)]
-    assert [i for i, side in enumerate(sides(names, every, 16).values()) if side == "test"] == held
-    assert "test" not in sides(names[:15], every, 16).values()
+    assert [i for i, side in enumerate(train_test_split(names, every, 16).values()) if side == "test"] == held
+    assert "test" not in train_test_split(names[:15], every, 16).values()
 
 
 @pytest.mark.parametrize("step", ["features:1", "matches", "mapping", "tables"])

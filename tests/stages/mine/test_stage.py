@@ -1,4 +1,4 @@
-"""Zoom pairs: found where they are known to be, refused where they are not."""
+"""Zoom pairs of a scene whose pairs are known."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_close_up_is_found_with_its_place(tmp_path: Path):
 
 
 def test_a_killed_run_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("halonerf.stages.mine.stage.PAIRS_AN_ITEM", 1)
+    monkeypatch.setattr("halonerf.stages.mine.stage.PAIRS_PER_ITEM", 1)
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
         write_wall_scene(tmp_path / name)
@@ -130,7 +130,7 @@ def test_a_killed_run_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     pd.testing.assert_frame_equal(one, two)
 
 
-def test_no_zoom_pairs_is_an_answer(tmp_path: Path):
+def test_a_scene_without_zoom_pairs_gives_an_empty_table(tmp_path: Path):
     write_wall_scene(tmp_path)
     stage = mine(tmp_path, min_ratio=10.0)
     assert stage.summary()["pairs"] == 0
@@ -144,22 +144,22 @@ def test_only_the_best_farther_photos_are_kept(tmp_path: Path):
     assert len(table) == 1
 
 
-def test_pairs_are_proposed_by_shared_points_alone(tmp_path: Path):
+def test_pairs_are_proposed_by_shared_points(tmp_path: Path):
     scene = write_wall_scene(tmp_path)
     sets = [set(scene.observations(i)[2].tolist()) for i in range(3)]
-    for least in (1, 10, 40, 1000):
-        expected = [[i, j] for i in range(3) for j in range(i + 1, 3) if len(sets[i] & sets[j]) >= least]
-        assert by_tracks([scene.observations(i)[2].numpy() for i in range(3)], least).tolist() == expected
+    for min_shared in (1, 10, 40, 1000):
+        expected = [[i, j] for i in range(3) for j in range(i + 1, 3) if len(sets[i] & sets[j]) >= min_shared]
+        assert by_tracks([scene.observations(i)[2].numpy() for i in range(3)], min_shared).tolist() == expected
 
 
-class Noted:
-    """Finds what the scene's points say, and counts how often it looks at a photo."""
+class RecordingMiner:
+    """Matches by the scene's points, and records the photos that features were computed of."""
 
-    looked: ClassVar[list[float]] = []
+    computed: ClassVar[list[float]] = []
 
     def features(self, image: Tensor) -> dict[str, Tensor]:
         colour = float(image.mean())
-        self.looked.append(colour)
+        self.computed.append(colour)
         shown = list(FRAMES.values())[round(colour * 255 / 60) - 1]
         return {"points": torch.from_numpy(photographed(wall(), *shown))}
 
@@ -176,49 +176,50 @@ def table_of(root: Path) -> pd.DataFrame:
     return pd.read_parquet(root / "mine" / "pairs.parquet")
 
 
-def test_a_photo_of_many_pairs_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("halonerf.stages.mine.stage.PAIRS_AN_ITEM", 1)
+def test_features_of_a_photo_of_many_pairs_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("halonerf.stages.mine.stage.PAIRS_PER_ITEM", 1)
     write_wall_scene(tmp_path)
-    for memory, times in ((1.0, 3), (0.0, 4)):  # MB; without memory a photo is kept for the pair at hand alone
-        Noted.looked.clear()
-        mine(tmp_path, miner={"_target_": f"{__name__}.Noted"}, memory_mb=memory, workers=1)
-        assert len(Noted.looked) == times
+    for memory, times in ((1.0, 3), (0.0, 4)):  # MB; without a cache a photo is kept for one pair only
+        RecordingMiner.computed.clear()
+        mine(tmp_path, miner={"_target_": f"{__name__}.RecordingMiner"}, memory_mb=memory, workers=1)
+        assert len(RecordingMiner.computed) == times
         assert len(table_of(tmp_path)) == 2
 
 
-def test_workers_and_memory_change_nothing(tmp_path: Path):
+def test_workers_and_cache_size_do_not_change_the_result(tmp_path: Path):
     write_wall_scene(tmp_path)
     tables = []
     for options in ({"workers": 1}, {"workers": 3}, {"workers": 2, "memory_mb": 0.0}):
-        mine(tmp_path, miner={"_target_": f"{__name__}.Noted"}, **options)
+        mine(tmp_path, miner={"_target_": f"{__name__}.RecordingMiner"}, **options)
         tables.append(table_of(tmp_path))
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table, tables[0])
 
 
-def test_photos_are_proposed_by_looks(tmp_path: Path):
+def test_photos_are_proposed_by_appearance(tmp_path: Path):
     """Two photos of one wall, one of another: beyond the limit for comparing all, only the likely pairs are matched."""
     scene = write_wall_scene(tmp_path)
     walls = [np.random.default_rng(i).integers(0, 255, (20, 27, 3), np.uint8).repeat(8, 0).repeat(8, 1) for i in (0, 1)]
     photos = [walls[0][:HEIGHT, :WIDTH], walls[1][:HEIGHT, :WIDTH], walls[0][20 : 20 + HEIGHT, 30 : 30 + WIDTH]]
     for i, photo in enumerate(photos):
         write_at(tmp_path / "images.u8", i * photo.size, photo.tobytes())
-    looked = [by_appearance(scene, 1, 2, 0, workers, tmp_path).tolist() for workers in (1, 2)]
-    assert [0, 2] in looked[0]
-    assert len(looked[0]) < 3
-    assert looked[0] == looked[1]
+    proposed = [by_appearance(scene, 1, 2, 0, workers, tmp_path).tolist() for workers in (1, 2)]
+    assert [0, 2] in proposed[0]
+    assert len(proposed[0]) < 3
+    assert proposed[0] == proposed[1]
     assert by_appearance(scene, 1, 3, 0, 1, tmp_path).tolist() == [[0, 1], [0, 2], [1, 2]]
-    assert list(tmp_path.glob("looks-*.npz"))
+    assert list(tmp_path.glob("appearance-*.npz"))
     assert union(np.array([[1, 2], [0, 1]]), np.array([[0, 1]])).tolist() == [[0, 1], [1, 2]]
     assert union().shape == (0, 2)
 
 
-def test_every_way_to_propose(tmp_path: Path):
+def test_every_kind_of_proposals(tmp_path: Path):
     write_wall_scene(tmp_path)
-    proposed = {how: len(mine(tmp_path, proposals=how, min_shared=40).proposals) for how in ("tracks", "looks", "both")}
-    assert proposed["looks"] == proposed["both"] == 3
+    kinds = "tracks", "appearance", "both"
+    proposed = {kind: len(mine(tmp_path, proposals=kind, min_shared=40).proposals) for kind in kinds}
+    assert proposed["appearance"] == proposed["both"] == 3
     assert len(mine(tmp_path, min_shared=40).proposals) == proposed["tracks"] < 3
-    with pytest.raises(BadInput, match="tracks, looks, both"):
+    with pytest.raises(BadInput, match="tracks, appearance, both"):
         Mine(TRACKS, proposals="all")
     with pytest.raises(BadInput, match="at least 1"):
         Mine(TRACKS, min_ratio=0.5)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from halonerf.data.collection import write_collection
-from halonerf.data.labels.table import frequent_labels
+from halonerf.data.labels.table import frequent_labels, table_path, write_labels
 from halonerf.data.scene.files import Filters, write_tables
 from halonerf.errors import BadInput
 from halonerf.factory import build
@@ -24,7 +24,7 @@ from halonerf.files import write_at, write_csv
 from halonerf.prediction import building_box, resized_probabilities, subtract_sky
 from halonerf.stages.segment.agreement import WorkItem
 from halonerf.stages.segment.stage import Segment
-from halonerf.types import ImageRecord
+from halonerf.types import ImageRecord, PseudoLabel
 
 LABELS = ("image_id", "label", "confidence", "evidence")
 MASKS = {"_target_": "halonerf.segmenters.Masks"}
@@ -331,3 +331,14 @@ def test_labels_count_photos_not_rows(tmp_path: Path):
     table = [{"image_id": i, "label": label, "confidence": 1, "evidence": ""} for i, label in rows]
     write_csv(tmp_path / "labels.csv", LABELS, table)
     assert frequent_labels(tmp_path / "labels.csv", {"a", "b", "c"}, 2) == ["apse", "tower"]
+
+
+def test_concepts_come_from_labels_in_a_parquet_table(tmp_path: Path, inputs):
+    folders, names = inputs
+    (folders["distill"] / "labels.csv").unlink()
+    labels = (
+        [("window", n) for n in names] + [("cathedral", n) for n in names[:2]] + [("", names[0]), ("apse", names[3])]
+    )
+    write_labels(table_path(folders["distill"], "parquet"), [PseudoLabel(name, label, 1.0) for label, name in labels])
+    run(Segment(COLOURS, min_photos=2, building=None, sky=None), tmp_path / "out", folders)
+    assert json.loads((tmp_path / "out" / "concepts.json").read_text()) == ["window", "cathedral"]

@@ -1,4 +1,4 @@
-"""Through a category and those below it, breadth first; every answer is on disk before the next question."""
+"""Files of a Commons category and its subcategories, breadth first; each response is stored before the next request."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from urllib.parse import unquote
 
 from halonerf.data.commons.api import Api, ApiError, Batch
 from halonerf.data.commons.filter import ENDINGS, PhotoNames
-from halonerf.data.commons.media_file import EXTRA, CommonsFile, without_namespace
+from halonerf.data.commons.media_file import METADATA_FIELDS, CommonsFile, without_namespace
 from halonerf.data.commons.text import tidy_text
 from halonerf.errors import BadInput
 from halonerf.files import write_json
 
 log = logging.getLogger(__name__)
 
-TITLES = 50  # pages a question, the API's limit for people who are not logged in
-FILES, CATEGORIES = 6, 14  # numbers of namespaces
+PAGES_PER_REQUEST = 50  # the API's limit without login
+FILE_NAMESPACE, CATEGORY_NAMESPACE = 6, 14
 
 
-class Walk:
-    """The files of a category.
+class CategoryWalk:
+    """The files of a category and its subcategories.
 
     Args:
-        api: asked for what is not in `folder` yet.
-        folder: answers of this walk, of this or of a killed run.
+        api: client of the wiki.
+        folder: stores the responses, so that a killed run resumes.
         category: title, with or without "Category:", or the address of its page.
-        depth: levels of categories below it that are entered; 0: only its own files.
-        skip: patterns (`*`, `?`) of titles of categories that are not entered.
-        width: px, of the smaller copies whose addresses are asked for; 0: none.
-        captions: ask for the short, structured captions as well, with one more request for fifty files.
+        depth: levels of subcategories; 0: only the category's own files.
+        skip: patterns (`*`, `?`) of titles of subcategories to leave out.
+        width: px, of the scaled copies whose addresses are requested; 0: none.
+        captions: request the short, structured captions too, one more request per fifty files.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Walk:
         folder.mkdir(parents=True, exist_ok=True)
 
     def files(self) -> Iterator[CommonsFile]:
-        """Every file once, with its name, those nearest to the category first.
+        """Every file once, with its name in the collection, by increasing depth of its category.
 
         Raises: BadInput where there is no such category.
         """
@@ -59,10 +59,10 @@ class Walk:
         while queue:
             path = queue.popleft()
             below: list[str] = []
-            more: dict[str, str] | None = {}
-            while more is not None:
-                batch = self._batch(number, path, more)
-                number, more = number + 1, batch["more"]
+            continuation: dict[str, str] | None = {}
+            while continuation is not None:
+                batch = self._batch(number, path, continuation)
+                number, continuation = number + 1, batch["continuation"]
                 below += batch["below"]
                 for entry in batch["files"]:
                     file = CommonsFile.from_json(entry)
@@ -79,67 +79,68 @@ class Walk:
         return any(fnmatch.fnmatchcase(title.casefold(), pattern) for pattern in self.skip)
 
     def _root(self) -> str:
-        """The category's title as the wiki has it, redirects followed."""
-        kept = self.folder / "root.json"
-        if not kept.is_file():
+        """The category's title on the wiki, redirects followed."""
+        stored = self.folder / "root.json"
+        if not stored.is_file():
             batch = self.api.query(titles=f"Category:{self.category}", prop="categoryinfo", redirects=1)
             page: dict[str, Any] = batch.pages[0] if batch.pages else {}
             size = page.get("categoryinfo", {}).get("size", 0)
-            if page.get("ns") != CATEGORIES or (not size and (page.get("missing") or page.get("invalid"))):
+            if page.get("ns") != CATEGORY_NAMESPACE or (not size and (page.get("missing") or page.get("invalid"))):
                 raise BadInput(
                     f"expected a category called '{self.category}' at {self.api.url}, but there is none.\n"
-                    'Give its title as it stands on its page: corpus.category="Cologne Cathedral"'
+                    'Give its exact title: corpus.category="Cologne Cathedral"'
                 )
-            write_json(kept, {"title": without_namespace(page["title"])})
-        return str(json.loads(kept.read_text(encoding="utf-8"))["title"])
+            write_json(stored, {"title": without_namespace(page["title"])})
+        return str(json.loads(stored.read_text(encoding="utf-8"))["title"])
 
-    def _batch(self, number: int, path: tuple[str, ...], more: dict[str, str]) -> dict[str, Any]:
-        kept = self.folder / f"{number:06d}.json"
-        if not kept.is_file():
-            answer = self._members(path[-1], more)
-            files = [CommonsFile.from_page(page, path) for page in answer.pages if page.get("ns") == FILES]
+    def _batch(self, number: int, path: tuple[str, ...], continuation: dict[str, str]) -> dict[str, Any]:
+        stored = self.folder / f"{number:06d}.json"
+        if not stored.is_file():
+            members = self._members(path[-1], continuation)
+            files = [CommonsFile.from_page(page, path) for page in members.pages if page.get("ns") == FILE_NAMESPACE]
             captions = self._captions([file.pageid for file in files if file.pageid]) if self.captions else {}
-            below = [without_namespace(page["title"]) for page in answer.pages if page.get("ns") == CATEGORIES]
+            categories = (page["title"] for page in members.pages if page.get("ns") == CATEGORY_NAMESPACE)
+            below = [without_namespace(title) for title in categories]
             entry = {
                 "path": path,
-                "more": answer.more,
+                "continuation": members.continuation,
                 "below": below,
                 "files": [{**file.to_json(), "captions": captions.get(file.pageid, {})} for file in files],
             }
-            write_json(kept, entry)
-            log.info("category '%s': %d files, %d categories below", path[-1], len(files), len(below))
-        return json.loads(kept.read_text(encoding="utf-8"))
+            write_json(stored, entry)
+            log.info("category '%s': %d files, %d subcategories", path[-1], len(files), len(below))
+        return json.loads(stored.read_text(encoding="utf-8"))
 
-    def _members(self, title: str, more: dict[str, str]) -> Batch:
+    def _members(self, title: str, continuation: dict[str, str]) -> Batch:
         scaled: dict[str, str | int] = {"iiurlwidth": self.width} if self.width else {}
         return self.api.query(
-            more,
+            continuation,
             generator="categorymembers",
             gcmtitle=f"Category:{title}",
             gcmtype="file|subcat",
-            gcmlimit=TITLES,
+            gcmlimit=PAGES_PER_REQUEST,
             redirects=1,
             prop="imageinfo|categories",
             iiprop="url|size|sha1|mime|thumbmime|user|extmetadata",
             iiextmetadatamultilang=1,
-            iiextmetadatafilter=EXTRA,
+            iiextmetadatafilter=METADATA_FIELDS,
             clshow="!hidden",
             cllimit="max",
             **scaled,
         )
 
     def _captions(self, pageids: Sequence[int]) -> dict[int, dict[str, str]]:
-        """Structured captions by page and language; wikis other than Commons may have none."""
+        """Structured captions by page id and language; wikis other than Commons may have none."""
         if not pageids:
             return {}
         try:
-            answer = self.api.ask(action="wbgetentities", ids="|".join(f"M{i}" for i in pageids), props="labels")
+            response = self.api.request(action="wbgetentities", ids="|".join(f"M{i}" for i in pageids), props="labels")
         except ApiError as error:
             log.warning("no structured captions: %s", error)
             self.captions = self.captions and error.code not in ("badvalue", "unknown_action")
             return {}
         found = {}
-        for name, entity in answer.get("entities", {}).items():
+        for name, entity in response.get("entities", {}).items():
             labels = entity.get("labels") or {}  # [] where there are none
             texts = {
                 tidy_text(str(code)): tidy_text(str(label.get("value", ""))) for code, label in dict(labels).items()
@@ -150,7 +151,7 @@ class Walk:
 
 
 def category_title(text: str) -> str:
-    """A category's title from what people type: with or without "Category:", underscores, or its page's address."""
+    """Title of a category given as a title, with or without "Category:" and underscores, or as its page's address."""
     title = unquote(text.rpartition("/wiki/")[2]) if "/wiki/" in text else text
     title = tidy_text(title.replace("_", " "))
     return title.partition(":")[2].strip() if title.casefold().startswith("category:") else title

@@ -1,12 +1,12 @@
-"""A category of Wikimedia Commons as a corpus that fetches its photos.
+"""A category of Wikimedia Commons as a corpus and scene source: downloads its photos with metadata and licences.
 
 photos/           the photos
-records.csv …     the collection, as every source writes it (`halonerf.data.collection`)
+records.csv …     the collection (`halonerf.data.collection`)
 attribution.csv   author, licence and source of every photo (`halonerf.data.commons.attribution`)
 captions.csv      every caption and description with its language
-downloads.csv     where each photo came from, with its checksums
-left_out.csv      the files of the category that are not photos of the collection, and why
-progress/         while it is not finished: the wiki's answers, and what became of each file
+downloads.csv     address and checksums of every photo
+left_out.csv      files of the category that are not in the collection, with the reason
+progress/         until it is finished: the wiki's responses, and the outcome for each file
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pathlib import Path
 from halonerf import __version__
 from halonerf.data.collection import write_collection
 from halonerf.data.commons.api import Api
-from halonerf.data.commons.attribution import Attribution, write_attribution, write_safe_csv
-from halonerf.data.commons.category_walk import Walk, category_title
+from halonerf.data.commons.attribution import Attribution, write_attribution
+from halonerf.data.commons.category_walk import CategoryWalk, category_title
 from halonerf.data.commons.download import Downloads, Outcome
-from halonerf.data.commons.filter import FREE, PhotoFilter
+from halonerf.data.commons.filter import FREE_LICENCES, PhotoFilter
 from halonerf.data.commons.http_client import PoliteHttp
 from halonerf.data.commons.media_file import CommonsFile
 from halonerf.errors import BadInput
-from halonerf.files import write_json
+from halonerf.files import write_csv, write_json
 from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
@@ -40,32 +40,32 @@ PHOTOS = "photos"
 
 
 class Commons:
-    """Photos of a category and of those below it, with what people wrote about them.
+    """A `PhotoCorpus`: photos of a category and its subcategories, with their captions and categories.
 
     Args:
         category: title of the category, or the address of its page.
         contact: an e-mail address or a web page, sent with every request, so that the wiki's staff can reach you.
         name: of the collection; empty takes the category's.
-        depth: levels of categories below that are entered.
-        skip: patterns (`*`, `?`) of titles of categories that are not entered.
-        photos: how many at most; 0: all.
-        width: px, of the smaller copies that are downloaded instead of larger originals; 0: originals.
-        kinds: MIME types that are photos.
+        depth: levels of subcategories.
+        skip: patterns (`*`, `?`) of titles of subcategories to leave out.
+        photos: at most; 0: all.
+        width: px, of the scaled copies that are downloaded instead of larger originals; 0: originals.
+        kinds: MIME types of photos.
         min_pixels, max_pixels: width x height of the original; 0: no limit.
-        min_bytes, max_bytes: of what is downloaded; 0: no limit.
+        min_bytes, max_bytes: of the download; 0: no limit.
         licences: see `halonerf.data.commons.filter.PhotoFilter`; empty: any, also none.
-        captions: fetch the short, structured captions, too.
-        concepts: what to look for; empty leaves it to the stage that segments.
+        captions: fetch the short, structured captions too.
+        concepts: to be segmented; empty: the stage `segment` decides.
         building_type: such as "cathedral"; empty where unknown.
-        snapshot: any word; a category grows, and another word (a date, say) makes a collection of what it holds now.
+        snapshot: any text, such as a date; another text makes a new collection, since categories grow.
         rate, timeout, retries, pause, patience: see `halonerf.data.commons.http_client.PoliteHttp`.
         maxlag: see `halonerf.data.commons.api.Api`.
         api: address of the wiki's `api.php`.
 
-    Raises: BadInput where options exclude each other.
+    Raises: BadInput for contradictory options.
     """
 
-    resumes = True
+    resumes = True  # a `ResumableSource`
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Commons:
         max_pixels: int = 150_000_000,
         min_bytes: int = 0,
         max_bytes: int = 100_000_000,
-        licences: Sequence[str] = FREE,
+        licences: Sequence[str] = FREE_LICENCES,
         captions: bool = True,
         concepts: Sequence[str] = (),
         building_type: str = "",
@@ -115,82 +115,87 @@ class Commons:
         self.maxlag = maxlag
 
     def identity(self) -> str:
-        """Digest of what was asked for. What the category holds is not known before it is fetched: see `snapshot`."""
-        wanted = self.filter
-        asked = [self.api, self.category, self.name, self.depth, self.skip, self.photos, self.width, wanted.kinds]
-        asked += [wanted.pixels, wanted.bytes, wanted.licences, self.captions, self.concepts, self.building_type]
-        return hashlib.sha256(json.dumps([*asked, self.snapshot]).encode()).hexdigest()
+        """Digest of the options. The category's contents are not known before they are fetched: see `snapshot`."""
+        chosen = self.filter
+        options = [self.api, self.category, self.name, self.depth, self.skip, self.photos, self.width, chosen.kinds]
+        options += [chosen.pixels, chosen.bytes, chosen.licences, self.captions, self.concepts, self.building_type]
+        return hashlib.sha256(json.dumps([*options, self.snapshot]).encode()).hexdigest()
 
     def records(self) -> Iterator[ImageRecord]:
-        """What people wrote about the files that the filters take, as far as the wiki's answers tell; no photos.
+        """Metadata of the files that pass the filters; downloads no photos.
 
-        Raises: BadInput where the contact is missing, the category is, or the wiki cannot be asked.
+        Raises: BadInput where the contact or the category is missing, or the wiki does not respond.
         """
         with tempfile.TemporaryDirectory() as folder:
-            taken = (file for file in self._walk(self._http(), Path(folder)).files() if not self.filter.problem(file))
-            for number, file in enumerate(taken, start=1):
+            files = self._walk(self._http(), Path(folder)).files()
+            chosen = (file for file in files if not self.filter.problem(file))
+            for number, file in enumerate(chosen, start=1):
                 yield self._record(file)
                 if number == self.photos:
                     return
 
     def collect(self, folder: Path) -> None:
-        """Write the collection, or go on with what a killed run left of it in `folder`.
+        """Write the collection; resume what a killed run left of it in `folder`.
 
-        Raises: BadInput where the contact is missing, the category is, it has no photo that the filters take, or the
-            wiki cannot be asked.
+        Raises: BadInput where the contact or the category is missing, no photo passes the filters, or the wiki does
+            not respond.
         """
         http, progress = self._http(), folder / "progress"
         progress.mkdir(exist_ok=True)
-        self._claim(progress / "asked.json")
-        walk = self._walk(http, progress / "answers")
+        self._claim(progress / "options.json")
+        walk = self._walk(http, progress / "responses")
         expected = sum(not self.filter.problem(file) for file in walk.files())
         expected = min(expected, self.photos) if self.photos else expected
         downloads = Downloads(http, folder / PHOTOS, progress / "photos.jsonl", self.filter.bytes)
-        taken: list[tuple[CommonsFile, Outcome]] = []
-        left: list[tuple[CommonsFile, str]] = []
-        first: dict[str, str] = {}  # title by SHA-1
+        stored: list[tuple[CommonsFile, Outcome]] = []
+        left_out: list[tuple[CommonsFile, str]] = []
+        titles: dict[str, str] = {}  # by SHA-1
         for file in walk.files():
-            if self.photos and len(taken) == self.photos:
+            if self.photos and len(stored) == self.photos:
                 break
             problem = self.filter.problem(file)
-            if not problem and file.sha1 and first.setdefault(file.sha1, file.title) != file.title:
-                problem = f"duplicate: the same file as {first[file.sha1]}"
+            if not problem and file.sha1 and titles.setdefault(file.sha1, file.title) != file.title:
+                problem = f"duplicate: the same file as {titles[file.sha1]}"
             outcome = Outcome(file.pageid, problem) if problem else downloads.fetch(file, self.width > 0, expected)
             if outcome.problem:
-                left.append((file, outcome.problem))
+                left_out.append((file, outcome.problem))
             else:
-                taken.append((file, outcome))
+                stored.append((file, outcome))
         downloads.finalise()
-        if not taken:
-            reasons = Counter(problem for _, problem in left).most_common(5)
+        if not stored:
+            reasons = Counter(problem for _, problem in left_out).most_common(5)
             raise BadInput(
-                f"expected photos in the category '{self.category}', got none of {len(left)} files: "
+                f"expected photos in the category '{self.category}', got none of {len(left_out)} files: "
                 f"{'; '.join(f'{count} x {problem}' for problem, count in reasons) or 'it is empty'}.\n"
-                "Take more with: corpus.depth, corpus.licences, corpus.min_pixels, corpus.max_bytes"
+                "Widen the selection with: corpus.depth, corpus.licences, corpus.min_pixels, corpus.max_bytes"
             )
-        self._write(folder, sorted(taken, key=lambda pair: pair[0].name), left)
-        log.info("%d photos kept, %d files left out (left_out.csv says why)", len(taken), len(left))
+        self._write(folder, sorted(stored, key=lambda pair: pair[0].name), left_out)
+        log.info("%d photos stored, %d files left out (see left_out.csv)", len(stored), len(left_out))
         shutil.rmtree(progress)
 
     def _http(self) -> PoliteHttp:
         if not re.search(r"[^\s@]+@[^\s@]+\.[^\s@]+|https?://\S+\.\S+", self.contact) or not self.contact.isprintable():
             raise BadInput(
-                "expected an e-mail address or a web page of yours, which Wikimedia's user agent policy wants every "
-                f"request to carry, got '{self.contact}'.\nGive it with: corpus.contact=you@example.org"
+                "expected your e-mail address or web page, which Wikimedia's user agent policy demands in requests, "
+                f"got '{self.contact}'.\nGive it with: corpus.contact=you@example.org"
             )
         contact = self.contact.encode("ascii", errors="replace").decode()
         agent = f"halonerf/{__version__} ({contact})"
         return PoliteHttp(agent, self.rate, self.timeout, self.retries, self.pause, self.patience)
 
-    def _walk(self, http: PoliteHttp, folder: Path) -> Walk:
+    def _walk(self, http: PoliteHttp, folder: Path) -> CategoryWalk:
         api = Api(http, self.api, self.maxlag)
-        return Walk(api, folder, self.category, self.depth, self.skip, self.width, self.captions)
+        return CategoryWalk(api, folder, self.category, self.depth, self.skip, self.width, self.captions)
 
     def _claim(self, path: Path) -> None:
+        """Record the options in `path`.
+
+        Raises: BadInput where a run with other options has begun the folder.
+        """
         if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["identity"] != self.identity():
             raise BadInput(
-                f"expected {path.parent.parent} to be empty, or left by a run with the same options; it was begun with "
-                "others.\nCollect into another folder, or delete it."
+                f"expected {path.parent.parent} to be empty or left by a run with the same options, but a run with "
+                "other options began it.\nCollect into another folder, or delete it."
             )
         write_json(path, {"identity": self.identity(), "category": self.category})
 
@@ -205,26 +210,28 @@ class Commons:
         )
 
     def _write(
-        self, folder: Path, taken: Sequence[tuple[CommonsFile, Outcome]], left: Sequence[tuple[CommonsFile, str]]
+        self, folder: Path, stored: Sequence[tuple[CommonsFile, Outcome]], left_out: Sequence[tuple[CommonsFile, str]]
     ) -> None:
-        write_attribution(folder, [_attribution(file, outcome) for file, outcome in taken])
-        captions = [(file.name, *text) for file, _ in taken for text in file.texts()]
-        said = ("photo", "kind", "language", "text")
-        write_safe_csv(folder / "captions.csv", said, [dict(zip(said, row, strict=True)) for row in captions])
+        write_attribution(folder, [_attribution(file, outcome) for file, outcome in stored])
+        fields: tuple[str, ...] = ("photo", "kind", "language", "text")
+        captions = [(file.name, *text) for file, _ in stored for text in file.texts()]
+        write_csv(
+            folder / "captions.csv", fields, [dict(zip(fields, row, strict=True)) for row in captions], escape=True
+        )
         downloads = [
             {"photo": file.name, "pageid": file.pageid, "original_sha1": file.sha1, **outcome._asdict()}
-            for file, outcome in taken
+            for file, outcome in stored
         ]
         fields = ("photo", "pageid", "url", "bytes", "width", "height", "sha256", "original_sha1")
         rows = [{key: row[key] for key in fields} for row in downloads]
-        write_safe_csv(folder / "downloads.csv", fields, rows)
-        reasons = [{"title": file.title, "reason": reason, "source_url": file.page_url} for file, reason in left]
-        write_safe_csv(folder / "left_out.csv", ("title", "reason", "source_url"), reasons)
+        write_csv(folder / "downloads.csv", fields, rows, escape=True)
+        reasons = [{"title": file.title, "reason": reason, "source_url": file.page_url} for file, reason in left_out]
+        write_csv(folder / "left_out.csv", ("title", "reason", "source_url"), reasons, escape=True)
         write_collection(
             folder,
             name=self.name,
             photos=PHOTOS,
-            records=[self._record(file) for file, _ in taken],
+            records=[self._record(file) for file, _ in stored],
             concepts=self.concepts,
             building_type=self.building_type,
         )

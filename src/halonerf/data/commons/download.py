@@ -1,4 +1,4 @@
-"""Fetches photos one after another, checks each, and keeps a journal, so that a killed run goes on."""
+"""Downloads of photos, verified, with a journal of outcomes, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from halonerf.data.commons.media_file import CommonsFile
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 16
-FORMATS = frozenset(("JPEG", "MPO", "PNG", "WEBP"))  # MPO: a JPEG with a second picture after it, as some phones write
-TRIES = 3  # times that a photo is asked for that comes damaged
-GIVE_UP = 3  # files in a row without an answer
-SAY_EVERY = 10.0  # s
+CHUNK_BYTES = 1 << 16
+FORMATS = frozenset(("JPEG", "MPO", "PNG", "WEBP"))  # MPO: a JPEG followed by a second image, as some phones write
+MAX_ATTEMPTS = 3  # for a photo that arrives damaged
+MAX_UNANSWERED = 3  # consecutive files without a response that end the run
+LOG_INTERVAL_S = 10.0
 
 
 class Outcome(NamedTuple):
-    """What became of a file. Where `problem` is empty, the photo is there."""
+    """Result of a download; `problem` is empty where the photo was stored."""
 
     pageid: int
     problem: str = ""
@@ -40,35 +40,35 @@ class Outcome(NamedTuple):
 
 
 class Downloads:
-    """The photos of a collection on their way to disk.
+    """Downloads of a collection's photos.
 
     Args:
-        http: makes the requests.
-        folder: where the photos go.
-        journal: a line of JSON for every file that is done with.
-        limits: bytes of a photo, least and most; 0: none.
+        http: the HTTP client.
+        folder: of the photos.
+        journal: file of outcomes, one JSON object per line.
+        limits: bytes of a photo, (lower, upper); an upper limit of 0 is none.
     """
 
     def __init__(self, http: PoliteHttp, folder: Path, journal: Path, limits: tuple[int, int]) -> None:
         self.http, self.folder, self.journal, self.limits = http, folder, journal, limits
         folder.mkdir(parents=True, exist_ok=True)
         self.outcomes = {outcome.pageid: outcome for outcome in _read(journal)}
-        self._pace = _Pace()
-        self._kept = sum(not outcome.problem for outcome in self.outcomes.values())
-        self._unsure: list[tuple[Outcome, Unanswered]] = []  # is it the files, or the server?
-        self._alive = False
+        self._progress = _ProgressLog()
+        self._stored = sum(not outcome.problem for outcome in self.outcomes.values())
+        self._unanswered: list[tuple[Outcome, Unanswered]] = []  # not known yet whether file or server fails
+        self._responded = False
 
     def fetch(self, file: CommonsFile, scaled: bool, expected: int) -> Outcome:
-        """The outcome of a file, known already or found out now.
+        """Outcome of a file, from the journal or by downloading it now.
 
-        A wiki may fail to scale one photo for ever. So a file that gets no answer is passed over, and left out for good
-        once a later one was answered.
+        A wiki may permanently fail to scale one photo. A file without a response is therefore skipped, and recorded as
+        left out once the server has responded for a later one.
 
         Args:
-            scaled: take the smaller copy where there is one.
-            expected: how many photos there may be in all, for the log.
+            scaled: download the smaller copy where there is one.
+            expected: estimated number of photos, for the log.
 
-        Raises: Unanswered for the third file in a row that gets no answer.
+        Raises: Unanswered for the third consecutive file without a response.
         """
         known = self.outcomes.get(file.pageid)
         if known and (known.problem or (self.folder / file.name).is_file()):
@@ -76,46 +76,48 @@ class Downloads:
         smaller = scaled and bool(file.scaled_url)
         url = file.scaled_url if smaller else file.url
         try:
-            outcome = self._tried(file, url, smaller)
+            outcome = self._download(file, url, smaller)
         except Unanswered as error:
-            if len(self._unsure) + 1 == GIVE_UP:
+            if len(self._unanswered) + 1 == MAX_UNANSWERED:
                 raise
-            outcome = Outcome(file.pageid, f"no answer: {error}".partition("\n")[0], url)
-            self._unsure.append((outcome, error))
+            outcome = Outcome(file.pageid, f"no response: {error}".partition("\n")[0], url)
+            self._unanswered.append((outcome, error))
             return outcome
-        for silent, _ in self._unsure:
-            self._note(silent)
-        self._unsure, self._alive = [], True
-        self._note(outcome)
-        self._kept += not outcome.problem
-        self._pace.step(outcome.bytes, self._kept, expected)
+        for earlier, _ in self._unanswered:
+            self._record(earlier)
+        self._unanswered, self._responded = [], True
+        self._record(outcome)
+        self._stored += not outcome.problem
+        self._progress.step(outcome.bytes, self._stored, expected)
         return outcome
 
     def finalise(self) -> None:
-        """After the last file.
+        """Check after the last file that the server has responded at all.
 
-        Raises: Unanswered where a file got no answer, and no other one says that the server is there.
+        Raises: Unanswered where files had no response and no other file had one.
         """
-        if self._unsure and not self._alive:
-            raise self._unsure[-1][1]
+        if self._unanswered and not self._responded:
+            raise self._unanswered[-1][1]
 
-    def _tried(self, file: CommonsFile, url: str, smaller: bool) -> Outcome:
+    def _download(self, file: CommonsFile, url: str, smaller: bool) -> Outcome:
         partial, problem = self.journal.with_name("photo.partial"), ""
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             try:
-                sha256, size = self.http.ask(url, lambda answer: _save(answer, partial, file, smaller, self.limits[1]))
+                sha256, size = self.http.get(
+                    url, lambda response: _save(response, partial, file, smaller, self.limits[1])
+                )
             except (Gone, TooLarge) as error:
                 return Outcome(file.pageid, str(error), url)
             except Damaged as error:
-                problem = f"came damaged {TRIES} times: {error}"
+                problem = f"damaged in {MAX_ATTEMPTS} attempts: {error}"
                 continue
-            outcome = self._checked(file, partial, Outcome(file.pageid, "", url, sha256, size))
+            outcome = self._check(file, partial, Outcome(file.pageid, "", url, sha256, size))
             if not outcome.problem:
                 partial.replace(self.folder / file.name)
             return outcome
         return Outcome(file.pageid, problem, url)
 
-    def _checked(self, file: CommonsFile, path: Path, outcome: Outcome) -> Outcome:
+    def _check(self, file: CommonsFile, path: Path, outcome: Outcome) -> Outcome:
         if not within(outcome.bytes, self.limits):
             return outcome._replace(problem=f"size: {outcome.bytes} bytes")
         try:
@@ -125,12 +127,12 @@ class Downloads:
             return outcome._replace(problem=f"cannot be read as a photo: {error}".replace(str(path), file.name))
         if kind not in FORMATS:
             return outcome._replace(problem=f"not a photo: {kind}")
-        sizes = sorted((width, height)), sorted((file.width, file.height))  # scaled copies are turned upright
+        sizes = sorted((width, height)), sorted((file.width, file.height))  # scaled copies are upright
         smaller = outcome.url == file.scaled_url and sizes[0] != sizes[1]
         changes = f"scaled by the wiki from {file.width} x {file.height} pixels to {width} x {height}" * smaller
         return outcome._replace(width=width, height=height, changes=changes)
 
-    def _note(self, outcome: Outcome) -> None:
+    def _record(self, outcome: Outcome) -> None:
         with open(self.journal, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(outcome._asdict(), ensure_ascii=False) + "\n")
             stream.flush()
@@ -139,63 +141,66 @@ class Downloads:
 
 
 class TooLarge(Exception):
-    """More bytes than are wanted."""
+    """The file has more bytes than the upper limit."""
 
 
 class Damaged(Exception):
-    """What came is not what was announced."""
+    """The bytes received are not those announced."""
 
 
-class _Pace:
-    """Says now and then how far the downloads are, how fast, and how long the rest will take."""
+class _ProgressLog:
+    """Logs progress, speed and remaining time of the downloads at intervals."""
 
     def __init__(self) -> None:
-        self._started = self._said = time.monotonic()
+        self._started = self._logged = time.monotonic()
         self._bytes = self._count = 0
 
     def step(self, size: int, done: int, expected: int) -> None:
         self._bytes, self._count = self._bytes + size, self._count + 1
         now = time.monotonic()
-        if now - self._said < SAY_EVERY:
+        if now - self._logged < LOG_INTERVAL_S:
             return
-        self._said, spent = now, now - self._started
+        self._logged, spent = now, now - self._started
         rate = self._count / spent
-        left = max(0, expected - done) / rate / 60
+        minutes = max(0, expected - done) / rate / 60
         speed = self._bytes / spent / 1e6
         log.info(
-            "%d of %d photos, %.2f a second, %.2f MB/s, about %.1f minutes left", done, expected, rate, speed, left
+            "%d of %d photos, %.2f per second, %.2f MB/s, about %.1f minutes left", done, expected, rate, speed, minutes
         )
 
 
-def _save(answer: HTTPResponse, path: Path, file: CommonsFile, smaller: bool, largest: int) -> tuple[str, int]:
-    """Write the answer's body: its SHA-256 and its bytes. The original's SHA-1 must be the one that the wiki states."""
-    kind = answer.headers.get_content_type() if "Content-Type" in answer.headers else "image/"
+def _save(response: HTTPResponse, path: Path, file: CommonsFile, smaller: bool, max_bytes: int) -> tuple[str, int]:
+    """Write the response's body to `path`; its SHA-256 and its length in bytes.
+
+    Raises: Damaged where type, length or, of an original, SHA-1 are not those stated; TooLarge.
+    """
+    kind = response.headers.get_content_type() if "Content-Type" in response.headers else "image/"
     if not kind.startswith("image/") and kind != "application/octet-stream":
         raise Damaged(f"the server sent {kind}")
-    announced = answer.headers.get("Content-Length")
-    plain = answer.headers.get("Content-Encoding", "identity").lower() in ("", "identity")
+    announced = response.headers.get("Content-Length")
+    plain = response.headers.get("Content-Encoding", "identity").lower() in ("", "identity")
     if not plain:
-        raise Damaged("it came packed")
+        raise Damaged("the server compressed it")
     sha256, sha1, size = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), 0
     with open(path, "wb") as stream:
-        while chunk := answer.read(CHUNK):
+        while chunk := response.read(CHUNK_BYTES):
             size += len(chunk)
-            if largest and size > largest:
-                raise TooLarge(f"size: more than {largest} bytes")
+            if max_bytes and size > max_bytes:
+                raise TooLarge(f"size: more than {max_bytes} bytes")
             sha256.update(chunk)
             sha1.update(chunk)
             stream.write(chunk)
         stream.flush()
         os.fsync(stream.fileno())
     if announced and announced.isdigit() and size != int(announced):
-        raise Damaged(f"{size} of {announced} bytes came")
+        raise Damaged(f"{size} of {announced} bytes received")
     if not smaller and file.sha1 and sha1.hexdigest() != file.sha1.lower():
-        raise Damaged(f"SHA-1 {sha1.hexdigest()} came, the wiki states {file.sha1}")
+        raise Damaged(f"SHA-1 is {sha1.hexdigest()}, the wiki states {file.sha1}")
     return sha256.hexdigest(), size
 
 
 def _read(journal: Path) -> list[Outcome]:
-    """The outcomes in a journal; a last line that was cut off by a kill is left out, and off."""
+    """Outcomes in a journal; an incomplete last line, left by a kill, is removed from it."""
     if not journal.is_file():
         return []
     found: list[Outcome] = []

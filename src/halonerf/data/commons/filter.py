@@ -1,4 +1,4 @@
-"""Which files of a category are taken, and why the others are not."""
+"""Selection of files by kind, size and licence; file names of the selected photos."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from halonerf.data.commons.media_file import CommonsFile
 from halonerf.data.commons.text import tidy_text
 from halonerf.errors import BadInput
 
-# Short names of licences, with every space and underscore a hyphen, that let anybody use, change and pass on the photo.
-# Source: https://commons.wikimedia.org/wiki/Commons:Licensing; none with "nc" (not for money) or "nd" (no changes).
-FREE = (
+# Short names of licences that permit use, changes and redistribution; spaces and underscores are written as hyphens.
+# Source: https://commons.wikimedia.org/wiki/Commons:Licensing; none with "nc" (non-commercial) or "nd" (no derivatives)
+FREE_LICENCES = (
     "cc0*",
     "cc-zero",
     "cc-by",
@@ -42,18 +42,18 @@ FREE = (
 
 
 class PhotoFilter:
-    """Says why a file is not taken.
+    """Selects files by MIME type, size and licence.
 
     Args:
         kinds: MIME types of photos.
         min_pixels, max_pixels: width x height of the original; 0: no limit.
         min_bytes, max_bytes: of what is downloaded; 0: no limit.
-        licences: patterns (`*`, `?`, `[…]`), one of which must fit the licence's short name or the wiki's key for it;
-            a pattern with a slash is held against its address. Spaces, underscores and hyphens are one, and case does
-            not matter. Empty: any licence, also an unknown one.
-        scaled: whether smaller copies are downloaded where there are any.
+        licences: patterns (`*`, `?`, `[…]`), one of which must match the licence's short name or the wiki's key for it;
+            a pattern with a slash is matched against the licence's address. Spaces, underscores and hyphens are equal;
+            case is ignored. Empty: any licence, also an unknown one.
+        scaled: whether smaller copies are downloaded where they exist.
 
-    Raises: BadInput for a kind that is no photo, and for sizes that exclude each other.
+    Raises: BadInput for a MIME type that is not a photo's, and for contradictory sizes.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class PhotoFilter:
         licences: Sequence[str],
         scaled: bool,
     ) -> None:
-        strange = sorted(set(kinds) - ENDINGS.keys())
-        if strange or not kinds:
+        unknown = sorted(set(kinds) - ENDINGS.keys())
+        if unknown or not kinds:
             raise BadInput(
-                f"expected corpus.kinds to be some of {', '.join(ENDINGS)}, got {', '.join(strange) or 'none'}."
+                f"expected corpus.kinds to be some of {', '.join(ENDINGS)}, got {', '.join(unknown) or 'none'}."
             )
-        for least, most, what in ((min_pixels, max_pixels, "pixels"), (min_bytes, max_bytes, "bytes")):
-            if min(least, most) < 0 or (most and least > most):
-                raise BadInput(f"expected 0 <= corpus.min_{what} <= corpus.max_{what}, got {least} and {most}.")
+        for low, high, what in ((min_pixels, max_pixels, "pixels"), (min_bytes, max_bytes, "bytes")):
+            if min(low, high) < 0 or (high and low > high):
+                raise BadInput(f"expected 0 <= corpus.min_{what} <= corpus.max_{what}, got {low} and {high}.")
         self.kinds, self.pixels, self.bytes = tuple(kinds), (min_pixels, max_pixels), (min_bytes, max_bytes)
         self.licences, self.scaled = tuple(licences), scaled
 
     def problem(self, file: CommonsFile) -> str:
-        """Why the file is left out, as far as can be told before it is there; empty where it is taken."""
+        """Why the file is left out, as far as its metadata show; empty where it is selected."""
         if file.missing:
             return "deleted or hidden"
         if file.mime not in self.kinds:
@@ -89,43 +89,40 @@ class PhotoFilter:
             return f"size: {file.size} bytes"
         if self.licences and file.nonfree:
             return "licence: not free"
-        if self.licences and not any(_fits(file, pattern) for pattern in self.licences):
+        if self.licences and not any(_matches(file, pattern) for pattern in self.licences):
             return f"licence: {file.licence or file.licence_key or 'none stated'}"
         return ""
 
 
 def within(value: int, limits: tuple[int, int]) -> bool:
-    """Whether a value keeps a lower and an upper limit; 0 is none."""
+    """Whether a value lies within (lower, upper) limits, inclusive; an upper limit of 0 is none."""
     return limits[0] <= value and (not limits[1] or value <= limits[1])
 
 
-def _fits(file: CommonsFile, pattern: str) -> bool:
+def _matches(file: CommonsFile, pattern: str) -> bool:
     if "/" in pattern:
         return fnmatch.fnmatchcase(file.licence_url.casefold(), pattern.casefold())
-    wanted = _plain(pattern)
-    return any(fnmatch.fnmatchcase(_plain(name), wanted) for name in (file.licence, file.licence_key) if name)
+    wanted = _normalised(pattern)
+    return any(fnmatch.fnmatchcase(_normalised(name), wanted) for name in (file.licence, file.licence_key) if name)
 
 
-def _plain(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[\s_-]+", "-", name.casefold().strip())
 
 
 ENDINGS = {"image/jpeg": (".jpg", ".jpeg", ".jpe"), "image/png": (".png",), "image/webp": (".webp",)}
-LONGEST = 180  # bytes of a name without its ending; most disks allow 255
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # devices of Windows
+MAX_STEM_BYTES = 180  # of a file name without its ending; most file systems allow 255 with it
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # device names of Windows
 
 
 class PhotoNames:
-    """Gives each photo a name of its own, also without its ending, as masks are named after photos.
-
-    Disks that do not tell "Portal" from "portal" take them all.
-    """
+    """Unique file names of photos, also without their endings (masks are named after photos) and ignoring case."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def give(self, title: str, mime: str, number: int) -> str:
-        """A name for the photo with this title; `number`, the wiki's own, tells it from another with the same name."""
+        """File name for a photo of this title and MIME type; the page's `number` is added where the name is taken."""
         stem, ending = safe_stem(title, mime)
         free = stem
         for other in itertools.count(number):
@@ -137,11 +134,11 @@ class PhotoNames:
 
 
 def safe_stem(title: str, mime: str) -> tuple[str, str]:
-    """A title without its ending, in letters that any disk takes and that never leave the folder; and an ending."""
+    """A title without its ending, safe as a file name on any system and free of path separators; and the ending."""
     text = "".join(c if c.isprintable() else "_" for c in tidy_text(title))
     text = re.sub(r'[/\\:*?"<>|\0]+', "_", text)
     endings = ENDINGS[mime]
     ending = next((text[-len(e) :] for e in endings if text.lower().endswith(e)), endings[0])
-    stem = text.removesuffix(ending).encode("utf-8", errors="replace")[:LONGEST].decode("utf-8", errors="ignore")
+    stem = text.removesuffix(ending).encode("utf-8", errors="replace")[:MAX_STEM_BYTES].decode("utf-8", errors="ignore")
     stem = stem.strip(". ") or "photo"
     return (f"_{stem}" if RESERVED.fullmatch(stem) else stem), ending

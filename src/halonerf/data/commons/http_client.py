@@ -1,4 +1,4 @@
-"""Politeness on the web: one request at a time, few a second, and as long a wait as the server asks for.
+"""HTTP client with a rate limit, retries with exponential backoff, and Retry-After.
 
 Source: https://www.mediawiki.org/wiki/API:Etiquette, https://foundation.wikimedia.org/wiki/Policy:User-Agent_policy.
 """
@@ -22,38 +22,38 @@ from halonerf.errors import BadInput
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP states that a later try may mend
-GONE = frozenset({404, 410, 451})
-REDIRECTS = frozenset({301, 302, 303, 307, 308})  # here: those that could not be followed
-LONGEST_PAUSE = 120.0  # s, where the server does not say how long to wait
+TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+GONE_STATUS = frozenset({404, 410, 451})
+REDIRECT_STATUS = frozenset({301, 302, 303, 307, 308})  # here: redirects that could not be followed
+MAX_PAUSE_S = 120.0  # where the server does not state Retry-After
 
 
-class Again(Exception):
-    """A try that failed in a way that may pass. after: seconds that the server asks for, if it does."""
+class Transient(Exception):
+    """A failed attempt that may succeed later. after: seconds to wait, where the server states them."""
 
-    def __init__(self, why: str, after: float | None = None) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
         self.after = after
 
 
 class Gone(Exception):
-    """There is nothing at the address, or nothing that can be had."""
+    """The address has no content, or none that can be fetched."""
 
 
 class Unanswered(BadInput):
-    """A server that could not be had for as long as one is waited for."""
+    """A server did not respond in any attempt."""
 
 
 class PoliteHttp:
-    """GET requests, one after another.
+    """GET requests, one at a time.
 
     Args:
-        agent: User-Agent header; Wikimedia refuses requests that do not say whom to ask about them.
-        rate: requests a second at most.
-        timeout: s without an answer, after which a request counts as failed.
-        retries: times that a failed request is made again.
-        pause: s before the first of these; it doubles with each, up to two minutes.
-        patience: s, the longest wait asked for by a server that is waited for.
+        agent: User-Agent header; Wikimedia refuses requests whose header names no contact.
+        rate: requests per second at most.
+        timeout: s without a response after which an attempt has failed.
+        retries: further attempts after a failed one.
+        pause: s before the first retry; it doubles with each, up to `MAX_PAUSE_S`.
+        patience: s, the longest Retry-After that is waited for.
     """
 
     def __init__(self, agent: str, rate: float, timeout: float, retries: int, pause: float, patience: float) -> None:
@@ -61,67 +61,71 @@ class PoliteHttp:
         self.retries, self.pause, self.patience = retries, pause, patience
         self._opener, self._earliest = _opener(), 0.0
 
-    def ask(self, url: str, use: Callable[[http.client.HTTPResponse], T], packed: bool = False) -> T:
-        """What `use` makes of the answer of `url`; `use` may raise `Again`. packed: the answer may come as gzip.
+    def get(self, url: str, read: Callable[[http.client.HTTPResponse], T], compressed: bool = False) -> T:
+        """Result of `read` for the response of `url`.
 
-        Raises: Gone where the address has nothing; Unanswered where all tries failed; BadInput where the server
-            refuses, or asks for a longer wait than it gets.
+        Args:
+            read: may raise `Transient`, which leads to a retry.
+            compressed: whether the response may be compressed by gzip.
+
+        Raises: Gone where the address has no content; Unanswered where all attempts failed; BadInput where the server
+            refuses, or states a longer Retry-After than `patience`.
         """
-        encoding = "gzip" if packed else "identity"
+        encoding = "gzip" if compressed else "identity"
         headers = {"User-Agent": self.agent, "Accept-Encoding": encoding}
         request = urllib.request.Request(checked_address(url), headers=headers)
-        failure = Again("no try was made")
+        failure = Transient("no attempt was made")
         for attempt in range(self.retries + 1):
             if attempt:
-                self._rest(url, failure, attempt)
-            self._take_turn()
+                self._wait(url, failure, attempt)
+            self._limit_rate()
             try:
-                with self._opener.open(request, timeout=self.timeout) as answer:
-                    return use(answer)
+                with self._opener.open(request, timeout=self.timeout) as response:
+                    return read(response)
             except urllib.error.HTTPError as error:
-                failure = _judged(error, url)
-            except Again as again:
-                failure = again
+                failure = _transient(error, url)
+            except Transient as transient:
+                failure = transient
             except (OSError, http.client.HTTPException) as error:
-                if not _of_the_network(error):
-                    raise  # the disk is full, say
-                failure = Again(f"{type(error).__name__}: {getattr(error, 'reason', None) or error}")
+                if not _is_network_error(error):
+                    raise  # such as a full disk
+                failure = Transient(f"{type(error).__name__}: {getattr(error, 'reason', None) or error}")
         raise Unanswered(
-            f"expected an answer from {url}, but {self.retries + 1} tries failed; the last: {failure}.\n"
-            "What was fetched is kept: go on later with the same command. Longer waits: corpus.retries, corpus.pause."
+            f"expected a response from {url}, but {self.retries + 1} attempts failed; the last: {failure}.\n"
+            "Fetched files are kept: resume later with the same command. Longer waits: corpus.retries, corpus.pause"
         )
 
-    def _take_turn(self) -> None:
+    def _limit_rate(self) -> None:
         now = time.monotonic()
         if now < self._earliest:
             time.sleep(self._earliest - now)
         self._earliest = time.monotonic() + 1.0 / self.rate
 
-    def _rest(self, url: str, failure: Again, attempt: int) -> None:
-        wait = min(self.pause * 2.0 ** (attempt - 1), LONGEST_PAUSE) if failure.after is None else failure.after
+    def _wait(self, url: str, failure: Transient, attempt: int) -> None:
+        wait = min(self.pause * 2.0 ** (attempt - 1), MAX_PAUSE_S) if failure.after is None else failure.after
         if wait > self.patience:
             raise BadInput(
-                f"expected to go on soon, but {urlsplit(url).netloc} asks to wait {wait:.0f} s ({failure}), which is "
-                f"more than corpus.patience={self.patience:g}.\n"
-                "What was fetched is kept: go on later with the same command, or wait longer: corpus.patience=SECONDS"
+                f"expected a wait of at most corpus.patience={self.patience:g} s, but {urlsplit(url).netloc} demands "
+                f"{wait:.0f} s ({failure}).\n"
+                "Fetched files are kept: resume later with the same command, or wait longer: corpus.patience=SECONDS"
             )
         log.warning("%s: %s; waiting %.1f s", urlsplit(url).netloc, failure, wait)
         time.sleep(wait)
 
 
 def checked_address(url: str) -> str:
-    """`url` with all but ASCII escaped.
+    """`url` with all but ASCII characters escaped.
 
-    Raises: Gone where it is not an address on the web; files of this machine have none.
+    Raises: Gone where it is not an http or https address.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise Gone(f"no address on the web: '{url[:200]}'")
+        raise Gone(f"not a web address: '{url[:200]}'")
     return quote(url, safe="%/:=&?~#+!$,;'@()*[]|.-_")
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3); None where it does not."""
+    """Seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); None where it is neither."""
     if value is None:
         return None
     try:
@@ -138,12 +142,12 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme != "https"):
-            raise urllib.error.HTTPError(req.full_url, code, f"sent on to {newurl[:200]}", headers, fp)
+            raise urllib.error.HTTPError(req.full_url, code, f"redirect to {newurl[:200]}", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Of the web alone: the usual opener would read file:// and ftp:// addresses, too."""
+    """An opener for http and https only: the default one also reads file:// and ftp:// addresses."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -157,25 +161,28 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _of_the_network(error: Exception) -> bool:
+def _is_network_error(error: Exception) -> bool:
     kinds = (urllib.error.URLError, TimeoutError, ConnectionError, ssl.SSLError, http.client.HTTPException)
     unreachable = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
     return isinstance(error, kinds) or getattr(error, "errno", None) in unreachable
 
 
-def _judged(error: urllib.error.HTTPError, url: str) -> Again:
-    """An HTTP error that may pass; raises for the others."""
+def _transient(error: urllib.error.HTTPError, url: str) -> Transient:
+    """The HTTP error as a transient one.
+
+    Raises: Gone, BadInput for errors that are not transient.
+    """
     with error:
-        said = "" if error.fp is None else error.fp.read(300).decode("utf-8", errors="replace")
-    said = " ".join(said.split())
-    if error.code in GONE:
+        body = "" if error.fp is None else error.fp.read(300).decode("utf-8", errors="replace")
+    body = " ".join(body.split())
+    if error.code in GONE_STATUS:
         raise Gone(f"HTTP {error.code}")
-    if error.code in REDIRECTS:
+    if error.code in REDIRECT_STATUS:
         raise Gone(f"HTTP {error.code}, {error.msg}")
-    if error.code in PASSING:
-        why = f"HTTP {error.code} {error.msg}: {said}".rstrip(": ")
-        return Again(why, retry_after(error.headers.get("Retry-After")))
+    if error.code in TRANSIENT_STATUS:
+        reason = f"HTTP {error.code} {error.msg}: {body}".rstrip(": ")
+        return Transient(reason, retry_after(error.headers.get("Retry-After")))
     raise BadInput(
-        f"expected {url} to be given out, got HTTP {error.code} {error.msg}: {said}\n"
-        "Servers of Wikimedia refuse clients that do not say who they are: check corpus.contact, and corpus.api."
+        f"expected to fetch {url}, got HTTP {error.code} {error.msg}: {body}\n"
+        "Wikimedia's servers refuse clients without a contact: check corpus.contact and corpus.api."
     ) from error

@@ -1,4 +1,4 @@
-"""What people wrote on a wiki, as plain text: no tags, no hidden parts, no characters that steer the screen."""
+"""Plain text from a wiki's HTML: without tags, hidden parts and control characters."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Any
 
-LONGEST = 50_000  # characters of HTML that are read; descriptions are rarely longer than a thousand
-BREAKS = frozenset(("br", "p", "div", "li", "tr", "dd", "dt", "td", "th", "ul", "ol", "table", "hr", "h2", "h3"))
-SILENT = frozenset(("script", "style", "template"))
-VOID = frozenset(("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"))
-# Marks that turn the direction of what follows, byte order marks, spaces without width; joiners are letters' own.
-STEERING = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
+MAX_HTML_CHARS = 50_000  # read of a text; descriptions are rarely longer than a thousand
+BREAK_TAGS = frozenset(("br", "p", "div", "li", "tr", "dd", "dt", "td", "th", "ul", "ol", "table", "hr", "h2", "h3"))
+HIDDEN_TAGS = frozenset(("script", "style", "template"))
+VOID_TAGS = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+)
+# Marks of text direction, byte order marks, spaces without width; joiners are parts of words.
+INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
 
 
 def plain_text(html: str) -> str:
-    """The visible text of a piece of HTML on one line."""
+    """Visible text of a piece of HTML, on one line."""
     reader = _Reader()
-    reader.feed(html[:LONGEST])
+    reader.feed(html[:MAX_HTML_CHARS])
     reader.close()
     return tidy_text("".join(reader.parts))
 
 
 def tidy_text(text: str) -> str:
-    """Composed letters, single spaces; control characters and broken halves of characters become spaces."""
-    text = STEERING.sub("", unicodedata.normalize("NFC", text))
+    """Text with composed letters and single spaces; control characters and lone surrogates become spaces."""
+    text = INVISIBLE.sub("", unicodedata.normalize("NFC", text))
     kept = (" " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
     return " ".join("".join(kept).split())
 
 
 def in_languages(value: Any) -> dict[str, str]:
-    """Plain text by language of a value of `extmetadata`: HTML, or HTML by language; "" where none is named.
+    """Plain text by language, "" where none is stated, of a value of `extmetadata`: HTML, or HTML by language.
 
-    The API has a mapping for `iiextmetadatamultilang`, with keys of its own ("_type") among the languages.
+    For `iiextmetadatamultilang` the API gives a mapping with further keys ("_type") among the languages.
     """
     if not isinstance(value, Mapping):
         value = {"": value}
@@ -45,38 +47,38 @@ def in_languages(value: Any) -> dict[str, str]:
 
 
 def one_line(value: Any) -> str:
-    """Plain text of a value of `extmetadata`, in English where there are several languages, else in the first."""
+    """Plain text of a value of `extmetadata`: the English one, else the first."""
     texts = in_languages(value)
     return texts.get("en") or next(iter(texts.values()), "")
 
 
 class _Reader(HTMLParser):
-    """Collects what a browser would show."""
+    """Collects the visible text of HTML."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
-        self._hidden = ""  # the tag of the part that is not shown
-        self._depth = 0  # tags of that name that are open in it
+        self._hidden = ""  # tag of the hidden part that is being read
+        self._depth = 0  # open tags of that name inside it
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         style = re.sub(r"\s", "", dict(attrs).get("style") or "").lower()
         if self._hidden:
             self._depth += tag == self._hidden
-        elif tag in SILENT or ("display:none" in style and tag not in VOID):
+        elif tag in HIDDEN_TAGS or ("display:none" in style and tag not in VOID_TAGS):
             self._hidden, self._depth = tag, 1
-        elif tag in BREAKS:
+        elif tag in BREAK_TAGS:
             self.parts.append(" ")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in BREAKS:
+        if tag in BREAK_TAGS:
             self.parts.append(" ")
 
     def handle_endtag(self, tag: str) -> None:
         if self._hidden and tag == self._hidden:
             self._depth -= 1
             self._hidden = self._hidden if self._depth else ""
-        elif tag in BREAKS:
+        elif tag in BREAK_TAGS:
             self.parts.append(" ")
 
     def handle_data(self, data: str) -> None:

@@ -1,4 +1,4 @@
-"""The files behind a corpus: which they are, and text of any condition read from them."""
+"""Files of a corpus: search, digest, and tolerant reading of JSON and text fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def corpus_files(path: str | Path, endings: Sequence[str], option: str = "corpus.path") -> list[Path]:
-    """`path` itself if it is a file; the files in it with one of these endings, by name, if it is a folder.
+    """`path` itself if it is a file; if it is a folder, its files with one of these endings, sorted.
 
     Raises: BadInput where there is none.
     """
@@ -25,7 +25,7 @@ def corpus_files(path: str | Path, endings: Sequence[str], option: str = "corpus
         return [place]
     found = sorted(p for p in place.iterdir() if p.suffix.lower() in endings) if place.is_dir() else []
     if not found:
-        got = "a folder without any" if place.is_dir() else "nothing there"
+        got = "a folder without any" if place.is_dir() else "nothing"
         raise BadInput(
             f"expected a file ({', '.join(endings)}) or a folder of them at {place}, got {got}.\n{option}=FILE"
         )
@@ -33,24 +33,24 @@ def corpus_files(path: str | Path, endings: Sequence[str], option: str = "corpus
 
 
 def files_identity(files: Sequence[Path], **options: Any) -> str:
-    """Digest of the files' names and contents, whatever folders they lie in, and of the options that read them."""
+    """Digest of the files' names and contents, independent of their folders, and of the options."""
     contents = [files_digest(path.parent, [path]) for path in files]
     return fingerprint({"files": contents, "options": options})
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file with broken letters replaced; None, and a warning, where it is missing or damaged."""
+    """Contents of a JSON file, invalid UTF-8 replaced; None where it is missing or, with a warning, damaged."""
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig", errors="replace"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        log.warning("%s cannot be read and is passed over: %s", path, error)
+        log.warning("%s cannot be read and is skipped: %s", path, error)
         return None
 
 
 def plain_text(value: Any) -> str:
-    """What a metadata field says, whether it is a text, a list of texts, or a text a language; "" for nothing."""
+    """Text of a metadata field: a text, a list of texts, or texts by language; "" for none."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):

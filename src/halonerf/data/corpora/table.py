@@ -1,4 +1,4 @@
-"""Tables of photos: CSV, TSV, Parquet or JSON lines, with a map from what a record has to the table's columns."""
+"""Corpora from tables: CSV, TSV, Parquet or JSON lines, with a map from a record's fields to columns."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
 
-LINES = (".jsonl", ".ndjson")
-ENDINGS = (".csv", ".tsv", ".parquet", *LINES, ".gz")
-PARTS = ("image_id", "landmark", "filename", "caption", "categories", "building_type", "labels")
-CHUNK = 2_000  # rows in memory at a time
+JSON_LINES_ENDINGS = (".jsonl", ".ndjson")
+ENDINGS = (".csv", ".tsv", ".parquet", *JSON_LINES_ENDINGS, ".gz")
+RECORD_FIELDS = ("image_id", "landmark", "filename", "caption", "categories", "building_type", "labels")
+CHUNK_ROWS = 2_000  # in memory at a time
 
 
 class Table:
-    """A `LabelledCorpus`, whatever the columns are called.
+    """A `LabelledCorpus` from a table with any column names.
 
     Args:
         path: a file, or a folder of files of one layout; CSV, TSV and JSON lines may be gzipped.
         columns: from `image_id`, `landmark`, `filename`, `caption`, `categories`, `building_type`, `labels` to a
-            column or a list of columns (their texts are joined, a line each). `image_id` must be there; a part that
-            is not named stays empty. `labels` are what others say the photos show, for scoring.
-        separator: between categories, and between labels, where a cell holds several; lists need none.
+            column or a list of columns (their texts are joined by line breaks). `image_id` is required; other fields
+            stay empty without a column. `labels` are weak labels, for scoring.
+        separator: between categories, and between labels, in one cell; lists need none.
         where: column to value, as text; only such rows are read.
-        name: of the corpus, under which its labels are kept; None: the name of the file or folder.
+        name: of the corpus and of the folder of its labels; None: the name of the file or folder.
 
-    Raises: BadInput for an unknown part, and while reading where a column is not there.
+    Raises: BadInput for an unknown field, and while reading for a missing column.
     """
 
     def __init__(
@@ -46,13 +46,14 @@ class Table:
     ) -> None:
         self.files = corpus_files(path, ENDINGS)
         self.name = name or (self.files[0].name.split(".")[0] if len(self.files) == 1 else self.files[0].parent.name)
-        if "image_id" not in columns or (unknown := sorted(set(columns) - set(PARTS))):
+        if "image_id" not in columns or (unknown := sorted(set(columns) - set(RECORD_FIELDS))):
             got = f"the unknown {', '.join(unknown)}" if "image_id" in columns else "no image_id"
             raise BadInput(
-                f"expected corpus.columns to name a column for image_id and any of {', '.join(PARTS[1:])}, got {got}.\n"
+                "expected corpus.columns to name a column for image_id and any of "
+                f"{', '.join(RECORD_FIELDS[1:])}, got {got}.\n"
                 "For example: corpus.columns.image_id=path"
             )
-        self.columns = {part: [c] if isinstance(c, str) else list(c) for part, c in columns.items() if c}
+        self.columns = {field: [c] if isinstance(c, str) else list(c) for field, c in columns.items() if c}
         self.separator, self.where = separator, {key: str(value) for key, value in (where or {}).items()}
 
     def identity(self) -> str:
@@ -73,12 +74,12 @@ class Table:
         for row in self._rows():
             yield self._list(row, "labels")
 
-    def _text(self, row: Mapping[str, Any], part: str) -> str:
-        return "\n".join(filter(None, (plain_text(row[column]) for column in self.columns.get(part, ()))))
+    def _text(self, row: Mapping[str, Any], field: str) -> str:
+        return "\n".join(filter(None, (plain_text(row[column]) for column in self.columns.get(field, ()))))
 
-    def _list(self, row: Mapping[str, Any], part: str) -> tuple[str, ...]:
+    def _list(self, row: Mapping[str, Any], field: str) -> tuple[str, ...]:
         found: list[str] = []
-        for column in self.columns.get(part, ()):
+        for column in self.columns.get(field, ()):
             value = row[column]
             listed = isinstance(value, (list, tuple))
             found += [plain_text(v) for v in value] if listed else plain_text(value).split(self.separator)
@@ -96,13 +97,13 @@ class Table:
                 else:
                     nameless += 1
         if nameless:
-            log.warning("%s: passed over %d rows without an image_id", self.name, nameless)
+            log.warning("%s: skipped %d rows without an image_id", self.name, nameless)
 
 
 def _read(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
-    """The rows of one file with (at least) the columns `needed`."""
+    """Rows of one file, with at least the columns `needed`."""
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
-    if suffix in LINES:
+    if suffix in JSON_LINES_ENDINGS:
         yield from _json_lines(path, needed)
     elif suffix == ".parquet":
         yield from _parquet(path, needed)
@@ -114,7 +115,7 @@ def _separated(path: Path, needed: list[str], delimiter: str) -> Iterator[Mappin
     import pandas
 
     with pandas.read_csv(
-        path, sep=delimiter, dtype=str, keep_default_na=False, chunksize=CHUNK, encoding="utf-8-sig",
+        path, sep=delimiter, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS, encoding="utf-8-sig",
         encoding_errors="replace", on_bad_lines="warn",
     ) as reader:  # fmt: skip
         for chunk in reader:
@@ -128,7 +129,7 @@ def _parquet(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
 
     with pyarrow.parquet.ParquetFile(path) as stored:
         _check(path, needed, stored.schema_arrow.names)
-        for batch in stored.iter_batches(CHUNK, columns=needed):
+        for batch in stored.iter_batches(CHUNK_ROWS, columns=needed):
             yield from batch.to_pylist()
 
 
@@ -150,8 +151,8 @@ def _json_lines(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
             seen |= row.keys() & set(needed)
             yield {column: row.get(column) for column in needed}
     if damaged:
-        log.warning("%s: passed over %d lines that are no JSON objects", path, damaged)
-    _check(path, needed, sorted(seen))  # a line may lack a column; all of them lacking it is a mistake
+        log.warning("%s: skipped %d lines that are not JSON objects", path, damaged)
+    _check(path, needed, sorted(seen))  # a line may lack a column, but not all lines
 
 
 def _check(path: Path, needed: Sequence[str], present: Sequence[str]) -> None:
@@ -159,11 +160,11 @@ def _check(path: Path, needed: Sequence[str], present: Sequence[str]) -> None:
     if missing:
         raise BadInput(
             f"expected the columns {', '.join(needed)} in {path}, got {', '.join(map(str, present)) or 'none'}; "
-            f"missing: {', '.join(missing)}.\nName the table's own: corpus.columns.caption=COLUMN"
+            f"missing: {', '.join(missing)}.\nGive the table's columns: corpus.columns.caption=COLUMN"
         )
 
 
-COLUMNS = {
+ORIGINAL_COLUMNS = {
     "image_id": "fn",
     "landmark": "name",
     "filename": "img_fn",
@@ -174,16 +175,16 @@ COLUMNS = {
 
 
 class OriginalCsv:
-    """A `Corpus`; `image_id` is `fn` as the table has it.
+    """A `Corpus` from HaLo-NeRF's metadata table; `image_id` is its `fn`.
 
     Args:
         path: the CSV file.
         split: only rows with this `spl` (train, val, test); None: all.
-        name: of the corpus, under which its labels are kept; None: the file's.
+        name: of the corpus and of the folder of its labels; None: the file's.
     """
 
     def __init__(self, path: str, split: str | None = None, name: str | None = None) -> None:
-        self.table = Table(path, COLUMNS, ";", None if split is None else {"spl": split}, name)
+        self.table = Table(path, ORIGINAL_COLUMNS, ";", None if split is None else {"spl": split}, name)
         self.name = self.table.name
 
     def identity(self) -> str:

@@ -1,4 +1,4 @@
-"""The text files that split WikiScenes: `path:['weak label', ...]:caption:category, category, ...`, a record a line.
+"""Corpus: text files of WikiScenes' splits, `path:['weak label', ...]:caption:category, category, ...` per line.
 
 Source: Wu et al., Towers of Babel, ICCV 2021; captions are cut at 100 characters there.
 """
@@ -21,11 +21,11 @@ _LABEL = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
 
 class WikiScenesText:
-    """A `LabelledCorpus`; `image_id` is the path as the line has it.
+    """A `LabelledCorpus` from WikiScenes' text files; `image_id` is the path in the line.
 
     Args:
         path: a file, or a folder with `*.txt`.
-        name: of the corpus, under which its labels are kept; None: the name of the file or folder.
+        name: of the corpus and of the folder of its labels; None: the name of the file or folder.
     """
 
     def __init__(self, path: str, name: str | None = None) -> None:
@@ -63,4 +63,4 @@ class WikiScenesText:
                     elif text.strip():
                         damaged += 1
             if damaged:
-                log.warning("%s: passed over %d lines that are not path:[labels]:caption:categories", path, damaged)
+                log.warning("%s: skipped %d lines that are not path:[labels]:caption:categories", path, damaged)

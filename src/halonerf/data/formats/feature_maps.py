@@ -1,7 +1,7 @@
-"""features: what an encoder of photos and texts says of each chosen photo, pixel by pixel or crop by crop.
+"""Feature maps and text embeddings of a `features` folder: one vector per pixel or crop of each chosen photo.
 
 maps/<view>.safetensors   `scale0`, `scale1`, … [D, h, w], half precision, unit vectors over the whole working image
-words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `scale` [1]: what cosines are multiplied by
+words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `scale` [1], the factor of cosines
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from halonerf.data.formats.names import MAPS, WORD_EMBEDDINGS, view_file
+from halonerf.data.formats.names import MAPS, TEXT_EMBEDDINGS, view_file
 
 
 class FeatureMaps(Sequence[list[Tensor]]):
-    """The maps of some views of a finished `features`, read when asked for: a list of [D, h, w], one a scale."""
+    """Feature maps of views of a finished `features` folder, read on access: per view, [D, h, w] of each scale."""
 
     def __init__(self, folder: Path, views: Sequence[int]) -> None:
-        self.paths = [map_path(folder, view) for view in views]
+        self.paths = [feature_map_path(folder, view) for view in views]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -31,7 +31,7 @@ class FeatureMaps(Sequence[list[Tensor]]):
 
 
 class _LazyMaps(Sequence[Tensor]):
-    """The scales of one photo; only the one that is asked for is read."""
+    """The scales of one photo, each read on access."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,12 +48,12 @@ class _LazyMaps(Sequence[Tensor]):
             return stream.get_tensor(f"scale{scale}")
 
 
-def map_path(folder: Path, view: int) -> Path:
-    """Where a view's embeddings are, if it was chosen."""
+def feature_map_path(folder: Path, view: int) -> Path:
+    """Path of a view's feature maps; there is a file where the photo was chosen."""
     return view_file(folder / MAPS, view, ".safetensors")
 
 
-def read_words(folder: Path) -> tuple[Tensor, Tensor, float]:
-    """Embeddings of the concepts [P, D] and phrases [C, D] of a finished `features`, and what cosines are scaled by."""
-    words = load_file(folder / WORD_EMBEDDINGS)
-    return words["texts"], words["phrases"], float(words["scale"])
+def read_text_embeddings(folder: Path) -> tuple[Tensor, Tensor, float]:
+    """Text embeddings of a finished `features` folder: concepts [P, D], phrases [C, D], and the factor of cosines."""
+    stored = load_file(folder / TEXT_EMBEDDINGS)
+    return stored["texts"], stored["phrases"], float(stored["scale"])

@@ -1,19 +1,18 @@
-"""Which photos `segment` chose to learn from, and what each counts for each concept.
+"""Photos that `segment` selected, with their scores, and weights per photo and concept.
 
-choice.csv     photo, score, chosen (true or false), reason, and a column a score term
+choice.csv     photo, score, chosen (true or false), reason, and a column per score term
 weights.csv    photo, concept, weight
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from halonerf.data.formats.names import CONCEPT_WEIGHTS, PHOTO_CHOICE
-from halonerf.files import write_csv
+from halonerf.files import read_csv, write_csv
 
 
 def write_photo_choice(
@@ -27,12 +26,12 @@ def write_photo_choice(
     """Write `choice.csv`.
 
     Args:
-        names: of the V photos. score: [V]. chosen: indices of the chosen photos. reasons: one a photo.
+        names: of the V photos. score: [V]. chosen: indices of the chosen photos. reasons: one per photo.
         terms: name of a score term to its values, [V].
     """
-    kept = set(chosen)
+    selected = set(chosen)
     rows = [
-        {"photo": name, "score": f"{score[i]:.4f}", "chosen": str(i in kept).lower(), "reason": reasons[i]}
+        {"photo": name, "score": f"{score[i]:.4f}", "chosen": str(i in selected).lower(), "reason": reasons[i]}
         | {term: f"{value[i]:.4f}" for term, value in terms.items()}
         for i, name in enumerate(names)
     ]
@@ -50,13 +49,13 @@ def write_concept_weights(folder: Path, names: Sequence[str], concepts: Sequence
 
 
 def read_photo_choice(folder: Path) -> dict[str, float]:
-    """Score of every chosen photo by name, in the order of the table, from a finished `segment` folder."""
-    return {row["photo"]: float(row["score"]) for row in _rows(folder / PHOTO_CHOICE) if row["chosen"] == "true"}
+    """Score of every selected photo by name, in the order of the table, from a finished `segment` folder."""
+    return {row["photo"]: float(row["score"]) for row in read_csv(folder / PHOTO_CHOICE) if row["chosen"] == "true"}
 
 
 def read_photo_scores(folder: Path) -> dict[str, float]:
-    """Score of every photo by name, chosen or not."""
-    return {row["photo"]: float(row["score"]) for row in _rows(folder / PHOTO_CHOICE)}
+    """Score of every photo by name, selected or not."""
+    return {row["photo"]: float(row["score"]) for row in read_csv(folder / PHOTO_CHOICE)}
 
 
 def read_concept_weights(folder: Path) -> dict[tuple[str, str], float] | None:
@@ -64,9 +63,4 @@ def read_concept_weights(folder: Path) -> dict[tuple[str, str], float] | None:
     path = folder / CONCEPT_WEIGHTS
     if not path.is_file():
         return None
-    return {(row["photo"], row["concept"]): float(row["weight"]) for row in _rows(path)}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    return {(row["photo"], row["concept"]): float(row["weight"]) for row in read_csv(path)}

@@ -1,8 +1,8 @@
-"""A view's probability maps in one `.npz`: 2D maps of `segment` (maps/), rendered 3D maps of `localize` (renders/).
+"""Probability maps, one `.npz` per view: 2D maps of `segment` (maps/), rendered 3D maps of `localize` (renders/).
 
 probability   uint8 [P, H, W], 255 = certain, at the view's working size
 known         bool [P, H, W], `segment` only and only where something is unknown
-confidence    half [P, H, W] in [0, 1], `localize` only: how much of a pixel is known
+confidence    half [P, H, W] in [0, 1], `localize` only: share of the pixel that is known
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from halonerf.data.formats.names import CONCEPTS, MAPS, RENDERS, view_file
 from halonerf.files import write_npz
 from halonerf.visualization.pictures import to_uint8
 
-Maps = dict[str, NDArray[np.floating]]
+ConceptMaps = dict[str, NDArray[np.floating]]  # concept to its map [h, w], in [0, 1]
 
 
 def segment_map_path(folder: Path, view: int) -> Path:
@@ -61,7 +61,7 @@ def read_probability(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]
     return probability, known
 
 
-def read_maps(path: Path, wanted: Mapping[str, int]) -> Maps | None:
+def read_maps(path: Path, wanted: Mapping[str, int]) -> ConceptMaps | None:
     """Map of each concept, [h, w] float32 in [0, 1] at working size, unknown as 0; None without a file.
 
     Args:

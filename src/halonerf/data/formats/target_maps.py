@@ -1,15 +1,12 @@
-"""Targets: what was seen close up, said of the same places in photos taken from farther away.
+"""Training targets: probability maps predicted on close-ups, warped into photos taken from farther away.
 
-A folder of targets (`TargetFolder`):
-
-    targets.csv          photo, label, map, close_up, kind, quality; one row a target
+    targets.csv          photo, label, map, close_up, kind, quality; one row per target
     photos/<name>.jpg    the photos, upright
-    maps/<name>.npz      `probability` uint8 [H, W] (255 = certain), `region` bool [H, W]: pixels that count; at the
-                         photo's size or any other resolution of the whole of it
+    maps/<name>.npz      `probability` uint8 [H, W] (255 = certain), `region` bool [H, W], where it is known; of the
+                         whole photo, at any resolution
 
-`kind` is "positive" where the label is the close-up's own, "negative" where the close-up is known by another, "open"
-where nobody knows what it is about.
-The original's published folders (`read_original`) hold the same in another layout.
+`kind` is "positive" where the label is one of the close-up's own, "negative" where the close-up has other labels,
+"open" where it has none. HaLo-NeRF's published folders hold the same in another layout (`read_published_targets`).
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from torch.nn.functional import interpolate
 from halonerf.data.formats.names import TARGETS
 from halonerf.data.photo_io import read_photo, shrink
 from halonerf.errors import BadInput
-from halonerf.files import write_atomic, write_csv, write_npz
+from halonerf.files import read_csv, write_atomic, write_csv, write_npz
 from halonerf.visualization.pictures import to_uint8
 
 FIELDS = ("photo", "label", "map", "close_up", "kind", "quality")
@@ -38,7 +35,7 @@ POSITIVE, NEGATIVE, OPEN = "positive", "negative", "open"
 
 @dataclass(frozen=True)
 class Target:
-    """One label's target in one photo: where `files` hold the probability and the region."""
+    """Target of one label in one photo: `files` hold its probability and region."""
 
     photo: Path
     label: str
@@ -48,13 +45,13 @@ class Target:
     quality: float = 1.0  # in [0, 1], of the correspondences
 
     def image(self, size: int | None = None) -> Tensor:
-        """The photo, [3, H, W] in [0, 1], shrunk until its long side is at most `size` px."""
+        """The photo, [3, H, W] in [0, 1], with a long side of at most `size` px."""
         return photo_tensor(self.photo, size)
 
     def maps(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Probability [height, width] in [0, 1] and region, bool [height, width].
 
-        A pixel counts where all of what it covers does.
+        After resampling, a pixel is inside the region where all that it covers is.
 
         Raises: BadInput for arrays that are not two maps of one size.
         """
@@ -83,45 +80,46 @@ class Target:
 
 
 def read_targets(folder: Path) -> list[Target]:
-    """The targets of a folder that `write_targets` finished."""
-    with open(folder / TARGETS, newline="", encoding="utf-8") as stream:
-        return [
-            Target(
-                photo=folder / "photos" / row["photo"],
-                label=row["label"],
-                files=(folder / "maps" / row["map"],),
-                close_up=row["close_up"],
-                kind=row["kind"],
-                quality=float(row["quality"]),
-            )
-            for row in csv.DictReader(stream)
-        ]
+    """All targets of a finished folder."""
+    return [
+        Target(
+            photo=folder / "photos" / row["photo"],
+            label=row["label"],
+            files=(folder / "maps" / row["map"],),
+            close_up=row["close_up"],
+            kind=row["kind"],
+            quality=float(row["quality"]),
+        )
+        for row in read_csv(folder / TARGETS)
+    ]
 
 
-def write_map(path: Path, probability: np.ndarray, region: np.ndarray) -> None:
-    """Write one target's map: probability [H, W] in [0, 1], region bool [H, W]."""
+def write_target_map(path: Path, probability: np.ndarray, region: np.ndarray) -> None:
+    """Write a target's map: probability [H, W] in [0, 1], region bool [H, W]."""
     write_npz(path, compress=True, probability=to_uint8(probability) * region, region=region)
 
 
-def write_photo(path: Path, pixels: np.ndarray) -> None:
-    """Write a photo [H, W, 3] uint8 as JPEG of high quality."""
+def write_target_photo(path: Path, pixels: np.ndarray) -> None:
+    """Write a photo, uint8 [H, W, 3], as JPEG of high quality."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=95, subsampling=0)
     write_atomic(path, buffer.getvalue())
 
 
-def write_table(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write the table that says the folder is whole; its photos and maps must be there."""
+def write_targets(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write `targets.csv`, the last file of a folder, from values by `FIELDS`; photos and maps must be there."""
     write_csv(folder / TARGETS, FIELDS, rows)
 
 
-def read_original(root: Path, table: Path, split: str = "train") -> list[Target]:
-    """Targets in the layout that the original published: `<root>/<landmark>/<hash>.<ending>` is a photo,
-    `<hash>_<label>.npy` and `<hash>_mask_<label>.npy` its target and region, `<hash>_neg_…` those of a negative.
+def read_published_targets(root: Path, table: Path, split: str = "train") -> list[Target]:
+    """Targets in HaLo-NeRF's published layout.
+
+    `<root>/<landmark>/<hash>.<ending>` is a photo, `<hash>_<label>.npy` and `<hash>_mask_<label>.npy` are its target
+    and region, `<hash>_neg_…` those of a negative.
 
     Args:
-        table: CSV with the columns hash, label_raw (as in the file names), label (as it is to be read), has_neg, spl.
-        split: the rows whose `spl` this is.
+        table: CSV with the columns hash, label_raw (as in file names), label (as text prompt), has_neg, spl.
+        split: value of `spl` of the rows to read.
 
     Raises: BadInput where a column or a file is missing.
     """
@@ -134,7 +132,7 @@ def read_original(root: Path, table: Path, split: str = "train") -> list[Target]
     photos = {
         path.stem: path for path in sorted(root.glob("*/*")) if "_" not in path.stem and path.suffix.lower() != ".npy"
     }
-    found = []
+    targets = []
     for row in rows:
         key, raw = row["hash"], row["label_raw"]
         if key not in photos:
@@ -146,12 +144,12 @@ def read_original(root: Path, table: Path, split: str = "train") -> list[Target]
             absent = [path for path in files if not path.is_file()]
             if absent:
                 raise BadInput(f"expected the {kind} target of '{raw}' in {absent[0]}, found no such file.")
-            found.append(Target(photos[key], row["label"], files, kind=kind))
-    return found
+            targets.append(Target(photos[key], row["label"], files, kind=kind))
+    return targets
 
 
 def photo_tensor(path: Path, size: int | None = None) -> Tensor:
-    """A photo, [3, H, W] in [0, 1], upright and shrunk until its long side is at most `size` px."""
+    """Upright photo, [3, H, W] in [0, 1], with a long side of at most `size` px."""
     pixels = read_photo(path)
     height, width = pixels.shape[:2]
     if size is not None and max(height, width) > size:

@@ -1,4 +1,4 @@
-"""The page by which a person judges labels: how many of each, some records of each with the words that led to it."""
+"""The page `labels.html` for inspecting labels: frequencies, and sample records of each label with their evidence."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 from halonerf.types import ImageRecord, PseudoLabel
 from halonerf.visualization.html_pages import Page
 
-TEXT = 220  # characters shown of a record's text
-MOST = 1_000  # different labels of which samples are kept
-SHOWN = 150  # labels on the page, the most frequent ones
-UNKNOWN = 6  # times as many samples of records without a label
+MAX_TEXT_CHARS = 220  # shown of a record's text
+MAX_SAMPLED_LABELS = 1_000  # different labels of which samples are kept
+MAX_SHOWN_LABELS = 150  # on the page, the most frequent ones
+UNLABELLED_FACTOR = 6  # so many times as many samples of records without a label
 
 
 class Sample(NamedTuple):
-    """A record as the page shows it."""
+    """A record on the page."""
 
     text: str
     categories: str
@@ -29,27 +29,27 @@ class Sample(NamedTuple):
 
 
 class LabelSamples:
-    """Some records of each label, each record as likely as any other (reservoir sampling); memory is bounded."""
+    """Random records of each label, uniform by reservoir sampling; memory is bounded."""
 
-    def __init__(self, count: int, chance: random.Random) -> None:
-        self.count, self.chance = count, chance
+    def __init__(self, count: int, generator: random.Random) -> None:
+        self.count, self.generator = count, generator
         self.kept: dict[str, list[Sample]] = {}
         self._seen = Counter[str]()
 
     def add(self, record: ImageRecord, label: PseudoLabel, weak: Sequence[str]) -> None:
-        """Perhaps keep a record with its best label and its weak ones."""
-        room = self.count * (1 if label.label else UNKNOWN)
-        if label.label not in self.kept and len(self.kept) >= MOST:
+        """Offer a record with its best label and its weak labels as a sample."""
+        room = self.count * (1 if label.label else UNLABELLED_FACTOR)
+        if label.label not in self.kept and len(self.kept) >= MAX_SAMPLED_LABELS:
             return
         kept = self.kept.setdefault(label.label, [])
         self._seen[label.label] += 1
-        place = len(kept) if len(kept) < room else self.chance.randrange(self._seen[label.label])
+        place = len(kept) if len(kept) < room else self.generator.randrange(self._seen[label.label])
         if place < room:
             kept[place : place + 1] = [sample(record, label, weak)]
 
 
 def sample(record: ImageRecord, label: PseudoLabel, weak: Sequence[str] = ()) -> Sample:
-    """What the page shows of a record."""
+    """A record, its best label and its weak labels as the page shows them."""
     text = shortened(record.caption or record.filename or record.image_id)
     return Sample(
         text,
@@ -72,10 +72,10 @@ def write_label_page(
     """Write `labels.html`.
 
     Args:
-        figures: the stage's summary. labels: how many records have each label for their best. metrics: as in
-            `metrics.json`; only the agreement with weak labels is shown.
+        figures: the stage's summary. labels: number of records by best label. metrics: those of `metrics.json`; only
+            the agreement with weak labels is shown.
     """
-    frequent = labels.most_common(SHOWN)
+    frequent = labels.most_common(MAX_SHOWN_LABELS)
     Page(f"Labels of {name}").write(
         path,
         "distill.html",
@@ -89,6 +89,6 @@ def write_label_page(
 
 
 def shortened(text: str) -> str:
-    """At most `TEXT` characters in one line."""
-    line = " ".join(text[: 4 * TEXT].split())
-    return line if len(line) <= TEXT else line[: TEXT - 1] + "…"
+    """Text in one line, cut after `MAX_TEXT_CHARS` characters."""
+    line = " ".join(text[: 4 * MAX_TEXT_CHARS].split())
+    return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"

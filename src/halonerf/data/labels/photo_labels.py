@@ -1,4 +1,4 @@
-"""Photos with the labels that their metadata gave them, of any number of landmarks: which labels are one, which kin."""
+"""Photos with their distilled labels, of any number of landmarks: merging of equal labels, related labels, splits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from halonerf.data.collection import Collection
 from halonerf.data.labels.words import normalise_label, plural
+from halonerf.data.photo_io import can_open
 from halonerf.types import PseudoLabel
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PhotoLabel:
-    """A photo, one label of it, and how sure that label is, in [0, 1]."""
+    """A photo, one of its labels, and the label's confidence in [0, 1]."""
 
     photo: Path
     label: str
@@ -32,32 +32,33 @@ class PhotoLabel:
 def photo_labels(
     collection: Collection, labels: Sequence[PseudoLabel], landmark: str, min_confidence: float = 0.0
 ) -> list[PhotoLabel]:
-    """A row for each label of each photo that can be opened, in the labels' order; "unknown" gives none.
+    """One row per label and readable photo, in the order of `labels`; "" (unknown) gives none.
 
-    Of equal labels of a photo the surest stays. Labels less sure than `min_confidence` are left out.
+    Of equal labels of a photo the most confident is kept; those below `min_confidence` are left out.
     """
     found: dict[tuple[str, str], PhotoLabel] = {}
-    closed: set[str] = set()
-    for answer in labels:
-        label, photo = normalise_label(answer.label), collection.photos / answer.image_id
-        if not label or answer.confidence < min_confidence or answer.image_id in closed:
+    unreadable: set[str] = set()
+    for row in labels:
+        label, photo = normalise_label(row.label), collection.photos / row.image_id
+        if not label or row.confidence < min_confidence or row.image_id in unreadable:
             continue
-        key = (answer.image_id, label)
-        if key not in found and not _opens(photo):
-            closed.add(answer.image_id)
+        key = (row.image_id, label)
+        if key not in found and not can_open(photo):  # decoding all of every photo would take as long as an epoch
+            unreadable.add(row.image_id)
             continue
-        if key not in found or answer.confidence > found[key].confidence:
-            found[key] = PhotoLabel(photo, label, answer.confidence, landmark)
-    if closed:
-        log.warning("%s: left out %d labelled photos that cannot be read, e.g. %s", landmark, len(closed), min(closed))
+        if key not in found or row.confidence > found[key].confidence:
+            found[key] = PhotoLabel(photo, label, row.confidence, landmark)
+    if unreadable:
+        count, example = len(unreadable), min(unreadable)
+        log.warning("%s: left out %d labelled photos that cannot be read, e.g. %s", landmark, count, example)
     return list(found.values())
 
 
 def merge_labels(labels: Iterable[str]) -> dict[str, str]:
-    """For each label, the one that stands for all that mean the same: the most frequent, of equals the shortest.
+    """Label to its representative, the most frequent of all equal labels, of ties the shortest.
 
-    Labels are the same that differ in hyphens, punctuation or number ("portal", "portals"; an English plural counts
-    as one where its singular is among the labels, too, so that "apsis" is nobody's plural).
+    Labels are equal that differ only in hyphens, punctuation or number ("portal", "portals"). An English plural is
+    recognised only where its singular is among the labels.
     """
     counts = Counter(labels)
     keys = {label: " ".join(_words(label)) for label in counts}
@@ -73,9 +74,10 @@ def merge_labels(labels: Iterable[str]) -> dict[str, str]:
 
 
 def related_labels(labels: Sequence[str]) -> np.ndarray:
-    """[L, L] bool, symmetric: of two labels, one holds all words of the other ("rose window" and "window").
+    """Pairs of related labels, bool [L, L], symmetric, false on the diagonal.
 
-    A photo of the one may well show the other, and may not. A label is not its own kin.
+    Two labels are related where one contains all words of the other ("rose window" and "window"): a photo of one may or
+    may not show the other.
     """
     bags = [frozenset(_words(label)) for label in labels]
     return np.array([[a != b and (a <= b or b <= a) for b in bags] for a in bags], bool).reshape(len(bags), len(bags))
@@ -84,9 +86,10 @@ def related_labels(labels: Sequence[str]) -> np.ndarray:
 def label_table(
     rows: Sequence[PhotoLabel], same: Mapping[str, str]
 ) -> tuple[dict[Path, int], dict[str, int], np.ndarray]:
-    """The photos and the labels of `rows`, sorted, each with its index, and which photo has which: [N, L] bool.
+    """Photos and labels of `rows`, sorted, each with its index, and which photo has which label, bool [N, L].
 
-    same: each label's representative (`merge_labels`); only representatives are in the table.
+    Args:
+        same: label to its representative (`merge_labels`); only representatives are in the table.
     """
     photos = {photo: index for index, photo in enumerate(sorted({row.photo for row in rows}))}
     labels = {label: index for index, label in enumerate(sorted({same[row.label] for row in rows}))}
@@ -97,7 +100,7 @@ def label_table(
 
 
 def split_photos(rows: Sequence[PhotoLabel], share: float, seed: int) -> tuple[list[PhotoLabel], list[PhotoLabel]]:
-    """The rows to learn from, and those of about `share` of the photos, drawn by `seed`, to score on."""
+    """Training rows, and rows of a random `share` of the photos for evaluation."""
     photos = sorted({row.photo for row in rows})
     order = np.random.default_rng((seed, 0x5B117)).permutation(len(photos))
     held = {photos[i] for i in order[: round(share * len(photos))]}
@@ -105,9 +108,12 @@ def split_photos(rows: Sequence[PhotoLabel], share: float, seed: int) -> tuple[l
 
 
 def interleave(groups: Sequence[str], random: np.random.Generator) -> np.ndarray:
-    """A random order of all rows in which every stretch holds each group in about its share of the whole.
+    """A random order, [N], in which every stretch holds each group in about its share of all rows.
 
-    groups: each row's, such as its landmark. Member k of n, in random order, falls into the k-th n-th of the whole.
+    Member k of n of a group, in random order, falls into the k-th of n equal stretches.
+
+    Args:
+        groups: [N], the group of each row, such as its landmark.
     """
     places = np.empty(len(groups))
     for group in sorted(set(groups)):
@@ -118,12 +124,3 @@ def interleave(groups: Sequence[str], random: np.random.Generator) -> np.ndarray
 
 def _words(label: str) -> list[str]:
     return [word for word in re.split(r"[\W_]+", label) if word]
-
-
-def _opens(photo: Path) -> bool:
-    """Whether its header can be read; reading all of every photo would take as long as an epoch."""
-    try:
-        with Image.open(photo) as image:
-            return image.width > 0
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False

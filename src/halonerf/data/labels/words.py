@@ -1,7 +1,4 @@
-"""What a text segmenter is taught with: batches of crops of photos, words, and where the words are.
-
-The masks must be complete: a photo without a mask of a concept does not show it. (People's masks are not like that.)
-"""
+"""Normal form and English plural of labels."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ import unicodedata
 
 
 def plural(word: str) -> str:
-    """The regular English plural: tower -> towers, gallery -> galleries, arch -> arches."""
+    """Regular English plural of a word: tower -> towers, gallery -> galleries, arch -> arches."""
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return word + "es"
     return word[:-1] + "ies" if word.endswith("y") and word[-2:-1] not in "aeiou" else word + "s"
 
 
 def normalise_label(label: str) -> str:
-    """Lower case, composed letters, single spaces."""
+    """A label in lower case, with composed letters and single spaces."""
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())

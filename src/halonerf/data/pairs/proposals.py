@@ -1,65 +1,63 @@
-"""Which photos of a scene to match: those that share points, those that look alike. Never all with all."""
+"""Pairs of a scene's photos to match: photos that share 3D points, and photos of similar appearance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 from scipy.sparse import csr_matrix
 
-from halonerf.colmap_log import quiet_colmap
 from halonerf.data.scene.scene import Scene
-from halonerf.data.sfm.pairing import SAMPLE, nearest_pairs, vlad
+from halonerf.data.sfm.pairing import MAX_DESCRIPTORS, nearest_pairs, vlad
 from halonerf.data.sfm.verification import single_threaded
 from halonerf.files import write_npz
+from halonerf.sift import LUMA, extract_sift
 
-PHOTOS_A_FILE = 256
-PEAK = 0.004  # grey in [0, 1]; `ingest.peak_threshold`, for the same reason
+PHOTOS_PER_FILE = 256
+MAX_FEATURES = 8192  # per photo; COLMAP's own limit
+PEAK_THRESHOLD = 0.004  # grey in [0, 1]; `ingest.peak_threshold`, for the same reason
 
 
-def by_tracks(ids: Sequence[np.ndarray], least: int) -> np.ndarray:
-    """Pairs [P, 2] of photos, i < j, sorted, that saw at least `least` points in common, by a sparse product.
+def by_tracks(ids: Sequence[np.ndarray], min_shared: int) -> np.ndarray:
+    """Pairs [P, 2] of photos, i < j, sorted, that observe at least `min_shared` common points, by a sparse product.
 
     Args:
-        ids: [n] of each photo, numbers of the points it saw.
+        ids: per photo, indices [n] of the points that it observes.
     """
     view = np.repeat(np.arange(len(ids)), [len(i) for i in ids])
     point = np.concatenate([np.zeros(0, np.int64), *ids])
     known, column = np.unique(point, return_inverse=True)
-    saw = csr_matrix((np.ones(len(view)), (view, column.ravel())), shape=(len(ids), max(len(known), 1)))
-    saw.data[:] = 1  # a point seen twice in one photo counts once
-    shared = (saw @ saw.T).tocoo()
-    chosen = (shared.row < shared.col) & (shared.data >= max(least, 1))
+    observed = csr_matrix((np.ones(len(view)), (view, column.ravel())), shape=(len(ids), max(len(known), 1)))
+    observed.data[:] = 1  # a point observed twice in one photo counts once
+    shared = (observed @ observed.T).tocoo()
+    chosen = (shared.row < shared.col) & (shared.data >= max(min_shared, 1))
     return _sorted(np.stack([shared.row[chosen], shared.col[chosen]], axis=1))
 
 
 def by_appearance(
     scene: Scene, neighbours: int, exhaustive_limit: int, seed: int, workers: int, folder: Path
 ) -> np.ndarray:
-    """Pairs [P, 2] of photos, i < j, sorted: each with those whose largest SIFT features, aggregated, are most alike.
+    """Pairs [P, 2] of photos, i < j, sorted: each photo with those of the most similar aggregated SIFT descriptors.
 
     Args:
-        exhaustive_limit: up to so many photos every pair.
-        folder: keeps what was found in the photos, so that a killed run goes on (`looks-*.npz`).
+        neighbours: similar photos per photo.
+        exhaustive_limit: number of photos up to which every pair is given.
+        seed: of the clusters of descriptors.
+        workers: threads.
+        folder: keeps descriptors of the photos (`appearance-*.npz`), so that a killed run resumes.
     """
     count = len(scene)
     if count <= max(exhaustive_limit, 1):
         return np.stack(np.triu_indices(count, k=1), axis=1)
     samples: list[np.ndarray] = []
-    for start in range(0, count, PHOTOS_A_FILE):
-        path = folder / f"looks-{start}.npz"
+    for start in range(0, count, PHOTOS_PER_FILE):
+        path = folder / f"appearance-{start}.npz"
         if not path.is_file():
-            photos = range(start, min(start + PHOTOS_A_FILE, count))
-            with quiet_colmap(), ThreadPoolExecutor(max(1, workers)) as pool:
-                found = list(pool.map(lambda i: _describe(scene.photo(i).numpy()), photos))
-            write_npz(
-                path,
-                starts=np.cumsum([0, *(len(f) for f in found)]),
-                descriptors=np.concatenate([np.zeros((0, 128), np.uint8), *found]),
-            )
+            greys = [_grey(scene.photo(i).numpy()) for i in range(start, min(start + PHOTOS_PER_FILE, count))]
+            found = extract_sift(greys, MAX_FEATURES, PEAK_THRESHOLD, max(1, workers))
+            largest = [features.descriptors[:MAX_DESCRIPTORS] for features in found]
+            write_npz(path, starts=np.cumsum([0, *map(len, largest)]), descriptors=np.concatenate(largest))
         with np.load(path, allow_pickle=False) as arrays:
             starts, raw = arrays["starts"], arrays["descriptors"].astype(np.float32) / 512.0
         samples += [raw[starts[i] : starts[i + 1]] for i in range(len(starts) - 1)]
@@ -68,7 +66,7 @@ def by_appearance(
 
 
 def union(*pairs: np.ndarray) -> np.ndarray:
-    """Every pair of any, once, sorted: [P, 2]."""
+    """Union of sets of pairs, each [P, 2]; sorted, each pair once."""
     return _sorted(np.unique(np.concatenate([np.zeros((0, 2), np.int64), *pairs]), axis=0))
 
 
@@ -76,12 +74,6 @@ def _sorted(pairs: np.ndarray) -> np.ndarray:
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].astype(np.int64)
 
 
-def _describe(photo: np.ndarray) -> np.ndarray:
-    """RootSIFT descriptors of the largest features of a photo [H, W, 3], uint8 [n, 128], norm 512."""
-    options = pycolmap.FeatureExtractionOptions()
-    options.use_gpu, options.num_threads, options.sift.peak_threshold = False, 1, PEAK
-    grey = np.rint(photo @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-    extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
-    points, descriptors = extractor.extract_from_uint8_array(np.ascontiguousarray(grey))
-    scale = np.array([p.compute_scale() for p in points])
-    return np.asarray(descriptors.data, np.uint8).reshape(-1, 128)[np.argsort(-scale, kind="stable")[:SAMPLE]]
+def _grey(photo: np.ndarray) -> np.ndarray:
+    """Grey, uint8 [H, W], of a photo, uint8 [H, W, 3]."""
+    return np.rint(photo @ np.array(LUMA)).astype(np.uint8)

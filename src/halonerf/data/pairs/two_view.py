@@ -1,8 +1,8 @@
-"""Robust two-view estimation: which matches one homography, and which one rigid scene, can explain.
+"""Robust two-view estimation of a homography and of the epipolar geometry.
 
-Hypotheses come from COLMAP's LO-RANSAC at several thresholds. They are scored and polished the way of MAGSAC++
-(Barath et al., CVPR 2020): the noise is not known, so a match's weight is its likelihood averaged over all noise up to
-the tolerance. A wall with a little depth and a wall with much then need no threshold of their own.
+Hypotheses come from COLMAP's LO-RANSAC at several thresholds. They are scored and refined as in MAGSAC++ (Barath et
+al., CVPR 2020): the noise is not known, so a match's weight is its likelihood averaged over all noise levels up to the
+tolerance. Walls of different depth then need no different thresholds.
 """
 
 from __future__ import annotations
@@ -11,32 +11,33 @@ import numpy as np
 import pycolmap
 from scipy.special import gamma, gammainc, gammaincc
 
-SHARES = (0.15, 0.4, 1.0)  # of the tolerance, at which hypotheses are drawn: tight ones fit planes, wide ones facades
-TRIALS = 5_000  # samples of 4 or 7 matches at most: four of five wrong ones are survived with a homography
-ROUNDS = 8  # of reweighted least squares
-QUANTILE = 3.64  # of the chi distribution with 4 degrees of freedom, 0.99: tolerance over the largest noise
+THRESHOLD_SHARES = (0.15, 0.4, 1.0)  # of the tolerance: RANSAC's thresholds, small ones for planes, large for facades
+MAX_TRIALS = 5_000  # samples of 4 or 7 matches; enough for a homography with four of five matches wrong
+REWEIGHTING_STEPS = 8  # of least squares
+CHI_QUANTILE = 3.64  # 0.99 quantile of the chi distribution of 4 degrees of freedom: tolerance over the largest noise
 
 
 def robust_homography(
     points0: np.ndarray, points1: np.ndarray, tolerance: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The homography [3, 3] that explains most matches best, last entry 1, and its inliers, bool [M].
+    """Homography [3, 3] of highest MAGSAC++ score, last entry 1, and its inliers, bool [M].
 
     Args:
-        points0, points1: [M, 2], px. tolerance: px of photo 1, beyond which a match says nothing.
+        points0, points1: [M, 2], px.
+        tolerance: largest transfer error of an inlier, px of photo 1.
     Returns: None where no homography is found.
     """
     if len(points0) < 4:
         return None
     best: tuple[float, np.ndarray] | None = None
-    for share in SHARES:
+    for share in THRESHOLD_SHARES:
         options = pycolmap.RANSACOptions()
-        options.max_error, options.random_seed, options.max_num_trials = share * tolerance, seed, TRIALS
+        options.max_error, options.random_seed, options.max_num_trials = share * tolerance, seed, MAX_TRIALS
         found = pycolmap.estimate_homography_matrix(points0.astype(float), points1.astype(float), options)
         if found is None:
             continue
         matrix = np.asarray(found["H"], np.float64)
-        for _ in range(ROUNDS):
+        for _ in range(REWEIGHTING_STEPS):
             score = _score(transfer_error(matrix, points0, points1), tolerance)
             if best is None or score > best[0]:
                 best = score, matrix
@@ -53,22 +54,23 @@ def robust_homography(
 
 
 def epipolar_inliers(points0: np.ndarray, points1: np.ndarray, ratio: float, tolerance: float, seed: int) -> np.ndarray:
-    """Matches that one fundamental matrix explains, bool [M]: a rigid scene, of any depth, may have made them.
+    """Inliers of one fundamental matrix, bool [M]: matches that a rigid scene of any depth explains.
 
     Args:
-        ratio: px of photo 0 a pixel of photo 1: both are compared at the scale of photo 1.
-        tolerance: px of photo 1, from a match's epipolar line.
+        points0, points1: [M, 2], px.
+        ratio: pixels of photo 0 per pixel of photo 1; both are compared at the scale of photo 1.
+        tolerance: largest distance from the epipolar line, px of photo 1.
     """
     if len(points0) < 8:
         return np.zeros(len(points0), dtype=bool)
     options = pycolmap.RANSACOptions()
-    options.max_error, options.random_seed, options.max_num_trials = tolerance, seed, TRIALS
+    options.max_error, options.random_seed, options.max_num_trials = tolerance, seed, MAX_TRIALS
     found = pycolmap.estimate_fundamental_matrix(points0.astype(float) / ratio, points1.astype(float), options)
     return np.zeros(len(points0), dtype=bool) if found is None else np.asarray(found["inlier_mask"], dtype=bool)
 
 
 def transfer_error(homography: np.ndarray, points0: np.ndarray, points1: np.ndarray) -> np.ndarray:
-    """How far each match misses, [M], px of photo 1; infinite beyond the horizon."""
+    """Transfer error of each match, [M], px of photo 1; infinite beyond the horizon."""
     moved = np.column_stack([points0, np.ones(len(points0))]) @ homography.T
     front = moved[:, 2] * np.sign(np.median(moved[:, 2])) > 1e-12
     place = moved[:, :2] / np.where(front, moved[:, 2], 1.0)[:, None]
@@ -77,15 +79,15 @@ def transfer_error(homography: np.ndarray, points0: np.ndarray, points1: np.ndar
 
 def _weight(error: np.ndarray, tolerance: float) -> np.ndarray:
     """MAGSAC++'s weight of a residual, eq. 2 with n = 4, up to a factor: 1 at zero, 0 from the tolerance on."""
-    scaled = (np.minimum(error, tolerance) / tolerance * QUANTILE) ** 2 / 2
-    floor = gammaincc(1.5, QUANTILE**2 / 2)
+    scaled = (np.minimum(error, tolerance) / tolerance * CHI_QUANTILE) ** 2 / 2
+    floor = gammaincc(1.5, CHI_QUANTILE**2 / 2)
     return (gammaincc(1.5, scaled) - floor) / (1.0 - floor)
 
 
 def _score(error: np.ndarray, tolerance: float) -> float:
-    """How well all matches are explained: one minus MAGSAC++'s loss (eq. 3) over its limit, summed."""
-    scaled = (np.minimum(error, tolerance) / tolerance * QUANTILE) ** 2 / 2
-    end = QUANTILE**2 / 2
+    """Score of a homography by its errors [M], px: one minus MAGSAC++'s loss (eq. 3) over its limit, summed."""
+    scaled = (np.minimum(error, tolerance) / tolerance * CHI_QUANTILE) ** 2 / 2
+    end = CHI_QUANTILE**2 / 2
 
     def loss(x: np.ndarray) -> np.ndarray:
         lower = gammainc(2.5, x) * gamma(2.5)

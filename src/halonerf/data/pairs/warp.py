@@ -1,7 +1,7 @@
-"""Carries what is drawn on a close-up into the farther photo.
+"""Dense warps from a close-up to a farther photo, fitted to their matches.
 
-One homography is right for one plane. Buildings are not flat, so the kind "local" bends it by a smooth field of
-corrections that the matches themselves ask for (`halonerf.data.pairs.warp`), and that fades where there are none.
+A homography is exact for one plane. Buildings are not flat, so the kind "local" adds a smooth field of corrections,
+interpolated from the matches' residuals by a Gaussian process, which fades where there are none.
 `photo0` is the close-up, `photo1` the farther one, as in `halonerf.data.pairs.zoom`.
 """
 
@@ -22,22 +22,22 @@ from halonerf.data.pairs.zoom import scale_ratio
 from halonerf.errors import BadInput
 
 KINDS = ("homography", "local")
-NODES = 65  # a side of the grid that corrections are kept on; their shortest scale spans several of its cells
-SAMPLES = 2_000_000  # read at once from the maps, which bounds memory
-STRETCH = 8.0  # a pixel's footprint may be so many times smaller or larger than the homography's
-ITERATIONS = 20  # of the inverse; the corrections bend gently, so that each one shrinks the error several times
+GRID_NODES = 65  # per side of the grid of corrections; their shortest length scale spans several of its cells
+MAX_SAMPLES = 2_000_000  # read at once from the maps, which bounds memory
+MAX_STRETCH = 8.0  # ratio of a pixel's footprint with corrections to that by the homography, or its inverse
+INVERSE_ITERATIONS = 20  # corrections vary slowly, so that each iteration reduces the error several times
 
 
 @dataclass(frozen=True)
 class Warp:
-    """A map between a close-up and a farther photo, kept backwards: from the farther photo's pixels to the close-up's.
+    """A warp between a close-up and a farther photo, stored as the backward map from the farther photo's pixels.
 
-    homography: [3, 3], close-up -> farther photo, positive third coordinate inside the close-up.
+    homography: [3, 3], close-up to farther photo, with positive third coordinate inside the close-up.
     size0, size1: (width, height), px. hull: [F, 3], lines (unit normal outwards, offset) around the matches, px of the
-    close-up. reach: px of the close-up beyond that hull which the warp is still trusted for.
-    frame: (left, top, right, bottom), px of the farther photo, where the corrections are kept.
-    corrections: [2, NODES, NODES], px of the close-up, added to what the inverse homography gives; None: none.
-    unsure: bool [NODES, NODES], where they cannot be told well enough; None: nowhere.
+    close-up. reach: px of the close-up beyond that hull up to which the warp is used.
+    frame: (left, top, right, bottom), px of the farther photo, of the grid of corrections.
+    corrections: [2, GRID_NODES, GRID_NODES], px of the close-up, added to the inverse homography; None: none.
+    uncertain: bool [GRID_NODES, GRID_NODES], where corrections are too uncertain to be used; None: nowhere.
     """
 
     homography: np.ndarray
@@ -47,15 +47,15 @@ class Warp:
     reach: float
     frame: tuple[float, float, float, float]
     corrections: Tensor | None = None
-    unsure: Tensor | None = None
+    uncertain: Tensor | None = None
 
     def carry(self, maps: Tensor, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
-        """Maps of the close-up as the farther photo would show them.
+        """Maps of the close-up warped into the farther photo.
 
-        Each pixel is the mean over its footprint in the close-up, which is sampled at least as densely as its pixels.
+        Each pixel is the mean over its footprint in the close-up, sampled at least as densely as the maps' pixels.
 
         Args:
-            maps: [C, h0, w0], of the whole close-up at any resolution. NaN stays NaN.
+            maps: [C, h0, w0], of the whole close-up at any resolution; NaN is kept.
             size: (width, height) of the result, px; default the farther photo's.
         Returns: [C, H1, W1] float, 0 outside the region; the region, bool [H1, W1]: pixels whose whole footprint lies
             inside the close-up and within reach of matches.
@@ -74,14 +74,14 @@ class Warp:
         corners = _lattice(left, top, right - left + 1, bottom - top + 1, 1, 0.0, scale, maps.device)
         place, area = self._backward(corners)
         covered, finer = self._covered(place, area, maps.shape[2] / self.size0[0], maps.shape[1] / self.size0[1])
-        covered &= self._sure(corners[:-1, :-1])
+        covered &= self._certain(corners[:-1, :-1])
         region[top:bottom, left:right] = covered
         if not covered.any():
             return out, region
         rows, columns = torch.nonzero(covered.any(dim=1))[:, 0], torch.nonzero(covered.any(dim=0))[:, 0]
         first, last = top + int(rows[0]), top + int(rows[-1]) + 1
         start, stop = left + int(columns[0]), left + int(columns[-1]) + 1
-        together = max(1, SAMPLES // ((stop - start) * finer**2))
+        together = max(1, MAX_SAMPLES // ((stop - start) * finer**2))
         extent = torch.tensor(self.size0, dtype=torch.float64, device=maps.device)
         for row in range(first, last, together):
             count = min(together, last - row)
@@ -92,21 +92,21 @@ class Warp:
         return torch.where(region, out, 0), region
 
     def positions(self, points: np.ndarray) -> np.ndarray:
-        """Where points [N, 2] of the close-up, px, lie in the farther photo, px; NaN where they are not covered."""
+        """Positions in the farther photo of points of the close-up, [N, 2] px each; NaN where they are not covered."""
         near = torch.as_tensor(np.asarray(points, np.float64).reshape(-1, 2))
         far = _project(near, self.homography)
-        for _ in range(ITERATIONS if self.corrections is not None else 0):
+        for _ in range(INVERSE_ITERATIONS if self.corrections is not None else 0):
             far = _project(near - self._correct(far), self.homography)
         back, _ = self._backward(far)
         limit = torch.tensor(self.size0, dtype=torch.float64), torch.tensor(self.size1, dtype=torch.float64)
         good = (near >= 0).all(1) & (near <= limit[0]).all(1) & (far >= 0).all(1) & (far <= limit[1]).all(1)
-        good &= self._within_reach(near) & ((back - near).norm(dim=1) < 1.0)  # where the bend folds there is no inverse
-        good &= self._sure(far)
+        good &= self._within_reach(near) & ((back - near).norm(dim=1) < 1.0)  # no inverse where the corrections fold
+        good &= self._certain(far)
         return torch.where(good[:, None], far, torch.nan).numpy()
 
     def _backward(self, far: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions [..., 2] in the close-up of positions in the farther photo, without and with corrections added:
-        the second is the homography's alone, NaN beyond its horizon.
+        """Positions in the close-up of positions [..., 2] in the farther photo: with corrections, and by the homography
+        only; NaN beyond its horizon.
         """
         flat = _project(far, np.linalg.inv(self.homography))
         return (flat if self.corrections is None else flat + self._correct(far)), flat
@@ -115,14 +115,14 @@ class Warp:
         assert self.corrections is not None
         return self._read(self.corrections, far)
 
-    def _sure(self, far: Tensor) -> Tensor:
-        """Bool [...]: whether positions [..., 2] in the farther photo lie where the corrections can be told."""
-        if self.unsure is None:
+    def _certain(self, far: Tensor) -> Tensor:
+        """Whether corrections are certain enough at positions [..., 2] of the farther photo, bool [...]."""
+        if self.uncertain is None:
             return torch.ones(far.shape[:-1], dtype=torch.bool, device=far.device)
-        return self._read(self.unsure[None].to(far), far)[..., 0] < 0.5
+        return self._read(self.uncertain[None].to(far), far)[..., 0] < 0.5
 
     def _read(self, nodes: Tensor, far: Tensor) -> Tensor:
-        """Values [..., C] of nodes [C, NODES, NODES] at positions [..., 2] in the farther photo."""
+        """Values [..., C] of grid nodes [C, GRID_NODES, GRID_NODES] interpolated at positions [..., 2]."""
         left, top, right, bottom = self.frame
         low, span = far.new_tensor([left, top]), far.new_tensor([right - left, bottom - top])
         grid = ((far - low) / span * 2 - 1).reshape(1, -1, 1, 2).nan_to_num(0.0)
@@ -130,15 +130,17 @@ class Warp:
         return read[0, :, :, 0].T.reshape(*far.shape[:-1], len(nodes))
 
     def _covered(self, place: Tensor, flat: Tensor, sx: float, sy: float) -> tuple[Tensor, int]:
-        """Which pixels, given by their corners in the close-up [h + 1, w + 1, 2], are covered; and how many times finer
-        than them, a side, the maps are sampled (`sx`, `sy`: the maps' pixels a pixel of the close-up).
+        """Pixels that are covered, bool [h, w], by their corners in the close-up [h + 1, w + 1, 2]; and the factor
+        per side by which the maps are sampled more finely (`sx`, `sy`: pixels of the maps per pixel of the close-up).
         """
         limit = place.new_tensor(self.size0)
         good = (place >= 0).all(-1) & (place <= limit).all(-1) & self._within_reach(place)
         whole = good[:-1, :-1] & good[:-1, 1:] & good[1:, :-1] & good[1:, 1:]
-        bent, straight = _areas(place), _areas(flat)
+        corrected, flat_area = _areas(place), _areas(flat)
         whole &= (
-            (bent * straight > 0) & (bent.abs() < STRETCH * straight.abs()) & (bent.abs() * STRETCH > straight.abs())
+            (corrected * flat_area > 0)
+            & (corrected.abs() < MAX_STRETCH * flat_area.abs())
+            & (corrected.abs() * MAX_STRETCH > flat_area.abs())
         )
         if not whole.any():
             return whole, 1
@@ -163,18 +165,18 @@ def fit_warp(
     reach: float = 0.1,
     trust: float = 0.004,
 ) -> Warp:
-    """The warp that a verified pair's matches ask for.
+    """Warp fitted to the matches of a verified zoom pair.
 
     Args:
-        points0, points1: [M, 2], px; right matches only, M >= 1: the homography's (`inlier` of the stage `mine`), or
-            for "local", better, those of one rigid scene (`rigid`). size0, size1: (width, height), px.
-        homography: [3, 3], close-up -> farther photo, px.
-        kind: "homography", or "local": bent to the matches where, and as far as, that predicts left-out ones better.
-        reach: share of the close-up's long side beyond the matches' hull that the warp is trusted for.
-        trust: share of the farther photo's long side by which a correction may be wrong, as one standard deviation that
-            the matches foretell; beyond, "local" covers nothing: depth that no match tells is not made up.
+        points0, points1: [M, 2], px; correct matches only, M >= 1: the homography's (`inlier` of the stage `mine`),
+            or better, for "local", those of one rigid scene (`rigid`). size0, size1: (width, height), px.
+        homography: [3, 3], close-up to farther photo, px.
+        kind: "homography", or "local": with corrections where these predict left-out matches better.
+        reach: share of the close-up's long side beyond the matches' hull up to which the warp is used.
+        trust: largest predicted standard deviation of a correction, share of the farther photo's long side; where it is
+            larger, "local" covers nothing.
 
-    Raises: BadInput for another kind, no matches, or a homography that takes them to infinity.
+    Raises: BadInput for another kind, no matches, or a homography that maps them to infinity.
     """
     if kind not in KINDS:
         raise BadInput(f"expected a warp of kind {' or '.join(KINDS)}, got '{kind}'")
@@ -187,24 +189,26 @@ def fit_warp(
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-15 or np.median(side) == 0:
         raise BadInput(f"expected an invertible homography that keeps the matches finite, got {homography}")
     around = (near[:, None] + np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])).reshape(-1, 2)
-    hull = ConvexHull(around).equations  # pixels, not points: a single match has a hull, too
+    hull = ConvexHull(around).equations  # of pixels, not points, so that a single match has a hull
     warp = Warp(matrix, size0, size1, hull, reach * max(size0), (0.0, 0.0, 0.0, 0.0))
     residual = near - _project(torch.from_numpy(far), np.linalg.inv(matrix)).numpy()
     kept = np.isfinite(residual).all(axis=1)
     frame = _frame(warp, far[kept])
-    corrections = unsure = None
+    corrections = uncertain = None
     if kind == "local" and kept.sum() >= 4 and frame[2] > frame[0] and frame[3] > frame[1]:
-        x, y = np.linspace(frame[0], frame[2], NODES), np.linspace(frame[1], frame[3], NODES)
+        x, y = np.linspace(frame[0], frame[2], GRID_NODES), np.linspace(frame[1], frame[3], GRID_NODES)
         nodes = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        bent, deviation = fit_corrections(far[kept], residual[kept], nodes)
-        corrections = None if bent is None else torch.from_numpy(bent.T.reshape(2, NODES, NODES).copy())
+        corrected, deviation = fit_corrections(far[kept], residual[kept], nodes)
+        corrections = (
+            None if corrected is None else torch.from_numpy(corrected.T.reshape(2, GRID_NODES, GRID_NODES).copy())
+        )
         limit = trust * max(size1) * scale_ratio(near, far)
-        unsure = torch.from_numpy((deviation > limit).reshape(NODES, NODES))
-    return Warp(matrix, size0, size1, hull, warp.reach, frame, corrections, unsure)
+        uncertain = torch.from_numpy((deviation > limit).reshape(GRID_NODES, GRID_NODES))
+    return Warp(matrix, size0, size1, hull, warp.reach, frame, corrections, uncertain)
 
 
 def _frame(warp: Warp, far: np.ndarray) -> tuple[float, float, float, float]:
-    """The part of the farther photo that the close-up may show: its outline and the matches, and a tenth beyond."""
+    """Bounding box, px, in the farther photo of the close-up's outline and the matches, enlarged by a tenth."""
     x, y = np.meshgrid(np.linspace(0, warp.size0[0], 33), np.linspace(0, warp.size0[1], 33))
     near = torch.from_numpy(np.column_stack([x.ravel(), y.ravel()]))
     carried = _project(near[warp._within_reach(near)], warp.homography).numpy()
@@ -216,7 +220,7 @@ def _frame(warp: Warp, far: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _project(points: Tensor, homography: np.ndarray) -> Tensor:
-    """[..., 2] through a homography; NaN at and beyond its horizon."""
+    """Points [..., 2] mapped by a homography [3, 3]; NaN at and beyond its horizon."""
     matrix = torch.as_tensor(homography, dtype=points.dtype, device=points.device)
     moved = points @ matrix[:, :2].T + matrix[:, 2]
     return torch.where(moved[..., 2:] > 1e-12, moved[..., :2] / moved[..., 2:], torch.nan)
@@ -233,7 +237,7 @@ def _lattice(
     device: torch.device,
 ) -> Tensor:
     """Positions [rows, columns, 2] in the farther photo, px: from pixel (left, top) on, in steps of 1 / `finer` pixels
-    of the result, which has `scale` pixels a pixel of the photo. shift: of a step; 0 gives corners, 0.5 centres.
+    of the result, which has `scale` pixels per pixel of the photo. shift: of a step; 0 gives corners, 0.5 centres.
     """
     x = (left + (torch.arange(columns, dtype=torch.float64, device=device) + shift) / finer) / scale[0]
     y = (top + (torch.arange(rows, dtype=torch.float64, device=device) + shift) / finer) / scale[1]
@@ -246,82 +250,88 @@ def _areas(corners: Tensor) -> Tensor:
     return 0.5 * (one[..., 0] * two[..., 1] - one[..., 1] * two[..., 0])
 
 
-MOST = 300  # knots; a fit costs their cube
-SCALES = (0.06, 0.12, 0.25, 0.5)  # of the matches' extent
-NOISES = (0.01, 0.05, 0.25, 1.0)  # variance of a match, of that of the misses
-RAYLEIGH = 1.1774  # median length of a vector of two normal coordinates of deviation 1
-GAIN = 0.98  # left-out matches must be predicted so much better than by the homography
+MAX_KNOTS = 300  # the cost of a fit grows with their cube
+LENGTH_SCALES = (0.06, 0.12, 0.25, 0.5)  # shares of the matches' extent
+NOISES = (0.01, 0.05, 0.25, 1.0)  # variance of a match over that of the residuals
+RAYLEIGH_MEDIAN = 1.1774  # median length of a vector of two standard normal coordinates
+MAX_ERROR_RATIO = 0.98  # of left-out matches, with corrections over by the homography; above, none are used
 
 
-def fit_corrections(places: np.ndarray, misses: np.ndarray, nodes: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """The expected miss at `nodes` [K, 2], given the misses [M, 2] at places [M, 2], M >= 4.
+def fit_corrections(
+    positions: np.ndarray, residuals: np.ndarray, nodes: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Residuals interpolated at `nodes` by a Gaussian process, from residuals at other positions.
 
     Args:
-        places, nodes: px of one photo. misses: in any unit, which is that of the results.
-    Returns: expected misses [K, 2], None where zero is as good; how wrong they may be, the standard deviation of a
-        coordinate, [K].
+        positions: [M, 2], px of one photo, M >= 4. residuals: [M, 2], of any unit, which is that of the results.
+        nodes: [K, 2], px of the same photo.
+    Returns: expected residuals [K, 2], None where zero predicts left-out ones as well; predicted standard deviation of
+        a coordinate, [K].
     """
-    places, misses = _knots(places, misses)
-    extent = float(np.linalg.norm(places.max(axis=0) - places.min(axis=0)))
-    size = np.linalg.norm(misses, axis=1)
+    positions, residuals = _knots(positions, residuals)
+    extent = float(np.linalg.norm(positions.max(axis=0) - positions.min(axis=0)))
+    size = np.linalg.norm(residuals, axis=1)
     spread = float(np.median(size))
-    flat = None, np.full(len(nodes), spread / RAYLEIGH)
-    if len(places) < 4 or extent < 1e-9 or spread < 1e-9:
+    flat = None, np.full(len(nodes), spread / RAYLEIGH_MEDIAN)
+    if len(positions) < 4 or extent < 1e-9 or spread < 1e-9:
         return flat
-    with threadpool_limits(1):  # matrices this small only wait for a second thread
-        apart = cdist(places, places)
-        scale, noise = _scale_and_noise(apart / extent, misses, np.minimum(size, 3.0 * spread).mean(), 3.0 * spread)
+    with threadpool_limits(1):  # small matrices gain nothing from threads
+        distances = cdist(positions, positions)
+        scale, noise = _scale_and_noise(
+            distances / extent, residuals, np.minimum(size, 3.0 * spread).mean(), 3.0 * spread
+        )
         if scale == 0.0:
             return flat
-        kernel, weight = _matern(apart / (scale * extent)), np.ones(len(places))
-        for _ in range(3):  # matches that the others contradict lose their weight (Cauchy)
+        kernel, weight = _matern(distances / (scale * extent)), np.ones(len(positions))
+        for _ in range(3):  # down-weights matches that the others contradict (Cauchy)
             inverse = np.linalg.inv(kernel + np.diag(noise / weight))
-            left_out = np.linalg.norm(inverse @ misses, axis=1) / np.diag(inverse)
+            left_out = np.linalg.norm(inverse @ residuals, axis=1) / np.diag(inverse)
             weight = 1.0 / (1.0 + (left_out / max(2.0 * float(np.median(left_out)), 1e-9)) ** 2)
         inverse = np.linalg.inv(kernel + np.diag(noise / weight))
-        # the variance that makes the errors of left-out matches as large as foreseen
-        foreseen = np.linalg.norm(inverse @ misses, axis=1) / np.sqrt(np.diag(inverse))
-        deviation = float(np.median(foreseen)) / RAYLEIGH
-        across = _matern(cdist(nodes, places) / (scale * extent))
+        # the variance at which errors of left-out matches are as large as predicted
+        predicted = np.linalg.norm(inverse @ residuals, axis=1) / np.sqrt(np.diag(inverse))
+        deviation = float(np.median(predicted)) / RAYLEIGH_MEDIAN
+        across = _matern(cdist(nodes, positions) / (scale * extent))
         unknown = 1.0 - np.einsum("ki,ki->k", across @ inverse, across)
-        return across @ (inverse @ misses), deviation * np.sqrt(np.maximum(unknown, 0.0))
+        return across @ (inverse @ residuals), deviation * np.sqrt(np.maximum(unknown, 0.0))
 
 
-def _scale_and_noise(apart: np.ndarray, misses: np.ndarray, error: float, limit: float) -> tuple[float, float]:
-    """Those of the table that predict left-out matches best; zeros where none is better than `error`, of no correction.
+def _scale_and_noise(distances: np.ndarray, residuals: np.ndarray, error: float, limit: float) -> tuple[float, float]:
+    """Length scale and noise that predict left-out matches best; zeros where none is better than no correction.
 
     Args:
-        apart: [M, M], in extents. limit: an error beyond which a wild match counts no more.
+        distances: [M, M], shares of the extent. residuals: [M, 2].
+        error: mean error without correction. limit: at which a match's error is clipped.
     """
-    best = (GAIN * error, 0.0, 0.0)
-    for scale in SCALES:
-        values, vectors = np.linalg.eigh(_matern(apart / scale))
-        turned = vectors.T @ misses
+    best = (MAX_ERROR_RATIO * error, 0.0, 0.0)
+    for scale in LENGTH_SCALES:
+        values, vectors = np.linalg.eigh(_matern(distances / scale))
+        rotated = vectors.T @ residuals
         for noise in NOISES:
             share = 1.0 / (np.maximum(values, 0) + noise)
-            left_out = (vectors @ (share[:, None] * turned)) / ((vectors**2) @ share)[:, None]
+            left_out = (vectors @ (share[:, None] * rotated)) / ((vectors**2) @ share)[:, None]
             best = min(best, (float(np.minimum(np.linalg.norm(left_out, axis=1), limit).mean()), scale, noise))
     return best[1], best[2]
 
 
 def _matern(distance: np.ndarray) -> np.ndarray:
-    """Matérn 3/2 of unit variance (Rasmussen and Williams, eq. 4.17)."""
+    """Matérn 3/2 covariance of unit variance (Rasmussen and Williams, eq. 4.17), of the distances' shape."""
     scaled = np.sqrt(3.0) * distance
     return (1.0 + scaled) * np.exp(-scaled)
 
 
-def _knots(places: np.ndarray, misses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One match a cell of a grid, the median of those in it: near-duplicates would make leaving one out meaningless."""
-    low = places.min(axis=0)
-    cell = max(float(np.linalg.norm(places.max(axis=0) - low)) / 64, 1e-9)
+def _knots(positions: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median position and residual per cell of a grid; near-duplicates would make leave-one-out errors meaningless."""
+    low = positions.min(axis=0)
+    cell = max(float(np.linalg.norm(positions.max(axis=0) - low)) / 64, 1e-9)
     while True:
-        index = np.floor((places - low) / cell).astype(np.int64)
+        index = np.floor((positions - low) / cell).astype(np.int64)
         _, group = np.unique(index, axis=0, return_inverse=True)
-        if group.max() < MOST:
+        if group.max() < MAX_KNOTS:
             break
         cell *= 1.2
     order = np.argsort(group.ravel(), kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1)
-    return np.stack([np.median(places[p], axis=0) for p in parts]), np.stack(
-        [np.median(misses[p], axis=0) for p in parts]
+    return np.stack([np.median(positions[p], axis=0) for p in parts]), np.stack(
+        [np.median(residuals[p], axis=0) for p in parts]
     )

@@ -1,4 +1,4 @@
-"""Whether one photo is a close-up of what another shows, and where in it.
+"""Verification of zoom pairs: a close-up and a farther photo of the same place.
 
 `photo0` is the close-up, `photo1` the farther one; a homography takes pixels of the close-up to the farther photo.
 """
@@ -15,9 +15,9 @@ from halonerf.data.pairs.two_view import epipolar_inliers, robust_homography
 
 @dataclass(frozen=True)
 class ZoomPair:
-    """A verified pair.
+    """Geometry of a verified zoom pair.
 
-    ratio: pixels of the close-up a pixel of the farther photo, > 1.
+    ratio: pixels of the close-up per pixel of the farther photo, > 1.
     homography: [3, 3], close-up to farther photo, pixels, last entry 1.
     rigid: bool [M], matches that one rigid scene of any depth explains. inliers: bool [M], those of them that the
     homography explains, too. coverage: share of the close-up inside the hull of its inliers.
@@ -33,14 +33,14 @@ class ZoomPair:
 
     @property
     def quality(self) -> float:
-        """In [0, 1]: share of inliers x coverage x share inside, the things that go wrong independently."""
+        """Share of inliers x coverage x share inside, in [0, 1]: three independent failures."""
         return float(self.inliers.mean() * self.coverage * self.inside)
 
 
 def scale_ratio(points0: np.ndarray, points1: np.ndarray) -> float:
-    """Median over pairs of matches [M, 2] of their distance in photo 0 over that in photo 1.
+    """Median over pairs of matches, [M, 2] px each, of their distance in photo 0 over that in photo 1.
 
-    The median withstands wrong matches and depth: it is the magnification for most of what both photos show.
+    The median is robust to wrong matches and depth.
     """
     if len(points0) < 2:
         return 1.0
@@ -63,12 +63,14 @@ def verify_zoom(
     epipolar: float,
     seed: int,
 ) -> ZoomPair | None:
-    """The pair as a zoom of at least `min_ratio`, or None where the matches do not bear it out.
+    """Zoom pair of a ratio of at least `min_ratio`, or None where the matches do not confirm it.
 
     Args:
         points0, points1: [M, 2], px. size0, size1: (width, height), px.
-        tolerance: px of the farther photo that a match may miss the homography by; buildings are not flat.
-        epipolar: px of the farther photo that a match may miss its epipolar line by; that holds for any depth.
+        min_inliers: matches that the homography and one rigid scene must explain.
+        tolerance: largest transfer error of the homography, px of the farther photo; buildings are not flat.
+        epipolar: largest distance from the epipolar line, px of the farther photo; independent of depth.
+        seed: of RANSAC.
     """
     if len(points0) < max(min_inliers, 8):
         return None
@@ -82,7 +84,7 @@ def verify_zoom(
         return None
     ratio = scale_ratio(points0[rigid], points1[rigid])
     outline = carry(projected_outline(*size0), homography)
-    if ratio < min_ratio or outline is None or not _sane(outline, size0, ratio):
+    if ratio < min_ratio or outline is None or not _plausible(outline, size0, ratio):
         return None
     coverage = _coverage(points0[inliers], size0)
     return ZoomPair(ratio, homography, rigid, inliers, coverage, _share_inside(homography, size0, size1))
@@ -94,15 +96,15 @@ def projected_outline(width: int, height: int) -> np.ndarray:
 
 
 def carry(points: np.ndarray, homography: np.ndarray) -> np.ndarray | None:
-    """Points [N, 2] through a homography; None where one of them would pass through infinity."""
+    """Points [N, 2] mapped by a homography [3, 3]; None where one of them lies at or beyond the horizon."""
     moved = np.column_stack([points, np.ones(len(points))]) @ homography.T
     if (moved[:, 2] <= 1e-9).any():
         return None
     return moved[:, :2] / moved[:, 2:]
 
 
-def _sane(outline: np.ndarray, size0: tuple[int, int], ratio: float) -> bool:
-    """Convex, not mirrored, and of an area that fits the ratio of scales within a factor of four."""
+def _plausible(outline: np.ndarray, size0: tuple[int, int], ratio: float) -> bool:
+    """Whether the outline [4, 2] is convex, not mirrored, and of the area that `ratio` implies up to a factor of 4."""
     edges = np.roll(outline, -1, axis=0) - outline
     following = np.roll(edges, -1, axis=0)
     turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]

@@ -1,4 +1,4 @@
-"""From linear light to a picture as cameras make them: clouds, exposure, white balance, vignetting, grain, tone."""
+"""Development of render passes into photos: clouds, haze, exposure, white balance, vignetting, grain, tone curve."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from halonerf.data.procedural.mesh import Array
 from halonerf.data.procedural.renderer import RenderPasses
 from halonerf.data.procedural.textures import noise
 
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709, of linear RGB
 
 
-def develop_photo(exposure: RenderPasses, camera: Camera, light: OutdoorLight, rng: Generator) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3], sRGB. Every photo has its own exposure, balance, vignetting and grain, drawn from `rng`."""
-    sky_light = smooth(exposure.irradiance, exposure.depth)
-    ground = exposure.coverage > 0.5
-    even = 0.16 * (exposure.sun[ground].mean(0) * 1.6 + sky_light[ground].mean(0)) if ground.any() else np.zeros(3)
-    scene = exposure.sun + exposure.colour * (sky_light + even)
-    backdrop = cloudy(exposure.backdrop, camera, light, rng)
-    picture = scene + (1 - exposure.coverage[..., None]) * backdrop
-    haze = 1 - np.exp(-exposure.depth / rng.uniform(900, 4000))
-    picture += (haze * exposure.coverage)[..., None] * (backdrop.mean((0, 1)) * 0.8 - picture)
+def develop_photo(passes: RenderPasses, camera: Camera, light: OutdoorLight, rng: Generator) -> NDArray[np.uint8]:
+    """Photo, sRGB, uint8 [H, W, 3], with exposure, white balance, vignetting and grain drawn from `rng`."""
+    sky_light = smooth(passes.irradiance, passes.depth)
+    ground = passes.coverage > 0.5
+    even = 0.16 * (passes.sun[ground].mean(0) * 1.6 + sky_light[ground].mean(0)) if ground.any() else np.zeros(3)
+    scene = passes.sun + passes.colour * (sky_light + even)
+    backdrop = cloudy(passes.backdrop, camera, light, rng)
+    picture = scene + (1 - passes.coverage[..., None]) * backdrop
+    haze = 1 - np.exp(-passes.depth / rng.uniform(900, 4000))
+    picture += (haze * passes.coverage)[..., None] * (backdrop.mean((0, 1)) * 0.8 - picture)
     return _print(picture, ground, light, rng)
 
 
 def smooth(irradiance: Array, depth: Array) -> Array:
-    """Smooth [H, W, 3] along surfaces: three rounds of an edge-stopping 5 x 5 filter with growing holes.
+    """Irradiance [H, W, 3] smoothed along surfaces by three passes of an edge-stopping 5 x 5 a-trous filter.
 
     (Dammertz et al., "Edge-avoiding a-trous wavelet transform", HPG 2010, with depth alone as the stop.)
     """
@@ -54,7 +54,7 @@ def smooth(irradiance: Array, depth: Array) -> Array:
 
 
 def cloudy(backdrop: Array, camera: Camera, light: OutdoorLight, rng: Generator) -> Array:
-    """Clouds over the sky's radiance [H, W, 3]: a flat layer seen in perspective, other in every photo."""
+    """The sky's radiance [H, W, 3] with random clouds, a flat layer in perspective."""
     layer = noise(rng, 256, 5, 5)
     drift = rng.uniform(0, 256, 2)
     if light.clouds <= 0:

@@ -1,4 +1,4 @@
-"""The photo collection of a procedural landmark: photos, masks, depth, cameras, records, truth."""
+"""Scene source: a procedural landmark with photos, masks, depth, cameras, records and true labels."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ from halonerf.data.collection import write_collection
 from halonerf.data.procedural.building import GENERATOR_VERSION, build
 from halonerf.data.procedural.capture import CapturePlan, PhotoSession
 from halonerf.data.procedural.metadata import landmark, record
-from halonerf.errors import require
 from halonerf.files import write_atomic, write_json
 
 
 class ProceduralLandmark:
-    """A collection of unconstrained photos of a building that never stood, with exact ground truth.
+    """A `ResumableSource`: unconstrained photos of a procedural building, with exact ground truth.
 
     Writes `photos/*.jpg`, `masks/<concept>/*.png` (0 or 255 at pixel centres), `depth/*.png` (16 bit, centimetres along
-    the optical axis, 0 for sky) and `cameras.json` (pinhole intrinsics in pixels, camera-to-world in metres, light and
-    aim of each photo; `notes/` has the same per photo, written last, so that a killed run goes on). A rose window is a
-    window, too; a window in a tower belongs to both; a spire on a tower is no tower. What passers-by and cars hide is
-    not in the masks. Three photos in four carry the focal length in their EXIF.
+    the optical axis, 0 for sky) and `cameras.json` (pinhole intrinsics in pixels, camera-to-world in metres, hour and
+    aim of each photo; `notes/` has the same per photo, written last, so that a killed run resumes). A rose window is
+    also a window; a window in a tower belongs to both; a spire on a tower is not part of it. Masks exclude what
+    passers-by and cars occlude. Three of four photos have the focal length in their EXIF data.
 
     Args:
         kind: cathedral, mosque or synagogue.
         seed: of design, surroundings, cameras, light and metadata.
-        photos: how many.
-        width: px of a photo's longer side; sides are 4:3.
-        samples: light paths a pixel.
-        close_ups: share of the photos that aim at one part.
-        passers_by: people on the square in a photo, on average; vehicles and parasols are a fifth of that.
-        workers: processes; 0 for one a core. Does not change the photos.
+        photos: number of photos.
+        width: px, long side of a photo; its aspect is 4:3.
+        samples: light paths per pixel.
+        close_ups: share of photos of one part.
+        passers_by: mean number of people per photo; vehicles and parasols are a fifth of that.
+        workers: processes; 0: one per core. Does not change the photos.
     """
+
+    resumes = True
 
     def __init__(
         self,
@@ -72,36 +73,35 @@ class ProceduralLandmark:
         self.name = f"{kind}_seed{seed}"
 
     def identity(self) -> str:
-        """Digest of the options that shape the photos, and of the generator's version."""
+        """Digest of the options that affect the photos, and of the generator's version."""
         return fingerprint({"version": GENERATOR_VERSION, **vars(self.plan)})
 
     def collect(self, folder: Path) -> None:
-        """Photograph what is not in `folder` yet, then write the collection's tables."""
-        require("mitsuba", "procedural")
+        """Render the photos that are not in `folder` yet, then write the collection's tables."""
         building = build(self.plan.kind, self.plan.seed)
         for name in ("photos", "depth", "notes", *(f"masks/{concept}" for concept in building.concepts)):
             (folder / name).mkdir(parents=True, exist_ok=True)
         missing = [k for k in range(self.plan.photos) if not (folder / f"notes/{k:04d}.json").is_file()]
         with _progress(self.name) as progress:
             task = progress.add_task("photos", total=self.plan.photos, completed=self.plan.photos - len(missing))
-            for _ in _shoot(self.plan, folder, missing, self.workers or os.cpu_count() or 1):
+            for _ in _render_photos(self.plan, folder, missing, self.workers or os.cpu_count() or 1):
                 progress.advance(task)
         _write_tables(self.plan, folder, self.name, building.concepts)
 
 
 def photo_name(index: int) -> str:
-    """A photo's image id."""
+    """Image id of a photo."""
     return f"{index:04d}.jpg"
 
 
-def _shoot(plan: CapturePlan, folder: Path, indices: list[int], workers: int) -> Iterator[None]:
-    """Make the photos, in processes where there are several; yields once for each."""
+def _render_photos(plan: CapturePlan, folder: Path, indices: list[int], workers: int) -> Iterator[None]:
+    """Render photos, in parallel processes if there are several; yields once per photo."""
     workers = min(workers, len(indices))
     if workers <= 1:
-        visit = PhotoSession(plan) if indices else None
+        session = PhotoSession(plan) if indices else None
         for index in indices:
-            assert visit is not None
-            _save(visit, folder, index)
+            assert session is not None
+            _save(session, folder, index)
             yield
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (plan, 1)) as pool:
@@ -115,17 +115,17 @@ def _shoot(plan: CapturePlan, folder: Path, indices: list[int], workers: int) ->
             raise
 
 
-_visit: PhotoSession | None = None  # of a worker process
+_session: PhotoSession | None = None  # of a worker process
 
 
 def _start(plan: CapturePlan, threads: int) -> None:
-    global _visit
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    _visit = PhotoSession(plan, threads)
+    global _session
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _session = PhotoSession(plan, threads)
 
 
-def _leave_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+def _exit_with_parent() -> None:
+    """End this process with its parent, without which it would wait for work forever."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -133,20 +133,20 @@ def _leave_with_parent() -> None:
 
 
 def _work(folder: Path, index: int) -> None:
-    assert _visit is not None
-    _save(_visit, folder, index)
+    assert _session is not None
+    _save(_session, folder, index)
 
 
-def _save(visit: PhotoSession, folder: Path, index: int) -> None:
-    """Write one photo with everything known about it; its note comes last and says that the rest is there."""
-    photo = visit.photo(index)
+def _save(session: PhotoSession, folder: Path, index: int) -> None:
+    """Write one photo with its ground truth; its note comes last and marks it as complete."""
+    photo = session.photo(index)
     name = photo_name(index)
     camera = photo.shot.camera
     write_atomic(folder / "photos" / name, _encode(photo.picture, "JPEG", quality=92, exif=_exif(photo.exif_focal)))
-    for concept in visit.building.concepts:
-        mask = photo.exposure.mask(concept).astype(np.uint8) * 255
+    for concept in session.building.concepts:
+        mask = photo.passes.mask(concept).astype(np.uint8) * 255
         write_atomic(folder / "masks" / concept / f"{index:04d}.png", _encode(mask, "PNG"))
-    depth = np.minimum(np.rint(photo.exposure.depth * 100), 65535).astype(np.uint16)
+    depth = np.minimum(np.rint(photo.passes.depth * 100), 65535).astype(np.uint16)
     write_atomic(folder / "depth" / f"{index:04d}.png", _encode(depth, "PNG"))
     pose = np.concatenate([camera.rotation, camera.position[:, None]], axis=1)
     write_json(
@@ -185,7 +185,7 @@ def _encode(pixels: np.ndarray, form: str, **options: Any) -> bytes:
 
 
 def _exif(focal: int | None) -> bytes:
-    """EXIF with the focal length for 35 mm film, where the camera wrote one."""
+    """EXIF data with the 35 mm equivalent focal length, unless it is None."""
     exif = Image.Exif()
     if focal is not None:
         exif.get_ifd(0x8769)[0xA405] = focal
@@ -205,7 +205,7 @@ def _progress(name: str) -> Progress:
 
 
 class _Rate(ProgressColumn):
-    """Photos a second."""
+    """Photos per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.2f}/s" if task.speed else "")

@@ -1,4 +1,4 @@
-"""Light of one photo: sun and sky by hour and weather, or floodlights at night. Directions in the world frame."""
+"""Outdoor light of one photo: sun and sky by time of day and weather, or floodlights at night. World frame."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from numpy.random import Generator
 from halonerf.data.procedural.mesh import Array
 
 Hour = Literal["day", "overcast", "dusk", "night"]
-MIX: dict[Hour, float] = {"day": 0.67, "overcast": 0.15, "dusk": 0.10, "night": 0.08}
+HOUR_SHARES: dict[Hour, float] = {"day": 0.67, "overcast": 0.15, "dusk": 0.10, "night": 0.08}
 
 
 @dataclass(frozen=True)
 class OutdoorLight:
-    """sun: [3], towards it. turbidity: haze of the Preetham/Hosek scale. clouds: covered share of the sky."""
+    """Light of a scene.
+
+    sun: [3], towards it. turbidity: haze on the Preetham/Hosek scale. clouds: covered share of the sky.
+    """
 
     hour: Hour
     sun: Array
@@ -27,7 +30,7 @@ class OutdoorLight:
 
 
 def sample_light(rng: Generator, hour: Hour) -> OutdoorLight:
-    """A light of this hour; the front, which faces -y, is lit from its half of the sky most of the time."""
+    """Random light of a time of day; the sun is mostly in front of the landmark, which faces -y."""
     elevation = {
         "day": rng.uniform(18, 62),
         "overcast": rng.uniform(25, 60),
@@ -57,17 +60,17 @@ def sample_light(rng: Generator, hour: Hour) -> OutdoorLight:
 
 
 def choose_hours(rng: Generator, count: int) -> list[Hour]:
-    """`count` hours in the shares of `MIX`, as exactly as they go, in random order."""
-    exact = np.array([share * count for share in MIX.values()])
+    """`count` times of day in the shares of `HOUR_SHARES`, rounded, in random order."""
+    exact = np.array([share * count for share in HOUR_SHARES.values()])
     number = np.floor(exact).astype(int)
     for k in np.argsort(-(exact - number), kind="stable")[: count - number.sum()]:
         number[k] += 1
-    hours: list[Hour] = [hour for hour, n in zip(MIX, number, strict=True) for _ in range(n)]
+    hours: list[Hour] = [hour for hour, n in zip(HOUR_SHARES, number, strict=True) for _ in range(n)]
     return [hours[k] for k in rng.permutation(count)]
 
 
 def overcast_sky(height: int = 32) -> Array:
-    """CIE standard overcast sky, [height, 2 height, 3], zenith of luminance 1 in the top row, dim ground below."""
+    """Radiance of the CIE standard overcast sky, [height, 2 height, 3]: zenith of 1 in the top row, dim ground."""
     sine = np.cos((np.arange(height) + 0.5) / height * np.pi)
     value = np.where(sine > 0, (1 + 2 * sine) / 3, 0.12)
     return np.repeat((value[:, None] * np.array([0.96, 0.99, 1.05]))[:, None], 2 * height, axis=1)

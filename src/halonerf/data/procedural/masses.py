@@ -1,4 +1,4 @@
-"""Bodies that buildings are put together from: towers, roofs, cornices, balustrades. Metres."""
+"""Geometry of towers, roofs, cornices, balustrades and pinnacles. Metres."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from halonerf.data.procedural.mesh import LocalFrame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, MeshBuilder
 from halonerf.data.procedural.openings import row_of_windows
 from halonerf.data.procedural.outline import Style
 
@@ -15,7 +15,7 @@ from halonerf.data.procedural.outline import Style
 def sides(
     x: float, y: float, half: float, z: float, count: int = 4, half_depth: float | None = None
 ) -> list[LocalFrame]:
-    """The vertical faces of a block (or of a regular prism of `count` sides) about (x, y), front first.
+    """Frames of the vertical faces of a block (or of a regular prism of `count` sides) about (x, y), front first.
 
     half: from the centre to a face; half_depth: the same from the centre to the front, where the block is not square.
     """
@@ -29,7 +29,7 @@ def sides(
 
 
 def square_tower(
-    shell: Shell,
+    mesh: MeshBuilder,
     centre: tuple[float, float],
     half: float,
     stages: Sequence[tuple[float, float]],
@@ -38,9 +38,9 @@ def square_tower(
     lights: int = 2,
     openings: int = 2,
 ) -> float:
-    """Walls of a tower, stage by stage (bottom, top), with windows, string courses and corner buttresses.
+    """Add a tower, stage by stage (bottom, top), with windows, string courses and corner buttresses; its top.
 
-    `skip_front`: how many of the lowest stages have their front wall built by the caller. Returns the top.
+    skip_front: number of lowest stages whose front wall the caller builds.
     """
     x, y = centre
     for index, (bottom, top) in enumerate(stages):
@@ -52,7 +52,7 @@ def square_tower(
             last = index == len(stages) - 1
             width = shrink * (0.62 if last else 0.5) * 2 / openings
             row_of_windows(
-                shell,
+                mesh,
                 frame,
                 (-shrink, shrink),
                 (bottom, top),
@@ -65,12 +65,12 @@ def square_tower(
                 depth=0.9,
                 glass="louvre" if last else "glass",
             )
-        cornice(shell, (x, y), shrink, top, 0.3, 0.5)
+        cornice(mesh, (x, y), shrink, top, 0.3, 0.5)
         for sx in (-1, 1):
             for sy in (-1, 1):
                 frame = LocalFrame.facing([x + sx * shrink, y + sy * shrink, 0.0], 0)
                 size = 1.15 - 0.15 * index
-                shell.hexahedron(
+                mesh.hexahedron(
                     frame,
                     [
                         (-size, size, -size, size, bottom),
@@ -83,7 +83,7 @@ def square_tower(
 
 
 def cornice(
-    shell: Shell,
+    mesh: MeshBuilder,
     centre: tuple[float, float],
     half: float,
     z: float,
@@ -91,10 +91,10 @@ def cornice(
     height: float,
     half_depth: float | None = None,
 ) -> None:
-    """A moulding around a block, its top at z."""
+    """Add a moulding around a block, its top at z."""
     depth = half if half_depth is None else half_depth
     frame = LocalFrame.facing([*centre, 0.0], 0)
-    shell.hexahedron(
+    mesh.hexahedron(
         frame,
         [
             (-half - s, half + s, -depth - s, depth + s, z - height + t)
@@ -104,45 +104,48 @@ def cornice(
     )
 
 
-def balustrade(shell: Shell, frame: LocalFrame, a: tuple[float, float], z: float, height: float = 1.1) -> None:
-    """Posts and a rail along a wall's top."""
+def balustrade(mesh: MeshBuilder, frame: LocalFrame, a: tuple[float, float], z: float, height: float = 1.1) -> None:
+    """Add posts and a rail along a wall's top."""
     count = max(2, int((a[1] - a[0]) / 0.7))
     for x in np.linspace(a[0] + 0.1, a[1] - 0.1, count):
-        shell.box(frame, (x - 0.09, x + 0.09), (z, z + height), (-0.12, 0.06), "trim")
-    shell.box(frame, (a[0], a[1]), (z + height, z + height + 0.2), (-0.2, 0.14), "trim")
+        mesh.box(frame, (x - 0.09, x + 0.09), (z, z + height), (-0.12, 0.06), "trim")
+    mesh.box(frame, (a[0], a[1]), (z + height, z + height + 0.2), (-0.2, 0.14), "trim")
 
 
-def pinnacle(shell: Shell, foot: ArrayLike, size: float, height: float) -> None:
-    """A small turret with a pyramid, crockets and a finial."""
+def pinnacle(mesh: MeshBuilder, foot: ArrayLike, size: float, height: float) -> None:
+    """Add a small turret with a pyramid, crockets and a finial."""
     base = np.asarray(foot, float)
     shaft = height * 0.45
     frame = LocalFrame(base, np.array([1.0, 0, 0]), np.array([0, -1.0, 0]))
-    shell.box(frame, (-size, size), (0, shaft), (-size, size), "trim")
-    shell.lathe(
+    mesh.box(frame, (-size, size), (0, shaft), (-size, size), "trim")
+    mesh.lathe(
         base,
         [(size * 1.7, shaft - 0.3), (size * 1.7, shaft), (size * 1.25, shaft + 0.1), (0.05, height)],
         "trim",
         4,
         turn=45,
     )
-    shell.lathe(base, [(0.05, height - 0.1), (size * 0.5, height + 0.1), (0.0, height + size)], "trim", 6)
+    mesh.lathe(base, [(0.05, height - 0.1), (size * 0.5, height + 0.1), (0.0, height + size)], "trim", 6)
 
 
 def gable_roof(
-    shell: Shell, x: tuple[float, float], y: tuple[float, float], eaves: float, ridge: float, material: str = "roof"
+    mesh: MeshBuilder,
+    x: tuple[float, float],
+    y: tuple[float, float],
+    eaves: float,
+    ridge: float,
+    material: str = "roof",
 ) -> None:
-    """A pitched roof whose ridge runs along y, with its gable ends."""
+    """Add a pitched roof whose ridge runs along y, with its gable ends."""
     middle = (x[0] + x[1]) / 2
     for edge in x:
-        shell.strip(
-            [(edge, y[0], eaves), (edge, y[1], eaves)], [(middle, y[0], ridge), (middle, y[1], ridge)], material
-        )
+        mesh.strip([(edge, y[0], eaves), (edge, y[1], eaves)], [(middle, y[0], ridge), (middle, y[1], ridge)], material)
     for end in y:
-        shell.strip([(x[0], end, eaves), (middle, end, ridge)], [(x[1], end, eaves), (middle, end, ridge)], "wall")
+        mesh.strip([(x[0], end, eaves), (middle, end, ridge)], [(x[1], end, eaves), (middle, end, ridge)], "wall")
 
 
 def hip_roof(
-    shell: Shell,
+    mesh: MeshBuilder,
     x: tuple[float, float],
     y: tuple[float, float],
     eaves: float,
@@ -150,12 +153,12 @@ def hip_roof(
     share: float,
     material: str = "roof",
 ) -> None:
-    """A roof that slopes on all four sides to a ridge or flat top that is `share` as wide as the building."""
+    """Add a roof that slopes on all four sides to a ridge or flat top that is `share` as wide as the building."""
     cx, cy = sum(x) / 2, sum(y) / 2
     hx, hy = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
     frame = LocalFrame.facing([cx, cy, 0.0], 0)
     inset = min(hx, hy) * (1 - share)
-    shell.hexahedron(
+    mesh.hexahedron(
         frame,
         [
             (-hx - 0.4, hx + 0.4, -hy - 0.4, hy + 0.4, eaves),

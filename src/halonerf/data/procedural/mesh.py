@@ -1,4 +1,4 @@
-"""Triangles with a material and the concepts they belong to. Metres; x right, y away from the front, z up."""
+"""Triangle meshes with materials and concepts. Metres; x right, y away from the front, z up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UP = np.array([0.0, 0.0, 1.0])
 
 @dataclass(frozen=True)
 class LocalFrame:
-    """A vertical plane to build on: a along `right`, b up, c outward along `normal`, from `origin`."""
+    """Coordinates of a vertical plane: a along `right`, b up, c outward along `normal`, from `origin`, [3] each."""
 
     origin: Array
     right: Array
@@ -24,13 +24,13 @@ class LocalFrame:
 
     @classmethod
     def facing(cls, origin: ArrayLike, degrees: float) -> LocalFrame:
-        """A plane whose normal is -y (towards the square) turned by `degrees` about the vertical, seen from above."""
+        """Frame whose normal is -y (towards the square) rotated by `degrees` about the vertical axis."""
         angle = np.radians(degrees)
         right = np.array([np.cos(angle), np.sin(angle), 0.0])
         return cls(np.asarray(origin, float), right, np.array([np.sin(angle), -np.cos(angle), 0.0]))
 
     def world(self, points: ArrayLike) -> Array:
-        """Local (a, b, c), [..., 3], to world."""
+        """World coordinates of local points (a, b, c), [..., 3] each."""
         p = np.asarray(points, float)
         return self.origin + p[..., :1] * self.right + p[..., 1:2] * UP + p[..., 2:] * self.normal
 
@@ -41,7 +41,7 @@ class LocalFrame:
 
 @dataclass(frozen=True)
 class MeshPart:
-    """One instance of a concept: its name, the triangles' bounding box (world), and the way it faces, if any."""
+    """One instance of a concept: its name, bounding box in the world, [3] each, and outward normal [3] or None."""
 
     name: str
     low: Array
@@ -50,7 +50,7 @@ class MeshPart:
 
     @property
     def corners(self) -> Array:
-        """Of the bounding box, [8, 3]."""
+        """Corners of the bounding box, [8, 3]."""
         grid = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), -1).reshape(8, 3)
         return np.where(grid == 0, self.low, self.high)
 
@@ -69,8 +69,8 @@ class MeshSurface:
     colours: Array | None = None
 
 
-class Shell:
-    """Collects triangles. Inside `with shell.part("portal"):` what is added belongs to a portal."""
+class MeshBuilder:
+    """Collects triangles; those added inside `with mesh.part("portal"):` belong to a portal."""
 
     def __init__(self) -> None:
         self.parts: list[MeshPart] = []
@@ -79,7 +79,7 @@ class Shell:
 
     @contextmanager
     def part(self, name: str, *also: str, normal: Array | None = None) -> Iterator[None]:
-        """Everything added inside is one instance of `name` and belongs to the concepts `also` too."""
+        """Context in which added triangles form one instance of `name` and also belong to the concepts `also`."""
         start, depth = len(self._chunks), len(self._concepts)
         self._concepts += [name, *also]
         yield
@@ -94,21 +94,21 @@ class Shell:
         uv: Array | None = None,
         colour: Sequence[float] | None = None,
     ) -> None:
-        """triangles: [T, 3, 3] world. uv: [T, 3, 2] metres, laid on by `unfold` unless given. colour: linear."""
+        """Add triangles [T, 3, 3], world. uv: [T, 3, 2], metres; None: by `unfold`. colour: linear RGB."""
         t = np.asarray(triangles, float)
         mapping = np.full((len(t), 3, 2), np.nan) if uv is None else uv
         tint = None if colour is None else np.tile(np.asarray(colour, float), (len(t), 1))
         self._chunks.append(MeshSurface(material, frozenset(self._concepts), t, mapping, tint))
 
     def surfaces(self) -> list[MeshSurface]:
-        """Everything added but triangles without area, merged by material and concepts, in a fixed order."""
+        """All triangles of positive area, merged by material and concepts, in a fixed order."""
         groups: dict[tuple[str, tuple[str, ...]], list[MeshSurface]] = {}
         for chunk in self._chunks:
             groups.setdefault((chunk.material, tuple(sorted(chunk.concepts))), []).append(chunk)
         return [_merged(material, frozenset(c), chunks) for (material, c), chunks in sorted(groups.items())]
 
     def strip(self, first: ArrayLike, second: ArrayLike, material: str, colour: Sequence[float] | None = None) -> None:
-        """Quadrilaterals between two polylines of equal length, [N, 3] world each."""
+        """Add quadrilaterals between two polylines [N, 3], world."""
         p, q = np.asarray(first, float), np.asarray(second, float)
         lower = np.stack([p[:-1], p[1:], q[1:]], axis=1)
         upper = np.stack([p[:-1], q[1:], q[:-1]], axis=1)
@@ -123,7 +123,7 @@ class Shell:
         material: str,
         colour: Sequence[float] | None = None,
     ) -> None:
-        """A block spanning a[0]..a[1], b[0]..b[1], c[0]..c[1] of the frame."""
+        """Add a block spanning a[0]..a[1], b[0]..b[1], c[0]..c[1] of the frame."""
         self.hexahedron(frame, [(a[0], a[1], c[0], c[1], b[0]), (a[0], a[1], c[0], c[1], b[1])], material, colour)
 
     def hexahedron(
@@ -133,7 +133,7 @@ class Shell:
         material: str,
         colour: Sequence[float] | None = None,
     ) -> None:
-        """Rectangles (a0, a1, c0, c1) at heights b, joined from floor to floor and closed at both ends."""
+        """Add a body through rectangles (a0, a1, c0, c1, b) at heights b, closed at both ends."""
         loops = [
             frame.world([(a0, b, c0), (a1, b, c0), (a1, b, c1), (a0, b, c1), (a0, b, c0)])
             for a0, a1, c0, c1, b in floors
@@ -153,7 +153,7 @@ class Shell:
         span: tuple[float, float] = (0.0, 360.0),
         colour: Sequence[float] | None = None,
     ) -> None:
-        """Turn `profile`, [N, 2] (radius, height above `centre`), about the vertical; u runs along the girth."""
+        """Add the surface of revolution of `profile` [N, 2] (radius, height above `centre`); u runs along the girth."""
         radius, height = np.asarray(profile, float).T
         angle = np.radians(np.linspace(span[0], span[1], segments + 1) + turn)
         direction = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=1)
@@ -183,9 +183,9 @@ def _merged(material: str, concepts: frozenset[str], chunks: list[MeshSurface]) 
 
 
 def unfold(triangles: Array, normals: Array) -> Array:
-    """Texture coordinates [T, 3, 2] in metres: walls run on along their horizontal, floors lie in (x, y).
+    """Texture coordinates [T, 3, 2], metres: along the horizontal for walls, (x, y) for floors.
 
-    Walls that face other ways read other places of the texture, so that no two sides of a building look the same.
+    Walls of different orientation use different places of the texture, so that no two sides are equal.
     """
     horizontal = np.stack([-normals[:, 1], normals[:, 0], np.zeros(len(normals))], axis=1)
     length = np.linalg.norm(horizontal, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Records as strangers would have uploaded them: many languages, often empty, sometimes wrong."""
+"""Synthetic metadata of photos: in many languages, often empty, sometimes wrong."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ WRONG = 0.05  # share of close-ups whose text names another part
 
 @dataclass(frozen=True)
 class Landmark:
-    """Its name in English and in every other language, and its town."""
+    """Invented name of a landmark in every language, and its town."""
 
     kind: str
     place: str
     patron: str
 
     def name(self, language: str) -> str:
-        """As speakers of `language` write it."""
+        """Name of the landmark in a language."""
         noun = BUILDING[self.kind][language]
         return f"{self.patron} {noun}" if language in ("en", "tr", "nl") else f"{noun} {self.patron}"
 
@@ -46,7 +46,7 @@ def landmark(kind: str, seed: int) -> Landmark:
 
 
 def record(image_id: str, place: Landmark, seed: int, index: int, label: str, concepts: Sequence[str]) -> ImageRecord:
-    """What came with photo `index`, which shows the part `label`, "" for a view of the whole."""
+    """Metadata of photo `index`, a close-up of the part `label`, or of the whole building for ""."""
     rng = stream(place.kind, seed, "metadata", index)
     language = str(rng.choice(LANGUAGES, p=[0.34, 0.15, 0.15, 0.09, 0.09, 0.04, 0.04, 0.04, 0.03, 0.03]))
     fields = {
@@ -69,9 +69,9 @@ def record(image_id: str, place: Landmark, seed: int, index: int, label: str, co
 
 
 def _record(
-    rng: Generator, image_id: str, place: Landmark, fields: dict[str, str], text: str, told: tuple[str, str] | None
+    rng: Generator, image_id: str, place: Landmark, fields: dict[str, str], text: str, named: tuple[str, str] | None
 ) -> ImageRecord:
-    """Spread the text over file name, caption and categories; what is told is in one of them at least."""
+    """Distribute the text over file name, caption and categories; at least one of them names the concept `named`."""
     name = place.name("en")
     categories = [name, f"Exterior of {name}"] if rng.random() < 0.7 else []
     if rng.random() < 0.4:
@@ -91,8 +91,8 @@ def _record(
     where = rng.random()
     camera = _pick(rng, ("IMG_{number}", "DSC_{number}", "P1{number}", "{place}_{year}_{number}")).format(**fields)
     filename, caption = camera, text
-    if told is not None:
-        concept, _ = told
+    if named is not None:
+        concept, _ = named
         if where < 0.35:
             filename = text
         elif where < 0.5:

@@ -14,7 +14,7 @@ Style = Literal["round", "pointed", "keel", "flat"]
 
 @dataclass(frozen=True)
 class Outline:
-    """xs: [N] increasing. low, high: [N]."""
+    """An opening's border, metres: xs [N], increasing; lower and upper curve low, high [N]."""
 
     xs: Array
     low: Array
@@ -22,27 +22,27 @@ class Outline:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """left, right, bottom, top."""
+        """Bounding box: left, right, bottom, top."""
         return float(self.xs[0]), float(self.xs[-1]), float(self.low.min()), float(self.high.max())
 
     def arch(self) -> Array:
-        """The jambs and the arch from the left foot to the right one, [N + 2, 2]."""
+        """Jambs and arch from the left foot to the right one, [N + 2, 2]."""
         feet = [(self.xs[0], self.low[0])], [(self.xs[-1], self.low[-1])]
         return np.concatenate([feet[0], np.stack([self.xs, self.high], 1), feet[1]])
 
     def loop(self) -> Array:
-        """The whole border, closed, [2 N + 1, 2]."""
+        """Closed border, [2 N + 1, 2]."""
         below = np.stack([self.xs, self.low], 1)
         above = np.stack([self.xs, self.high], 1)[::-1]
         return np.concatenate([below, above, below[:1]])
 
     def above(self, height: float) -> Outline:
-        """What lies over `height`."""
+        """The part above `height`."""
         return Outline(self.xs, np.clip(height, self.low, self.high), np.maximum(self.high, height))
 
 
 def arched(centre: float, sill: float, width: float, spring: float, style: Style, samples: int = 10) -> Outline:
-    """A door or window: straight to height `spring`, then an arch.
+    """Outline of a door or window: straight to height `spring`, then an arch.
 
     round: a half circle. pointed: two arcs with the width as radius (equilateral Gothic arch). keel: low shoulders
     and a point (four-centred, Persian). flat: a lintel.
@@ -59,7 +59,7 @@ def arched(centre: float, sill: float, width: float, spring: float, style: Style
 
 
 def circle(centre: float, height: float, radius: float, samples: int = 32) -> Outline:
-    """A round opening about (centre, height)."""
+    """Outline of a round opening about (centre, height)."""
     t = -np.cos(np.linspace(0.0, np.pi, samples + 1))
     rise = radius * np.sqrt(np.maximum(1 - t**2, 0.0))
     return Outline(centre + radius * t, height - rise, height + rise)

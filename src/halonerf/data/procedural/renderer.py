@@ -1,8 +1,8 @@
-"""Renders a landmark with Mitsuba: light, surface colours, surface numbers and depth, each in its own cheap pass.
+"""Render passes of a landmark by Mitsuba: direct light, irradiance of the sky, colours, surface indices and depth.
 
-Direct light is traced without noise from the sun (one shadow ray a sample); the light of the sky falls on white
-surfaces with few samples, is smoothed along them and multiplied by their colours. Light that bounces is taken as even.
-Surfaces glow a millionth of the light with what a pass must know of them: their colour, or their number.
+Direct light of the sun is noise-free (one shadow ray per sample); the sky's irradiance is estimated on white surfaces
+with few samples, smoothed along them and multiplied by their colours. Indirect light is approximated by a constant.
+Surfaces emit a millionth of the light with the value that a pass reads: their colour, or their index.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 
 from halonerf.data.procedural.camera import Camera
 from halonerf.data.procedural.light import OutdoorLight, overcast_sky
-from halonerf.data.procedural.mesh import Array, MeshSurface, Shell
+from halonerf.data.procedural.mesh import Array, MeshBuilder, MeshSurface
 from halonerf.data.procedural.textures import Texture
 from halonerf.errors import MissingExtra
 
-GLOW = 1e6  # light is this much stronger than the glow that carries colours and numbers
-NEAR = 0.1  # metres
+LIGHT_SCALE = 1e6  # ratio of light to the emission that carries colours and indices
+NEAR_PLANE = 0.1  # metres
 
 
 @dataclass(frozen=True)
 class RenderPasses:
-    """What falls into a camera, linear: sun, sky, colour, backdrop [H, W, 3]; coverage, depth [H, W].
+    """Render passes of one view, linear: sun, irradiance, colour, backdrop [H, W, 3]; coverage, depth, number [H, W].
 
-    sun: direct light sent back. irradiance: the sky's, over pi. backdrop: the sky itself. depth: metres along the
-    optical axis at pixel centres, 0 for sky. number: index into `surfaces`, -1 for sky. passing: transients.
+    sun: reflected direct light. irradiance: the sky's, over pi. backdrop: radiance of the sky. depth: metres along the
+    optical axis at pixel centres, 0 for sky. number: index into `surfaces`, -1 for sky.
     """
 
     sun: Array
@@ -41,46 +41,46 @@ class RenderPasses:
     surfaces: tuple[MeshSurface, ...]
 
     def mask(self, concept: str) -> NDArray[np.bool_]:
-        """Pixels whose centre shows the concept, [H, W]."""
+        """Pixels whose centre shows the concept, bool [H, W]."""
         members = [k for k, surface in enumerate(self.surfaces) if concept in surface.concepts]
         return np.isin(self.number, members)
 
 
 class SceneRenderer:
-    """A landmark ready to be photographed.
+    """Renderer of a landmark.
 
     Args:
-        shell: the landmark with its surroundings.
-        textures: materials by name; surfaces with colours of their own need none.
-        threads: of this process; 0 leaves Mitsuba's choice, all cores.
+        mesh: the landmark with its surroundings.
+        textures: by material; surfaces with vertex colours need none.
+        threads: of this process; 0: Mitsuba's default, all cores.
     """
 
-    def __init__(self, shell: Shell, textures: dict[str, Texture], threads: int = 0) -> None:
+    def __init__(self, mesh: MeshBuilder, textures: dict[str, Texture], threads: int = 0) -> None:
         self._mi = _mitsuba(threads)
         self._textures = textures
         self._paint = {
             name: self._mi.load_dict({"type": "bitmap", "bitmap": self._mi.Bitmap(t.pixels), "raw": False})
             for name, t in textures.items()
         }
-        self._surfaces = tuple(shell.surfaces())
+        self._surfaces = tuple(mesh.surfaces())
         self._coloured = [self._mesh(s, None) for s in self._surfaces]
         self._numbered = [self._mesh(s, k) for k, s in enumerate(self._surfaces)]
         self._still = self._scene(self._numbered, {})
 
     def depth(self, camera: Camera) -> Array:
-        """Without passers-by: metres along the optical axis at pixel centres, [H, W], 0 for sky."""
+        """Depth without transients, metres along the optical axis at pixel centres, [H, W], 0 for sky."""
         return self._depth(self._still, camera)
 
     def render_passes(
-        self, camera: Camera, light: OutdoorLight, passing: Shell, samples: int, seed: int
+        self, camera: Camera, light: OutdoorLight, transients: MeshBuilder, samples: int, seed: int
     ) -> RenderPasses:
-        """Photograph the landmark with `passing` on its square; samples: light paths a pixel."""
-        surfaces = (*self._surfaces, *passing.surfaces())
+        """Render the landmark with `transients` on its square; samples: light paths per pixel."""
+        surfaces = (*self._surfaces, *transients.surfaces())
         added = surfaces[len(self._surfaces) :]
         coloured = self._coloured + [self._mesh(s, None) for s in added]
         numbered = self._numbered + [self._mesh(s, len(self._surfaces) + k) for k, s in enumerate(added)]
         for surface, *meshes in zip(surfaces, coloured, numbered, strict=True):
-            self._turn(surface, meshes, camera)
+            self._face_camera(surface, meshes, camera)
         sources, sky = self._sources(light)
         lit, open_air = self._scene(coloured, sources), self._scene(numbered, {"sky": sky})
         half, quarter = max(samples // 2, 1), max(samples // 4, 2)
@@ -91,10 +91,10 @@ class SceneRenderer:
         glimmer = self._render(open_air, camera, {**lamps, "emitter_samples": 1}, quarter, seed + 2)
         depth = self._depth(open_air, camera)
         number = self._render(open_air, camera, plain, 1, seed)[..., 0]
-        backdrop = self._render(self._scene([], {"sky": sky}), camera, plain, 1, seed)[..., :3] / GLOW
-        irradiance = glimmer[..., :3] / GLOW - (1 - glimmer[..., 3:]) * backdrop
+        backdrop = self._render(self._scene([], {"sky": sky}), camera, plain, 1, seed)[..., :3] / LIGHT_SCALE
+        irradiance = glimmer[..., :3] / LIGHT_SCALE - (1 - glimmer[..., 3:]) * backdrop
         return RenderPasses(
-            sun=direct[..., :3] / GLOW,
+            sun=direct[..., :3] / LIGHT_SCALE,
             irradiance=np.maximum(irradiance, 0) / np.maximum(glimmer[..., 3:], 0.25),
             colour=colour[..., :3],
             backdrop=backdrop,
@@ -105,7 +105,7 @@ class SceneRenderer:
         )
 
     def sunlight(self, light: OutdoorLight) -> Array:
-        """The sun's irradiance on a plane that faces it, RGB, in the units of the sky's radiance."""
+        """The sun's irradiance on a plane that faces it, [3] RGB, in the units of the sky's radiance."""
         t = self._mi.ScalarTransform4f
         plane = {
             "type": "rectangle",
@@ -127,7 +127,7 @@ class SceneRenderer:
         if light.hour == "night":
             sky: dict[str, Any] = {
                 "type": "constant",
-                "radiance": {"type": "rgb", "value": [0.010 * GLOW, 0.014 * GLOW, 0.030 * GLOW]},
+                "radiance": {"type": "rgb", "value": [0.010 * LIGHT_SCALE, 0.014 * LIGHT_SCALE, 0.030 * LIGHT_SCALE]},
             }
             t = self._mi.ScalarTransform4f
             lamps = {
@@ -136,17 +136,17 @@ class SceneRenderer:
                     "to_world": t().look_at(list(place), list(aim), [0, 0, 1]),
                     "cutoff_angle": 55.0,
                     "beam_width": 25.0,
-                    "intensity": {"type": "rgb", "value": [c * power * 90 * GLOW for c in light.colour]},
+                    "intensity": {"type": "rgb", "value": [c * power * 90 * LIGHT_SCALE for c in light.colour]},
                 }
                 for k, (place, aim, power) in enumerate(light.floodlights)
             }
             return lamps, sky
         if light.hour == "overcast":
             turn = self._mi.ScalarTransform4f().rotate([1, 0, 0], 90)
-            bitmap = self._mi.Bitmap((overcast_sky() * GLOW).astype(np.float32))
+            bitmap = self._mi.Bitmap((overcast_sky() * LIGHT_SCALE).astype(np.float32))
             return {}, {"type": "envmap", "bitmap": bitmap, "to_world": turn}
-        sky = {**self._sunsky(light), "sun_scale": 0.0, "sky_scale": GLOW}
-        power = [float(p) * GLOW for p in self.sunlight(light)]
+        sky = {**self._sunsky(light), "sun_scale": 0.0, "sky_scale": LIGHT_SCALE}
+        power = [float(p) * LIGHT_SCALE for p in self.sunlight(light)]
         return {
             "sun": {
                 "type": "directional",
@@ -156,7 +156,7 @@ class SceneRenderer:
         }, sky
 
     def _mesh(self, surface: MeshSurface, number: int | None) -> Any:
-        """Painted and lit (number None), or white and glowing with its number + 1."""
+        """Textured mesh (number None), or a white one that emits its number + 1."""
         mi, count = self._mi, len(surface.vertices)
         own = surface.colours is not None
         paint = (
@@ -178,8 +178,8 @@ class SceneRenderer:
         data.update()
         return mesh
 
-    def _turn(self, surface: MeshSurface, meshes: list[Any], camera: Camera) -> None:
-        """Wind every triangle so that its front, the side that is lit and glows, is the one the camera is on."""
+    def _face_camera(self, surface: MeshSurface, meshes: list[Any], camera: Camera) -> None:
+        """Orient every triangle towards the camera: only front sides are lit and emit."""
         v = surface.vertices
         normal = np.cross(v[:, 1] - v[:, 0], v[:, 2] - v[:, 0])
         away = ((camera.position - v[:, 0]) * normal).sum(1) < 0
@@ -191,12 +191,12 @@ class SceneRenderer:
             data.update()
 
     def _scene(self, meshes: list[Any], lights: dict[str, Any]) -> Any:
-        if not lights:  # Mitsuba wants a light that can be drawn
+        if not lights:  # Mitsuba demands a light that can be sampled
             lights = {"dark": {"type": "point", "intensity": {"type": "rgb", "value": [0.0, 0.0, 0.0]}}}
         return self._mi.load_dict({"type": "scene", **{f"mesh{k}": m for k, m in enumerate(meshes)}, **lights})
 
     def _render(self, scene: Any, camera: Camera, integrator: dict[str, Any], samples: int, seed: int) -> Array:
-        """[H, W, 4], linear. One sample lies in the pixel's centre, more are spread over it."""
+        """Image, linear RGBA, [H, W, 4]; a single sample is at the pixel's centre, several are spread over it."""
         mi = self._mi
         sampler = {"type": "independent", "sample_count": samples}
         if samples == 1:
@@ -214,7 +214,7 @@ class SceneRenderer:
             "type": "perspective",
             "fov_axis": "x",
             "fov": float(np.degrees(2 * camera.half_angle)),
-            "near_clip": NEAR,
+            "near_clip": NEAR_PLANE,
             "to_world": mi.ScalarTransform4f().look_at(
                 list(camera.position), list(target), list(-camera.rotation[:, 1])
             ),
@@ -225,9 +225,9 @@ class SceneRenderer:
         return np.asarray(picture, dtype=np.float64)
 
     def _depth(self, scene: Any, camera: Camera) -> Array:
-        """The ray starts on the near plane."""
+        """Depth, metres along the optical axis, [H, W]; rays start on the near plane."""
         along = self._render(scene, camera, {"type": "depth"}, 1, 0)[..., 0]
-        return np.where(along > 0, along / np.linalg.norm(camera.rays(), axis=-1) + NEAR, 0.0)
+        return np.where(along > 0, along / np.linalg.norm(camera.rays(), axis=-1) + NEAR_PLANE, 0.0)
 
 
 def _mitsuba(threads: int) -> Any:

@@ -1,4 +1,4 @@
-"""Painted materials: masonry with courses, stains and speckle that repeat only beyond the building's size."""
+"""Procedural textures of materials: masonry, roofs, glass, doors, ground."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Picture = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Texture:
-    """pixels: uint8 [H, W, 3], sRGB. metres: side of the square that they cover before they repeat."""
+    """A repeating texture. pixels: uint8 [H, W, 3], sRGB. metres: side of the square that it covers."""
 
     pixels: NDArray[np.uint8]
     metres: float
 
 
 def paint(kind: str, rng: Generator, texel: float) -> dict[str, Texture]:
-    """Every material of a landmark of this kind. texel: metres a pixel of masonry (others are coarser or finer)."""
+    """Textures by material of a landmark of a kind. texel: metres per pixel of masonry; others are coarser or finer."""
     stone, trim = _stone_colours(kind, rng)
     banded = {"synagogue": rng.uniform(0.35, 0.7), "mosque": rng.choice([0.0, 0.3]), "cathedral": 0.0}[kind]
     course = rng.uniform(0.32, 0.55)
@@ -61,9 +61,9 @@ def paint(kind: str, rng: Generator, texel: float) -> dict[str, Texture]:
 
 
 def noise(rng: Generator, size: int, cells: int, octaves: int = 4, stretch: int = 1) -> Picture:
-    """Smooth noise [size, size] of mean 0, deviation 1: `cells` bumps across, `stretch` times fewer up.
+    """Periodic smooth noise [size, size] of mean 0 and deviation 1: `cells` per row, `stretch` times fewer per column.
 
-    It goes on at its edges; where `size` is too small for the bumps, it is flat.
+    Where `size` is too small for the cells, it is constant.
     """
     total = np.zeros((2, 2), np.float32)
     for octave in range(octaves):
@@ -77,7 +77,7 @@ def noise(rng: Generator, size: int, cells: int, octaves: int = 4, stretch: int 
 
 
 def _enlarged(picture: Picture, width: int, height: int) -> Picture:
-    """Bicubic, around the edges."""
+    """Periodic bicubic resampling, [height, width]."""
     rows, columns = picture.shape
     around = Image.fromarray(np.pad(picture, 2, mode="wrap"))
     return np.asarray(around.resize((width, height), Image.Resampling.BICUBIC, box=(2, 2, 2 + columns, 2 + rows)))
@@ -104,7 +104,7 @@ def _masonry(
     banded: float,
     joint: float = 1.0,
 ) -> Picture:
-    """Courses of blocks, each with a shade of its own; joints, grime, runs of rain, lichen, speckle."""
+    """Courses of blocks of different shades; joints, grime, rain streaks, lichen, speckle."""
     size = int(metres / texel)
     rows = np.cumsum(np.concatenate([[0], rng.uniform(0.75, 1.3, int(metres / course)) * course]))
     edges = np.round(rows / rows[-1] * size).astype(int)
@@ -132,7 +132,7 @@ def _masonry(
 
 
 def _carved(rng: Generator, metres: float, texel: float, colour: np.ndarray) -> Picture:
-    """Stone worked all over: relief shaded from above, dark in its hollows."""
+    """Carved stone: relief shaded from above, dark in its hollows."""
     size = int(metres / texel)
     relief = noise(rng, size, 40, 4)
     slope = relief - np.roll(relief, 3, axis=0)
@@ -201,7 +201,7 @@ def _planks(rng: Generator, metres: float, texel: float) -> Picture:
 
 
 def _cobbles(rng: Generator, metres: float, texel: float) -> Picture:
-    """Paving in bays, each of another stone, with puddle stains."""
+    """Paving in bays, each of a different stone, with puddle stains."""
     grey = np.array([0.5, 0.48, 0.45]) * rng.uniform(0.85, 1.1)
     picture = _masonry(rng, metres, texel, grey, 0.42, grey, 0.0, joint=0.8)
     size = len(picture)

@@ -1,53 +1,57 @@
-"""What stands around the landmark and stays: the square, houses, trees, lamps, a fountain, distant hills."""
+"""Geometry of the static surroundings: the square, houses, trees, lamps, a fountain, distant hills. Metres."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
 
-from halonerf.data.procedural.mesh import LocalFrame, Shell
+from halonerf.data.procedural.mesh import LocalFrame, MeshBuilder
 
-SQUARE = 46.0  # metres from the axis to the houses on either side
-REACH = 78.0  # metres the square stretches in front of the landmark
+SQUARE_HALF_WIDTH = 46.0  # metres, from the axis to the houses on either side
+SQUARE_DEPTH = 78.0  # metres, in front of the landmark
 
 
-def town(shell: Shell, rng: Generator) -> None:
-    """Build the surroundings of a landmark that fills |x| < 30 from y = 0 to y = 80."""
-    _ground(shell)
+def town(mesh: MeshBuilder, rng: Generator) -> None:
+    """Add the surroundings of a landmark that occupies |x| < 30 from y = 0 to y = 80."""
+    _ground(mesh)
     for side in (-1, 1):
-        y = -REACH
+        y = -SQUARE_DEPTH
         while y < 90:
             length, height = rng.uniform(9, 17), rng.uniform(8, 15)
-            _house(shell, rng, side * (SQUARE + rng.uniform(0, 3)), y, 90 * -side, length, height)
+            _house(mesh, rng, side * (SQUARE_HALF_WIDTH + rng.uniform(0, 3)), y, 90 * -side, length, height)
             y += length + (rng.uniform(5, 9) if rng.random() < 0.2 else 0.0)
-    x = -SQUARE
-    while x < SQUARE:
+    x = -SQUARE_HALF_WIDTH
+    while x < SQUARE_HALF_WIDTH:
         length = rng.uniform(10, 18)
-        _house(shell, rng, x + length / 2, 98.0 + rng.uniform(0, 6), 0, length, rng.uniform(8, 14))
+        _house(mesh, rng, x + length / 2, 98.0 + rng.uniform(0, 6), 0, length, rng.uniform(8, 14))
         x += length
     for _ in range(int(rng.integers(4, 9))):
         side = rng.choice([-1, 1])
-        _tree(shell, rng, np.array([side * rng.uniform(SQUARE - 9, SQUARE - 4), rng.uniform(-60, 30), 0.0]))
+        _tree(
+            mesh,
+            rng,
+            np.array([side * rng.uniform(SQUARE_HALF_WIDTH - 9, SQUARE_HALF_WIDTH - 4), rng.uniform(-60, 30), 0.0]),
+        )
     for side in (-1, 1):
         for y in (-14.0, -34.0, -54.0):
-            _lamp(shell, [side * 27.0, y, 0.0])
-    _fountain(shell, rng, [rng.choice([-1, 1]) * rng.uniform(17, 23), rng.uniform(-30, -20), 0.0])
-    _hills(shell, rng)
+            _lamp(mesh, [side * 27.0, y, 0.0])
+    _fountain(mesh, rng, [rng.choice([-1, 1]) * rng.uniform(17, 23), rng.uniform(-30, -20), 0.0])
+    _hills(mesh, rng)
 
 
-def _ground(shell: Shell) -> None:
-    edges = np.array([-400.0, -SQUARE - 30, SQUARE + 30, 400.0])
+def _ground(mesh: MeshBuilder) -> None:
+    edges = np.array([-400.0, -SQUARE_HALF_WIDTH - 30, SQUARE_HALF_WIDTH + 30, 400.0])
     for i in range(3):
         for j in range(3):
             x0, x1, y0, y1 = edges[i], edges[i + 1], edges[j], edges[j + 1]
             material = "ground" if i == 1 and j == 1 else "grass"
-            shell.strip([(x0, y0, 0), (x1, y0, 0)], [(x0, y1, 0), (x1, y1, 0)], material)
+            mesh.strip([(x0, y0, 0), (x1, y0, 0)], [(x0, y1, 0), (x1, y1, 0)], material)
     frame = LocalFrame.facing([0, 0, 0], 0)
     for k, reach in enumerate((4.6, 3.8, 3.0)):
-        shell.box(frame, (-31 - reach, 31 + reach), (0.0, 0.14 * (k + 1)), (-1.0, reach), "trim")
+        mesh.box(frame, (-31 - reach, 31 + reach), (0.0, 0.14 * (k + 1)), (-1.0, reach), "trim")
 
 
-def _house(shell: Shell, rng: Generator, x: float, y: float, degrees: float, length: float, height: float) -> None:
+def _house(mesh: MeshBuilder, rng: Generator, x: float, y: float, degrees: float, length: float, height: float) -> None:
     middle = [x, y + length / 2, 0.0] if degrees else [x, y, 0.0]
     frame = LocalFrame.facing(middle, degrees)
     tint = np.array([[0.62, 0.5, 0.36], [0.55, 0.36, 0.27], [0.66, 0.62, 0.54], [0.5, 0.5, 0.47], [0.68, 0.55, 0.4]])[
@@ -55,7 +59,7 @@ def _house(shell: Shell, rng: Generator, x: float, y: float, degrees: float, len
     ]
     colour = list(np.clip(tint * rng.uniform(0.75, 1.1), 0, 0.85))
     half = length / 2
-    shell.box(frame, (-half, half), (0, height), (-11, 0), "house", colour)
+    mesh.box(frame, (-half, half), (0, height), (-11, 0), "house", colour)
     floors, columns = int(height // 3.1), max(2, int(length // 2.6))
     for floor in range(floors):
         for column in range(columns):
@@ -66,7 +70,7 @@ def _house(shell: Shell, rng: Generator, x: float, y: float, degrees: float, len
                 (a - 0.62, a + 0.62, b - 0.12, b + 1.75, 0.03, [0.6, 0.58, 0.53]),
                 (a - 0.5, a + 0.5, b, b + 1.6, 0.05, shade),
             ):
-                shell.strip(
+                mesh.strip(
                     frame.world([(left, low, out), (right, low, out)]),
                     frame.world([(left, high, out), (right, high, out)]),
                     "house",
@@ -74,28 +78,26 @@ def _house(shell: Shell, rng: Generator, x: float, y: float, degrees: float, len
                 )
     rise = rng.uniform(2.5, 4.5)
     roof = [0.32 * rng.uniform(0.7, 1.1), 0.15, 0.1] if rng.random() < 0.7 else [0.16, 0.17, 0.19]
-    shell.hexahedron(
-        frame, [(-half, half, -11.4, 0.5, height), (-half, half, -5.6, -5.4, height + rise)], "house", roof
-    )
+    mesh.hexahedron(frame, [(-half, half, -11.4, 0.5, height), (-half, half, -5.6, -5.4, height + rise)], "house", roof)
     for _ in range(2):
         a = rng.uniform(-half + 1, half - 1)
-        shell.box(frame, (a - 0.4, a + 0.4), (height, height + rise + 1.2), (-4.5, -3.6), "house", [0.4, 0.25, 0.2])
+        mesh.box(frame, (a - 0.4, a + 0.4), (height, height + rise + 1.2), (-4.5, -3.6), "house", [0.4, 0.25, 0.2])
 
 
-def _tree(shell: Shell, rng: Generator, foot: np.ndarray) -> None:
+def _tree(mesh: MeshBuilder, rng: Generator, foot: np.ndarray) -> None:
     height = rng.uniform(6, 10)
-    shell.lathe(foot, [(0.35, 0), (0.22, height * 0.5), (0.1, height * 0.8)], "house", 7, colour=[0.17, 0.12, 0.08])
+    mesh.lathe(foot, [(0.35, 0), (0.22, height * 0.5), (0.1, height * 0.8)], "house", 7, colour=[0.17, 0.12, 0.08])
     green = np.array([0.13, 0.2, 0.06]) * rng.uniform(0.7, 1.4)
     for _ in range(140):
         direction = rng.normal(size=3)
         direction /= np.linalg.norm(direction)
         place = np.add(foot, [0, 0, height * 0.72]) + direction * rng.uniform(0.55, 1.0) * [2.6, 2.6, height * 0.32]
         corners = place + rng.normal(0, 0.55, (2, 3, 3))
-        shell.add(corners, "house", colour=list(green * rng.uniform(0.6, 1.4)))
+        mesh.add(corners, "house", colour=list(green * rng.uniform(0.6, 1.4)))
 
 
-def _lamp(shell: Shell, foot: list[float]) -> None:
-    shell.lathe(
+def _lamp(mesh: MeshBuilder, foot: list[float]) -> None:
+    mesh.lathe(
         foot,
         [(0.25, 0), (0.2, 0.6), (0.08, 0.8), (0.06, 4.2), (0.3, 4.3), (0.22, 5.0), (0.0, 5.3)],
         "house",
@@ -104,9 +106,9 @@ def _lamp(shell: Shell, foot: list[float]) -> None:
     )
 
 
-def _fountain(shell: Shell, rng: Generator, foot: list[float]) -> None:
+def _fountain(mesh: MeshBuilder, rng: Generator, foot: list[float]) -> None:
     turn = float(rng.uniform(0, 45))
-    shell.lathe(
+    mesh.lathe(
         foot,
         [
             (3.4, 0),
@@ -127,11 +129,11 @@ def _fountain(shell: Shell, rng: Generator, foot: list[float]) -> None:
     )
 
 
-def _hills(shell: Shell, rng: Generator) -> None:
+def _hills(mesh: MeshBuilder, rng: Generator) -> None:
     angle = np.linspace(0, 2 * np.pi, 90)
     waves = [rng.uniform(1, 6) / k * np.sin(k * angle + rng.uniform(0, 6.3)) for k in range(1, 9)]
     height = 9 + np.sum(waves, axis=0)
     ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1) * 390
     height[-1] = height[0]
     top = ring + np.stack([0 * angle, 0 * angle, np.maximum(height * 1.6, 2.0)], 1)
-    shell.strip(ring, top, "house", colour=[0.17, 0.21, 0.18])
+    mesh.strip(ring, top, "house", colour=[0.17, 0.21, 0.18])

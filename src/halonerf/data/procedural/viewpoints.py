@@ -1,4 +1,4 @@
-"""Where tourists stand and what they aim at: the square before the landmark, eye height, any focal length."""
+"""Random cameras on the square before the landmark: overviews, and close-ups of parts."""
 
 from __future__ import annotations
 
@@ -12,31 +12,36 @@ from numpy.random import Generator
 from halonerf.data.procedural.camera import Camera
 from halonerf.data.procedural.mesh import Array, MeshPart
 
-TRIES = 60
+MAX_ATTEMPTS = 60
 
 
 class DepthMeter(Protocol):
-    """What `Studio.depth` does."""
+    """The signature of `SceneRenderer.depth`."""
 
     def __call__(self, camera: Camera) -> Array:
-        """Metres along the optical axis, [H, W], 0 for sky."""
+        """Depth, metres along the optical axis, [H, W], 0 for sky."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A camera and the part it was aimed at; None for a view of the whole."""
+    """A camera and the part that it shows; None for the whole building."""
 
     camera: Camera
     part: MeshPart | None
 
 
 def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, closeness: float = 1.0) -> Shot:
-    """The landmark, or a good piece of it. extent: [2, 3], its bounding box. closeness: below 1 zooms on a piece."""
+    """A shot of the landmark, or of a large piece of it.
+
+    Args:
+        width: px, long side. extent: bounding box of the landmark, [2, 3].
+        closeness: share of the landmark that is shown, at most 1.
+    """
     portrait = rng.random() < 0.35
     size = (width * 3 // 4, width) if portrait else (width, width * 3 // 4)
     low, high = extent
-    for _ in range(TRIES):
-        position = _stand(rng, 26.0, 68.0)
+    for _ in range(MAX_ATTEMPTS):
+        position = _position(rng, 26.0, 68.0)
         middle = np.array([rng.normal(0, 3.0), 3.0, high[2] * rng.uniform(0.3, 0.45)])
         if closeness < 1:
             middle = np.array([rng.uniform(low[0], high[0]) * 0.7, 3.0, high[2] * rng.uniform(0.15, 0.7)])
@@ -55,11 +60,11 @@ def overview(rng: Generator, meter: DepthMeter, width: int, extent: Array, close
 def close_up(
     rng: Generator, meter: DepthMeter, width: int, part: MeshPart, fill: tuple[float, float] = (0.32, 0.8)
 ) -> Shot | None:
-    """One part filling `fill` of the frame's tighter side, or None where no place on the square shows it well."""
+    """A shot of one part that fills a share in `fill` of the image, or None where no viewpoint shows it well."""
     corners = part.corners
     centre = corners.mean(0)
-    for _ in range(TRIES // 4):
-        position = _stand(rng, 9.0, 55.0)
+    for _ in range(MAX_ATTEMPTS // 4):
+        position = _position(rng, 9.0, 55.0)
         towards = (position - centre) / np.linalg.norm(position - centre)
         if part.normal is not None and float(towards @ part.normal) < 0.45:
             continue
@@ -79,28 +84,28 @@ def close_up(
 
 
 def choose_part(rng: Generator, parts: Sequence[MeshPart]) -> MeshPart:
-    """One of `parts`: large ones and those near the front more often, none below a metre and a half if it can be."""
+    """Random part: large parts and those near the front are more likely, parts below 1.5 m very unlikely."""
     size = np.array([np.linalg.norm(part.high - part.low) for part in parts])
     behind = np.array([max(part.low[1], 0.0) for part in parts])
     weight = size**1.5 * np.exp(-behind / 25.0) * np.where(size < 1.5, 1e-3, 1.0)
     return parts[rng.choice(len(parts), p=weight / weight.sum())]
 
 
-def _stand(rng: Generator, near: float, far: float) -> Array:
-    """Someone on the square, or now and then at a window or on a terrace above it."""
+def _position(rng: Generator, near: float, far: float) -> Array:
+    """Random camera position [3]: at eye height on the square, at times above it."""
     angle, distance = np.radians(rng.uniform(-58, 58)), rng.uniform(near, far)
     height = rng.uniform(1.5, 1.85) if rng.random() < 0.8 else rng.uniform(3.0, 15.0)
     return np.array([np.clip(np.sin(angle) * distance, -37, 37), -max(np.cos(angle) * distance, 8.0), height])
 
 
 def _free(meter: DepthMeter, camera: Camera, solid: float = 0.25) -> bool:
-    """Nothing stands right before the camera, and more than the share `solid` of the frame is not sky."""
+    """Whether nothing is right before the camera, and more than the share `solid` of the image is not sky."""
     depth = meter(camera.resized(48))
     return bool((depth > 0).mean() > solid and ((depth > 0) & (depth < 5.5)).mean() < 0.12)
 
 
 def _shows(meter: DepthMeter, camera: Camera, part: MeshPart) -> bool:
-    """Whether the part is in the frame, not hidden: it fills a fair share of what its bounding box covers there."""
+    """Whether the part is in the image and not occluded: it fills enough of its projected bounding box."""
     small = camera.resized(64)
     depth = meter(small)
     points = small.unproject(depth)
@@ -108,5 +113,5 @@ def _shows(meter: DepthMeter, camera: Camera, part: MeshPart) -> bool:
     pixels, front = small.project(part.corners)
     low, high = pixels.min(0), pixels.max(0)
     visible = np.clip(np.minimum(high, [small.width, small.height]) - np.maximum(low, 0), 0, None).prod()
-    share = 0.28 if part.normal is None else 0.45  # round and pointed things leave the corners of their boxes empty
+    share = 0.28 if part.normal is None else 0.45  # round and pointed parts leave corners of their boxes empty
     return bool((front > 1).all() and inside.sum() > share * visible and visible > 0.8 * (high - low).prod())

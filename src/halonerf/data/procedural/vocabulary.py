@@ -1,10 +1,10 @@
-"""What people call the parts of a building when they upload a photo: words by language, and how they put them."""
+"""Words for parts of buildings by language, and templates of captions, for synthetic metadata."""
 
 from __future__ import annotations
 
 LANGUAGES = ("en", "fr", "de", "es", "it", "pt", "nl", "pl", "ca", "tr")
 
-# concept -> language -> ways of saying it, singular and plural, plain and learned
+# concept to language to synonyms, singular and plural
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "portal": {
         "en": ("portal", "doorway", "main entrance", "portals", "west door"),
@@ -169,7 +169,7 @@ WHOLE: dict[str, tuple[str, ...]] = {
     "tr": ("{place}, {name}", "{name} genel görünüm"),
 }
 
-# texts that name a part which the photo does not show, or only seem to
+# texts that name a part which the photo does not show, or seem to
 TRAPS = (
     "View from the north tower",
     "View from the dome over the old town",

@@ -1,9 +1,9 @@
-"""The files of a finished ingest, as written. `halonerf.data.scene.scene` reads them.
+"""The files of a finished `ingest` folder and their writer; `halonerf.data.scene.scene` reads them.
 
 scene.json      names, cameras, splits, the similarity from the reconstruction's frame to the scene's
-geometry.npz    poses, near and far, points, what each photo saw of them
-images.u8       every photo's working pixels, uint8 RGB, one after the other
-valid.u8        0/1 a pixel: whether the original photo covers it
+geometry.npz    poses, near and far, points, observations of the points per photo
+images.u8       working images of all photos, uint8 RGB, concatenated
+valid.u8        0/1 per pixel: whether the original photo covers it
 sparse/         the COLMAP model in the original photos' pixels
 """
 
@@ -38,10 +38,10 @@ class PosedPhoto:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which of the model's points the scene keeps.
+    """Criteria for the model's points that the scene keeps.
 
-    max_error: px, in photos shrunk to a long side of `frame` px (the mapping frame), so that it means the same for all.
-    min_track: photos that saw the point. min_angle: degrees, between the widest two of them.
+    max_error: mean reprojection error, px of photos shrunk to a long side of `frame` px (the mapping frame).
+    min_track: photos that observe the point. min_angle: largest triangulation angle, degrees.
     """
 
     max_error: float
@@ -51,7 +51,7 @@ class Filters:
 
 
 def posed_photos(model: pycolmap.Reconstruction) -> list[PosedPhoto]:
-    """The model's registered photos in name order, which is the order of the scene's views."""
+    """The model's registered photos sorted by name, the order of the scene's views."""
     images = sorted((model.image(i) for i in model.reg_image_ids()), key=lambda image: image.name)
     return [
         PosedPhoto(im.name, im.image_id, model.camera(im.camera_id), np.asarray(im.cam_from_world().matrix()))
@@ -60,7 +60,7 @@ def posed_photos(model: pycolmap.Reconstruction) -> list[PosedPhoto]:
 
 
 def layout(photos: Sequence[PosedPhoto], size: int) -> tuple[list[tuple[int, int]], np.ndarray]:
-    """Working sizes (width, height) and the first pixel of each photo in the flat files, [V + 1]."""
+    """Working sizes (width, height), px, and the first pixel of each photo in the flat files, [V + 1]."""
     sizes = [working_size(p.camera.width, p.camera.height, size) for p in photos]
     return sizes, np.concatenate([[0], np.cumsum([w * h for w, h in sizes])]).astype(np.int64)
 
@@ -68,10 +68,11 @@ def layout(photos: Sequence[PosedPhoto], size: int) -> tuple[list[tuple[int, int
 def write_tables(
     folder: Path, name: str, model: pycolmap.Reconstruction, size: int, filters: Filters, split: dict[str, str]
 ) -> dict[str, Any]:
-    """Write `scene.json` and `geometry.npz` for a model whose photos are in the flat files already.
+    """Write `scene.json` and `geometry.npz` of a model whose photos are in the flat files already.
 
     Args:
-        split: photo name -> "train" or "test".
+        size: long side of the working images, px.
+        split: photo name to "train" or "test".
     Returns: figures for the report.
 
     Raises: BadInput where the filters leave too few points.
@@ -80,7 +81,7 @@ def write_tables(
     ids, xyz, error, tracks = _kept_points(model, photos, filters)
     if len(ids) < 8:
         raise BadInput(
-            f"expected at least 8 points that several photos agree on, {len(ids)} of {model.num_points3D()} passed.\n"
+            f"expected at least 8 points that pass the filters, got {len(ids)} of {model.num_points3D()}.\n"
             "Add photos that overlap more, or loosen: ingest.max_error=… ingest.min_track=2 ingest.min_angle=…"
         )
     poses = np.stack([p.cam_from_world for p in photos])
@@ -145,7 +146,7 @@ def _cameras(photos: Sequence[PosedPhoto], sizes: Sequence[tuple[int, int]], spl
 def _kept_points(
     model: pycolmap.Reconstruction, photos: Sequence[PosedPhoto], filters: Filters
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, positions [N, 3], errors [N] px (of `frame`) and track lengths [N] of the points that pass the filters."""
+    """Ids [N], positions [N, 3], errors [N] px of the mapping frame and track lengths [N] of points that pass."""
     shrink = {p.image_id: mapping_scale(p.camera.width, p.camera.height, filters.frame) for p in photos}
     centres = {p.image_id: -p.cam_from_world[:, :3].T @ p.cam_from_world[:, 3] for p in photos}
     widest = np.cos(np.radians(filters.min_angle))
@@ -176,7 +177,7 @@ def _observations(
     sizes: Sequence[tuple[int, int]],
     scale: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels [M, 2] in the working images, depth [M] in scene units, point index [M], first row of each photo [V+1]."""
+    """Pixels [M, 2] of the working images, depth [M] in scene units, point index [M], first row per photo [V + 1]."""
     index = {int(point_id): i for i, point_id in enumerate(ids)}
     position = {int(i): model.point3D(int(i)).xyz for i in ids}
     pixels, depths, points, counts = [], [], [], [0]
@@ -221,7 +222,7 @@ def _colours(
     offsets: np.ndarray,
     count: int,
 ) -> np.ndarray:
-    """Mean colour [N, 3] in [0, 1] of each point in the photos that saw it."""
+    """Mean colour [N, 3] in [0, 1] of each point in the photos that observe it."""
     flat = np.memmap(images, dtype=np.uint8, mode="r")
     total, seen = np.zeros((count, 3)), np.zeros(count)
     for i, (width, height) in enumerate(sizes):

@@ -1,4 +1,4 @@
-"""A finished ingest, opened: photos, cameras, points, and what each photo saw of them."""
+"""A finished `ingest` folder, opened: photos, cameras, points, and their observations per photo."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from halonerf.types import View
 
 
 class Scene:
-    """Photos are read from disk when asked for; everything else is in memory.
+    """Posed photos with sparse points; photos are read from disk on access, all else is in memory.
 
     Attributes:
         names: the photos' image ids, in the order of `views`.
         views: pinhole cameras at working size, normalised world frame.
-        split: "train" or "test" a photo.
+        split: "train" or "test" per photo.
         near, far: [V], world units, 0.1 and 99.9 percentile of the depths of the points in each photo.
         points: [N, 3], world units. colours: [N, 3] in [0, 1]. errors: [N], mean reprojection error, px of the
-            photos as they were searched for features.
+            images searched for features.
         up: [3], unit.
         scene_from_model: [4, 4], similarity from the frame of `sparse/` to the world frame.
     """
@@ -67,33 +67,33 @@ class Scene:
         return len(self.views)
 
     def indices(self, split: str = "train") -> list[int]:
-        """Views of one side of the split."""
+        """Indices of the views of one side of the split."""
         return [i for i, side in enumerate(self.split) if side == split]
 
     def index(self, name: str) -> int:
-        """The view of a photo.
+        """Index of a photo's view.
 
         Raises: KeyError where the photo is not registered.
         """
         return self._index[name]
 
     def photo(self, i: int) -> Tensor:
-        """RGB, uint8 [H, W, 3]; black where the original photo has nothing (see `valid`)."""
+        """Working image of view i, RGB, uint8 [H, W, 3]; black where the original does not cover it (see `valid`)."""
         return torch.from_numpy(np.array(self._flat(IMAGES, i, 3)))
 
     def valid(self, i: int) -> Tensor:
-        """Bool [H, W]: pixels that the original photo covers."""
+        """Pixels of view i that the original photo covers, bool [H, W]."""
         return torch.from_numpy(np.array(self._flat(VALID, i, 1)[..., 0]) > 0)
 
     def observations(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The points that photo i saw: pixels [M, 2] of the working image, depth [M] along the axis, index [M]."""
+        """Observations of photo i: pixels [M, 2] of the working image, depth [M] along the axis, point index [M]."""
         rows = slice(int(self._offsets[i]), int(self._offsets[i + 1]))
         return self._pixels[rows], self._depth[rows], self._point[rows]
 
-    def points_seen(self, split: str = "train", least: int = 2) -> tuple[Tensor, Tensor]:
-        """Points that at least `least` photos of one side of the split saw, and their mean colours there, [N, 3] each.
+    def points_seen(self, split: str = "train", min_photos: int = 2) -> tuple[Tensor, Tensor]:
+        """Points that at least `min_photos` photos of a side of the split observe, and their mean colours, [N, 3] each.
 
-        What a field is fitted to must not start from what only held-out photos show.
+        A fit must not be initialised with what only held-out photos show.
         """
         count, total = torch.zeros(len(self.points)), torch.zeros(len(self.points), 3)
         for i in self.indices(split):
@@ -103,7 +103,7 @@ class Scene:
             y = pixels[:, 1].long().clamp(0, photo.shape[0] - 1)
             count.index_add_(0, points, torch.ones(len(points)))
             total.index_add_(0, points, photo[y, x].float() / 255)
-        kept = count >= least
+        kept = count >= min_photos
         return self.points[kept], total[kept] / count[kept, None]
 
     def native_size(self, i: int) -> tuple[int, int]:
@@ -111,7 +111,7 @@ class Scene:
         return self._native[i]["width"], self._native[i]["height"]
 
     def native_camera(self, i: int) -> pycolmap.Camera:
-        """The camera, lens distortion and all, of the upright original photo, in its pixels."""
+        """Camera of the upright original photo, in its pixels, with lens distortion."""
         native = self._native[i]
         return pycolmap.Camera(
             model=native["model"], width=native["width"], height=native["height"], params=native["params"]
@@ -120,13 +120,13 @@ class Scene:
     def undistort(
         self, i: int, image: np.ndarray, size: tuple[int, int] | None = None, nearest: bool = False
     ) -> np.ndarray:
-        """Bring something drawn on the upright original photo into the frame of view i.
+        """An image drawn on the upright original photo, resampled to view i.
 
         Args:
             image: [h, w] or [h, w, C], at any resolution with the photo's aspect.
             size: (width, height) of the result, px; default the view's.
             nearest: take the nearest pixel (labels, masks) instead of averaging.
-        Returns: [H, W(, C)], the same type; 0 where the photo has nothing.
+        Returns: [H, W(, C)], the same type; 0 where the photo does not cover the view.
 
         Raises: BadInput where the aspect is not the photo's.
         """
@@ -138,7 +138,7 @@ class Scene:
             raise BadInput(
                 f"expected an image with the aspect of photo '{self.names[i]}', {native[0]}x{native[1]} px upright, "
                 f"got {image.shape[1]}x{image.shape[0]} px.\n"
-                "Draw masks on the whole, upright photo; any resolution will do."
+                "Draw masks on the whole, upright photo, at any resolution."
             ) from error
 
     def _flat(self, file: str, i: int, channels: int) -> np.ndarray:

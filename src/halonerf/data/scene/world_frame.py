@@ -1,4 +1,4 @@
-"""The normalised world frame: centred on the median point, nine tenths of the points within one unit, +z up."""
+"""The normalised world frame: origin at the median point, nine tenths of the points within one unit, +z up."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVEL_WEIGHT = (
-    0.005  # trust in "up in the photo is up" against "photos are held level": breaks ties, biases by < 0.3 degrees
-)
+LEVEL_WEIGHT = 0.005  # weight of the mean image-up direction; resolves ambiguity, biases by less than 0.3 degrees
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """x' = scale * rotation @ (x - centre): from the reconstruction's frame to the normalised one."""
+    """Similarity from the reconstruction's frame to the normalised one: x' = scale * rotation @ (x - centre)."""
 
     scale: float
     rotation: np.ndarray  # [3, 3]
     centre: np.ndarray  # [3]
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """Points [N, 3] in the normalised frame."""
+        """Points [N, 3] of the reconstruction's frame in the normalised frame, [N, 3]."""
         return self.scale * (points - self.centre) @ self.rotation.T
 
     def camera_to_world(self, cam_from_world: np.ndarray) -> np.ndarray:
-        """[V, 3, 4] rigid world-to-camera, reconstruction's frame -> [V, 3, 4] camera-to-world, normalised frame."""
+        """Camera-to-world poses [V, 3, 4], normalised frame, from world-to-camera ones of the reconstruction's."""
         axes = np.swapaxes(cam_from_world[:, :, :3], 1, 2)
         centres = -np.einsum("vij,vj->vi", axes, cam_from_world[:, :, 3])
         return np.concatenate([self.rotation @ axes, self.points(centres)[:, :, None]], axis=2)
 
     def matrix(self) -> np.ndarray:
-        """[4, 4] homogeneous, normalised from reconstruction."""
+        """The similarity as a homogeneous matrix, [4, 4]."""
         out = np.eye(4)
         out[:3, :3] = self.scale * self.rotation
         out[:3, 3] = -out[:3, :3] @ self.centre
@@ -38,7 +36,7 @@ class Similarity:
 
 
 def normalise(points: np.ndarray, cam_from_world: np.ndarray) -> Similarity:
-    """The similarity that takes points [N, 3] and cameras [V, 3, 4] to the normalised frame.
+    """Similarity to the normalised frame, from points [N, 3] and world-to-camera poses [V, 3, 4].
 
     The side that most photos were taken from faces -y.
     """
@@ -57,11 +55,11 @@ def normalise(points: np.ndarray, cam_from_world: np.ndarray) -> Similarity:
 
 
 def estimate_up(cam_from_world: np.ndarray) -> np.ndarray:
-    """The direction, [3], against gravity, from how people hold cameras.
+    """Direction against gravity, [3], unit, from the cameras' orientations.
 
-    They look up and down but keep the horizon level: every camera's x axis is orthogonal to "up". The sum of
-    |x . up| is minimised (re-weighted least squares, so that a few tilted photos do not count); where all cameras
-    look the same way, which leaves a circle of answers, the photos' own upward direction decides.
+    Photographers tilt cameras up and down but keep the horizon level: every camera's x axis is orthogonal to "up". The
+    sum of |x . up| is minimised by re-weighted least squares, robust to a few rolled photos; where all cameras face the
+    same way, which leaves a circle of solutions, the images' mean upward direction decides.
 
     Args:
         cam_from_world: [V, 3, 4], x right, y down.

@@ -1,4 +1,4 @@
-"""Finished COLMAP models on disk: finding them, reading them, and finding their photos."""
+"""COLMAP models on disk: search, reading, and matching of their image names to files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pycolmap
 from halonerf.errors import BadInput
 
 _PARTS = ("cameras", "images", "points3D")
-MAX_DEPTH = 6  # folders below the one given; deeper trees are other people's data
+MAX_DEPTH = 6  # folders below the one given
 
 
 def find_models(folder: Path) -> list[Path]:
-    """Every folder at or below `folder` that holds a whole model, .bin or .txt, sorted."""
+    """Folders at or below `folder` that hold a complete model, .bin or .txt, sorted."""
     found = []
     for parent, folders, files in os.walk(folder, followlinks=True):
         if len(Path(parent).relative_to(folder).parts) >= MAX_DEPTH:
@@ -27,7 +27,7 @@ def find_models(folder: Path) -> list[Path]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files that make the model up: the binary ones where both kinds are there, as COLMAP prefers."""
+    """Files of the model in `folder`: the binary ones where both kinds exist, as COLMAP prefers."""
     ending = ".bin" if all((folder / f"{part}.bin").is_file() for part in _PARTS) else ".txt"
     names = [*_PARTS, "rigs", "frames"]
     return [folder / f"{name}{ending}" for name in names if (folder / f"{name}{ending}").is_file()]
@@ -43,22 +43,21 @@ def read_model(folder: Path) -> pycolmap.Reconstruction:
     except (ValueError, RuntimeError, IndexError) as error:
         raise BadInput(
             f"expected a COLMAP model in {folder}, but COLMAP cannot read it: {str(error).splitlines()[0]}\n"
-            "Check that cameras, images and points3D are whole and of one model; COLMAP's `model_converter` rewrites "
-            "damaged text models."
+            "Check that cameras, images and points3D are complete and of one model."
         ) from error
 
 
 def registered_names(model: pycolmap.Reconstruction) -> dict[str, int]:
-    """Names of the photos with a pose -> image ids, in name order."""
+    """Name to image id of the registered photos, sorted by name."""
     return dict(sorted((model.image(i).name, i) for i in model.reg_image_ids()))
 
 
 def match_names(model_names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """Which file each of the model's photos is: by path, else by the path's end, where that is unambiguous.
+    """Files of the model's photos: by path, else by file name where that is unambiguous.
 
     Args:
-        files: paths below the photo folder, forward slashes.
-    Returns: model's name -> file; photos without a file are absent.
+        files: paths below the photo folder, with forward slashes.
+    Returns: name in the model to file; photos without a file are absent.
     """
     exact = set(files)
     by_base: dict[str, list[str]] = {}
@@ -66,11 +65,11 @@ def match_names(model_names: Sequence[str], files: Sequence[str]) -> dict[str, s
         by_base.setdefault(file.rsplit("/", 1)[-1].lower(), []).append(file)
     matched = {}
     for name in model_names:
-        tidy = name.replace("\\", "/").removeprefix("./")
-        if tidy in exact:
-            matched[name] = tidy
+        path = name.replace("\\", "/").removeprefix("./")
+        if path in exact:
+            matched[name] = path
             continue
-        same = by_base.get(tidy.rsplit("/", 1)[-1].lower(), [])
+        same = by_base.get(path.rsplit("/", 1)[-1].lower(), [])
         if len(same) == 1:
             matched[name] = same[0]
     taken: dict[str, int] = {}

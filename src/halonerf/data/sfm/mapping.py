@@ -1,4 +1,4 @@
-"""Structure from motion: verified pairs in, cameras and points out. COLMAP's mappers do the work."""
+"""Cameras and 3D points from verified pairs by COLMAP's mappers; copies of models with other photos or pixels."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ import pycolmap
 
 from halonerf.colmap_log import quiet_colmap
 from halonerf.data.photo_io import PhotoFacts
-from halonerf.data.sfm.features import Features
 from halonerf.data.sfm.verification import VerifiedPair
+from halonerf.sift import SiftFeatures
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_FOCAL = 1.2  # long sides; COLMAP's guess where EXIF is silent, about 30 mm on full frame
+UNKNOWN_FOCAL = 1.2  # long sides; COLMAP's default without EXIF data, about 30 mm on full frame
 
 
 def make_cameras(facts: Sequence[PhotoFacts], scales: Sequence[float]) -> list[pycolmap.Camera]:
-    """A camera a photo in its mapping frame, focal length from EXIF where known.
+    """One camera per photo in its mapping frame, with the focal length of its EXIF data where known.
 
     Photos of one camera at one zoom share a `camera_id`, so that the mapper refines them together. Model:
     SIMPLE_RADIAL (f, cx, cy, k), which COLMAP recommends for photos of unknown cameras.
+
+    Args:
+        scales: per photo, pixels of the mapping frame per pixel of the upright original.
     """
     ids: dict[str, int] = {}
     cameras = []
@@ -48,10 +51,10 @@ def write_database(
     path: Path,
     names: Sequence[str],
     cameras: Sequence[pycolmap.Camera],
-    features: Sequence[Features],
+    features: Sequence[SiftFeatures],
     pairs: Sequence[VerifiedPair],
 ) -> None:
-    """Fill a new COLMAP database; photo `i` gets the image id `i + 1`, pairs in the order given."""
+    """Write a new COLMAP database; photo `i` gets the image id `i + 1`, pairs keep their order."""
     with pycolmap.Database.open(path) as database:
         for camera in {c.camera_id: c for c in cameras}.values():
             database.write_camera(camera, use_camera_id=True)
@@ -81,7 +84,7 @@ def write_database(
 def run_mapper(
     database: Path, mapper: str, seed: int, threads: int, init_inliers: int, pose_inliers: int, min_angle: float
 ) -> list[pycolmap.Reconstruction]:
-    """Every model that the mapper finds, largest first (photos, then points).
+    """Models that the mapper finds, largest first (by photos, then points).
 
     Args:
         mapper: "incremental" (Schönberger and Frahm, CVPR 2016) or "global" (Pan et al., ECCV 2024).
@@ -93,13 +96,13 @@ def run_mapper(
     with tempfile.TemporaryDirectory(prefix="halonerf-") as scratch, quiet_colmap():
         if mapper == "incremental":
             chosen = _incremental_options(seed, threads, init_inliers, pose_inliers, min_angle)
-            placed = iter(range(1, 1 << 30))
+            registered = iter(range(1, 1 << 30))
             found = pycolmap.incremental_mapping(
                 database,
                 scratch,
                 scratch,
                 chosen,
-                next_image_callback=lambda: log.info("ingest: mapping, %d photos placed", next(placed)),
+                next_image_callback=lambda: log.info("ingest: mapping, %d photos registered", next(registered)),
             )
         else:
             found = pycolmap.global_mapping(database, scratch, scratch, _global_options(seed, threads, min_angle))
@@ -142,11 +145,11 @@ def rebuild(
     keep: Mapping[int, tuple[str, float, int, int]],
     replace: Mapping[int, int] | None = None,
 ) -> pycolmap.Reconstruction:
-    """A copy of `model` with some of its photos, renamed and in other pixels; world frame and ids as they were.
+    """A copy of `model` with some of its photos, renamed and in other pixels; world frame and ids are kept.
 
     Args:
-        keep: image id -> (name, factor that takes the model's pixels to the new ones, new width, new height).
-        replace: camera id -> id of the camera to use instead.
+        keep: image id to (name, factor from the model's pixels to the new ones, new width, new height, px).
+        replace: camera id to the id of the camera to use instead.
     """
     replace = replace or {}
     copy = pycolmap.Reconstruction()
@@ -178,7 +181,7 @@ def rebuild(
 
 
 def scaled_camera(camera: pycolmap.Camera, factor: float, width: int, height: int) -> pycolmap.Camera:
-    """`camera` for an image resampled by `factor` to `width` x `height`; distortion is in normalised units."""
+    """`camera` for images resampled by `factor` to `width` x `height` px; distortion is in normalised units."""
     twin = pycolmap.Camera(camera_id=camera.camera_id, model=camera.model, width=width, height=height)
     params = np.array(camera.params, dtype=np.float64)
     params[list(camera.focal_length_idxs())] *= factor

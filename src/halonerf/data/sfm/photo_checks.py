@@ -1,4 +1,4 @@
-"""Which photos of a collection can be used, and why the others cannot."""
+"""Checks of a collection's photos: readable, large enough, of their camera's shape, no duplicates."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ ASPECT_TOLERANCE = 0.01  # relative; photos are exported at rounded sizes
 
 
 def check_photos(folder: Path, names: Sequence[str], workers: int) -> list[PhotoFacts]:
-    """Decode every photo once."""
+    """Facts about every photo, decoded in parallel."""
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda name: inspect_photo(folder, name), names))
 
 
 def check_model_photos(folder: Path, sizes: Mapping[str, tuple[int, int]], workers: int) -> list[PhotoFacts]:
-    """Decode the photos of a finished model; those whose shape is not their camera's are set aside.
+    """Facts about the photos of a finished model; where shape and camera differ, with a `problem`.
 
-    COLMAP ignores EXIF orientation, other exporters apply it: whichever fits the camera is taken.
+    COLMAP ignores EXIF orientation, other exporters apply it: the one that fits the camera is used.
 
     Args:
-        sizes: photo -> (width, height) of its camera, px; the photo may be at another resolution.
+        sizes: photo to (width, height) of its camera, px; the photo may have another resolution.
     """
 
     def check(name: str) -> PhotoFacts:
@@ -43,10 +43,10 @@ def check_model_photos(folder: Path, sizes: Mapping[str, tuple[int, int]], worke
 
 
 def split_usable(facts: Iterable[PhotoFacts], duplicates: bool = False) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
-    """Split facts into the photos to use and those set aside, each with its `problem`.
+    """Usable photos, and those set aside with their `problem`.
 
     Args:
-        duplicates: keep photos whose pixels an earlier one has already.
+        duplicates: keep photos with the same pixels as an earlier one.
     """
     usable: list[PhotoFacts] = []
     aside: list[PhotoFacts] = []
@@ -59,8 +59,8 @@ def split_usable(facts: Iterable[PhotoFacts], duplicates: bool = False) -> tuple
         if first is fact or duplicates:
             usable.append(fact)
         else:
-            what = "the same file as" if fact.content == first.content else "the same pixels as"
-            aside.append(dataclasses.replace(fact, problem=f"duplicate: {what} {first.image_id}"))
+            equal = "file" if fact.content == first.content else "pixels"
+            aside.append(dataclasses.replace(fact, problem=f"duplicate: the same {equal} as {first.image_id}"))
     return usable, aside
 
 

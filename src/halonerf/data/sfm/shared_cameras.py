@@ -1,4 +1,4 @@
-"""Photos that turn out to come from one camera share it: fewer unknowns, steadier poses."""
+"""Shared intrinsics for photos whose estimated focal lengths agree: fewer unknowns, more stable poses."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from halonerf.colmap_log import quiet_colmap
 
 log = logging.getLogger(__name__)
 
-AGREEMENT = 0.02  # relative spread of focal lengths estimated apart, median absolute deviation; one zoom step is more
-FEWEST = 3  # photos; two that agree may do so by chance
-MAX_LOSS = 0.05  # relative rise of the reprojection error that the shared camera may cost
+MAX_DEVIATION = 0.02  # relative median absolute deviation of the focal lengths; one zoom step is more
+MIN_PHOTOS = 3  # two focal lengths may agree by chance
+MAX_ERROR_INCREASE = 0.05  # relative, of the reprojection error with the shared camera
 
 
 def shared_groups(model: pycolmap.Reconstruction) -> dict[int, int]:
-    """Camera id -> the one to use instead, for photos of equal size whose separate focal lengths agree.
+    """Camera id to the one to use instead, for photos of equal size whose separate focal lengths agree.
 
-    EXIF would say it directly, but is often stripped from photos that went through a website. Photos of one camera
-    at several zooms, or of several cameras with the same sensor, do not agree and keep their own.
+    EXIF data would identify cameras, but websites often remove them. Photos at several zooms, or of several cameras
+    with the same sensor, do not agree and keep their own cameras.
     """
     sizes: dict[tuple[int, int], list[int]] = defaultdict(list)
     for camera_id in sorted({model.image(i).camera_id for i in model.reg_image_ids()}):
@@ -30,11 +30,11 @@ def shared_groups(model: pycolmap.Reconstruction) -> dict[int, int]:
     replaced: dict[int, int] = {}
     for ids in sizes.values():
         focal = np.array([model.camera(i).mean_focal_length() for i in ids])
-        if len(ids) < FEWEST:
+        if len(ids) < MIN_PHOTOS:
             continue
         centre = float(np.median(focal))
-        near = [i for i, f in zip(ids, focal, strict=True) if abs(f / centre - 1) < 4 * AGREEMENT]
-        if len(near) < max(FEWEST, 0.8 * len(ids)) or np.median(np.abs(focal / centre - 1)) > AGREEMENT:
+        near = [i for i, f in zip(ids, focal, strict=True) if abs(f / centre - 1) < 4 * MAX_DEVIATION]
+        if len(near) < max(MIN_PHOTOS, 0.8 * len(ids)) or np.median(np.abs(focal / centre - 1)) > MAX_DEVIATION:
             continue
         chosen = near[int(np.argmin([abs(model.camera(i).mean_focal_length() - centre) for i in near]))]
         replaced |= {i: chosen for i in near if i != chosen}
@@ -42,7 +42,7 @@ def shared_groups(model: pycolmap.Reconstruction) -> dict[int, int]:
 
 
 def refine(model: pycolmap.Reconstruction, threads: int) -> float:
-    """Bundle-adjust cameras and points in place; gives the mean reprojection error, px."""
+    """Bundle-adjust cameras and points in place; the mean reprojection error, px."""
     options = pycolmap.BundleAdjustmentOptions()
     options.print_summary = False
     options.ceres.use_gpu = False
@@ -59,8 +59,12 @@ def refine(model: pycolmap.Reconstruction, threads: int) -> float:
 
 
 def accept(apart: float, together: float, count: int) -> bool:
-    """Whether the shared camera explains the photos as well as their own ones did (errors in px); says so."""
-    good = together <= apart * (1 + MAX_LOSS)
-    word = "share" if good else "do not share"
-    log.info("ingest: %d photos %s a camera (%.3f px together, %.3f px apart)", count + 1, word, together, apart)
+    """Whether the error with shared cameras, px, is about as low as with separate ones; logs both.
+
+    Args:
+        apart, together: mean reprojection errors, px, with separate and with shared cameras. count: replaced cameras.
+    """
+    good = together <= apart * (1 + MAX_ERROR_INCREASE)
+    verb = "share" if good else "do not share"
+    log.info("ingest: %d photos %s a camera (%.3f px shared, %.3f px separate)", count + 1, verb, together, apart)
     return good

@@ -1,8 +1,7 @@
-"""Which features of two photos are the same, and whether one rigid scene can explain them."""
+"""Two-view geometry of a pair's matches by COLMAP, and what matching pairs in parallel needs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from halonerf.data.sfm.features import Features
+from halonerf.sift import SiftFeatures
 
 
 @dataclass(frozen=True)
@@ -28,36 +27,11 @@ class VerifiedPair:
     inliers: np.ndarray
 
 
-def match_descriptors(
-    first: Tensor, second: Tensor, max_ratio: float = 0.8, max_angle: float = 0.7
-) -> tuple[Tensor, Tensor]:
-    """Mutual nearest neighbours that beat the runner-up (Lowe 2004, section 7.1), by the angle between descriptors.
-
-    Args:
-        first, second: [N, D], [M, D], unit length.
-        max_ratio: largest angle to the nearest over angle to the second nearest, tested both ways.
-        max_angle: radians.
-    Returns: indices [K, 2], cosine [K].
-    """
-    if len(first) < 2 or len(second) < 2:
-        return torch.zeros(0, 2, dtype=torch.long), torch.zeros(0)
-    cosine = torch.from_numpy(first.numpy() @ second.numpy().T)  # NumPy's BLAS: half the time of torch's on AMD
-    best, best_back = cosine.amax(dim=1), cosine.amax(dim=0)
-    rows = torch.nonzero(best >= math.cos(max_angle))[:, 0]
-    columns = cosine[rows].argmax(dim=1)
-    mutual = best[rows] == best_back[columns]
-    rows, columns = rows[mutual], columns[mutual]
-    found = best[rows].clamp(max=1)
-    cosine[rows, columns] = -1
-    runner_up = torch.maximum(cosine.amax(dim=1)[rows], cosine.amax(dim=0)[columns]).clamp(-1, 1)
-    good = torch.arccos(found) < max_ratio * torch.arccos(runner_up)
-    return torch.stack([rows[good], columns[good]], dim=1), found[good]
-
-
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """One thread a product, so that pairs can be matched side by side: small products gain nothing from threads,
-    which wait for each other in busy loops.
+    """Limit matrix products to one thread each, so that pairs can be matched in parallel.
+
+    Small products gain nothing from threads, which wait for each other in busy loops.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -68,8 +42,8 @@ def single_threaded() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def unit_descriptors(features: Features) -> Tensor:
-    """RootSIFT as float32 [N, 128] of unit length."""
+def unit_descriptors(features: SiftFeatures) -> Tensor:
+    """RootSIFT descriptors as float32 [N, 128] of unit length."""
     values = torch.from_numpy(features.descriptors.astype(np.float32))
     return values / values.norm(dim=1, keepdim=True).clamp(min=1e-9)
 
@@ -77,13 +51,20 @@ def unit_descriptors(features: Features) -> Tensor:
 def verify_pair(
     first: int,
     second: int,
-    features: tuple[Features, Features],
+    features: tuple[SiftFeatures, SiftFeatures],
     cameras: tuple[pycolmap.Camera, pycolmap.Camera],
     matches: np.ndarray,
     min_inliers: int,
     seed: int,
 ) -> VerifiedPair | None:
-    """Estimate the two-view geometry of `matches` [K, 2]; None where it explains fewer than `min_inliers`."""
+    """Two-view geometry of a pair's matches; None where it is degenerate or explains fewer than `min_inliers`.
+
+    Args:
+        first, second: the photos' indices, for the result.
+        features, cameras: of either photo, in the same pixels.
+        matches: [K, 2], feature indices in either photo.
+        seed: of RANSAC.
+    """
     if len(matches) < min_inliers:
         return None
     options = pycolmap.TwoViewGeometryOptions()

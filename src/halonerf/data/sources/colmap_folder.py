@@ -1,4 +1,4 @@
-"""A finished COLMAP reconstruction as a source of scenes: plain projects, Phototourism and HolyScenes folders."""
+"""Scene source: a finished COLMAP reconstruction (plain projects, Phototourism and HolyScenes folders)."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
 
-SPLIT = "split.csv"  # image_id, split: beside the collection's own files, where the folder came with a split
+SPLIT = "split.csv"  # image_id, split: beside the collection's files, where the folder has a table of a split
 
 
 @dataclass(frozen=True)
 class _Found:
     model: Path
     photos: Path
-    names: dict[str, str]  # model's name -> path below `photos`
+    names: dict[str, str]  # name in the model to path below `photos`
     missing: list[str]
 
 
 class ColmapFolder:
-    """A model and its photos, wherever below `path` they are.
+    """A `SceneSource`: a COLMAP model and its photos, anywhere below `path`.
 
-    Of several models the one with most photos on disk is taken. A table (`*.tsv` with `filename`, `id`, `split`),
-    as Phototourism and HolyScenes have it, chooses the photos and splits them.
+    Of several models the one with most photos on disk is used. A table (`*.tsv` with `filename`, `id`, `split`),
+    as Phototourism and HolyScenes have it, selects the photos and splits them.
 
     Args:
         path: a folder with a model (.bin or .txt) in it or below it.
-        images: folder that the model's photo names start from; empty: looked for around the model.
+        images: folder that the model's photo names are relative to; empty: searched around the model.
         name: the scene's name; empty takes the folder's.
-        concepts: what to look for; empty leaves it to the stage that segments.
+        concepts: to be segmented; empty: the stage `segment` decides.
         building_type: such as "cathedral"; empty where unknown.
     """
 
@@ -53,13 +53,13 @@ class ColmapFolder:
         self.name = name or landmark_name(self.path)
 
     def identity(self) -> str:
-        """Digest of the model, its photos, the split's table and what is said about them."""
+        """Digest of the model, its photos, the table of the split, and the options."""
         found = self._find()
         photos = files_digest(found.photos, [found.photos / file for file in found.names.values()])
         model = files_digest(found.model, model_files(found.model))
         tables = files_digest(self.path, self._tables())
-        said = [photos, model, tables, self.name, self.building_type, *self.concepts]
-        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+        parts = [photos, model, tables, self.name, self.building_type, *self.concepts]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def collect(self, folder: Path) -> None:
         """Write the collection, and `split.csv` where there is a table.
@@ -69,7 +69,7 @@ class ColmapFolder:
         found = self._find()
         if found.missing:
             log.warning(
-                "%d of the model's %d photos are missing under %s (the first is %s); going on without them",
+                "%d of the model's %d photos are missing under %s (the first is %s) and left out",
                 len(found.missing),
                 len(found.missing) + len(found.names),
                 found.photos,
@@ -128,13 +128,13 @@ class ColmapFolder:
             where = sorted({str(folder) for model_path in models for folder in self._photo_folders(model_path)})
             first = f"; the first is '{names[0]}'" if names else ""
             raise BadInput(
-                f"the COLMAP model in {models[0]} names {len(names)} photos, none of which is there{first}.\n"
-                f"Looked in: {', '.join(where)}.\nSay where they are with: scene.images=DIR"
+                f"the COLMAP model in {models[0]} names {len(names)} photos, none of which was found{first}.\n"
+                f"Searched: {', '.join(where)}.\nGive their folder with: scene.images=DIR"
             )
         return best
 
     def _photo_folders(self, model: Path) -> Iterator[Path]:
-        """Where a model's photos may be, likeliest first: `images` beside it or beside a folder above it."""
+        """Candidate folders of a model's photos, most likely first: `images` beside it or beside a folder above it."""
         if self.images is not None:
             yield self.images
             return
@@ -151,9 +151,9 @@ class ColmapFolder:
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """File name -> "train" or "test" from a table with tabs; rows without an id are photos the authors left out.
+    """File name to "train" or "test" from a tab-separated table; rows without an id are skipped.
 
-    Raises: BadInput where its columns are other ones.
+    Raises: BadInput where a column is missing.
     """
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
         reader = csv.DictReader(stream, delimiter="\t")

@@ -1,4 +1,4 @@
-"""HolyScenes as a source of scenes: a finished reconstruction, and people's masks numbered by its photos' ids.
+"""Scene source: HolyScenes, a finished reconstruction with annotated masks numbered by its photos' ids.
 
 Dudai et al., "HaLo-NeRF: Learning Geometry-Guided Semantics for Exploring Unconstrained Photo Collections",
 Eurographics 2024. Masks: `<type>/<scene>/<concept>/NNNN-gt.jpg`, dark on white, beside the photo `NNNN-img.jpg`;
@@ -24,23 +24,24 @@ from halonerf.masks import ENDINGS, MaskFolder, read_mask
 
 log = logging.getLogger(__name__)
 
-LEFT_OUT = "masks_left_out.csv"  # mask, reason: beside the collection's own files
-THUMB = 32  # px; enough to tell two photos of one building apart
-ALIKE = 0.5  # correlation of two thumbnails; a photo and its copy as JPEG have 0.99, two views of one facade up to 0.9
+LEFT_OUT = "masks_left_out.csv"  # mask, reason: beside the collection's files
+THUMBNAIL_SIZE = 32  # px; enough to distinguish two photos of one building
+# correlation of two thumbnails: a photo and its copy as JPEG have 0.99, two views of one facade up to 0.9
+MIN_CORRELATION = 0.5
 
 
 class HolyScenes:
-    """One scene of the benchmark, with its masks and their concepts.
+    """A `SceneSource`: one scene of the benchmark, with its masks and their concepts.
 
-    The masks are copied into the collection, white on black and named as the photos, so that everything else
-    reads them like any other. Those that belong to no photo are listed in `masks_left_out.csv`.
+    The masks are copied into the collection, white on black and named as the photos. Those that belong to no photo are
+    listed in `masks_left_out.csv`.
 
     Args:
         path: the reconstruction: a folder with `dense/sparse`, `dense/images` and perhaps a table `*.tsv`.
-        masks: the scene's folder of masks, one folder a concept; or, with `landmark`, a folder it is in or below.
-        landmark: the name of the scene's folder below `masks`, as `<landmark>` or `<type>/<landmark>`; its case, spaces
-            and signs do not matter.
-        images: folder that the model's photo names start from; empty: looked for around the model.
+        masks: the scene's folder of masks, one folder per concept; or, with `landmark`, a folder it is in or below.
+        landmark: the name of the scene's folder below `masks`, as `<landmark>` or `<type>/<landmark>`; case, spaces
+            and punctuation are ignored.
+        images: folder that the model's photo names are relative to; empty: searched around the model.
         name: the scene's name; empty takes `landmark`, else the reconstruction's folder's.
         building_type: such as "cathedral"; empty takes `<type>`, where masks are found by `landmark`.
     """
@@ -53,17 +54,17 @@ class HolyScenes:
         self.name = self.reconstruction.name
 
     def identity(self) -> str:
-        """Digest of the reconstruction, of the masks, and of what is said about them.
+        """Digest of the reconstruction, the masks and the options.
 
         Raises: BadInput as `collect` does.
         """
         folder, building_type = self._folder()
         drawn = files_digest(folder, sorted(p for p in folder.rglob("*") if p.is_file()))
-        said = [self.reconstruction.identity(), drawn, building_type]
-        return hashlib.sha256("\0".join(said).encode()).hexdigest()
+        parts = [self.reconstruction.identity(), drawn, building_type]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def collect(self, folder: Path) -> None:
-        """Write the collection, its masks, and which of them were left out and why.
+        """Write the collection, its masks, and a list of those left out with the reason.
 
         Raises: BadInput where there is no reconstruction, or no mask of any of its photos.
         """
@@ -72,15 +73,15 @@ class HolyScenes:
         if not masks.numbered:
             raise BadInput(
                 f"expected masks of HolyScenes, <concept>/NNNN-gt.jpg, in {place}, got "
-                f"'{next(iter(next(iter(masks.files.values())).values())).name}' and the like.\n"
+                f"'{next(iter(next(iter(masks.files.values())).values())).name}'.\n"
                 f"For white on black masks named as the photos: scene=colmap evaluate.masks={place}"
             )
         self.reconstruction.collect(folder)
         found = Collection.read(folder)
         records, photos = found.records(), found.photos
         ids = photo_ids(found)
-        pairs, left_out = pair(masks, ids, photos)
-        left_out += [(file, "no mask: neither NNNN-gt nor NNNN-img") for file in _extras(masks)]
+        pairs, left_out = pair_masks(masks, ids, photos)
+        left_out += [(file, "no mask: neither NNNN-gt nor NNNN-img") for file in _unrelated_images(masks)]
         concepts: dict[str, int] = {}
         for folder_name, drawn in masks.files.items():
             for key, file in drawn.items():
@@ -121,16 +122,16 @@ class HolyScenes:
         )
 
     def _folder(self) -> tuple[Path, str]:
-        """The scene's folder of masks, and the type of building.
+        """The scene's folder of masks, and the type of its building.
 
         Raises: BadInput where there is no such folder.
         """
         if not self.landmark:
             return self.masks, self.building_type
-        wanted = _plain(self.landmark)
+        wanted = _letters(self.landmark)
         near = sorted(p for pattern in ("*", "*/*") for p in self.masks.glob(pattern) if p.is_dir())
         for place in near:
-            if _plain(place.name) == wanted:
+            if _letters(place.name) == wanted:
                 inferred = "" if place.parent == self.masks else place.parent.name.replace("_", " ")
                 return place, self.building_type or inferred
         raise BadInput(
@@ -141,22 +142,22 @@ class HolyScenes:
 
 
 def photo_ids(collection: Collection) -> dict[int, str]:
-    """Id in the collection's COLMAP model -> image id."""
+    """Id in the collection's COLMAP model to image id."""
     assert collection.model is not None
     ids = registered_names(read_model(collection.model))
     files = match_names(list(ids), [record.image_id for record in collection.records()])
     return {ids[name]: file for name, file in files.items()}
 
 
-def pair(masks: MaskFolder, ids: Mapping[int, str], photos: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Which photo each number of a numbered mask folder is.
+def pair_masks(masks: MaskFolder, ids: Mapping[int, str], photos: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Photo of each number of a numbered mask folder.
 
-    The photo with that id; else, if nothing else claims it, the one whose file's name is that number. Where those are
-    two photos, and wherever the mask has its photo beside it (`NNNN-img`), that picture decides.
+    It is the photo with that id, or else the one whose file name is that number, if no other number has it. Where these
+    differ, and wherever a copy of the photo lies beside the mask (`NNNN-img`), their correlation decides.
 
     Args:
-        ids: COLMAP image id -> image id, a path below `photos`.
-    Returns: number as it is written -> image id; and (mask, reason) of all others.
+        ids: COLMAP image id to image id, a path below `photos`.
+    Returns: number as it is written to image id; and (mask, reason) of all others.
     """
     by_stem = {PurePosixPath(image_id).stem: image_id for image_id in ids.values()}
     pairs: dict[str, str] = {}
@@ -177,23 +178,23 @@ def pair(masks: MaskFolder, ids: Mapping[int, str], photos: Path) -> tuple[dict[
 
 
 def _likeliest(candidates: list[str], photos: Path, drawn: list[Path]) -> tuple[str | None, str]:
-    """Of photos below `photos` the one that lies beside the masks `drawn`, the first where none lies there.
+    """Of `candidates`, paths below `photos`, the one whose copy lies beside the masks `drawn`; without one the first.
 
-    Returns: None where there is no candidate, or none is like it; and the reason for the latter.
+    Returns: None where there is no candidate, or none correlates with the copy; and the reason for the latter.
     """
-    shown = next((picture for path in drawn if (picture := _beside(path)) is not None), None)
-    seen = None if shown is None else _thumbnail(shown)
-    if not candidates or shown is None or seen is None:
+    copy = next((picture for path in drawn if (picture := _photo_beside(path)) is not None), None)
+    thumbnail = None if copy is None else _thumbnail(copy)
+    if not candidates or copy is None or thumbnail is None:
         return (candidates[0] if candidates else None), ""
-    likeness = [_correlation(seen, _thumbnail(photos / candidate)) for candidate in candidates]
-    best = int(np.argmax(likeness))
-    if likeness[best] >= ALIKE:
+    correlation = [_correlation(thumbnail, _thumbnail(photos / candidate)) for candidate in candidates]
+    best = int(np.argmax(correlation))
+    if correlation[best] >= MIN_CORRELATION:
         return candidates[best], ""
-    return None, f"{shown.name} is not the photo of that id (correlation {likeness[best]:.2f})"
+    return None, f"{copy.name} is not the photo of that id (correlation {correlation[best]:.2f})"
 
 
-def _beside(mask: Path) -> Path | None:
-    """The copy of its photo that lies beside a mask."""
+def _photo_beside(mask: Path) -> Path | None:
+    """The copy of its photo beside a mask."""
     stem = mask.stem.removesuffix("-gt") + "-img"
     return next((p for ending in ENDINGS for p in mask.parent.glob(f"{stem}.*") if p.suffix.lower() == ending), None)
 
@@ -201,7 +202,7 @@ def _beside(mask: Path) -> Path | None:
 def _thumbnail(path: Path) -> np.ndarray | None:
     try:
         with Image.open(path) as picture:
-            small = picture.convert("L").resize((THUMB, THUMB), Image.Resampling.BOX)
+            small = picture.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
             return np.asarray(small, np.float64)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         return None
@@ -213,8 +214,8 @@ def _correlation(one: np.ndarray, other: np.ndarray | None) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
-def _extras(masks: MaskFolder) -> list[str]:
-    """Pictures in the concepts' folders that are neither masks nor photos."""
+def _unrelated_images(masks: MaskFolder) -> list[str]:
+    """Images in the concepts' folders that are neither masks nor photos."""
     known = {path for found in masks.files.values() for path in found.values()}
     return sorted(
         path.relative_to(masks.root).as_posix()
@@ -223,7 +224,7 @@ def _extras(masks: MaskFolder) -> list[str]:
     )
 
 
-def _plain(name: str) -> str:
+def _letters(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum())
 
 

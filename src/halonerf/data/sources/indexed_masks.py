@@ -1,4 +1,4 @@
-"""Photos of which every pixel is labelled with a number, as a source of scenes; for example the CMP facades.
+"""Scene source: photos with a class number per pixel, such as the CMP facades.
 
 R. Tylecek and R. Sara, "Spatial Pattern Templates for Recognition of Objects with Regular Structure", GCPR 2013.
 """
@@ -22,22 +22,21 @@ from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
 
-_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)  # EXIF: how the camera was held; these turn the sides
+_ORIENTATION, _SIDES_SWAPPED = 0x0112, (5, 6, 7, 8)  # EXIF tag, and its values that swap width and height
 
 
 class IndexedMasks:
-    """Photos with a picture of numbers each: `<photo without its ending>.png`, one number a pixel.
+    """A `SceneSource`: photos with an index image each, `<photo without its ending>.png`, one class number per pixel.
 
-    Each class becomes a concept with a mask for every photo, an empty one where the photo does not show it: that a
-    part is absent is known here. The photos are read where they are. They need not show one building: each is a
-    landmark of its own.
+    Each class becomes a concept with a mask for every photo, an empty one where the photo does not show it: absence is
+    known here. The photos are not copied. Each photo is a separate landmark.
 
     Args:
         path: folder of the photos, of any depth.
-        classes: concept -> its number, or numbers. A pixel has one number, so a class of what carries other parts
-            (CMP's `facade`) is what those leave bare, unless their numbers are listed too.
-        masks: folder of the pictures of numbers, nested as the photos are; empty: beside the photos.
-        first, last: places in the order of names, from 1, of the photos to take; last 0: to the end.
+        classes: concept to its class number or numbers. A pixel has one number, so the class of a surface with parts on
+            it (CMP's `facade`) excludes those parts, unless their numbers are listed too.
+        masks: folder of the index images, nested as the photos are; empty: beside the photos.
+        first, last: positions, from 1, of the photos to use, sorted by name; last 0: to the end.
         name: the scene's name; empty takes the folder's.
         building_type: such as "house"; empty where unknown.
     """
@@ -63,25 +62,25 @@ class IndexedMasks:
         self.name = name or landmark_name(self.path)
 
     def identity(self) -> str:
-        """Digest of the photos and their numbers, and of what is made of them.
+        """Digest of the photos, their index images and the options.
 
         Raises: BadInput as `collect` does where files are missing.
         """
         pairs = self._pairs()
         photos = files_digest(self.path, [self.path / photo for photo, _ in pairs])
         numbers = files_digest(self.masks, [self.masks / drawn for _, drawn in pairs])
-        said = json.dumps([self.name, self.building_type, self.classes])
-        return hashlib.sha256("\0".join([photos, numbers, said]).encode()).hexdigest()
+        options = json.dumps([self.name, self.building_type, self.classes])
+        return hashlib.sha256("\0".join([photos, numbers, options]).encode()).hexdigest()
 
     def collect(self, folder: Path) -> None:
         """Write the collection, with a mask for each photo and class.
 
-        Raises: BadInput where a photo or its numbers cannot be read or differ in shape, or no class occurs.
+        Raises: BadInput where an image cannot be read, photo and index image differ in shape, or no class occurs.
         """
         pairs = self._pairs()
         seen: set[int] = set()
         for photo, drawn in pairs:
-            numbers = read_numbers(self.masks / drawn)
+            numbers = read_index_image(self.masks / drawn)
             _check_shape(self.path / photo, numbers)
             seen |= set(np.unique(numbers).tolist())
             for concept, wanted in self.classes.items():
@@ -92,8 +91,8 @@ class IndexedMasks:
         absent = [concept for concept, wanted in self.classes.items() if not seen & set(wanted)]
         if len(absent) == len(self.classes):
             raise BadInput(
-                f"expected pixels with the numbers of scene.classes={self.classes}, but the {len(pairs)} pictures "
-                f"below {self.masks} hold only {sorted(seen)[:20]}.\nGive the numbers of your data in scene.classes."
+                f"expected pixels with the numbers of scene.classes={self.classes}, but the {len(pairs)} index images "
+                f"below {self.masks} hold only {sorted(seen)[:20]}.\nGive your data's numbers in scene.classes."
             )
         if absent:
             log.warning("no photo of %s shows %s", self.name, ", ".join(absent))
@@ -116,9 +115,9 @@ class IndexedMasks:
         )
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """The photos in the order of names and their pictures of numbers, as paths below `path` and `masks`.
+        """Photos, sorted by name, and their index images, as paths below `path` and `masks`.
 
-        Raises: BadInput where no photo has one, or `first` lies behind the last that has.
+        Raises: BadInput where no photo has one, or fewer than `first` have.
         """
         beside = self.masks.resolve() == self.path.resolve()
         found = []
@@ -128,17 +127,19 @@ class IndexedMasks:
                 found.append((photo, drawn))
         if not found:
             raise BadInput(
-                f"expected photos below {self.path}, each with a picture of numbers <photo without its ending>.png "
-                f"below {self.masks}, found no such pair.\nName the folders with scene.path=DIR and scene.masks=DIR."
+                f"expected photos below {self.path}, each with an index image <photo without its ending>.png "
+                f"below {self.masks}, found no such pair.\nGive the folders with scene.path=DIR and scene.masks=DIR."
             )
         chosen = found[self.first - 1 : self.last or None]
         if not chosen:
-            raise BadInput(f"expected scene.first of at most {len(found)}, the photos with numbers; got {self.first}.")
+            raise BadInput(
+                f"expected scene.first of at most {len(found)}, the photos with index images; got {self.first}."
+            )
         return chosen
 
 
-def read_numbers(path: Path) -> np.ndarray:
-    """The number of each pixel, [H, W], of a picture with a palette or with one channel.
+def read_index_image(path: Path) -> np.ndarray:
+    """Class number of each pixel, [H, W], of an image with a palette or one channel.
 
     Raises: BadInput where it cannot be read, or has colours instead of numbers.
     """
@@ -146,26 +147,26 @@ def read_numbers(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             numbers = np.asarray(picture)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise BadInput(f"expected a picture of numbers at {path}, but it cannot be read: {error}.") from error
+        raise BadInput(f"expected an index image at {path}, but it cannot be read: {error}.") from error
     if numbers.ndim != 2:
         raise BadInput(
-            f"expected one number a pixel (a palette or grey values) in {path}, got {numbers.shape[2]} channels.\n"
-            "Save the class numbers themselves, not the colours that they are shown in."
+            f"expected one number per pixel (a palette or grey values) in {path}, got {numbers.shape[2]} channels.\n"
+            "Save the class numbers, not the colours that display them."
         )
     return numbers
 
 
 def _check_shape(photo: Path, numbers: np.ndarray) -> None:
-    """Raises: BadInput where the photo, held upright, is not of the shape of its numbers."""
+    """Raises: BadInput where the upright photo and its index image differ in shape."""
     try:
         with Image.open(photo) as picture:
             width, height = picture.size
-            if picture.getexif().get(_ORIENTATION) in _LYING:
+            if picture.getexif().get(_ORIENTATION) in _SIDES_SWAPPED:
                 width, height = height, width
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise BadInput(f"expected a photo at {photo}, but it cannot be read: {error}.") from error
     if numbers.shape != (height, width):
         raise BadInput(
-            f"expected numbers for each of the {width} x {height} px of the upright photo {photo}, got "
+            f"expected class numbers for each of the {width} x {height} px of the upright photo {photo}, got "
             f"{numbers.shape[1]} x {numbers.shape[0]} px.\nExport both at one size."
         )

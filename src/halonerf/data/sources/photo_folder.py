@@ -1,4 +1,4 @@
-"""A folder of tourists' photos as a source of scenes. The folder is read where it is, never copied or changed."""
+"""Scene source: a folder of photos, which is neither copied nor changed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from halonerf.data.collection import write_collection
+from halonerf.data.photo_io import can_open
 from halonerf.errors import BadInput
 from halonerf.files import files_digest
 from halonerf.types import ImageRecord
@@ -25,14 +24,14 @@ _NAME_COLUMNS = ("image_id", "filename", "file", "name", "path")
 
 
 class PhotoFolder:
-    """Every photo below a folder.
+    """A `SceneSource`: every photo below a folder.
 
     Args:
-        path: the folder; photos may lie in folders of their own, with any names and endings in any case.
+        path: the folder; photos may lie in subfolders, with any names and endings in any case.
         name: the scene's name; empty takes the folder's.
         metadata: CSV with a column `filename` (path below the folder, or the bare file name) and any of `caption`,
-            `categories` (separated by line breaks, "|" or ";"), `landmark`, `building_type`; empty: file names alone.
-        concepts: what to look for; empty leaves it to the stage that segments.
+            `categories` (separated by line breaks, "|" or ";"), `landmark`, `building_type`; empty: file names only.
+        concepts: to be segmented; empty: the stage `segment` decides.
         building_type: such as "cathedral"; empty where unknown.
     """
 
@@ -50,13 +49,14 @@ class PhotoFolder:
         self.name = name or landmark_name(self.path)
 
     def identity(self) -> str:
-        """Digest of every photo's name and content and of what is said about them.
+        """Digest of every photo's name and content, the metadata and the options.
 
         Raises: BadInput where the folder is missing or holds no photo.
         """
         photos = files_digest(self.path, [self.path / i for i in list_photos(self.path)])
-        said = [self.name, self.building_type, *self.concepts, _metadata_text(self.metadata) if self.metadata else ""]
-        return hashlib.sha256("\0".join([photos, *said]).encode()).hexdigest()
+        metadata = _metadata_text(self.metadata) if self.metadata else ""
+        parts = [photos, self.name, self.building_type, *self.concepts, metadata]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def collect(self, folder: Path) -> None:
         """Write the collection.
@@ -64,7 +64,7 @@ class PhotoFolder:
         Raises: BadInput where there is no readable photo, or the metadata cannot be used.
         """
         names = list_photos(self.path)
-        if not any(_opens(self.path / name) for name in names):
+        if not any(can_open(self.path / name) for name in names):
             raise BadInput(
                 f"expected photos under {self.path}, but none of its {len(names)} files with a photo's ending can be "
                 f"read (the first is {names[0]}).\nCheck the folder, and give it with: scene=photos scene.path=DIR"
@@ -99,16 +99,16 @@ class PhotoFolder:
 
 
 def landmark_name(path: Path) -> str:
-    """A name for what a folder shows: its own, or its parent's where it is only called "photos" or the like."""
+    """Name of a landmark from its folder: the folder's, or its parent's where that is generic, such as "photos"."""
     path = path.resolve()
-    plain = {"photos", "images", "pictures", "dense", "sparse", "img", "imgs", "0"}
-    while path.name.lower() in plain and path.parent != path:
+    generic = {"photos", "images", "pictures", "dense", "sparse", "img", "imgs", "0"}
+    while path.name.lower() in generic and path.parent != path:
         path = path.parent
     return path.name or "scene"
 
 
 def list_photos(folder: Path) -> list[str]:
-    """Paths below `folder`, with forward slashes, of every file with a photo's ending, sorted; hidden ones left out.
+    """Paths below `folder`, with forward slashes, of all files with a photo's ending, sorted; without hidden ones.
 
     Raises: BadInput where the folder is missing or there are none.
     """
@@ -141,9 +141,9 @@ def list_photos(folder: Path) -> list[str]:
 
 
 def read_metadata(path: Path, names: Sequence[str]) -> dict[str, ImageRecord]:
-    """The CSV's rows as records by image id; rows for photos that are not there are counted in the log.
+    """Records by image id from a CSV file; rows that match none or several of the photos `names` are only counted.
 
-    Raises: BadInput where the file is missing or has no column that names the photo.
+    Raises: BadInput where the file is missing or has no column with the photo's name.
     """
     reader = csv.DictReader(_metadata_text(path).splitlines(keepends=True))
     columns = {c.strip().lower(): c for c in reader.fieldnames or []}
@@ -156,13 +156,13 @@ def read_metadata(path: Path, names: Sequence[str]) -> dict[str, ImageRecord]:
     by_base: dict[str, list[str]] = {}
     for name in names:
         by_base.setdefault(Path(name).name, []).append(name)
-    present, records, strangers = set(names), {}, 0
+    present, records, unmatched = set(names), {}, 0
     for row in reader:
         given = (row[key] or "").strip().replace("\\", "/").removeprefix("./")
         same_base = by_base.get(Path(given).name, [])
         image_id = given if given in present else same_base[0] if len(same_base) == 1 else None
         if image_id is None:
-            strangers += 1
+            unmatched += 1
             continue
         text = {field: (row.get(column) or "").strip() for field, column in columns.items() if column != key}
         records[image_id] = ImageRecord(
@@ -173,8 +173,8 @@ def read_metadata(path: Path, names: Sequence[str]) -> dict[str, ImageRecord]:
             categories=_split_categories(text.get("categories", "")),
             building_type=text.get("building_type", ""),
         )
-    if strangers:
-        log.warning("%s: %d rows name photos that are not there, or not one of them alone", path, strangers)
+    if unmatched:
+        log.warning("%s: %d rows match none or several of the photos", path, unmatched)
     return records
 
 
@@ -189,13 +189,5 @@ def _metadata_text(path: Path) -> str:
     except OSError as error:
         raise BadInput(
             f"expected a CSV of metadata at {path}, but it cannot be read: {error.strerror}.\n"
-            "Give another with: scene.metadata=FILE, or leave it out."
+            "Give another with: scene.metadata=FILE, or omit it."
         ) from error
-
-
-def _opens(path: Path) -> bool:
-    try:
-        with Image.open(path) as image:
-            return image.width > 0
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False

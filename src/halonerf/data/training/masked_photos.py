@@ -1,7 +1,7 @@
-"""Lessons from real photos: those of any scene source that comes with masks. The masks must be complete.
+"""Training data from the photos of a scene source with complete masks.
 
-A photo without a mask of a concept does not show it. That holds for photos of which every pixel was labelled
-(`halonerf.data.sources.indexed_masks`) and for procedural landmarks; people's masks of a few photos are not like that.
+Complete: a photo without a mask of a concept does not show it. That holds where every pixel is labelled
+(`halonerf.data.sources.indexed_masks`) and for procedural landmarks, not for masks of a few photos or concepts.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ from halonerf.files import write_json
 from halonerf.masks import MaskFolder
 from halonerf.protocols import SceneSource
 
-STORE_VERSION = 1  # raise it when the stored photos would be others
+STORE_VERSION = 1  # raise it when the stored arrays change
 
 
 class MaskedPhotos:
-    """The photos of a scene source, all but the last few to learn from, those to score on: whole, and a part of each.
+    """A `SegmentationDataset` from a scene source: the last photos, whole and a crop of each, are test photos.
 
     Args:
         source: the scene source; its photos need not show one building.
-        words: how each concept may be called; None: as its masks are. negative_words: words for what no photo shows.
-        test_photos: how many are scored on, the last in the order of names; no photo of them is learnt from.
-        size: px, long side to which photos are shrunk before anything else; smaller ones stay as they are.
-        close: of a test photo's short side, smallest and largest side of the square that is scored as its close-up.
+        words: concept to its text prompts; None: the names of the masks.
+        negative_words: prompts for what no photo shows.
+        test_photos: number of test photos, the last sorted by name.
+        size: px, long side to which photos are shrunk first; smaller ones are kept.
+        close: smallest and largest side of the square crop of a test photo, share of its short side.
     """
 
     def __init__(
@@ -58,14 +59,17 @@ class MaskedPhotos:
         self.test_photos, self.size, self.close = test_photos, size, close
 
     def vocabulary(self, cache: Path) -> Mapping[str, Sequence[str]]:
-        """Raises: BadInput where a word is for a concept without masks: it would be learnt as absent everywhere."""
+        """Concept to its text prompts.
+
+        Raises: BadInput for a concept without masks, which would be trained as absent everywhere.
+        """
         concepts = list(self._stored(cache)[0].planes)
         words = {concept: [concept] for concept in concepts} if self.words is None else self.words
         unknown = sorted(set(words) - set(concepts))
         if unknown:
             raise BadInput(
-                f"expected training_data.words for concepts that '{self.source.name}' has masks of ({', '.join(concepts)}), "
-                f"got {', '.join(unknown)}."
+                f"expected training_data.words for concepts that '{self.source.name}' has masks of "
+                f"({', '.join(concepts)}), got {', '.join(unknown)}."
             )
         return words
 
@@ -73,25 +77,25 @@ class MaskedPhotos:
         return self._stored(cache)[: -self.test_photos]
 
     def test(self, cache: Path) -> list[StoredSample]:
-        """Each test photo whole, and its close-up, which depends on the photo's name alone."""
+        """Each test photo whole, and a crop of it, a function of the photo's name."""
         tests = self._stored(cache)[-self.test_photos :]
-        return [lesson for test in tests for lesson in (test, self._close_up(test))]
+        return [sample for test in tests for sample in (test, self._close_up(test))]
 
     @cached_property
     def _key(self) -> str:
         """Computed once: it reads every file of the source."""
         return fingerprint({"source": self.source.identity(), "size": self.size, "version": STORE_VERSION})
 
-    def _close_up(self, lesson: StoredSample) -> StoredSample:
-        (height, width), (smallest, largest) = lesson.image().shape[:2], self.close
-        random = np.random.default_rng(crc32(lesson.name.encode()))
-        window = crop_window(height, width, smallest, largest, 0.0, random)
-        return StoredSample(lesson.file, lesson.name, lesson.planes, window)
+    def _close_up(self, sample: StoredSample) -> StoredSample:
+        height, width = sample.image().shape[:2]
+        random = np.random.default_rng(crc32(sample.name.encode()))
+        window = crop_window(height, width, self.close[0], self.close[1], 0.0, random)
+        return StoredSample(sample.file, sample.name, sample.planes, window)
 
     def _stored(self, cache: Path) -> list[StoredSample]:
-        """Every photo, shrunk once into `<cache>/photos/<fingerprint>/`, in the order of names.
+        """Every photo, sorted by name, shrunk once into `<cache>/photos/<fingerprint>/`.
 
-        Raises: BadInput where the source has no masks, or no more photos than are scored on.
+        Raises: BadInput where the source has no masks, or no more photos than the test photos.
         """
         folder = cache / "photos" / self._key
         if not folder.is_dir():
@@ -101,18 +105,17 @@ class MaskedPhotos:
         names = index["names"]
         if len(names) <= self.test_photos:
             raise BadInput(
-                f"expected more photos than the {self.test_photos} that are scored on, got {len(names)} from "
-                f"'{self.source.name}'.\nScore on fewer with: training_data.test_photos=N"
+                f"expected more photos than the {self.test_photos} test photos, got {len(names)} from "
+                f"'{self.source.name}'.\nTake fewer test photos with: training_data.test_photos=N"
             )
         return [StoredSample(folder / f"{i:06d}.npy", name, planes) for i, name in enumerate(names)]
 
 
 @dataclass(frozen=True)
 class StoredSample:
-    """A photo, or a part of it, with its masks in one array [H, W, 3 + ceil(K / 8)] uint8 that is mapped, not read.
+    """A `MaskedSample` in a memory-mapped array, uint8 [H, W, 3 + ceil(K / 8)]: RGB, then K masks, highest bit first.
 
-    The first three numbers are the colour; the bits of the others, the highest first, are the masks. window: top,
-    left, rows and columns of the part, px.
+    planes: concept to the index of its mask. window: top, left, rows and columns of a crop, px; None: the whole photo.
     """
 
     file: Path
@@ -125,11 +128,11 @@ class StoredSample:
         return WHOLE if self.window is None else "part"
 
     def image(self) -> np.ndarray:
-        """[H, W, 3] uint8."""
+        """RGB pixels, uint8 [H, W, 3]."""
         return self._array()[..., :3]
 
     def mask(self, concept: str, height: int, width: int) -> np.ndarray:
-        """[height, width] bool; nothing where no photo of the source has a mask of the concept."""
+        """Mask of the concept, bool [height, width]; empty for concepts without masks."""
         if concept not in self.planes:
             return np.zeros((height, width), dtype=bool)
         byte, bit = divmod(self.planes[concept], 8)
@@ -146,7 +149,7 @@ class StoredSample:
 def store_photos(source: SceneSource, size: int, folder: Path) -> None:
     """Write every photo of `source` with its masks as `<number>.npy`, and `index.json`: names and concepts.
 
-    A mask's pixel is set where at least half of it shows the concept. Written beside `folder` and renamed.
+    A pixel of a mask is set where at least half of it shows the concept. Written beside `folder` and then renamed.
 
     Raises: BadInput where the source has no masks.
     """
@@ -171,7 +174,7 @@ def store_photos(source: SceneSource, size: int, folder: Path) -> None:
 
 
 def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
-    """A photo and its masks as `StoredSample` keeps them, with a long side of `size` at most.
+    """A photo and its masks as an array of `StoredSample`, with a long side of at most `size` px.
 
     Raises: BadInput where the photo cannot be read, or a mask's shape is not the photo's.
     """
@@ -179,7 +182,7 @@ def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
         pixels = read_photo(path)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadInput(
-            f"expected a photo at {path}, but it cannot be read: {error}.\nMend it, or take it out with its masks."
+            f"expected a photo at {path}, but it cannot be read: {error}.\nReplace it, or remove it with its masks."
         ) from error
     height, width = pixels.shape[:2]
     scale = min(1.0, size / max(height, width))

@@ -14,7 +14,7 @@ from torch import Tensor
 from halonerf.data.augmentation import relit
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABELS
-from halonerf.data.formats.target_maps import POSITIVE, Target, photo_tensor, read_original, read_targets
+from halonerf.data.formats.target_maps import POSITIVE, Target, photo_tensor, read_published_targets, read_targets
 from halonerf.data.labels.table import labels_by_photo
 from halonerf.data.labels.words import plural
 from halonerf.errors import BadInput
@@ -186,7 +186,7 @@ def read_original_targets(folder: str | None, table: str | None) -> list[Target]
         return []
     if table is None:
         raise BadInput("expected adapt_segmenter.original_table=CSV beside adapt_segmenter.original=DIR.")
-    return read_original(Path(folder).expanduser(), Path(table).expanduser())
+    return read_published_targets(Path(folder).expanduser(), Path(table).expanduser())
 
 
 def _folder(inputs: Mapping[str, Path], landmark: str, stage: str) -> Path:

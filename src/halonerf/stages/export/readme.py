@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from halonerf.data.commons.attribution import NAME, read_attribution
+from halonerf.data.commons.attribution import ATTRIBUTION, read_attribution
 from halonerf.data.scene.scene import Scene
 from halonerf.files import write_atomic, write_json
 from halonerf.stages.export.frame import WORLD, ExportFrame
@@ -78,10 +78,10 @@ def write_description(folder: Path, scene: Scene, frame: ExportFrame, facts: dic
 
 def copy_licences(collect: Path, folders: Sequence[Path]) -> list[str]:
     """Copy the collection's table of authors and licences into `folders` where there is one; what to say of it."""
-    if not (collect / NAME).is_file():
+    if not (collect / ATTRIBUTION).is_file():
         return ["no table came with the photos. Ask whoever made them before you pass on what is made of them."]
     for folder in folders:
-        shutil.copyfile(collect / NAME, folder / NAME)
+        shutil.copyfile(collect / ATTRIBUTION, folder / ATTRIBUTION)
     count = Counter(row.licence or "licence not stated" for row in read_attribution(collect))
     kinds = [f"{licence}: {number} of the photos" for licence, number in sorted(count.items())]
-    return [f"{NAME} names them; name them, too, where you pass this on.", *kinds]
+    return [f"{ATTRIBUTION} names them; name them, too, where you pass this on.", *kinds]

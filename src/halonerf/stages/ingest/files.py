@@ -1,4 +1,4 @@
-"""What ingest puts on disk between its steps, so that a killed run goes on: facts, features, verified pairs."""
+"""Files between the steps of `ingest`: facts, features and verified pairs, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 
 from halonerf.data.photo_io import PhotoFacts
-from halonerf.data.sfm.features import Features
 from halonerf.data.sfm.verification import VerifiedPair
 from halonerf.files import write_json, write_npz
+from halonerf.sift import SiftFeatures
 
 
 def save_facts(path: Path, facts: Sequence[PhotoFacts]) -> None:
-    """Atomically write facts as JSON."""
+    """Atomically write facts about photos as JSON."""
     write_json(path, [dataclasses.asdict(f) for f in facts])
 
 
 def load_facts(paths: Sequence[Path]) -> list[PhotoFacts]:
-    """The facts of several files, in order."""
+    """Facts of several files, in order."""
     return [PhotoFacts(**entry) for path in paths for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def save_features(path: Path, features: Sequence[Features]) -> None:
-    """Atomically write a chunk of photos' features."""
+def save_features(path: Path, features: Sequence[SiftFeatures]) -> None:
+    """Atomically write the features of several photos as one chunk."""
     arrays: dict[str, Any] = {}
     for i, feature in enumerate(features):
         arrays |= {f"points{i}": feature.points, f"scale{i}": feature.scale, f"descriptors{i}": feature.descriptors}
@@ -36,22 +36,21 @@ def save_features(path: Path, features: Sequence[Features]) -> None:
 
 
 class FeatureFiles:
-    """Features of photo i, from chunk files of `chunk` photos each; the chunks used last stay in memory."""
+    """Features of photo i, read from files of `chunk` photos each, of which the last used stay in memory."""
 
     def __init__(self, paths: Sequence[Path], chunk: int) -> None:
         self._chunk = chunk
 
         @lru_cache(maxsize=64)
-        def read(index: int) -> list[Features]:
+        def read(index: int) -> list[SiftFeatures]:
             with np.load(paths[index], allow_pickle=False) as arrays:
                 count = sum(key.startswith("points") for key in arrays.files)
-                return [
-                    Features(arrays[f"points{i}"], arrays[f"scale{i}"], arrays[f"descriptors{i}"]) for i in range(count)
-                ]
+                fields = [[arrays[f"{name}{i}"] for name in ("points", "scale", "descriptors")] for i in range(count)]
+                return [SiftFeatures(*each) for each in fields]
 
         self._read = read
 
-    def __getitem__(self, index: int) -> Features:
+    def __getitem__(self, index: int) -> SiftFeatures:
         return self._read(index // self._chunk)[index % self._chunk]
 
 
@@ -67,7 +66,7 @@ def save_pairs(path: Path, pairs: Sequence[VerifiedPair]) -> None:
 
 
 def load_pairs(paths: Sequence[Path]) -> list[VerifiedPair]:
-    """The pairs of several files, sorted by photos."""
+    """Verified pairs of several files, sorted by photos."""
     pairs = []
     for path in paths:
         with np.load(path, allow_pickle=False) as arrays:

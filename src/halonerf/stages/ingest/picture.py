@@ -1,4 +1,4 @@
-"""What became of the photos: the report's figures, and a picture of cameras and points from above."""
+"""The picture of the registration: cameras and points from above and from the front."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INK, _TRAIN, _TEST = "#22262b", "#d1495b", "#00798c"
 
 
 def draw_registration(scene: Scene, path: Path) -> None:
-    """Write a PNG: the scene from above, and from the front."""
+    """Write a PNG of the scene's cameras and points from above and from the front."""
     points, colours = scene.points.numpy(), scene.colours.numpy()
     centres = np.stack([v.centre.numpy() for v in scene.views])
     span = float(np.quantile(np.abs(centres), 0.95)) * 1.25

@@ -1,8 +1,8 @@
-"""From photos to a scene: cameras, points, and working images. A finished COLMAP model only has to be read.
+"""Structure from motion: cameras, points and working images from photos, or from a finished COLMAP model.
 
     check -> features -> pairs -> matches -> mapping -> images -> tables
 
-Each step is cut into items that end on disk (`work/`), so that a killed run goes on where it was.
+Each step consists of items whose results are stored (`work/`), so that a killed run resumes.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from halonerf.stages.specs import IngestSpec
 
 log = logging.getLogger(__name__)
 
-PHOTOS_AN_ITEM = 8
-PAIRS_AN_ITEM = 64
+PHOTOS_PER_ITEM = 8
+PAIRS_PER_ITEM = 64
 
 
 class Ingest(IngestSpec, Stage):
-    """Registers photos and writes the scene that `halonerf.data.scene.scene.Scene` opens.
+    """Register photos and write the scene that `halonerf.data.scene.scene.Scene` opens.
 
     Args:
         mapper: "incremental" or "global".
         size: long side of the working images, px.
         feature_size: long side of the images searched for features, px.
-        features: features a photo at most.
-        peak_threshold: contrast that a feature must have, grey in [0, 1].
-        max_ratio: Lowe's ratio of angles to the nearest and second nearest descriptor.
-        exhaustive_limit: photos up to which every pair is compared.
-        neighbours: beyond, look-alikes compared with each photo.
-        sequence: beyond, photos that follow in name order compared with each photo.
+        features: features per photo at most.
+        peak_threshold: smallest contrast of a feature, grey in [0, 1].
+        max_ratio: largest ratio of the angles to the nearest and second nearest descriptor.
+        exhaustive_limit: number of photos up to which every pair is matched.
+        neighbours: beyond it, similar photos matched with each photo.
+        sequence: beyond it, photos matched with each photo that follow it in name order.
         min_inliers: matches that a two-view geometry must explain.
         init_inliers: matches that the first pair of a model must have.
-        pose_inliers: points that a further photo must see.
+        pose_inliers: points that a further photo must observe.
         mapping_threads: 1 gives the same result on every run.
-        max_error: px of the images searched; mean reprojection error of the scene's points at most.
-        min_track: photos that must have seen a point.
-        min_angle: degrees; triangulation angle of a point at least.
-        test_every: every so-manieth photo in name order is held out; 0 holds out none.
-        test_from: registered photos from which on any is held out.
+        max_error: px of the images searched; largest mean reprojection error of the scene's points.
+        min_track: photos that must observe a point.
+        min_angle: degrees; smallest triangulation angle of a point.
+        test_every: every `test_every`-th photo, sorted by name, is held out; 0: none.
+        test_from: number of registered photos from which on photos are held out.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class Ingest(IngestSpec, Stage):
     def prepare(self) -> None:
         if not self.collection.photos.is_dir():
             raise BadInput(
-                f"expected the photos of '{self.collection.name}' in {self.collection.photos}, which is not there any "
-                f"more.\nPut them back, or delete {self.collection.folder} and give their place with scene.path=DIR"
+                f"expected the photos of '{self.collection.name}' in {self.collection.photos}, which does not "
+                f"exist any more.\nRestore them, or delete {self.collection.folder} and give scene.path=DIR"
             )
         self.work.mkdir(exist_ok=True)
 
@@ -124,7 +124,7 @@ class Ingest(IngestSpec, Stage):
     @cached_property
     def steps(self) -> IngestSteps:
         return IngestSteps(
-            self.collection, self.folder, self.work, self.options, PHOTOS_AN_ITEM, PAIRS_AN_ITEM, self.seed
+            self.collection, self.folder, self.work, self.options, PHOTOS_PER_ITEM, PAIRS_PER_ITEM, self.seed
         )
 
     def items(self) -> list[str]:

@@ -1,8 +1,7 @@
-"""What the steps of ingest know: their options, and what earlier steps have left on disk, read when asked for."""
+"""The steps of `ingest`: checks, features, pairs, matches, mapping, images, tables."""
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import math
@@ -27,25 +26,22 @@ from halonerf.data.sfm.mapping import make_cameras, rebuild, run_mapper, write_d
 from halonerf.data.sfm.pairing import propose_pairs
 from halonerf.data.sfm.photo_checks import check_model_photos, check_photos, split_usable
 from halonerf.data.sfm.shared_cameras import accept, refine, shared_groups
-from halonerf.data.sfm.verification import (
-    VerifiedPair,
-    match_descriptors,
-    single_threaded,
-    unit_descriptors,
-    verify_pair,
-)
+from halonerf.data.sfm.verification import VerifiedPair, single_threaded, unit_descriptors, verify_pair
 from halonerf.data.sources.colmap_folder import SPLIT
 from halonerf.data.undistortion import undistort
 from halonerf.errors import BadInput
-from halonerf.files import write_at, write_json, write_npz
+from halonerf.files import read_csv, write_at, write_json, write_npz
+from halonerf.matching import mutual_nearest
 from halonerf.stages.ingest.files import FeatureFiles, load_facts, load_pairs, save_facts, save_features, save_pairs
 
 log = logging.getLogger(__name__)
 
+MIN_COSINE = math.cos(0.7)  # of two descriptors that match; COLMAP's largest angle, radians
+
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """See `halonerf.stages.ingest.stage.Ingest`."""
+    """Options of `halonerf.stages.ingest.stage.Ingest`, which documents them."""
 
     mapper: str
     size: int
@@ -67,18 +63,18 @@ class IngestOptions:
     test_from: int
 
 
-def sides(names: Sequence[str], every: int, fewest: int) -> dict[str, str]:
-    """ "test" for every so-manieth photo, the first among them; all are "train" where there are less than `fewest`."""
-    enough = every > 0 and len(names) >= fewest
-    return {name: "test" if enough and i % every == 0 else "train" for i, name in enumerate(names)}
+def train_test_split(names: Sequence[str], every: int, min_photos: int) -> dict[str, str]:
+    """Photo to "test", for every `every`-th from the first on, or "train"; below `min_photos` photos all "train"."""
+    hold_out = every > 0 and len(names) >= min_photos
+    return {name: "test" if hold_out and i % every == 0 else "train" for i, name in enumerate(names)}
 
 
 class IngestState:
-    """Everything is derived from the collection and the files in `folder` and `work`.
+    """Inputs of the steps and results of earlier ones, read from the collection, `folder` and `work` on access.
 
     Args:
-        folder: where the scene goes. work: where the steps leave what the next ones need.
-        photos_an_item, pairs_an_item: how much a part is.
+        folder: of the scene. work: of intermediate files.
+        photos_per_item, pairs_per_item: size of a step's items.
     """
 
     def __init__(
@@ -87,28 +83,28 @@ class IngestState:
         folder: Path,
         work: Path,
         options: IngestOptions,
-        photos_an_item: int,
-        pairs_an_item: int,
+        photos_per_item: int,
+        pairs_per_item: int,
         seed: int,
     ) -> None:
         self.collection, self.folder, self.work, self.options, self.seed = collection, folder, work, options, seed
         self.names = sorted(record.image_id for record in collection.records())
-        self._photos_an_item = photos_an_item
-        self.photo_items = math.ceil(len(self.names) / photos_an_item)
+        self._photos_per_item = photos_per_item
+        self.photo_items = math.ceil(len(self.names) / photos_per_item)
         count = len(self.names)
-        most = count * (count - 1) // 2
+        max_pairs = count * (count - 1) // 2
         if count > options.exhaustive_limit:
-            most = min(most, count * (options.neighbours + options.sequence))
-        self.match_items = max(1, math.ceil(most / pairs_an_item))
+            max_pairs = min(max_pairs, count * (options.neighbours + options.sequence))
+        self.match_items = max(1, math.ceil(max_pairs / pairs_per_item))
 
     def _split(self) -> dict[str, str]:
         table = self._table
         if table:
             return {p.name: table[p.name] for p in self._photos}
-        return sides([p.name for p in self._photos], self.options.test_every, self.options.test_from)
+        return train_test_split([p.name for p in self._photos], self.options.test_every, self.options.test_from)
 
     def _part(self, everything: list[Any], part: int) -> list[Any]:
-        return everything[part * self._photos_an_item : (part + 1) * self._photos_an_item]
+        return everything[part * self._photos_per_item : (part + 1) * self._photos_per_item]
 
     def _scale(self, fact: PhotoFacts) -> float:
         return mapping_scale(fact.width, fact.height, self.options.feature_size)
@@ -120,21 +116,20 @@ class IngestState:
 
     @cached_property
     def _posed(self) -> dict[str, int]:
-        """Photo -> image id in the finished model."""
+        """Photo to image id in the finished model."""
         ids = registered_names(self._model)
         return {file: ids[name] for name, file in match_names(list(ids), self.names).items()}
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """Photo -> side, where the collection came with a split; "" for photos that its authors left out."""
+        """Photo to side of the split, where the collection has one; "" for photos that its authors left out."""
         path = self.collection.folder / SPLIT
         if not path.is_file():
             return {}
-        with open(path, newline="", encoding="utf-8") as stream:
-            return {row["image_id"]: row["split"] for row in csv.DictReader(stream)}
+        return {row["image_id"]: row["split"] for row in read_csv(path)}
 
     @cached_property
-    def _settled(self) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
+    def _checked(self) -> tuple[list[PhotoFacts], list[PhotoFacts]]:
         facts = load_facts([self.work / f"check-{i}.json" for i in range(self.photo_items)])
         usable, aside = split_usable(facts, duplicates=self.collection.model is not None)
         for fact in aside:
@@ -149,12 +144,12 @@ class IngestState:
 
     @property
     def _usable(self) -> list[PhotoFacts]:
-        return self._settled[0]
+        return self._checked[0]
 
     @cached_property
     def _features(self) -> FeatureFiles:
         files = [self.work / f"features-{i}.npz" for i in range(self.photo_items)]
-        return FeatureFiles(files, self._photos_an_item)
+        return FeatureFiles(files, self._photos_per_item)
 
     @cached_property
     def _cameras(self) -> list[pycolmap.Camera]:
@@ -179,10 +174,10 @@ class IngestState:
 
 
 class IngestSteps(IngestState):
-    """One method a step; `part` counts the items of a step."""
+    """One method per step; `part` is the index of the step's item."""
 
     def check(self, part: int) -> None:
-        """Decode photos; note their size, focal length and digests, or why they cannot be used."""
+        """Decode photos; store their size, focal length and digests, or why they cannot be used."""
         names = self._part(self.names, part)
         if self.collection.model is None:
             facts = check_photos(self.collection.photos, names, len(os.sched_getaffinity(0)))
@@ -191,17 +186,17 @@ class IngestSteps(IngestState):
             sizes = {name: (cameras[name].width, cameras[name].height) for name in names if name in cameras}
             facts = check_model_photos(self.collection.photos, sizes, len(os.sched_getaffinity(0)))
             facts += [PhotoFacts(name, problem="not in the model") for name in names if name not in cameras]
-            sides = self._table
+            table = self._table
             facts = [
                 f
-                if f.problem or not sides or sides.get(f.image_id)
+                if f.problem or not table or table.get(f.image_id)
                 else PhotoFacts(f.image_id, "left out by the split's table")
                 for f in facts
             ]
         save_facts(self.work / f"check-{part}.json", sorted(facts, key=lambda f: f.image_id))
 
     def features(self, part: int) -> None:
-        """Extract SIFT from some of the usable photos."""
+        """Extract SIFT features of some of the usable photos."""
         chosen = self._part(self._usable, part)
         options = self.options
         found = extract_features(
@@ -214,22 +209,22 @@ class IngestSteps(IngestState):
         save_features(self.work / f"features-{part}.npz", found)
 
     def pairs(self, part: int) -> None:
-        """Decide which photos to compare."""
+        """Propose pairs of photos to match."""
         features = [self._features[i] for i in range(len(self._usable))]
         options = self.options
         pairs = propose_pairs(features, options.exhaustive_limit, options.neighbours, options.sequence, self.seed)
         write_npz(self.work / "pairs.npz", pairs=pairs)
-        log.info("ingest: comparing %d pairs of %d photos", len(pairs), len(features))
+        log.info("ingest: matching %d pairs of %d photos", len(pairs), len(features))
 
     def matches(self, part: int) -> None:
         """Match and verify some of the pairs."""
-        mine = np.array_split(self._proposed, self.match_items)[part]
+        pairs = np.array_split(self._proposed, self.match_items)[part]
         with single_threaded(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            verified = list(pool.map(lambda pair: self._match(*pair), mine.tolist()))
+            verified = list(pool.map(lambda pair: self._match(*pair), pairs.tolist()))
         save_pairs(self.work / f"matches-{part}.npz", [pair for pair in verified if pair is not None])
 
     def mapping(self, part: int) -> None:
-        """Reconstruct, or read the finished model; leave it in `sparse/`, in the original photos' pixels."""
+        """Reconstruct, or read the finished model; write it to `sparse/`, in the original photos' pixels."""
         if self.collection.model is not None:
             model, ids = self._model, self._posed
             factor = {
@@ -247,10 +242,10 @@ class IngestSteps(IngestState):
         sizes = {f.image_id: (f.width, f.height) for f in self._usable}
         keep = {ids[name]: (name, factor[name], *sizes[name]) for name in sorted(ids) if name in sizes}
         if not keep:
-            reasons = "; ".join(sorted({f.problem for f in self._settled[1]})[:4])
+            reasons = "; ".join(sorted({f.problem for f in self._checked[1]})[:4])
             raise BadInput(
                 f"expected photos for the model in {self.collection.model}, but none of {len(self.names)} can be used "
-                f"({reasons}).\nPut the photos that the model was made from back, or give: scene.images=DIR"
+                f"({reasons}).\nRestore the photos that the model was made from, or give: scene.images=DIR"
             )
         partial = self.folder / f"{SPARSE}.partial"
         for stale in (partial, self.folder / SPARSE):
@@ -284,8 +279,8 @@ class IngestSteps(IngestState):
         write_json(self.work / "tables.json", figures)
 
     def report(self) -> dict[str, Any]:
-        """What became of every photo, with figures. JSON types."""
-        usable, aside = self._settled
+        """Outcome of every photo, and figures of the scene; JSON types."""
+        usable, aside = self._checked
         mapping = json.loads((self.work / "mapping.json").read_text(encoding="utf-8"))
         figures = json.loads((self.work / "tables.json").read_text())
         return {
@@ -308,7 +303,8 @@ class IngestSteps(IngestState):
 
     def _match(self, first: int, second: int) -> VerifiedPair | None:
         both = self._features[first], self._features[second]
-        matches, _ = match_descriptors(unit_descriptors(both[0]), unit_descriptors(both[1]), self.options.max_ratio)
+        described = unit_descriptors(both[0]), unit_descriptors(both[1])
+        matches, _ = mutual_nearest(*described, self.options.max_ratio, MIN_COSINE, angular=True)
         cameras = self._cameras[first], self._cameras[second]
         return verify_pair(first, second, both, cameras, matches.numpy(), self.options.min_inliers, self.seed)
 
@@ -335,8 +331,8 @@ class IngestSteps(IngestState):
         if not models or models[0].num_reg_images() < 2 or models[0].num_points3D() == 0:
             best = max((len(p.inliers) for p in pairs), default=0)
             raise BadInput(
-                f"no two of the {len(usable)} photos could be placed in one scene: of {len(self._proposed)} pairs "
-                f"compared, {len(pairs)} agree on a geometry (the best with {best} matches; a first pair needs "
+                f"no two of the {len(usable)} photos could be registered in one scene: of {len(self._proposed)} pairs "
+                f"matched, {len(pairs)} have a two-view geometry (the best with {best} matches; the first pair needs "
                 f"{self.options.init_inliers}).\nGive photos of one place that overlap; for dark or small photos try "
                 f"ingest.peak_threshold={self.options.peak_threshold / 2:g} ingest.feature_size="
                 f"{2 * self.options.feature_size} ingest.init_inliers={max(15, self.options.init_inliers // 2)}"
@@ -346,7 +342,7 @@ class IngestSteps(IngestState):
         return models
 
     def _refined(self, model: pycolmap.Reconstruction, keep: dict[int, Any]) -> pycolmap.Reconstruction:
-        """The model with one camera for photos that come from one, where that explains them as well."""
+        """The model with shared cameras for photos of one camera, where the reprojection error stays about as low."""
         threads = self.options.mapping_threads
         replace = shared_groups(model)
         if not replace:

@@ -1,4 +1,4 @@
-"""What was found in photos, kept in memory as long as it fits: a photo appears in many pairs."""
+"""Features of photos cached in memory up to a budget; a photo appears in many pairs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from concurrent.futures import Executor
 from torch import Tensor
 
 
-class FeatureMemory:
-    """Computes the features of photos, and forgets those that were not asked for longest.
+class FeatureCache:
+    """A least recently used cache of photos' features.
 
     Args:
-        compute: from a photo's number to its features.
-        budget_mb: of all features kept, but for those asked for together, which are always kept.
+        compute: from a photo's index to its features.
+        budget_mb: of all features kept; those of the last request are always kept.
     """
 
     def __init__(self, compute: Callable[[int], Mapping[str, Tensor]], budget_mb: float) -> None:
@@ -22,19 +22,19 @@ class FeatureMemory:
         self._kept: OrderedDict[int, Mapping[str, Tensor]] = OrderedDict()
 
     def get(self, photos: Iterable[int], pool: Executor) -> dict[int, Mapping[str, Tensor]]:
-        """The features of each photo; those not known are computed side by side in `pool`."""
+        """The features of each photo by index; missing ones are computed in parallel in `pool`."""
         wanted = sorted(set(photos))
         missing = [i for i in wanted if i not in self._kept]
         self._kept.update(zip(missing, pool.map(self.compute, missing), strict=True))
         for i in wanted:
             self._kept.move_to_end(i)
-        given = {i: self._kept[i] for i in wanted}
+        found = {i: self._kept[i] for i in wanted}
         while len(self._kept) > len(wanted) and self.bytes() > self.budget:
             self._kept.popitem(last=False)
-        return given
+        return found
 
     def bytes(self) -> int:
-        """Held now."""
+        """Bytes of all features kept."""
         return sum(_bytes(features) for features in self._kept.values())
 
 

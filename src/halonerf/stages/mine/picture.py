@@ -1,4 +1,4 @@
-"""A picture of zoom pairs: the close-up, and its outline in the farther photo."""
+"""The picture of zoom pairs: each close-up beside the farther photo with its outline."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from halonerf.data.scene.scene import Scene
 _LINE = "#e8303a"
 
 
-def draw_pairs(scene: Scene, table: pd.DataFrame, path: Path, most: int = 8) -> None:
-    """Write a PNG of the best pairs, one a close-up while there are others.
+def draw_pairs(scene: Scene, table: pd.DataFrame, path: Path, max_pairs: int = 8) -> None:
+    """Write a PNG of the best pairs, of different close-ups where there are enough.
 
     Args:
         table: rows with photo0, photo1, scale_ratio, inliers, homography; best first.
     """
     firsts = table.drop_duplicates("photo0")
-    shown = pd.concat([firsts, table.drop(firsts.index)]).head(most)
+    shown = pd.concat([firsts, table.drop(firsts.index)]).head(max_pairs)
     columns = 2 if len(shown) > 1 else 1
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(7.2 * columns, 3.1 * rows), dpi=100, facecolor="white", layout="constrained")

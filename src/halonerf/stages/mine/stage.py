@@ -1,4 +1,10 @@
-"""Finds photos that are close-ups of what other photos show, with the points that prove it."""
+"""Verified pairs of a close-up and a farther photo of the same place, with their matches.
+
+Output:
+    pairs.parquet   a row per pair, best first; columns: `COLUMNS`
+    matches.npz     `points0`, `points1`, `inlier`, `rigid`: row i of the table has rows starts[i]:starts[i + 1]
+    pairs.png       the best pairs
+"""
 
 from __future__ import annotations
 
@@ -24,15 +30,15 @@ from halonerf.factory import build
 from halonerf.files import atomic_path, write_npz
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import CorrespondenceMiner, FeatureMiner, TrackMiner
-from halonerf.stages.mine.feature_cache import FeatureMemory
+from halonerf.stages.mine.feature_cache import FeatureCache
 from halonerf.stages.mine.picture import draw_pairs
 from halonerf.stages.specs import MineSpec
 from halonerf.types import Matches
 
 log = logging.getLogger(__name__)
 
-PAIRS_AN_ITEM = 64
-PROPOSALS = ("auto", "tracks", "looks", "both")
+PAIRS_PER_ITEM = 64
+PROPOSALS = ("auto", "tracks", "appearance", "both")
 SEED = 0  # of sampling matches; the same whatever the run's seed, which then need not enter the fingerprint
 COLUMNS: dict[str, str] = {
     "photo0": "object",  # the close-up
@@ -46,30 +52,30 @@ COLUMNS: dict[str, str] = {
     "homography": "object",  # 9 numbers, row by row: px of photo0 -> px of photo1
     "rigid": "int64",  # matches that one rigid scene of any depth explains
 }
-FIGURES = 8  # numbers of a pair before its homography
+HEAD_LENGTH = 18  # numbers per pair: two views, seven figures, nine of the homography
 
 
 class Mine(MineSpec, Stage):
-    """Writes `pairs.parquet` (best first), `matches.npz` and `pairs.png`.
+    """Match pairs of photos and keep those of which one is a close-up of what the other shows.
 
-    Pixels are those of the scene's working photos. Row i of the table has rows starts[i]:starts[i+1] of the arrays
-    `points0`, `points1`, `inlier` (of the homography) and `rigid` (of one rigid scene, which has depth).
+    Pixels are those of the scene's working images. Flags of a match: `inlier` (one homography explains it) and `rigid`
+    (one rigid scene of any depth explains it).
 
     Args:
         miner: config of a correspondence miner.
-        proposals: which photos are matched: "tracks" (that share points), "looks" (that look alike), "both", or "auto":
-            tracks for a miner that knows nothing else, both for one that matches by appearance.
-        neighbours: look-alikes matched with each photo.
-        exhaustive_limit: photos up to which "looks" means every pair.
-        min_shared: points that both photos must have seen, and that the homography must explain.
-        min_ratio: how much closer the close-up must be, at least 1.
-        min_coverage: share of the close-up that the points must span.
-        min_inside: share of the close-up that must lie inside the farther photo.
-        tolerance: share of the farther photo's long side that a point may miss the homography by.
-        epipolar: share of the farther photo's long side that a point may miss its epipolar line by.
-        farther: farther photos kept a close-up, best first.
-        memory_mb: MB of features kept for pairs to come.
-        workers: pairs matched side by side; 0 for one a core. Does not change the result.
+        proposals: which photos are matched: "tracks" (that share 3D points), "appearance" (that are similar), "both",
+            or "auto": tracks for a miner that reads tracks, both for one that matches by appearance.
+        neighbours: similar photos matched with each photo.
+        exhaustive_limit: number of photos up to which "appearance" proposes every pair.
+        min_shared: points that both photos must observe, and that the homography must explain.
+        min_ratio: smallest ratio of scales of the two photos, at least 1.
+        min_coverage: smallest share of the close-up inside the hull of its matches.
+        min_inside: smallest share of the close-up inside the farther photo.
+        tolerance: largest transfer error of the homography, share of the farther photo's long side.
+        epipolar: largest distance from the epipolar line, share of the farther photo's long side.
+        farther: farther photos kept per close-up, best first.
+        memory_mb: MB of features kept for later pairs.
+        workers: pairs matched in parallel; 0: one per core. Does not change the result.
     """
 
     def __init__(
@@ -92,8 +98,10 @@ class Mine(MineSpec, Stage):
         if proposals not in PROPOSALS:
             raise BadInput(f"expected mine.proposals to be one of {', '.join(PROPOSALS)}, got '{proposals}'")
         if min_ratio < 1:
-            raise BadInput(f"expected mine.min_ratio of at least 1, got {min_ratio}: a close-up is closer")
-        self.miner_config, self.how, self.neighbours = miner, proposals, neighbours
+            raise BadInput(
+                f"expected mine.min_ratio of at least 1, got {min_ratio}.\nThe default is: mine.min_ratio=1.5"
+            )
+        self.miner_config, self.proposal_kind, self.neighbours = miner, proposals, neighbours
         self.exhaustive_limit, self.min_shared, self.min_ratio = exhaustive_limit, min_shared, min_ratio
         self.min_coverage, self.min_inside, self.tolerance, self.farther = min_coverage, min_inside, tolerance, farther
         self.epipolar, self.memory_mb = epipolar, memory_mb
@@ -102,32 +110,32 @@ class Mine(MineSpec, Stage):
     def prepare(self) -> None:
         self.scene = Scene(self.inputs["ingest"])
         self.miner: CorrespondenceMiner = build(self.miner_config)
-        self.seen = self._tracks()
-        self.memory = FeatureMemory(self._features, self.memory_mb)
-        how = self.how
-        if how == "auto":
-            how = "tracks" if isinstance(self.miner, TrackMiner) else "both"
+        self.tracks = self._tracks()
+        self.cache = FeatureCache(self._features, self.memory_mb)
+        kind = self.proposal_kind
+        if kind == "auto":
+            kind = "tracks" if isinstance(self.miner, TrackMiner) else "both"
         found = []
-        if how in ("tracks", "both"):
-            found.append(by_tracks([ids.numpy() for _, ids in self.seen], self.min_shared))
-        if how in ("looks", "both"):
+        if kind in ("tracks", "both"):
+            found.append(by_tracks([ids.numpy() for _, ids in self.tracks], self.min_shared))
+        if kind in ("appearance", "both"):
             options = self.neighbours, self.exhaustive_limit, SEED, self.workers, self.folder
             found.append(by_appearance(self.scene, *options))
         self.proposals = union(*found)
 
     def items(self) -> list[int]:
-        return list(range(0, len(self.proposals), PAIRS_AN_ITEM))
+        return list(range(0, len(self.proposals), PAIRS_PER_ITEM))
 
     def done(self, item: int) -> bool:
         return (self.folder / f"part-{item}.npz").is_file()
 
     def predict_step(self, item: int, index: int) -> None:
-        pairs = [(int(i), int(j)) for i, j in self.proposals[item : item + PAIRS_AN_ITEM]]
+        pairs = [(int(i), int(j)) for i, j in self.proposals[item : item + PAIRS_PER_ITEM]]
         with single_threaded(), ThreadPoolExecutor(self.workers) as pool:
             found = [zoom for zoom in pool.map(self._zoom, pairs, self._matches(pairs, pool)) if zoom is not None]
         write_npz(
             self.folder / f"part-{item}.npz",
-            heads=np.asarray([head for head, _ in found], np.float64).reshape(-1, FIGURES + 1 + 9),
+            heads=np.asarray([head for head, _ in found], np.float64).reshape(-1, HEAD_LENGTH),
             starts=np.cumsum([0, *(len(points) for _, points in found)]),
             points=np.concatenate([np.zeros((0, 6)), *(points for _, points in found)]),
         )
@@ -160,7 +168,7 @@ class Mine(MineSpec, Stage):
             draw_pairs(self.scene, table, self.folder / "pairs.png")
         with atomic_path(self.folder / PAIRS) as temporary:
             table.to_parquet(temporary, index=False)
-        for part in [*self.folder.glob("part-*.npz"), *self.folder.glob("looks-*.npz")]:
+        for part in [*self.folder.glob("part-*.npz"), *self.folder.glob("appearance-*.npz")]:
             part.unlink()
         log.info("mine: %d zoom pairs of %d pairs matched", len(table), len(self.proposals))
 
@@ -176,24 +184,24 @@ class Mine(MineSpec, Stage):
         }
 
     def _tracks(self) -> list[tuple[Tensor, Tensor]]:
-        """What each photo saw, working pixels and ids: the miner's own points, or else the reconstruction's."""
+        """Observed points per photo, working pixels [N, 2] and ids [N]: the miner's own, else the reconstruction's."""
         scene = self.scene
         own = None
         if isinstance(self.miner, TrackMiner):
             own = self.miner.tracks(scene.names, [scene.native_size(i) for i in range(len(scene))])
         if own is None:
             return [scene.observations(i)[::2] for i in range(len(scene))]  # type: ignore[misc]
-        seen = []
+        tracks = []
         for i, (pixels, ids) in enumerate(own):
             view, native = scene.views[i], scene.native_size(i)
             flat = pinhole_points(scene.native_camera(i), pixels.numpy())
             flat = flat * (view.width / native[0], view.height / native[1])
             known = np.isfinite(flat).all(axis=1)
-            seen.append((torch.from_numpy(flat[known].astype(np.float32)), ids[torch.from_numpy(known)]))
-        return seen
+            tracks.append((torch.from_numpy(flat[known].astype(np.float32)), ids[torch.from_numpy(known)]))
+        return tracks
 
     def _image(self, i: int) -> Tensor:
-        if isinstance(self.miner, TrackMiner):  # looks at sizes only
+        if isinstance(self.miner, TrackMiner):  # reads sizes only
             return torch.zeros(1).expand(3, self.scene.views[i].height, self.scene.views[i].width)
         return self.scene.photo(i).permute(2, 0, 1).float() / 255.0
 
@@ -204,19 +212,19 @@ class Mine(MineSpec, Stage):
     def _matches(self, pairs: list[tuple[int, int]], pool: Executor) -> list[Matches]:
         miner = self.miner
         if isinstance(miner, FeatureMiner):
-            found = self.memory.get([i for pair in pairs for i in pair], pool)
+            found = self.cache.get([i for pair in pairs for i in pair], pool)
             return list(pool.map(lambda pair: miner.match_features(found[pair[0]], found[pair[1]]), pairs))
-        images = ((self._image(i), self._image(j), (self.seen[i], self.seen[j])) for i, j in pairs)
+        images = ((self._image(i), self._image(j), (self.tracks[i], self.tracks[j])) for i, j in pairs)
         return [miner.match(*each) for each in images]
 
     def _zoom(self, pair: tuple[int, int], matches: Matches) -> tuple[list[float], np.ndarray] | None:
-        """The pair's figures and homography, and its points [M, 6] with two flags; None where it is no zoom."""
-        known = torch.ones(len(matches), dtype=torch.bool)
+        """The pair's `HEAD_LENGTH` numbers, and its matches [M, 6] with two flags; None where it is not a zoom pair."""
+        covered = torch.ones(len(matches), dtype=torch.bool)
         for points, i in zip((matches.points0, matches.points1), pair, strict=True):
             valid = self.scene.valid(i)
             x, y = (points[:, k].long().clamp(0, valid.shape[1 - k] - 1) for k in (0, 1))
-            known &= valid[y, x]
-        both = [points[known].double().numpy() for points in (matches.points0, matches.points1)]
+            covered &= valid[y, x]
+        both = [points[covered].double().numpy() for points in (matches.points0, matches.points1)]
         near, far = (0, 1) if scale_ratio(*both) >= 1 else (1, 0)
         sizes = [(self.scene.views[i].width, self.scene.views[i].height) for i in pair]
         side = max(sizes[far])

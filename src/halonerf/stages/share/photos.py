@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from halonerf.data.collection import Collection
-from halonerf.data.commons.attribution import NAME, read_attribution
+from halonerf.data.commons.attribution import ATTRIBUTION, read_attribution
 from halonerf.data.scene.scene import Scene
 from halonerf.types import ImageRecord
 
@@ -65,7 +65,7 @@ def describe_photos(scene: Scene, collection: Collection, views: Sequence[int], 
 
 def credits_of(folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
     """Author and licence of each photo, as the collection in `folder` notes them; none where it notes none."""
-    if not (folder / NAME).is_file():
+    if not (folder / ATTRIBUTION).is_file():
         return []
     wanted = set(names)
     return [row._asdict() for row in read_attribution(folder) if row.photo in wanted]
