@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
 from halonerf.queries.index_files import IndexedPhoto, IndexedView
 from halonerf.queries.word_maps import REMEMBERED, WordMapCache, downsized_logits, relative_probability
 from halonerf.types import View
@@ -26,9 +26,10 @@ def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: o
     centres, _ = balls()
     seen = torch.zeros(3, len(centres), dtype=torch.float16)
     seen[0, :200], seen[1, 200:300], seen[2, :300] = 0.001, 0.001, 0.0005
-    given = {"threshold": 0.5, "radius": 0.6, "smallest": 4, "most": 9, **options}
+    threshold = float(options.pop("threshold", 0.5))  # type: ignore[arg-type]
+    given = PartOptions(**{"part_radius": 0.6, "min_elements": 4, "max_parts": 9, **options})  # type: ignore[arg-type]
     sure = torch.ones(len(centres)) if confidence is None else confidence
-    return find_parts(probability, sure, centres, ([4, 7, 9], seen), **given)  # type: ignore[arg-type]
+    return find_parts(probability, sure, centres, ([4, 7, 9], seen), threshold, 1.0, given)
 
 
 def test_elements_that_lie_together_are_a_part():
@@ -48,13 +49,13 @@ def test_size_times_probability_orders_them():
     probability[:200] = 0.5
     probability[:120] = 0.1
     assert [len(part.elements) for part in parts_of(probability)] == [100, 80, 5]
-    assert len(parts_of(probability, most=1)) == 1
-    assert [len(part.elements) for part in parts_of(probability, smallest=90)] == [100]
+    assert len(parts_of(probability, max_parts=1)) == 1
+    assert [len(part.elements) for part in parts_of(probability, min_elements=90)] == [100]
 
 
 def test_a_wide_reach_makes_one_part_of_all():
     centres, probability = balls()
-    parts = parts_of(probability, radius=60.0)
+    parts = parts_of(probability, part_radius=60.0)
     # each is joined to its 16 nearest: within a dense ball none reaches out, from the stray one does
     assert sum(len(part.elements) for part in parts) == len(centres) - 1
     assert len(parts) < 3
@@ -73,7 +74,7 @@ def test_one_element_may_be_a_part():
     _, probability = balls()
     alone = torch.zeros_like(probability)
     alone[305] = 1.0
-    (part,) = parts_of(alone, smallest=1)
+    (part,) = parts_of(alone, min_elements=1)
     assert part.box.tolist() == [[0.5, 50.0, 0.5]] * 2
 
 

@@ -81,8 +81,8 @@ def test_elements_are_shown_as_a_head_shows_them(inputs: dict[str, Path]):
 
 def test_the_stage_writes_what_python_answers(tmp_path: Path, inputs: dict[str, Path]):
     texts = ["red", "red AND NOT (green OR blue)"]
-    stage = ask(tmp_path / "out", inputs, texts, views=2, threshold=0.4, smallest=2, size=48)
-    answer = opened(inputs).query(texts, views=2, threshold=0.4, smallest=2, size=48)
+    stage = ask(tmp_path / "out", inputs, texts, views=2, threshold=0.4, min_elements=2, size=48)
+    answer = opened(inputs).query(texts, views=2, threshold=0.4, min_elements=2, size=48)
     written = json.loads((tmp_path / "out" / "query.json").read_text())
     assert written["texts"] == texts
     assert {"encode", "decode", "lift", "render", "total"} <= set(written["seconds"])
@@ -198,7 +198,7 @@ def test_numbers_are_words_too():
         ({"threshold": 0.0}, r"query\.threshold"),
         ({"views": 0}, r"query\.views"),
         ({"size": 8}, r"query\.size"),
-        ({"join": 0.0}, r"query\.join"),
+        ({"part_radius": 0.0}, r"part_radius above 0"),
         ({"negatives": "sky"}, r"query\.negatives=\[sky,tree\]"),
     ],
 )
@@ -258,7 +258,7 @@ def test_the_papers_field_answers_too(tmp_path: Path):
     field.save(folders["reconstruct"] / "field.safetensors")
     run_stage(Index(SEGMENTER, nerf, max_photos=2, map_size=16, size=32), tmp_path / "index", folders)
     scene = QuerySession({**folders, "index": tmp_path / "index"}, SEGMENTER, nerf, HEAD)
-    answer = scene.query("red", size=32, threshold=0.3, smallest=1)
+    answer = scene.query("red", size=32, threshold=0.3, min_elements=1)
     assert answer.maps[0].probability.shape == (24, 32, 1)
     assert 0.3 < float(answer.probability[answer.confidence > 0].mean()) < 0.7  # of noise
     placed = [int(e) for part in answer.parts[0] for e in part.elements]

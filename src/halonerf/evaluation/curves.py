@@ -12,12 +12,15 @@ from matplotlib.figure import Figure
 
 from halonerf.evaluation.scores import METHODS, curve
 from halonerf.files import write_atomic, write_npz
+from halonerf.visualization.palette import Colour, hex_colour
 
 INK = "#7c8694"  # readable on white and on black
 
 
-def write_curves(folder: Path, photos: Sequence[Mapping[str, Any]], concepts: Sequence[str]) -> None:
+def write_curves(folder: Path, photos: Sequence[Mapping[str, Any]], concepts: Mapping[str, Colour]) -> None:
     """Write `pr_curves.npz` and `pr_curves.png`: the pixels of all photos pooled, one curve a concept and method.
+
+    concepts: the colour of each curve.
 
     The arrays `precision_<method>` and `recall_<method>` are [concepts, bins], NaN where the method has no map.
     """
@@ -32,13 +35,13 @@ def write_curves(folder: Path, photos: Sequence[Mapping[str, Any]], concepts: Se
     write_atomic(folder / "pr_curves.png", _picture(arrays, concepts))
 
 
-def _picture(arrays: Mapping[str, np.ndarray], concepts: Sequence[str]) -> bytes:
+def _picture(arrays: Mapping[str, np.ndarray], concepts: Mapping[str, Colour]) -> bytes:
     figure = Figure(figsize=(9, 3.6), dpi=130)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, method, title in zip(panels, METHODS, ("segmenter, 2D", "HaloNeRF, 3D"), strict=True):
-        for index, concept in enumerate(concepts):
+        for index, (concept, colour) in enumerate(concepts.items()):
             recall, precision = arrays[f"recall_{method}"][index], arrays[f"precision_{method}"][index]
-            axes.plot(recall, precision, linewidth=2, color=f"C{index % 10}", label=concept)
+            axes.plot(recall, precision, linewidth=2, color=hex_colour(colour), label=concept)
         axes.set_title(title, color=INK, fontsize=11)
         axes.set_xlabel("recall", color=INK)
         axes.set_xlim(0, 1.01)

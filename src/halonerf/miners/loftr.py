@@ -12,6 +12,7 @@ from halonerf.errors import BadInput
 from halonerf.miners.scaling import clamp_inside, shrink
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
+from halonerf.visualization.pictures import REC601
 
 ADDRESSES = (
     "https://huggingface.co/kornia/loftr/resolve/main/loftr_outdoor.ckpt",
@@ -55,7 +56,7 @@ class Loftr(nn.Module):
         device = next(self.network.parameters()).device
         small, scales = zip(*(shrink(image, self.size, BLOCK) for image in (image0, image1)), strict=True)
         grey = [
-            (s * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0)[None, None].to(device) for s in small
+            (s * torch.tensor(REC601).view(3, 1, 1)).sum(dim=0)[None, None].to(device) for s in small
         ]
         found = self.network({"image0": grey[0], "image1": grey[1]})
         points0, points1 = (found[f"keypoints{k}"].float().cpu() * scales[k] for k in (0, 1))

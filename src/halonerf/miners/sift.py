@@ -13,6 +13,7 @@ from torch import Tensor
 from halonerf.miners.nearest import mutual_nearest
 from halonerf.miners.scaling import clamp_inside, shrink
 from halonerf.types import Matches
+from halonerf.visualization.pictures import REC601
 
 
 class Sift:
@@ -34,7 +35,7 @@ class Sift:
     def features(self, image: Tensor) -> dict[str, Tensor]:
         """`points` [N, 2], px of the photo [3, H, W], and `descriptors` [N, 128] of unit length."""
         small, scale = shrink(image, self.size)
-        grey = (small * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=0)
+        grey = (small * torch.tensor(REC601).view(3, 1, 1)).sum(dim=0)
         pixels = np.ascontiguousarray((grey * 255).round().clamp(0, 255).byte().numpy())
         found, raw = self._extractor().extract_from_uint8_array(pixels)
         place = np.array([(p.x, p.y, p.compute_scale()) for p in found], np.float32).reshape(-1, 3)

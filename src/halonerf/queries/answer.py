@@ -13,18 +13,17 @@ from torch import Tensor
 from halonerf.data.formats.probability_maps import write_maps
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic
-from halonerf.queries.connected_parts import ConnectedPart
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions
 
 
 @dataclass(frozen=True)
-class QueryOptions:
+class QueryOptions(PartOptions):
     """How something is looked for.
 
     negatives: what every word has to be more like than. relevancy: whether LERF's canonical phrases are negatives, too.
     threshold: probability from which an element belongs to a part. view: name of the photo whose camera shows the maps;
     None: those that show most of the first text. views: how many cameras. size: px, long side of the maps; None: the
-    working size. join: how near the elements of a part are, in spacings of the field's elements. smallest: elements of
-    a part at least. most: parts of a text at most.
+    working size. part_radius, min_elements, max_parts: see `PartOptions`.
     """
 
     negatives: Sequence[str] = ()
@@ -33,24 +32,17 @@ class QueryOptions:
     view: str | None = None
     views: int = 1
     size: int | None = 320
-    part_radius: float = 3.0
-    min_elements: int = 10
-    max_parts: int = 50
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.negatives, str):
             raise BadInput(f"expected a list of negatives, as query.negatives=[sky,tree], got '{self.negatives}'")
         if not 0 < self.threshold <= 1:
             raise BadInput(f"expected query.threshold in (0, 1], got {self.threshold}")
-        if self.views < 1 or self.min_elements < 1 or self.max_parts < 0:
-            raise BadInput(
-                "expected query.views >= 1, query.min_elements >= 1 and query.max_parts >= 0, got "
-                f"{self.views}, {self.min_elements} and {self.max_parts}"
-            )
+        if self.views < 1:
+            raise BadInput(f"expected query.views >= 1, got {self.views}")
         if self.size is not None and self.size < 16:
             raise BadInput(f"expected query.size to be at least 16 px, got {self.size}")
-        if self.part_radius <= 0:
-            raise BadInput(f"expected query.part_radius above 0, got {self.part_radius}")
 
 
 @dataclass(frozen=True)

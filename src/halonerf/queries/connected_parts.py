@@ -14,9 +14,33 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from halonerf.errors import BadInput
+
 NEIGHBOURS = 16  # that an element is joined to at most: bounds the work where elements lie densely
 BEST = 3  # photos named a part
 RIM = 0.02  # share of a part's elements left out of its box at each end of an axis: strays do not move it
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """How connected parts are found.
+
+    part_radius: elements that are nearer than this are connected, in spacings of the field's elements
+    (`element_spacing`). min_elements: of a part. max_parts: of a text, those with the most elements times probability.
+
+    Raises: BadInput for values out of range.
+    """
+
+    part_radius: float = 3.0
+    min_elements: int = 10
+    max_parts: int = 50
+
+    def __post_init__(self) -> None:
+        if self.part_radius <= 0 or self.min_elements < 1 or self.max_parts < 0:
+            raise BadInput(
+                "expected part_radius above 0, min_elements >= 1 and max_parts >= 0, got "
+                f"{self.part_radius}, {self.min_elements} and {self.max_parts}"
+            )
 
 
 @dataclass(frozen=True)
@@ -62,9 +86,8 @@ def find_parts(
     centres: Tensor,
     seen: tuple[Sequence[int], Tensor],
     threshold: float,
-    radius: float,
-    smallest: int,
-    most: int,
+    spacing: float,
+    options: PartOptions,
 ) -> list[ConnectedPart]:
     """The parts of something, those with the most elements times probability first.
 
@@ -72,20 +95,20 @@ def find_parts(
         probability, confidence: [E]; an element counts from `threshold` on, where its confidence is above zero.
         centres: [E, 3], world units, NaN where an element is in no one place: it then belongs to no part.
         seen: views, and what share of each every element has, [V, E].
-        radius: world units; elements that are nearer are of one part.
-        smallest: elements of a part at least. most: parts at most.
+        spacing: world units, of the elements; `options.part_radius` counts in it.
     """
     hot = ((probability >= threshold) & (confidence > 0) & centres.isfinite().all(dim=1)).nonzero()[:, 0]
-    if not len(hot) or not most:
+    if not len(hot) or not options.max_parts:
         return []
     points = centres[hot].double().numpy()
-    belongs = component_labels(points, radius)
+    belongs = component_labels(points, options.part_radius * spacing)
     sizes = np.bincount(belongs)
     found = [
         _part(hot[torch.from_numpy(np.flatnonzero(belongs == group))], probability, confidence, centres, seen)
-        for group in np.flatnonzero(sizes >= smallest)
+        for group in np.flatnonzero(sizes >= options.min_elements)
     ]
-    return sorted(found, key=lambda part: (-len(part.elements) * part.probability, int(part.elements[0])))[:most]
+    found.sort(key=lambda part: (-len(part.elements) * part.probability, int(part.elements[0])))
+    return found[: options.max_parts]
 
 
 def component_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from halonerf.lifting import render_known
 from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.protocols import FeatureHead, LearntHead, PlacedField, SemanticHead
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
-from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
 from halonerf.queries.word_maps import CANONICAL, WordMapCache
 
@@ -101,7 +101,7 @@ class QuerySession:
         views = self._views(probability[:, 0], asked)
         maps = [self._show(views[0], probability, confidence, asked.size)]
         shown = time.perf_counter()
-        parts = [self.parts(probability[:, q], confidence[:, q], asked) for q in range(len(texts))]
+        parts = [self.parts(probability[:, q], confidence[:, q], asked.threshold, asked) for q in range(len(texts))]
         parted = time.perf_counter()
         maps += [self._show(view, probability, confidence, asked.size) for view in views[1:]]
         seconds = {
@@ -124,19 +124,11 @@ class QuerySession:
             for part in parts
         ]
 
-    def parts(self, probability: Tensor, confidence: Tensor, asked: QueryOptions) -> list[ConnectedPart]:
-        """The parts of something whose probability and confidence, [E] each, are known."""
-        radius = asked.part_radius * self.spacing
-        return find_parts(
-            probability,
-            confidence,
-            self.centres,
-            self.seen,
-            asked.threshold,
-            radius,
-            asked.min_elements,
-            asked.max_parts,
-        )
+    def parts(
+        self, probability: Tensor, confidence: Tensor, threshold: float, options: PartOptions
+    ) -> list[ConnectedPart]:
+        """The connected parts of a text of that probability and confidence, [E] each, from `threshold` on."""
+        return find_parts(probability, confidence, self.centres, self.seen, threshold, self.spacing, options)
 
     def _lift(
         self, every: list[str], expressions: list[Expression], said: list[tuple[Tensor, Tensor]]

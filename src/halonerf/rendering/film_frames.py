@@ -17,7 +17,9 @@ from halonerf.protocols import TrainableField
 from halonerf.rendering.lights import appearance_code
 from halonerf.rendering.tiles import render_frame
 from halonerf.types import View
-from halonerf.visualization.overlays import caption, concept_tint, highlight, legend
+from halonerf.visualization.overlays import caption, highlight, legend
+from halonerf.visualization.palette import Colour
+from halonerf.visualization.pictures import to_uint8
 
 COMPARISONS = ("side", "wipe")
 EDGE = 2  # px, of the line between two halves
@@ -31,7 +33,7 @@ class FrameRenderer:
 
     Args:
         maps: of words; None where there are none.
-        tints: number of each word's tint.
+        colours: of each word.
         memory_mb: MB that drawing a part of a frame may take.
         compare: None, "side" (two pictures beside each other) or "wipe" (a line that moves over and back).
         against: the light of the second picture; None: the same light without words.
@@ -44,14 +46,14 @@ class FrameRenderer:
         field: TrainableField,
         scene: Scene,
         maps: Maps | None,
-        tints: Mapping[str, int],
+        colours: Mapping[str, Colour],
         memory_mb: float,
         compare: str | None = None,
         against: LightMix | None = None,
         duration: float = 0.0,
         titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.field, self.scene, self.maps, self.tints, self.memory_mb = field, scene, maps, tints, memory_mb
+        self.field, self.scene, self.maps, self.colours, self.memory_mb = field, scene, maps, colours, memory_mb
         self.compare, self.against, self.duration, self.titles = compare, against, duration, titles
         self._codes: dict[Any, Tensor] = {}
 
@@ -65,19 +67,19 @@ class FrameRenderer:
         if self.compare is None:
             return self._named(shown, sample)
         if self.against is None:
-            pictures, titles = [_bytes(colour), _bytes(shown)], ["without words", "with words"]
+            pictures, titles = [to_uint8(colour), to_uint8(shown)], ["without words", "with words"]
         else:
             code = self._code(self.against, own)
             other = self._lit(self._colour(view, code), sample, view, code, words)
-            pictures, titles = [_bytes(shown), _bytes(other)], [self._title(sample.light), self._title(self.against)]
+            pictures, titles = [to_uint8(shown), to_uint8(other)], [self._title(sample.light), self._title(self.against)]
         if self.compare == "wipe":  # it starts with the first, and the second comes in from the left
             joined = wipe(pictures[1], pictures[0], sample.seconds / max(self.duration, 1e-9))
             return caption(self._named(joined, sample), *titles[::-1])
         return caption(self._named(np.concatenate(pictures, axis=1), sample), *titles)
 
     def _named(self, picture: np.ndarray, sample: Sample) -> np.ndarray:
-        shown = {word: (self.tints[word], opacity) for word, opacity in sample.words.items()}
-        return legend(picture if picture.dtype == np.uint8 else _bytes(picture), shown)
+        shown = {word: (self.colours[word], opacity) for word, opacity in sample.words.items()}
+        return legend(picture if picture.dtype == np.uint8 else to_uint8(picture), shown)
 
     def _colour(self, view: View, code: Tensor) -> np.ndarray:
         return render_frame(self.field, view, code, memory_mb=self.memory_mb).colour.numpy()
@@ -85,9 +87,9 @@ class FrameRenderer:
     def _lit(self, colour: np.ndarray, sample: Sample, view: View, code: Tensor, words: list[str]) -> np.ndarray:
         if not words or self.maps is None:
             return colour
-        opacity, tints = [sample.words[word] for word in words], [concept_tint(self.tints[word]) for word in words]
+        opacity, colours = [sample.words[word] for word in words], [self.colours[word] for word in words]
         maps = self.maps(view, code, words).numpy()
-        return highlight(colour, maps, opacity, sample.threshold, tints)
+        return highlight(colour, maps, opacity, sample.threshold, colours)
 
     def _title(self, mix: LightMix) -> str:
         """A mix of lights in words: those that make up most of it."""
@@ -109,7 +111,3 @@ def wipe(first: np.ndarray, second: np.ndarray, time: float) -> np.ndarray:
     joined = np.concatenate([first[:, :edge], second[:, edge:]], axis=1)
     joined[:, max(0, edge - EDGE // 2) : edge + EDGE - EDGE // 2 if 0 < edge < width else 0] = 255
     return joined
-
-
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    return (picture.clip(0, 1) * 255).round().astype(np.uint8)

@@ -16,6 +16,7 @@ import torch
 from halonerf.data.scene.scene import Scene
 from halonerf.protocols import TrainableField
 from halonerf.types import View
+from halonerf.visualization.pictures import REC709, luminance
 
 TIMES_OF_DAY = ("day", "dusk", "night")
 USUAL, ODD = 12, 6  # photos whose light is drawn: some taken evenly, and the darkest and the reddest by their pixels
@@ -26,7 +27,6 @@ LEAST_SKY = 0.05  # of the view; below, there is none
 DARK_SKY, DARK_BUILDING = 0.22, 0.13  # luminance (of sRGB values) of night
 DARKER = 0.5  # times the median of all photos: night is an exception, or all there is
 RED, SPREADS = 0.12, 4.0  # log(red / blue) above the median of dusk, at least; and in median deviations
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
 
 class SkyBrightness(NamedTuple):
@@ -53,10 +53,9 @@ def named_lights(field: TrainableField, scene: Scene) -> dict[str, str]:
     for i in _worth_drawing(scene, fitted):
         colour = field.render(view, field.appearance(scene.names[i])).colour
         building = colour[~sky].mean(dim=0).clamp(min=1e-3)
-        luminance = building.new_tensor(LUMINANCE)
-        bright = (colour[sky].mean(dim=0) if sky.any() else building) @ luminance
+        bright = luminance(colour[sky].mean(dim=0) if sky.any() else building)
         red = math.log(float(building[0] / building[2]))
-        looks.append(SkyBrightness(scene.names[i], float(bright), float(building @ luminance), red))
+        looks.append(SkyBrightness(scene.names[i], float(bright), float(luminance(building)), red))
     return times_of_day(looks, bool(sky.any()))
 
 
@@ -88,7 +87,7 @@ def _worth_drawing(scene: Scene, photos: list[int]) -> list[int]:
     dark, red = {}, {}
     for i in photos:
         colour = scene.photo(i)[::STRIDE, ::STRIDE].float().mean(dim=1) + 1.0  # of each row: the sky is in the upper
-        dark[i] = float((colour[: max(1, len(colour) // 3)].mean(dim=0) * colour.new_tensor(LUMINANCE)).sum())
+        dark[i] = float((colour[: max(1, len(colour) // 3)].mean(dim=0) * colour.new_tensor(REC709)).sum())
         red[i] = float(colour[:, 0].mean() / colour[:, 2].mean())
     odd = {*sorted(photos, key=lambda i: dark[i])[:ODD], *sorted(photos, key=lambda i: -red[i])[:ODD]}
     even = [photos[round(place)] for place in np.linspace(0, len(photos) - 1, USUAL)]

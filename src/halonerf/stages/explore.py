@@ -1,6 +1,6 @@
-"""explore: a window on the landmark, until it is closed.
+"""explore: an interactive viewer of the scene.
 
-What people keep there goes to `pictures/`, `films/` and `paths/` of its folder.
+Output: pictures/, films/ and paths/ with what users save there.
 """
 
 from __future__ import annotations
@@ -9,22 +9,24 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.expressions import given_texts, read_texts
 from halonerf.factory import build
 from halonerf.pipeline.stage import Stage
+from halonerf.protocols import Viewer
 from halonerf.queries.session import QuerySession
 
 
 class Explore(Stage):
-    """Opens the scene for words and hands it to a viewer.
+    """Open the scene for text queries and serve it by a viewer.
 
     Args:
         viewer: config of the viewer (`halonerf.protocols.Viewer`).
         segmenter, field, head: configs of the segmenter and field that `index` used, and of a head that lifts.
         words: found in every new window: one text or several.
-        sky: what the sky is called; where it is, words are not. None does not ask.
-        batch: photos decoded together.
-        adapted: whether the segmenter is taken as `adapt_segmenter` left it.
+        sky: text prompt of the sky, where words are not found; None: no sky is excluded.
+        batch: photos decoded together; bounds memory.
+        adapted: whether the segmenter has the weights of `adapt_segmenter`.
     """
 
     name = "explore"
@@ -51,16 +53,17 @@ class Explore(Stage):
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         if texts := given_texts(config.get("words")):
-            read_texts(texts)  # slips of the pen are known before hours of work, not after
+            read_texts(texts)  # report a malformed query before any stage runs
         return (*cls.needs, "adapt_segmenter") if config.get("adapted") else cls.needs
 
     def serve(self) -> None:
-        """Open the window, say where it is, and wait until whoever runs this has seen enough."""
-        viewer = build(self.viewer_config)
-        scene = QuerySession(
+        """Start the viewer, print its address and block until the user stops the process."""
+        viewer: Viewer[QuerySession] = build(self.viewer_config)
+        session = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )
-        address = viewer.start(scene, self.folder, self.words)
+        concepts = read_concepts(self.inputs["segment"]) if "segment" in self.inputs else []
+        address = viewer.start(session, self.folder, self.words, concepts)
         try:
             print(viewer.directions(address), file=sys.stderr, flush=True)
             viewer.wait()

@@ -76,7 +76,7 @@ class Query(Stage):
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
         self.words, self.sky, self.batch, self.adapted = _asked(words), sky, batch, adapted
         self.options = QueryOptions(
-            negatives, relevancy, threshold, view, views, size, part_radius, min_elements, max_parts
+            part_radius, min_elements, max_parts, negatives, relevancy, threshold, view, views, size
         )
 
     @classmethod

@@ -21,7 +21,6 @@ _HOMES = {
     "save_picture": "pictures",
     "save_video": "video",
     "relative_confidence": "overlays",
-    "concept_tint": "overlays",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

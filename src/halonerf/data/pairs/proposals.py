@@ -15,6 +15,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.data.sfm.pairing import SAMPLE, nearest_pairs, vlad
 from halonerf.data.sfm.verification import single_threaded
 from halonerf.files import write_npz
+from halonerf.visualization.pictures import REC601, luminance
 
 PHOTOS_A_FILE = 256
 PEAK = 0.004  # grey in [0, 1]; `ingest.peak_threshold`, for the same reason
@@ -80,7 +81,7 @@ def _describe(photo: np.ndarray) -> np.ndarray:
     """RootSIFT descriptors of the largest features of a photo [H, W, 3], uint8 [n, 128], norm 512."""
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu, options.num_threads, options.sift.peak_threshold = False, 1, PEAK
-    grey = np.rint(photo @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    grey = np.rint(luminance(photo, REC601)).astype(np.uint8)
     extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
     points, descriptors = extractor.extract_from_uint8_array(np.ascontiguousarray(grey))
     scale = np.array([p.compute_scale() for p in points])

@@ -28,7 +28,8 @@ from halonerf.rendering.tiles import FIXED, render_frame, view_tiles
 from halonerf.stages.render.film import KINDS, Film, read_picture
 from halonerf.stages.render.film_path import against_light, film_path, film_size, light_path, path_texts
 from halonerf.types import Rendering, View
-from halonerf.visualization.pictures import depth_colours, grid, overlay, save_picture
+from halonerf.visualization.palette import concept_colours
+from halonerf.visualization.pictures import depth_colours, grid, overlay, save_picture, to_uint8
 
 SHEET_ROWS = 12
 
@@ -160,10 +161,10 @@ class Render(Stage):
             return
         view, appearance = self._view(item), appearance_code(self.light, self.field, self.scene, item)
         shown = self._draw(view, appearance, self.normals)
-        colour = _bytes(shown.colour)
+        colour = to_uint8(shown.colour)
         pictures = {"colour": colour, "depth": depth_colours(shown.depth.numpy(), shown.opacity.numpy())}
         if shown.normals is not None:
-            pictures["normals"] = _bytes(0.5 + 0.5 * shown.normals)
+            pictures["normals"] = to_uint8(0.5 + 0.5 * shown.normals)
         if self.shown:
             for concept, probability in zip(self.shown, self._probabilities(view, appearance), strict=True):
                 pictures[f"concepts/{concept}"] = overlay(colour, probability.astype(np.float32))
@@ -218,8 +219,7 @@ class Render(Stage):
         self.maps = WordLayers(self.field, self.head, self.known, texts, self._query, self.memory_mb) if texts else None
         other = against_light(self.against, self.field, self.scene, hours)
         titles = {photo: hour for hour, photo in hours.items()}
-        tints = {text: number for number, text in enumerate(texts)}
-        shown = (tints, self.memory_mb, self.compare, other, path.duration, titles)
+        shown = (concept_colours(texts, self.known), self.memory_mb, self.compare, other, path.duration, titles)
         drawing = FrameRenderer(self.field, self.scene, self.maps, *shown)
 
         def draw(sample: Sample) -> np.ndarray:
@@ -247,7 +247,3 @@ class Render(Stage):
         folders = {"colour": "colour", "depth": "depth"} | ({"normals": "normals"} if self.normals else {})
         folders |= {f"concepts/{c}": f"concepts/{safe_name(c)}" for c in self.shown}
         return {key: self.folder / folder / f"{item:05d}.png" for key, folder in folders.items()}
-
-
-def _bytes(image: Tensor) -> np.ndarray:
-    return (image.clamp(0, 1) * 255).round().byte().numpy()
