@@ -22,7 +22,7 @@ PART_DISTANCE, MIN_DISTANCE = 1.6, 0.15  # of the camera to a part: in diagonals
 
 
 def view_of(camera: CameraHandle, long_side: int, enlarge: bool = False) -> View:
-    """The view of a window, at most `long_side` px on its long side; enlarge: exactly that, also of a smaller window."""
+    """The view of a window, at most `long_side` px on its long side; enlarge: exactly that, even in a small window."""
     width, height = max(1, camera.image_width), max(1, camera.image_height)
     scale = long_side / max(width, height)
     scale = scale if enlarge else min(1.0, scale)

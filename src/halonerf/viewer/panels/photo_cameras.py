@@ -64,7 +64,7 @@ class PhotoCameras:
         self._update()
 
     def _update(self) -> None:
-        """Hide the selected photo's pyramid while the window's camera is near it, so that it does not block the view."""
+        """Hide the selected photo's pyramid while the window's camera is in it, where it would block the view."""
         camera = self._pyramids.get(self._selected)
         if camera is None:
             return
