@@ -387,7 +387,7 @@ class TrainableRetriever(Retriever, Protocol):
 
 @runtime_checkable
 class Viewer(Protocol[SessionT]):
-    """Serves an opened scene interactively, for stage `explore`; `SessionT` is `halonerf.queries.session.QuerySession`."""
+    """Serves an opened scene interactively; `SessionT` is `halonerf.queries.session.QuerySession`."""
 
     def start(self, session: SessionT, folder: Path, words: Sequence[str] = (), concepts: Sequence[str] = ()) -> str:
         """Start to serve; the URL.

@@ -41,9 +41,9 @@ def seen(page: Any, box: dict[str, float] | None = None) -> np.ndarray:
 def visit(page: Any, photo: str) -> dict[str, float]:
     """Fly to a photo; the box of its frame in the window."""
     page.click(f'button[aria-label="Fly to photo {photo}"]')
-    page.wait_for_selector("#over:not([hidden])", state="attached")
+    page.wait_for_selector("#overlay:not([hidden])", state="attached")
     wait_until_drawn(page)
-    return page.locator("#over").bounding_box()
+    return page.locator("#overlay").bounding_box()
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:

@@ -25,7 +25,6 @@ from halonerf.visualization.overlays import confidence_colours, relative_confide
 from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_road
 from helpers.made_road import run_stage
 
-
 CONCEPTS = ("green", "red")
 
 

@@ -71,7 +71,8 @@ class FrameRenderer:
         else:
             code = self._code(self.against, own)
             other = self._lit(self._colour(view, code), sample, view, code, words)
-            pictures, titles = [to_uint8(shown), to_uint8(other)], [self._title(sample.light), self._title(self.against)]
+            pictures = [to_uint8(shown), to_uint8(other)]
+            titles = [self._title(sample.light), self._title(self.against)]
         if self.compare == "wipe":  # it starts with the first, and the second comes in from the left
             joined = wipe(pictures[1], pictures[0], sample.seconds / max(self.duration, 1e-9))
             return caption(self._named(joined, sample), *titles[::-1])

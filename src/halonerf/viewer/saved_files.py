@@ -32,7 +32,7 @@ def save_numbered(folder: Path, name: str, content: bytes) -> Path:
 
 @contextmanager
 def temporary_file(folder: Path, ending: str) -> Iterator[Path]:
-    """A hidden path in `folder` for a file that is being made; the file is removed at the end. ending: such as ".mp4"."""
+    """A hidden path in `folder` for a file that is being made; it is removed at the end. ending: such as ".mp4"."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{uuid.uuid4().hex}{ending}"
     try:

@@ -163,7 +163,7 @@ class Session:
         return self.words.get(self.confidence_word) if self.confidence_word else None
 
     def _new_colour(self, text: str) -> Colour:
-        """A concept's colour, or for any other text the first one after the concepts' that no word of the window has."""
+        """A concept's colour; for another text the first one after the concepts' that no word of the window has."""
         concepts = self.engine.concepts
         if text in concepts:
             return palette_colour(concepts.index(text))

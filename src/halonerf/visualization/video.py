@@ -92,7 +92,7 @@ def _write_gif(file: Any, frames: Iterable[np.ndarray], rate: Fraction) -> bool:
 
 
 def _filtered(frames: Iterable[np.ndarray], rate: Fraction, chain: str, second: Any = None) -> Iterator[Any]:
-    """Output frames of an FFmpeg filter. chain: the filter with its options. second: one picture as its second input."""
+    """Output frames of an FFmpeg filter. chain: filter with its options. second: one picture as its second input."""
     import av
 
     graph: Any = None

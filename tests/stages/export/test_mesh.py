@@ -14,7 +14,14 @@ import trimesh
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.stages.export.formats.mesh import srgb_to_linear
-from halonerf.stages.export.formats.surface import ExtractedSurface, empty_grid, extract, fuse, large_pieces, sample_views
+from halonerf.stages.export.formats.surface import (
+    ExtractedSurface,
+    empty_grid,
+    extract,
+    fuse,
+    large_pieces,
+    sample_views,
+)
 from halonerf.stages.export.stage import Export
 from halonerf.types import View
 from helpers.made_export import GAUSSIANS, HEAD, RADIUS, colours_at, made_gaussians, on_ball, write_ball_road
@@ -162,7 +169,9 @@ def test_the_file_says_that_its_light_is_in_its_colours(glb: Path):
 
 
 def test_linear_light_is_what_srgb_says():
-    np.testing.assert_allclose(srgb_to_linear(np.array([0.0, 0.04045, 0.5, 1.0])), [0, 0.0031308, 0.2140411, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        srgb_to_linear(np.array([0.0, 0.04045, 0.5, 1.0])), [0, 0.0031308, 0.2140411, 1], atol=1e-6
+    )
 
 
 def test_a_grid_that_does_not_fit_is_refused(road, tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
 from halonerf.queries.session import QuerySession
-from halonerf.stages.export.contents import ExportedConcepts
+from halonerf.stages.export.contents import ExportContents, ExportedConcepts
 from halonerf.stages.export.formats import FORMATS, Format, PhotoFormat
 from halonerf.stages.export.stage import Export
 from halonerf.stages.index.stage import Index
@@ -62,11 +63,53 @@ def test_every_format_has_a_folder_with_a_description(road, tmp_path: Path):
         text = (out / kind / "README.txt").read_text()
         assert "nine tenths of its points lie within 1 unit" in text
         assert "Light: mean. Threshold: 0.5." in text
-        assert "Ask whoever made them" in text
+        assert "Ask the photographers" in text
         contents = json.loads((out / kind / "contents.json").read_text())
         assert stage.summary()[kind].items() >= contents.items()
         assert stage.summary()[kind]["bytes"] > 500
     assert not list(out.rglob(".*"))  # nothing half written
+
+
+class CameraTable:
+    """A format from outside: a table of the cameras' centres, and a file with the size of each photo."""
+
+    name = "cameras"
+    summary = "centres.csv: centres of the cameras."
+    wants_images = False
+
+    def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
+        centres = contents.frame.points(torch.stack([view.centre for view in contents.scene.views]))
+        np.savetxt(folder / "centres.csv", centres, delimiter=",")
+        return {"cameras": len(centres)}
+
+    def files(self, contents: ExportContents, folder: Path, view: int) -> list[Path]:
+        return [folder / f"{view:05d}.txt"]
+
+    def write_photo(self, contents: ExportContents, folder: Path, view: int) -> None:
+        camera = contents.scene.views[view]
+        self.files(contents, folder, view)[0].write_text(f"{camera.width} {camera.height}")
+
+
+def test_a_format_from_outside_is_one_entry_of_the_registry(road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert isinstance(CameraTable(), PhotoFormat)
+    with pytest.raises(BadInput, match=r"export\.formats among .*got cameras"):
+        Export(GAUSSIANS, HEAD, {}, formats=["cameras"])
+    monkeypatch.setitem(FORMATS, "cameras", CameraTable())
+    stage = exported(road, tmp_path / "out", formats=["cameras", "depth"], frame="model")
+    folder, scene = tmp_path / "out" / "cameras", Scene(road["ingest"])
+    assert np.loadtxt(folder / "centres.csv", delimiter=",").shape == (len(scene), 3)
+    assert (folder / "00003.txt").read_text() == f"{scene.views[3].width} {scene.views[3].height}"
+    assert "centres.csv: centres of the cameras." in (folder / "README.txt").read_text()
+    assert stage.summary()["cameras"]["cameras"] == len(scene)
+
+
+def test_every_format_is_described_and_has_a_unique_name():
+    for name, kind in FORMATS.items():
+        assert isinstance(kind, Format)
+        assert kind.name == name
+        assert kind.summary.isascii()
+        assert kind.summary.endswith(".")
+    assert [name for name, kind in FORMATS.items() if isinstance(kind, PhotoFormat)] == ["masks", "depth"]
 
 
 def test_authors_and_licences_are_exported(tmp_path: Path):

@@ -44,7 +44,9 @@ def test_the_arrays_equal_the_field_up_to_quantisation(folders, tmp_path: Path):
     scales = least * (most / least) ** (array(page, facts, "size") / 255)
     np.testing.assert_allclose(scales, splats.scales.numpy(), rtol=np.log(most / least) / 255 / 2 * 1.05)
     rotations = array(page, facts, "rotation") / 127
-    cosine = np.abs((rotations / np.linalg.norm(rotations, axis=1, keepdims=True) * splats.rotations.numpy()).sum(axis=1))
+    cosine = np.abs(
+        (rotations / np.linalg.norm(rotations, axis=1, keepdims=True) * splats.rotations.numpy()).sum(axis=1)
+    )
     assert np.degrees(2 * np.arccos(np.clip(cosine, 0, 1))).max() < 1.0
     np.testing.assert_allclose(array(page, facts, "opacity") / 255, splats.opacities.numpy(), atol=0.5 / 255 + 1e-6)
     lights = [light["name"] for light in facts["lights"]]
@@ -62,7 +64,10 @@ def test_unknown_stays_unknown(folders, tmp_path: Path):
     head = Lifted()
     head.load(folders["localize"] / "head.safetensors")
     for number in range(2):
-        probability, confidence = array(page, facts, f"probability/{number}"), array(page, facts, f"confidence/{number}")
+        probability, confidence = (
+            array(page, facts, f"probability/{number}"),
+            array(page, facts, f"confidence/{number}"),
+        )
         known = head.confidence()[:, number].numpy() > 0
         assert ((confidence > 0) == known).all()
         assert 40 <= (~known).sum() < GAUSSIANS / 2

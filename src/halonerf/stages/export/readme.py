@@ -25,7 +25,7 @@ def write_readme(folder: Path, scene: str, kind: Format, frame: ExportFrame, fac
     """
     if frame.name == WORLD:
         place = (
-            "the scene's own. Right-handed, +z up, the side that most photos were taken from faces -y. The origin is "
+            "that of the scene. Right-handed, +z up, the side that most photos were taken from faces -y. The origin is "
             "the median point of the reconstruction; nine tenths of its points lie within 1 unit of it."
         )
     else:
@@ -35,7 +35,7 @@ def write_readme(folder: Path, scene: str, kind: Format, frame: ExportFrame, fac
         f"{scene}: {kind.name}, exported by HaloNeRF",
         fill(kind.summary, 100),
         fill(f"Frame: {place}", 100),
-        "Units: those of the frame; how long a metre is nobody knows.",
+        "Units: those of the frame; their length in metres is unknown.",
         "Pixels: (x, y), the centre of the first pixel at (0.5, 0.5).",
         f"Light: {facts['light']}. Threshold: {facts['threshold']:g}.",
         "\n".join(["Concepts:", *(concepts or ["  none"])]),
@@ -58,9 +58,9 @@ def write_description(folder: Path, scene: Scene, frame: ExportFrame, facts: dic
 def copy_licences(collect: Path, folders: Sequence[Path]) -> list[str]:
     """Copy the collection's table of authors and licences into `folders`; lines about it for README.txt."""
     if not (collect / NAME).is_file():
-        return ["no table came with the photos. Ask whoever made them before you pass on what is made of them."]
+        return ["the photos came without a table of them. Ask the photographers before you publish derived files."]
     for folder in folders:
         shutil.copyfile(collect / NAME, folder / NAME)
     count = Counter(row.licence or "licence not stated" for row in read_attribution(collect))
     kinds = [f"{licence}: {number} of the photos" for licence, number in sorted(count.items())]
-    return [f"{NAME} names them; name them, too, where you pass this on.", *kinds]
+    return [f"{NAME} lists them; give the same credits where you publish derived files.", *kinds]

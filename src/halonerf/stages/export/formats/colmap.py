@@ -19,8 +19,8 @@ class ColmapModel:
 
     name = "colmap"
     summary = (
-        "sparse/0: cameras, photos and points as COLMAP writes them (binary). images: the photos that belong to "
-        "these cameras, without lens distortion."
+        "sparse/0: cameras, photos and points as a binary COLMAP model. images: the photos of these cameras, without "
+        "lens distortion."
     )
     wants_images = True
 

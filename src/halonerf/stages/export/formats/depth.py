@@ -25,7 +25,7 @@ class DepthMaps:
     name = "depth"
     summary = (
         "arrays/<photo>.npz: depth along the optical axis in the units below, float32, 0 where nothing is hit; "
-        "opacity. pictures/<photo>.png: 16 bit, in steps of the unit that contents.json states; 0 is no surface."
+        "opacity. pictures/<photo>.png: 16 bit, in steps of the unit in contents.json; 0 is no surface."
     )
     wants_images = False
 

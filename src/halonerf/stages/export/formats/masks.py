@@ -24,8 +24,8 @@ class ConceptMasks:
     name = "masks"
     summary = (
         "probability/<concept>/<photo>.png: 8 bit, 255 is certain; binary/<concept>/<photo>.png: 255 from the "
-        "threshold on. coco.json: the binary masks in the format of COCO, one annotation a photo and concept. Masks come "
-        "from the concepts in 3D, and lie on the pictures in images, which are without lens distortion."
+        "threshold on. coco.json: the binary masks in COCO format, one annotation per photo and concept. Masks are "
+        "rendered from the concepts in 3D, and match the pictures in images, which are without lens distortion."
     )
     wants_images = True
 

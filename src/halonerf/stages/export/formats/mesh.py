@@ -41,9 +41,9 @@ class ConceptMesh:
 
     name = "mesh"
     summary = (
-        "mesh.glb: binary glTF. The node 'building' has the colours of the light and a probability a concept at "
-        "its vertices (_p_<concept>); a node for each concept has its faces, all of whose vertices reach the threshold. "
-        "Vertices are in the frame below; the nodes turn them so that +y is up. Colours are linear, as glTF has them."
+        "mesh.glb: binary glTF. The node 'building' has the colours of the light and the probability of each concept "
+        "at its vertices (_p_<concept>); a node per concept has the faces all of whose vertices reach the threshold. "
+        "Vertices are in the frame below; the nodes rotate them so that +y is up. Colours are linear, as in glTF."
     )
     wants_images = False
 
@@ -95,7 +95,9 @@ def write_mesh(
             frame.points(part.vertices),
             part.faces,
             vertex_normals=frame.directions(part.normals),
-            vertex_colors=np.column_stack([to_uint8(np.nan_to_num(srgb_to_linear(rgb))), np.full(len(rgb), 255, np.uint8)]),
+            vertex_colors=np.column_stack(
+                [to_uint8(np.nan_to_num(srgb_to_linear(rgb))), np.full(len(rgb), 255, np.uint8)]
+            ),
             process=False,
         )
         mesh.vertex_attributes.update(attributes)

@@ -27,9 +27,9 @@ class NerfstudioScene:
 
     name = "nerfstudio"
     summary = (
-        "transforms.json: cameras to world, x right, y up, looking along -z. sparse_pc.ply: the points. "
-        "images: the photos that belong to these cameras, without lens distortion. x = applied_scale * applied_transform "
-        "(x, 1) brought the reconstruction's points here."
+        "transforms.json: camera to world, x right, y up, looking along -z. sparse_pc.ply: the points. images: the "
+        "photos of these cameras, without lens distortion. x = applied_scale * applied_transform (x, 1) is the map "
+        "from the reconstruction's points to these."
     )
     wants_images = True
 

@@ -22,9 +22,9 @@ class PointCloud:
 
     name = "points"
     summary = (
-        "points.ply: the centres of the splats that are solid enough. Normals are the shortest axes, turned to "
-        "the cameras. p_<concept>: probability; c_<concept>: how much the photos said, in fully opaque pixels. Where that "
-        "is 0 nothing is known, which is not a no."
+        "points.ply: centres of the opaque splats. Normals are the splats' shortest axes, oriented to the cameras. "
+        "p_<concept>: probability; c_<concept>: confidence, counted in fully opaque pixels of the photos. Where it "
+        "is 0 nothing is known, which does not mean that the concept is absent."
     )
     wants_images = False
 

@@ -32,10 +32,10 @@ class GaussianSplats:
 
     name = "splats"
     summary = (
-        "splats.ply: Gaussian splats in the light below. concepts.ply: the same, each in the colour of the "
-        "smallest concept that reaches the threshold there, else grey. Layout of Kerbl et al. 2023: opacity is a logit, "
-        "scale_* are natural logarithms of standard deviations, rot_* a quaternion w x y z, colour = 0.5 + 0.28209479 "
-        "f_dc_*; no further harmonics."
+        "splats.ply: Gaussian splats in the light below. concepts.ply: the same, each in the colour of the rarest "
+        "concept that reaches the threshold there, else grey. Layout of Kerbl et al. 2023: opacity is a logit, "
+        "scale_* are natural logarithms of standard deviations, rot_* a quaternion w x y z, colour = 0.5 + "
+        "0.28209479 f_dc_*; no higher spherical harmonics."
     )
     wants_images = False
 
