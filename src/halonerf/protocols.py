@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from torch import Generator, Tensor
@@ -13,6 +13,8 @@ from torch.nn import Module, Parameter
 from torch.optim import Optimizer
 
 from halonerf.types import ImageRecord, Matches, PseudoLabel, Rendering, Splats, View
+
+SessionT = TypeVar("SessionT", contravariant=True)
 
 
 @runtime_checkable
@@ -596,19 +598,24 @@ class TrainableRetriever(Retriever, Protocol):
 
 
 @runtime_checkable
-class Viewer(Protocol):
-    """Shows an opened landmark to people; `stage=explore` serves it."""
+class Viewer(Protocol[SessionT]):
+    """Serves an opened scene interactively; `SessionT` is `halonerf.queries.session.QuerySession`."""
 
-    def start(self, scene: Any, folder: Path, words: Sequence[str] = ()) -> str:
-        """Begin, and give the address. scene: a `halonerf.queries.session.QuerySession`. folder: for what people keep.
-        words: found in every new window.
+    def start(self, session: SessionT, folder: Path, words: Sequence[str] = (), concepts: Sequence[str] = ()) -> str:
+        """Start to serve; the URL.
+
+        Args:
+            session: the opened scene.
+            folder: where pictures, films and paths are saved.
+            words: found in every new window.
+            concepts: the scene's list of concepts, whose positions decide their colours.
         """
 
     def directions(self, address: str) -> str:
-        """What people type to look, in lines."""
+        """How to open `address`, the URL that `start` gave, as text of some lines."""
 
     def wait(self) -> None:
-        """Serve until the process is asked to end."""
+        """Block until the process is asked to end."""
 
     def stop(self) -> None:
-        """Close everything."""
+        """Close all windows and stop serving."""

@@ -13,8 +13,6 @@ from PIL import Image
 
 from halonerf.colmap_log import quiet_colmap
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: weights of red, green and blue in grey
-
 
 @dataclass(frozen=True)
 class SiftFeatures:

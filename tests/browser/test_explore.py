@@ -1,4 +1,4 @@
-"""The browser window, in a browser: a word lights up where it truly is, light changes, key-frames become films."""
+"""The viewer in a browser: highlights against ground truth, changes of light, films from key-frames, hostile input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = MARKS
 SIZE = (900, 560)
-SHOTS = Path(os.environ.get("HALONERF_SCREENSHOTS", "artifacts/screenshots"))  # kept for people to look at
+SHOTS = Path(os.environ.get("HALONERF_SCREENSHOTS", "artifacts/screenshots"))  # for inspection
 # viser draws its Gaussians as quads of two coordinates, of which three.js complains once; the picture is right.
 KNOWN = "computeBoundingSphere(): Computed radius is NaN"
 PATIENCE_MS = 90_000  # WebGL in software, beside other tests
@@ -63,10 +63,10 @@ def segmenter(road: dict[str, Path]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def viewer(road: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
-    """A viewer that serves the cathedral; `folder` is where it keeps things."""
+    """A viewer that serves the cathedral; it saves files in `folder`."""
     made = Viewer(port=0, still_size=600, cameras=4, upload_mb=1.0)
-    scene = QuerySession(road, segmenter(road), FIELD, HEAD)
-    made.address = made.start(scene, tmp_path_factory.mktemp("cathedral") / "explore")  # type: ignore[attr-defined]
+    session = QuerySession(road, segmenter(road), FIELD, HEAD)
+    made.address = made.start(session, tmp_path_factory.mktemp("cathedral") / "explore")  # type: ignore[attr-defined]
     yield made
     made.stop()
 
@@ -101,14 +101,14 @@ def canvas(page: Page) -> Locator:
 
 
 def settled(page: Page, viewer: Viewer) -> np.ndarray:
-    """The canvas once the field's own picture is on it."""
+    """The canvas once it shows the field's picture."""
     window = list(viewer.windows.values())[-1]
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while time.monotonic() < deadline:
         page.wait_for_timeout(300)
-        if window.still.settled:
+        if window.still.is_current:
             page.wait_for_timeout(1200)  # the browser still has to draw it
-            if window.still.settled:
+            if window.still.is_current:
                 return shown(page)
     raise AssertionError("no still picture")
 
@@ -134,7 +134,7 @@ def stand_at(page: Page, viewer: Viewer, photo: str) -> None:
     page.get_by_label("Show the photos' cameras").click()
     page.get_by_role("button", name="Fly to it").click()
     window = list(viewer.windows.values())[-1]
-    goal = viewer.engine.scene.data.views[viewer.engine.photos.index(photo)].centre.numpy()
+    goal = viewer.engine.scene.views[viewer.engine.photos.index(photo)].centre.numpy()
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while np.linalg.norm(np.asarray(window.client.camera.position) - goal) > 1e-3:
         assert time.monotonic() < deadline
@@ -144,7 +144,7 @@ def stand_at(page: Page, viewer: Viewer, photo: str) -> None:
 def truth_on_canvas(road: dict[str, Path], viewer: Viewer, photo: str, concept: str, shape: tuple[int, ...]) -> Any:
     """The true mask of a photo, as the canvas [H, W] sees it from that photo's camera."""
     window = list(viewer.windows.values())[-1]
-    view = viewer.engine.scene.data.views[viewer.engine.photos.index(photo)]
+    view = viewer.engine.scene.views[viewer.engine.photos.index(photo)]
     mask = true_mask(road["collect"], concept, photo).numpy() > 0.5
     height, width = shape[:2]
     focal = height / 2 / np.tan(window.client.camera.fov / 2)
@@ -155,7 +155,7 @@ def truth_on_canvas(road: dict[str, Path], viewer: Viewer, photo: str, concept: 
     return inside & mask[y.clip(0, mask.shape[0] - 1), x.clip(0, mask.shape[1] - 1)]
 
 
-def test_a_word_lights_up_where_it_truly_is(page: Page, viewer: Viewer, road: dict[str, Path]):
+def test_a_word_is_highlighted_where_the_ground_truth_has_it(page: Page, viewer: Viewer, road: dict[str, Path]):
     photo = HELD_OUT
     stand_at(page, viewer, photo)
     before = settled(page, viewer)
@@ -176,18 +176,18 @@ def test_a_word_lights_up_where_it_truly_is(page: Page, viewer: Viewer, road: di
     assert overlap >= 0.5
 
 
-def test_words_can_be_told_apart_dimmed_and_doubted(page: Page, viewer: Viewer):
+def test_words_have_different_colours_and_can_be_switched_off_and_removed(page: Page, viewer: Viewer):
     find(page, "window")
     page.get_by_text(re.compile("'window': ")).wait_for()
     find(page, "portal")
     page.get_by_text(re.compile("'portal': ")).wait_for()
     session = list(viewer.windows.values())[-1].session
-    assert [word.tint for word in session.words.values()] == [(230, 159, 0), (86, 180, 233)]
+    assert [word.colour for word in session.words.values()] == [(230, 159, 0), (86, 180, 233)]
     both = settled(page, viewer)
     keep(page, "explore_two_words")
-    page.get_by_label("Lit").first.click()
+    page.get_by_label("Highlight").first.click()
     page.wait_for_timeout(500)
-    assert [word.lit for word in session.words.values()] == [False, True]
+    assert [word.highlighted for word in session.words.values()] == [False, True]
     one = settled(page, viewer)
     assert np.abs(one - both).max() > 40
     page.get_by_role("button", name=re.compile("^1: .* wide")).first.click()
@@ -198,14 +198,14 @@ def test_words_can_be_told_apart_dimmed_and_doubted(page: Page, viewer: Viewer):
     assert list(session.words) == ["portal"]
 
 
-def test_what_is_not_found_is_said(page: Page, viewer: Viewer):
+def test_unknown_and_malformed_words_get_messages(page: Page, viewer: Viewer):
     find(page, "escalator")
     page.get_by_text(re.compile("unknown everywhere")).wait_for()
     find(page, "window AND")
     page.get_by_text(re.compile("expected", re.IGNORECASE)).first.wait_for()
 
 
-def test_light_changes_what_is_seen(page: Page, viewer: Viewer):
+def test_light_changes_the_picture(page: Page, viewer: Viewer):
     session = list(viewer.windows.values())[-1].session
     before = settled(page, viewer)
     tab(page, "Photos")
@@ -281,7 +281,7 @@ def test_hostile_words_and_files_do_nothing(page: Page, viewer: Viewer, tmp_path
     page.get_by_text(re.compile("'portal': ")).wait_for()
 
 
-def test_a_browser_that_vanishes_while_it_is_served_harms_nobody(browser: Browser, viewer: Viewer, page: Page):
+def test_a_closed_browser_leaves_other_windows_working(browser: Browser, viewer: Viewer, page: Page):
     from playwright.sync_api import Error
 
     others = len(viewer.windows)

@@ -1,4 +1,4 @@
-"""The page to share, opened from the file system in a real browser: pixels against the truth, hands, screens."""
+"""The shared page in a browser: pixels against ground truth, mouse, touch and keys, sizes of screens."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def opened(browser: Any, shared: Path) -> Open:
-    """Opens the page in a window of its own."""
+    """Opens the page in a new window."""
     return lambda **options: open_page(browser, shared.as_uri(), **options)
 
 
-def test_a_word_lights_up_where_the_truth_has_it(opened: Open, road: dict[str, Path]):
+def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, road: dict[str, Path]):
     """In a photo that neither the Gaussians nor the words come from."""
     scene = Scene(road["ingest"])
     view = scene.views[scene.index(HELD_OUT)]
@@ -76,7 +76,7 @@ def test_a_word_lights_up_where_the_truth_has_it(opened: Open, road: dict[str, P
     assert np.abs(plain - shown.colour.numpy() * 255)[solid].mean() < 1.5
 
 
-def test_threshold_strength_and_sureness(opened: Open):
+def test_threshold_strength_and_confidence(opened: Open):
     with opened(size=(800, 500)) as (page, errors):
         visit(page, HELD_OUT)
         assert page.locator(".more:visible").count() == 0
@@ -91,12 +91,12 @@ def test_threshold_strength_and_sureness(opened: Open):
         page.fill('input[aria-label="rose window: strength of colour"]', "0")
         page.fill('input[aria-label="portal: strength of colour"]', "0")
         assert not lit(seen(page)).any()
-        page.check("#show-sure")
-        assert page.locator("#sure-legend").is_visible()
-        assert "rose window" not in page.locator("#sure-word").inner_text()  # of the first that is on
+        page.check("#show-confidence")
+        assert page.locator("#confidence-legend").is_visible()
+        assert "rose window" not in page.locator("#confidence-word").inner_text()  # of the first that is on
         sure = seen(page)
         assert apart(sure, both) > 5
-        assert (sure[..., 1] > sure[..., 0] + 10).mean() > 0.05  # green: something was said
+        assert (sure[..., 1] > sure[..., 0] + 10).mean() > 0.05  # green: known
         page.click("#all-off")
         page.check("#show-where")
         assert page.locator(".more:visible").count() == 0
@@ -178,7 +178,7 @@ def test_mouse_and_keyboard_move_it(opened: Open):
         assert not errors
 
 
-def test_fingers_move_it_on_a_phone_and_nothing_sticks_out(opened: Open):
+def test_touch_moves_it_on_a_phone_and_nothing_overflows(opened: Open):
     with opened(size=(360, 740), touch=True) as (page, errors):
         start = seen(page)
         fingers = page.context.new_cdp_session(page)
@@ -230,7 +230,7 @@ def test_it_draws_without_a_worker(opened: Open):
             assert not errors
 
 
-def test_without_webgl_it_says_so(opened: Open):
+def test_a_browser_without_webgl_gets_a_message(opened: Open):
     with opened(before="HTMLCanvasElement.prototype.getContext = () => null") as (page, errors):
         page.wait_for_selector("#no-picture")
         assert "WebGL 2" in page.inner_text("#no-picture")
@@ -246,11 +246,11 @@ def test_a_page_without_words(road: dict[str, Path], browser: Any, tmp_path: Pat
     head = Lifted()
     head.hold(torch.zeros(GAUSSIANS, 0), torch.zeros(GAUSSIANS, 0))
     head.save(bare / "head.safetensors")
-    page_file = share({**road, "localize": bare}, tmp_path / "out", photos=1, lights=0)
+    page_file = share({**road, "localize": bare}, tmp_path / "out", max_photos=1, lights=0)
     with open_page(browser, page_file.as_uri(), size=(600, 500)) as (page, errors):
         start = seen(page)
         assert page.locator("#no-words").is_visible()
-        page.check("#show-sure")
+        page.check("#show-confidence")
         for key in ("1", "c", "n", "p"):
             page.focus("#picture")
             page.keyboard.press(key)
@@ -259,7 +259,7 @@ def test_a_page_without_words(road: dict[str, Path], browser: Any, tmp_path: Pat
         assert not errors
 
 
-def test_what_people_wrote_stays_text(road: dict[str, Path], browser: Any, tmp_path: Path):
+def test_texts_of_users_stay_text(road: dict[str, Path], browser: Any, tmp_path: Path):
     page_file = share(road, tmp_path / "out", title=HOSTILE, lights=1)
     with open_page(browser, page_file.as_uri(), size=(600, 500)) as (page, errors):
         page.on("dialog", lambda dialog: errors.append(dialog.message))

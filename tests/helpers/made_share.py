@@ -1,4 +1,4 @@
-"""A tiny road up to the page to share, and what is read back from the page."""
+"""A tiny scene with all that stage `share` reads, and readers of the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GAUSSIANS = 300
 
 
 def write_share_road(root: Path) -> dict[str, Path]:
-    """A road of four photos with 300 Gaussians, lights that differ, and a word that would like to be a script."""
+    """Four photos with 300 Gaussians, different appearance codes, and a concept whose name contains a script."""
     road = write_road(root, concepts=WORDS)
     scene = Scene(road["ingest"])
     random = torch.Generator().manual_seed(0)
@@ -54,7 +54,7 @@ def write_share_road(root: Path) -> dict[str, Path]:
 
 
 def shared(folders: dict[str, Path], out: Path, **options: Any) -> tuple[str, dict[str, Any]]:
-    """The page and the facts in it."""
+    """The text of the page and the facts in it."""
     run_stage(Share(FIELD, HEAD, SEGMENTER, **options), out, folders)
     page = (out / "index.html").read_text(encoding="utf-8")
     return page, json.loads(element(page, "facts-data"))

@@ -1,4 +1,4 @@
-"""Makes the page to share, and looks at it in a browser."""
+"""Writes a shared page and takes screenshots of it in a browser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wait_until_drawn(page: Any) -> None:
 
 
 def seen(page: Any, box: dict[str, float] | None = None) -> np.ndarray:
-    """The picture once it rests, [H, W, 3]; only `box` of the window."""
+    """A screenshot of the settled picture, or of `box` of the window, [H, W, 3] in 0..255."""
     wait_until_drawn(page)
     page.add_style_tag(content="#photo-bar, #home, #guess { opacity: 0 } #picture { outline: none !important }")
     clip = box or page.locator("#picture").bounding_box()
@@ -39,11 +39,11 @@ def seen(page: Any, box: dict[str, float] | None = None) -> np.ndarray:
 
 
 def visit(page: Any, photo: str) -> dict[str, float]:
-    """Fly to a photo; where on the window its frame is then."""
+    """Fly to a photo; the box of its frame in the window."""
     page.click(f'button[aria-label="Fly to photo {photo}"]')
-    page.wait_for_selector("#over:not([hidden])", state="attached")
+    page.wait_for_selector("#overlay:not([hidden])", state="attached")
     wait_until_drawn(page)
-    return page.locator("#over").bounding_box()
+    return page.locator("#overlay").bounding_box()
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:

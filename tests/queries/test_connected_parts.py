@@ -54,7 +54,7 @@ def test_parts_are_sorted_by_size_times_probability():
 
 def test_a_large_radius_joins_all_parts():
     centres, probability = balls()
-    parts = parts_of(probability, radius=60.0)
+    parts = parts_of(probability, part_radius=60.0)
     # each is joined to its 16 nearest: within a dense ball none reaches out, from the stray one does
     assert sum(len(part.elements) for part in parts) == len(centres) - 1
     assert len(parts) < 3

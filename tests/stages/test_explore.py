@@ -1,4 +1,4 @@
-"""Explore: what it hands to a viewer, where things are kept, and that it ends well."""
+"""Stage explore: what it gives to a viewer, where files are saved, and that the viewer is stopped."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from omegaconf import OmegaConf
 
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed
+from halonerf.data.formats.names import CONCEPTS
 from halonerf.errors import BadInput
+from halonerf.files import write_json
 from halonerf.pipeline.plan import ArtifactId, Step, resolve
 from halonerf.pipeline.run import serve_step
 from halonerf.protocols import Viewer
+from halonerf.queries.connected_parts import PartOptions
 from halonerf.stages.explore import Explore
 from halonerf.stages.index.stage import Index
 from halonerf.viewer.browser import Browser
@@ -24,16 +27,16 @@ from helpers.places import CONF
 GROUP = CONF / "viewer"
 
 
-class Watcher:
-    """A viewer that looks at what it is given, and has then seen enough."""
+class Recorder:
+    """A viewer that records its calls and returns from `wait` at once."""
 
     calls: ClassVar[list[Any]] = []
 
     def __init__(self, fails: bool = False) -> None:
         self.fails = fails
 
-    def start(self, scene, folder, words=()):
-        Watcher.calls = ["start", scene, folder, list(words)]
+    def start(self, session, folder, words=(), concepts=()):
+        Recorder.calls = ["start", session, folder, list(words), list(concepts)]
         (folder / "paths").mkdir(exist_ok=True)
         return "http://here:1"
 
@@ -41,22 +44,23 @@ class Watcher:
         return f"Open {address}"
 
     def wait(self):
-        Watcher.calls.append("wait")
+        Recorder.calls.append("wait")
         if self.fails:
-            raise RuntimeError("the roof fell in")
+            raise RuntimeError("a failure")
 
     def stop(self):
-        Watcher.calls.append("stop")
+        Recorder.calls.append("stop")
 
 
 @pytest.fixture
 def step(tmp_path: Path):
-    """Explore on a tiny road that lies in a store, as a step of a plan."""
+    """Makes stage explore, on a tiny scene in a store, a step of a plan."""
     store = ArtifactStore(tmp_path / "artifacts")
     road = write_query_road(tmp_path / "road")
     run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=32), tmp_path / "road" / "index", road)
     inputs = {}
-    for stage in ("ingest", "reconstruct", "index"):
+    write_json(tmp_path / "road" / "segment" / CONCEPTS, ["dome", "red"])
+    for stage in ("ingest", "reconstruct", "segment", "index"):
         inputs[stage] = ArtifactId("my church", stage, "0" * 16)
         folder = store.folder(*inputs[stage])
         folder.parent.mkdir(parents=True)
@@ -65,7 +69,7 @@ def step(tmp_path: Path):
     def make(**options: Any) -> tuple[Step, ArtifactStore]:
         config = {
             "_target_": "halonerf.stages.Explore",
-            "viewer": {"_target_": f"{__name__}.Watcher", "fails": options.pop("fails", False)},
+            "viewer": {"_target_": f"{__name__}.Recorder", "fails": options.pop("fails", False)},
             "segmenter": SEGMENTER,
             "field": FIELD,
             "head": HEAD,
@@ -76,27 +80,28 @@ def step(tmp_path: Path):
     return make
 
 
-def test_a_viewer_gets_the_opened_scene_and_a_folder_that_is_kept(step, capsys: pytest.CaptureFixture[str]):
+def test_the_viewer_gets_the_opened_scene_the_concepts_and_a_permanent_folder(step, capsys: pytest.CaptureFixture[str]):
     given, store = step(words=["red", "blue"])
     folder = serve_step(given, 0, store)
     assert folder == store.root / "my_church" / "explore"
-    called, scene, where, words, *rest = Watcher.calls
+    called, session, where, words, concepts, *rest = Recorder.calls
     assert (called, where, words, rest) == ("start", folder, ["red", "blue"], ["wait", "stop"])
-    assert len(scene.query("red").parts) == 1
+    assert concepts == ["dome", "red"]
+    assert len(session.query("red").parts) == 1
     assert "Open http://here:1" in capsys.readouterr().err
     (folder / "paths" / "path_0001.json").write_text("{}")
     serve_step(given, 0, store)
-    assert (folder / "paths" / "path_0001.json").read_text() == "{}", "nothing that was kept is lost"
+    assert (folder / "paths" / "path_0001.json").read_text() == "{}", "saved files are kept"
 
 
-def test_the_viewer_is_stopped_whatever_happens(step):
+def test_the_viewer_is_stopped_after_an_error(step):
     given, store = step(fails=True)
-    with pytest.raises(RuntimeError, match="roof"):
+    with pytest.raises(RuntimeError, match="a failure"):
         serve_step(given, 0, store)
-    assert Watcher.calls[-1] == "stop"
+    assert Recorder.calls[-1] == "stop"
 
 
-def test_it_asks_for_the_index_and_checks_words_before_hours_of_work():
+def test_it_requires_the_index_and_checks_words_before_any_stage_runs():
     assert Explore.requires({"words": None}) == ("ingest", "reconstruct", "index")
     assert "adapt_segmenter" in Explore.requires({"adapted": True})
     with pytest.raises(BadInput):
@@ -110,17 +115,21 @@ def test_it_is_never_finished(tmp_path: Path):
     assert "localize" not in {found.stage for found in plan}
 
 
-def test_the_browser_is_a_viewer_and_refuses_nonsense():
+def test_the_browser_is_a_viewer_and_refuses_options_out_of_range():
     options = OmegaConf.to_container(OmegaConf.load(GROUP / "browser.yaml"))
     assert isinstance(options, dict)
     options.pop("_target_")
+    options |= {"part_radius": 2.0, "min_elements": 4, "max_parts": 9}
     assert isinstance(Browser(**options), Viewer)
+    assert Browser(**options).parts == PartOptions(2.0, 4, 9)
+    with pytest.raises(BadInput, match="part_radius above 0"):
+        Browser(**{**options, "part_radius": 0})
     for wrong in ({"port": 70_000}, {"windows": 0}, {"cameras": -1}, {"thumbnail": 2}, {"still_size": -1}):
         with pytest.raises(BadInput, match="viewer"):
             Browser(**{**options, **wrong})
 
 
-def test_directions_warn_where_everybody_can_look():
+def test_directions_warn_where_other_machines_can_connect():
     assert "password" not in Browser().directions("http://127.0.0.1:8080")
     assert "ssh -L 8080:127.0.0.1:8080" in Browser().directions("http://127.0.0.1:8080")
     assert "no password" in Browser(host="0.0.0.0").directions("http://127.0.0.1:8080")

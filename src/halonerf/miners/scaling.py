@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halonerf.errors import BadInput
-from halonerf.sift import LUMA
+from halonerf.visualization.pictures import REC601, luminance
 
 
 def shrink(image: Tensor, size: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
@@ -34,7 +34,7 @@ def shrink(image: Tensor, size: int, multiple: int = 1) -> tuple[Tensor, Tensor]
 
 def luma(image: Tensor) -> Tensor:
     """Grey [H, W] of a photo [3, H, W], in the same range."""
-    return (image * torch.tensor(LUMA).view(3, 1, 1)).sum(dim=0)
+    return luminance(image.permute(1, 2, 0), REC601)
 
 
 def clamp_inside(points: Tensor, image: Tensor) -> Tensor:

@@ -12,18 +12,17 @@ from torch import Tensor
 from halonerf.data.formats.probability_maps import write_maps
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic
-from halonerf.queries.connected_parts import ConnectedPart
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions
 
 
 @dataclass(frozen=True)
-class QueryOptions:
+class QueryOptions(PartOptions):
     """Options of a query, those of `conf/stages/query.yaml`.
 
     negatives: text prompts that lower the probability of the query where they fit better. relevancy: whether LERF's
     canonical phrases are negatives, too. threshold: probability from which an element belongs to a part. view: name of
     the photo whose camera shows the maps; None: the photos that show most of the first text. views: number of cameras.
-    size: px, long side of the maps; None: the working size. part_radius: largest distance of neighbouring elements of a
-    part, in spacings of the field's elements. min_elements: of a part. max_parts: of a text.
+    size: px, long side of the maps; None: the working size. part_radius, min_elements, max_parts: see `PartOptions`.
 
     Raises: BadInput for a value out of range.
     """
@@ -34,24 +33,17 @@ class QueryOptions:
     view: str | None = None
     views: int = 1
     size: int | None = 320
-    part_radius: float = 3.0
-    min_elements: int = 10
-    max_parts: int = 50
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.negatives, str):
             raise BadInput(f"expected a list of negatives, as query.negatives=[sky,tree], got '{self.negatives}'")
         if not 0 < self.threshold <= 1:
             raise BadInput(f"expected query.threshold in (0, 1], got {self.threshold}")
-        if self.views < 1 or self.min_elements < 1 or self.max_parts < 0:
-            raise BadInput(
-                "expected query.views >= 1, query.min_elements >= 1 and query.max_parts >= 0, got "
-                f"{self.views}, {self.min_elements} and {self.max_parts}"
-            )
+        if self.views < 1:
+            raise BadInput(f"expected query.views >= 1, got {self.views}")
         if self.size is not None and self.size < 16:
             raise BadInput(f"expected query.size to be at least 16 px, got {self.size}")
-        if self.part_radius <= 0:
-            raise BadInput(f"expected query.part_radius above 0, got {self.part_radius}")
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,33 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from halonerf.errors import BadInput
+
 MAX_NEIGHBOURS = 16  # that an element is connected to: bounds the work where elements are dense
 PHOTOS_PER_PART = 3
 BOX_TRIM_SHARE = 0.02  # of a part's elements, left out of its box at each end of an axis: outliers do not move it
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """How connected parts are found.
+
+    part_radius: elements that are nearer than this are connected, in spacings of the field's elements
+    (`element_spacing`). min_elements: of a part. max_parts: of a text, those with the most elements times probability.
+
+    Raises: BadInput for values out of range.
+    """
+
+    part_radius: float = 3.0
+    min_elements: int = 10
+    max_parts: int = 50
+
+    def __post_init__(self) -> None:
+        if self.part_radius <= 0 or self.min_elements < 1 or self.max_parts < 0:
+            raise BadInput(
+                "expected part_radius above 0, min_elements >= 1 and max_parts >= 0, got "
+                f"{self.part_radius}, {self.min_elements} and {self.max_parts}"
+            )
 
 
 @dataclass(frozen=True)
@@ -67,9 +91,8 @@ def find_parts(
     centres: Tensor,
     visibility: tuple[Sequence[int], Tensor],
     threshold: float,
-    radius: float,
-    min_elements: int,
-    max_parts: int,
+    spacing: float,
+    options: PartOptions,
 ) -> list[ConnectedPart]:
     """Connected components of the elements of high probability, sorted by number of elements times probability.
 
@@ -78,20 +101,20 @@ def find_parts(
         centres: [E, 3], world units, NaN for an element without a centre, which belongs to no part.
         visibility: views, and each element's share of each view's pixels, [V, E].
         threshold: in (0, 1].
-        radius: world units; nearer elements are connected.
-        min_elements: of a part. max_parts: the first ones are kept.
+        spacing: typical distance of elements, world units, the unit of `options.part_radius`.
     """
     hot = ((probability >= threshold) & (confidence > 0) & centres.isfinite().all(dim=1)).nonzero()[:, 0]
-    if not len(hot) or not max_parts:
+    if not len(hot) or not options.max_parts:
         return []
     points = centres[hot].double().numpy()
-    labels = component_labels(points, radius)
+    labels = component_labels(points, options.part_radius * spacing)
     sizes = np.bincount(labels)
     parts = [
         _part(hot[torch.from_numpy(np.flatnonzero(labels == component))], probability, confidence, centres, visibility)
-        for component in np.flatnonzero(sizes >= min_elements)
+        for component in np.flatnonzero(sizes >= options.min_elements)
     ]
-    return sorted(parts, key=lambda part: (-len(part.elements) * part.probability, int(part.elements[0])))[:max_parts]
+    parts.sort(key=lambda part: (-len(part.elements) * part.probability, int(part.elements[0])))
+    return parts[: options.max_parts]
 
 
 def component_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:

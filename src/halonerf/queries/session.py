@@ -18,7 +18,7 @@ from halonerf.lifting import render_known
 from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.protocols import FeatureHead, LearntHead, MaskFolderSegmenter, PlacedField, SemanticHead
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
-from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
 from halonerf.queries.word_maps import CANONICAL, WordMap, WordMapCache
 
@@ -111,7 +111,7 @@ class QuerySession:
         views = self._choose_views(probability[:, 0], checked)
         rendered_maps = [self._render(views[0], probability, confidence, checked.size)]
         rendered = time.perf_counter()
-        parts = [self.parts(probability[:, q], confidence[:, q], checked) for q in range(len(texts))]
+        parts = [self.parts(probability[:, q], confidence[:, q], checked.threshold, checked) for q in range(len(texts))]
         parted = time.perf_counter()
         rendered_maps += [self._render(view, probability, confidence, checked.size) for view in views[1:]]
         seconds = {
@@ -135,18 +135,11 @@ class QuerySession:
             for part in parts
         ]
 
-    def parts(self, probability: Tensor, confidence: Tensor, options: QueryOptions) -> list[ConnectedPart]:
+    def parts(
+        self, probability: Tensor, confidence: Tensor, threshold: float, options: PartOptions
+    ) -> list[ConnectedPart]:
         """Connected parts of one text from its probability and confidence, [E] each, the most important first."""
-        return find_parts(
-            probability,
-            confidence,
-            self.centres,
-            self.visibility,
-            options.threshold,
-            options.part_radius * self.spacing,
-            options.min_elements,
-            options.max_parts,
-        )
+        return find_parts(probability, confidence, self.centres, self.visibility, threshold, self.spacing, options)
 
     def _lift(self, prompts: list[str], expressions: list[Expression], maps: list[WordMap]) -> tuple[Tensor, Tensor]:
         """Probability and confidence of every element and expression, [E, Q] each."""

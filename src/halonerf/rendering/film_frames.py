@@ -17,7 +17,8 @@ from halonerf.protocols import TrainableField
 from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.tiles import render_frame
 from halonerf.types import View
-from halonerf.visualization.overlays import caption, concept_tint, highlight, legend
+from halonerf.visualization.overlays import caption, highlight, legend
+from halonerf.visualization.palette import Colour
 from halonerf.visualization.pictures import to_uint8
 
 COMPARISONS = ("side", "wipe")
@@ -33,7 +34,7 @@ class FrameRenderer:
 
     Args:
         maps: computes the probabilities of words; None: no words are highlighted.
-        tints: number of each word's tint (`halonerf.visualization.overlays.concept_tint`).
+        colours: of each word (`halonerf.visualization.palette.concept_colours`).
         memory_mb: MB that rendering a part of a frame may take.
         compare: None, "side" (two pictures side by side) or "wipe" (a line that moves across and back).
         against: appearances of the second picture; None: the same appearances without words.
@@ -46,14 +47,14 @@ class FrameRenderer:
         field: TrainableField,
         scene: Scene,
         maps: ProbabilityMaps | None,
-        tints: Mapping[str, int],
+        colours: Mapping[str, Colour],
         memory_mb: float,
         compare: str | None = None,
         against: AppearanceMix | None = None,
         duration: float = 0.0,
         titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.field, self.scene, self.maps, self.tints, self.memory_mb = field, scene, maps, tints, memory_mb
+        self.field, self.scene, self.maps, self.colours, self.memory_mb = field, scene, maps, colours, memory_mb
         self.compare, self.against, self.duration, self.titles = compare, against, duration, titles
         self._codes: dict[Any, Tensor] = {}
 
@@ -79,7 +80,7 @@ class FrameRenderer:
         return caption(self._with_legend(np.concatenate(pictures, axis=1), sample), *titles)
 
     def _with_legend(self, picture: np.ndarray, sample: Sample) -> np.ndarray:
-        words = {word: (self.tints[word], opacity) for word, opacity in sample.words.items()}
+        words = {word: (self.colours[word], opacity) for word, opacity in sample.words.items()}
         return legend(picture if picture.dtype == np.uint8 else to_uint8(picture), words)
 
     def _colour(self, view: View, code: Tensor) -> np.ndarray:
@@ -88,9 +89,9 @@ class FrameRenderer:
     def _highlight(self, colour: np.ndarray, sample: Sample, view: View, code: Tensor, words: list[str]) -> np.ndarray:
         if not words or self.maps is None:
             return colour
-        opacity, tints = [sample.words[word] for word in words], [concept_tint(self.tints[word]) for word in words]
+        opacity, colours = [sample.words[word] for word in words], [self.colours[word] for word in words]
         maps = self.maps(view, code, words).numpy()
-        return highlight(colour, maps, opacity, sample.threshold, tints)
+        return highlight(colour, maps, opacity, sample.threshold, colours)
 
     def _title(self, mix: AppearanceMix) -> str:
         """The names of the appearances that make up most of a mix, the largest first."""

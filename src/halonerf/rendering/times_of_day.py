@@ -16,6 +16,7 @@ import torch
 from halonerf.data.scene.scene import Scene
 from halonerf.protocols import TrainableField
 from halonerf.types import View
+from halonerf.visualization.pictures import luminance
 
 TIMES_OF_DAY = ("day", "dusk", "night")
 EVEN_PHOTOS, EXTREME_PHOTOS = 12, 6  # that are rendered: evenly spaced ones; the darkest and the reddest by pixels
@@ -26,7 +27,6 @@ MIN_SKY_SHARE = 0.05  # of the view; below, there is no sky
 DARK_SKY, DARK_BUILDING = 0.22, 0.13  # luminance (of sRGB values) of night
 NIGHT_TO_MEDIAN = 0.5  # largest luminance of night in medians of all photos: night is an exception, or all there is
 MIN_REDNESS, MIN_DEVIATIONS = 0.12, 4.0  # of dusk: log(red / blue) above the median; the same in median deviations
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
 
 class ViewStatistics(NamedTuple):
@@ -57,10 +57,9 @@ def photos_by_time_of_day(field: TrainableField, scene: Scene) -> dict[str, str]
     for i in _choose_photos(scene, fitted):
         colour = field.render(view, field.appearance(scene.names[i])).colour
         building = colour[~sky].mean(dim=0).clamp(min=1e-3)
-        luminance = building.new_tensor(LUMINANCE)
-        brightness = (colour[sky].mean(dim=0) if sky.any() else building) @ luminance
+        brightness = luminance(colour[sky].mean(dim=0) if sky.any() else building)
         redness = math.log(float(building[0] / building[2]))
-        statistics.append(ViewStatistics(scene.names[i], float(brightness), float(building @ luminance), redness))
+        statistics.append(ViewStatistics(scene.names[i], float(brightness), float(luminance(building)), redness))
     return classify_times_of_day(statistics, bool(sky.any()))
 
 
@@ -89,14 +88,14 @@ def _choose_photos(scene: Scene, photos: list[int]) -> list[int]:
     """All photos of a small collection; of a larger one evenly spaced ones, the darkest and the reddest."""
     if len(photos) <= EVEN_PHOTOS + 2 * EXTREME_PHOTOS:
         return photos
-    luminance, redness = {}, {}
+    brightness, redness = {}, {}
     for i in photos:
         rows = (
             scene.photo(i)[::STRIDE_PX, ::STRIDE_PX].float().mean(dim=1) + 1.0
         )  # [H, 3]; the sky is in the upper ones
-        luminance[i] = float((rows[: max(1, len(rows) // 3)].mean(dim=0) * rows.new_tensor(LUMINANCE)).sum())
+        brightness[i] = float(luminance(rows[: max(1, len(rows) // 3)].mean(dim=0)))
         redness[i] = float(rows[:, 0].mean() / rows[:, 2].mean())
-    darkest = sorted(photos, key=lambda i: luminance[i])[:EXTREME_PHOTOS]
+    darkest = sorted(photos, key=lambda i: brightness[i])[:EXTREME_PHOTOS]
     reddest = sorted(photos, key=lambda i: -redness[i])[:EXTREME_PHOTOS]
     even = [photos[round(place)] for place in np.linspace(0, len(photos) - 1, EVEN_PHOTOS)]
     return sorted({*darkest, *reddest, *even})

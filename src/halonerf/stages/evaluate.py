@@ -52,6 +52,7 @@ from halonerf.masks import MaskFolder, match_concepts
 from halonerf.pipeline.stage import Stage
 from halonerf.stages.specs import EvaluateSpec
 from halonerf.visualization.html_pages import Page
+from halonerf.visualization.palette import Colour, concept_colours
 from halonerf.visualization.pictures import save_picture
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class Evaluate(EvaluateSpec, Stage):
         titles = {"2d": "segmenter, 2D", "3d": "HaloNeRF, 3D"}
         write_atomic(self.folder / "table.tex", latex_table(rows, "ap", titles, caption))
         if photos:
-            write_curves(self.folder, photos, self.concepts)
+            write_curves(self.folder, photos, self._colours())
         examples = self._examples(photos)
         if examples:
             sheet = [(f"{concept}, {rank}", picture) for concept, rank, _, picture in examples]
@@ -202,6 +203,12 @@ class Evaluate(EvaluateSpec, Stage):
         path = render_path(self.inputs["localize"], item, ".png")
         render = np.asarray(Image.open(path).convert("RGB")) if path.is_file() else None
         return example_strip(self.scene, item, render, truth, maps, segmented)
+
+    def _colours(self) -> dict[str, Colour]:
+        """The colour of each scored concept: that of the scene's concept whose map is scored."""
+        names = {c: self.mapped[self.map_3d[c]] if c in self.map_3d else c for c in self.concepts}
+        colours = concept_colours(list(names.values()), self.mapped)
+        return {concept: colours[name] for concept, name in names.items()}
 
     def _examples(self, photos: list[dict[str, Any]]) -> list[tuple[str, str, int, NDArray[np.uint8]]]:
         """Concept, rank, place among the scored photos and strip of each example; strips that are missing are drawn."""

@@ -1,6 +1,6 @@
-"""explore: a window on the landmark, until it is closed.
+"""explore: an interactive viewer of the scene.
 
-What people keep there goes to `pictures/`, `films/` and `paths/` of its folder.
+Output: pictures/, films/ and paths/ with what users save there.
 """
 
 from __future__ import annotations
@@ -9,23 +9,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.expressions import given_texts
 from halonerf.factory import build
 from halonerf.pipeline.stage import Stage
+from halonerf.protocols import Viewer
 from halonerf.queries.session import QuerySession
 from halonerf.stages.specs import ExploreSpec
 
 
 class Explore(ExploreSpec, Stage):
-    """Opens the scene for words and hands it to a viewer.
+    """Open the scene for text queries and serve it by a viewer.
 
     Args:
         viewer: config of the viewer (`halonerf.protocols.Viewer`).
         segmenter, field, head: configs of the segmenter and field that `index` used, and of a head that lifts.
         words: found in every new window: one text or several.
-        sky: what the sky is called; where it is, words are not. None does not ask.
-        batch: photos decoded together.
-        adapted: whether the segmenter is taken as `adapt_segmenter` left it.
+        sky: text prompt of the sky, where words are not found; None: no sky is excluded.
+        batch: photos decoded together; bounds memory.
+        adapted: whether the segmenter has the weights of `adapt_segmenter`.
     """
 
     def __init__(
@@ -46,12 +48,13 @@ class Explore(ExploreSpec, Stage):
         self.sky, self.batch, self.adapted = sky, batch, adapted
 
     def serve(self) -> None:
-        """Open the window, say where it is, and wait until whoever runs this has seen enough."""
-        viewer = build(self.viewer_config)
-        scene = QuerySession(
+        """Start the viewer, print its address and block until the user stops the process."""
+        viewer: Viewer[QuerySession] = build(self.viewer_config)
+        session = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )
-        address = viewer.start(scene, self.folder, self.words)
+        concepts = read_concepts(self.inputs["segment"]) if "segment" in self.inputs else []
+        address = viewer.start(session, self.folder, self.words, concepts)
         try:
             print(viewer.directions(address), file=sys.stderr, flush=True)
             viewer.wait()

@@ -65,7 +65,7 @@ class Query(QuerySpec, Stage):
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
         self.words, self.sky, self.batch, self.adapted = required_texts(words), sky, batch, adapted
         self.options = QueryOptions(
-            negatives, relevancy, threshold, view, views, size, part_radius, min_elements, max_parts
+            part_radius, min_elements, max_parts, negatives, relevancy, threshold, view, views, size
         )
 
     def prepare(self) -> None:

@@ -1,4 +1,4 @@
-"""Between the browser's camera and ours: both look along +z with y down, in the scene's world frame."""
+"""Conversions between the browser's camera and views: both look along +z with y down, in the world frame."""
 
 from __future__ import annotations
 
@@ -16,35 +16,43 @@ from halonerf.types import View
 if TYPE_CHECKING:
     from viser import CameraHandle, ClientHandle
 
-STEPS, STEP_S = 18, 0.03  # of a flight from here to there
+FLIGHT_STEPS, FLIGHT_STEP_S = 18, 0.03
+MIN_VIEW_PX = 16
+PART_DISTANCE, MIN_DISTANCE = 1.6, 0.15  # of the camera to a part: in diagonals of its box, and world units at least
 
 
-def view_of(camera: CameraHandle, longest: int, enlarge: bool = False) -> View:
-    """What a window sees, at most `longest` px on its long side; enlarge: just so long, however small the window."""
+def view_of(camera: CameraHandle, long_side: int, enlarge: bool = False) -> View:
+    """The view of a window, at most `long_side` px on its long side; enlarge: exactly that, even in a small window."""
     width, height = max(1, camera.image_width), max(1, camera.image_height)
-    scale = longest / max(width, height)
+    scale = long_side / max(width, height)
     scale = scale if enlarge else min(1.0, scale)
-    width, height = max(16, round(width * scale)), max(16, round(height * scale))
+    width, height = max(MIN_VIEW_PX, round(width * scale)), max(MIN_VIEW_PX, round(height * scale))
     focal = height / 2 / math.tan(camera.fov / 2)
     return View(width, height, focal, focal, width / 2, height / 2, pose_of(camera))
 
 
 def pose_of(camera: CameraHandle) -> Tensor:
-    """Where a window's camera is, [3, 4]."""
+    """Camera to world of a window's camera, [3, 4]."""
     rotation = matrices(torch.as_tensor(np.asarray(camera.wxyz), dtype=torch.float64)[None])[0]
-    place = torch.as_tensor(np.asarray(camera.position), dtype=torch.float64)
-    return torch.cat([rotation, place[:, None]], dim=1).float()
+    centre = torch.as_tensor(np.asarray(camera.position), dtype=torch.float64)
+    return torch.cat([rotation, centre[:, None]], dim=1).float()
 
 
-def framing(view: View, aspect: float) -> float:
-    """The vertical field of view, radians, at which a window of that aspect (width by height) shows a whole photo."""
-    up_down = max(view.cy, view.height - view.cy) / view.fy
-    left_right = max(view.cx, view.width - view.cx) / view.fx
-    return 2 * math.atan(max(up_down, left_right / max(aspect, 1e-3)))
+def framing_fov(view: View, aspect: float) -> float:
+    """Vertical field of view, radians, at which a window shows a whole photo. aspect: the window's, width by height."""
+    vertical = max(view.cy, view.height - view.cy) / view.fy
+    horizontal = max(view.cx, view.width - view.cx) / view.fx
+    return 2 * math.atan(max(vertical, horizontal / max(aspect, 1e-3)))
 
 
 def place_camera(client: ClientHandle, pose: Tensor, fov: float | None = None, distance: float = 1.0) -> None:
-    """Put a window's camera at a pose [3, 4] at once; the mouse then turns about what lies `distance` ahead."""
+    """Set a window's camera to a pose without animation.
+
+    Args:
+        pose: [3, 4], camera to world.
+        fov: vertical, radians; None keeps the window's.
+        distance: world units, of the point ahead around which the mouse orbits.
+    """
     camera = client.camera
     rotation = pose[:, :3].double()
     with client.atomic():
@@ -56,32 +64,35 @@ def place_camera(client: ClientHandle, pose: Tensor, fov: float | None = None, d
 
 
 def fly(client: ClientHandle, pose: Tensor, fov: float | None = None, distance: float = 1.0) -> None:
-    """Take a window's camera to a pose [3, 4] in half a second, so that people see where it goes."""
+    """Move a window's camera to a pose in half a second, so that users see where it goes; see `place_camera`."""
     start, start_fov = pose_of(client.camera), client.camera.fov
-    turns = quaternions(torch.stack([start, pose])[:, :, :3].double())
-    if (turns[0] * turns[1]).sum() < 0:
-        turns = torch.stack([turns[0], -turns[1]])
-    for step in range(1, STEPS + 1):
-        share = step / STEPS
+    first, last = quaternions(torch.stack([start, pose])[:, :, :3].double())
+    if (first * last).sum() < 0:
+        last = -last
+    for step in range(1, FLIGHT_STEPS + 1):
+        share = step / FLIGHT_STEPS
         share = share * share * (3 - 2 * share)  # slow at both ends
-        turn = torch.nn.functional.normalize(torch.lerp(turns[0], turns[1], share), dim=0)
-        place = torch.lerp(start[:, 3], pose[:, 3], share)
-        between = torch.cat([matrices(turn[None])[0].float(), place[:, None]], dim=1)
-        zoom = None if fov is None else start_fov + (fov - start_fov) * share
-        place_camera(client, between, zoom, distance)
-        time.sleep(STEP_S)
+        rotation = torch.nn.functional.normalize(torch.lerp(first, last, share), dim=0)
+        centre = torch.lerp(start[:, 3], pose[:, 3], share)
+        between = torch.cat([matrices(rotation[None])[0].float(), centre[:, None]], dim=1)
+        between_fov = None if fov is None else start_fov + (fov - start_fov) * share
+        place_camera(client, between, between_fov, distance)
+        time.sleep(FLIGHT_STEP_S)
     place_camera(client, pose, fov, distance)
 
 
-def towards(centre: np.ndarray, box: np.ndarray, eye: Tensor, up: Tensor) -> tuple[Tensor, float]:
-    """A pose [3, 4] that looks at a part from where `eye` [3] stands, nearer, and how far away the part is.
+def pose_towards(centre: np.ndarray, box: np.ndarray, eye: Tensor, up: Tensor) -> tuple[Tensor, float]:
+    """A camera that looks at a part from the direction of `eye`, near enough to fill the picture.
 
-    centre: [3]. box: [2, 3], its corners, world units. up: [3], the world's.
+    Args:
+        centre: [3], of the part. box: [2, 3], its smallest and largest corner. World units.
+        eye: [3]. up: [3], unit vector of the world.
+    Returns: camera to world [3, 4], and the distance to the centre, world units.
     """
     target = torch.as_tensor(centre, dtype=torch.float32)
     away = eye.float() - target
     size = float(np.linalg.norm(box[1] - box[0]))
-    reach = max(1.6 * size, 0.15)
+    reach = max(PART_DISTANCE * size, MIN_DISTANCE)
     distance = min(float(away.norm()), reach) if float(away.norm()) > 1e-6 else reach
     forward = -torch.nn.functional.normalize(away, dim=0)
     right = torch.linalg.cross(forward, up.float())

@@ -1,4 +1,4 @@
-"""The opened landmark that all windows look at: one at a time asks, recolours or renders."""
+"""State that all windows share: the opened scene, cached results of texts, and one lock for field and segmenter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,8 +17,7 @@ from torch import Tensor
 
 from halonerf.camera_paths.path import AppearanceMix, AppearanceSpec
 from halonerf.errors import BadInput
-from halonerf.queries.answer import QueryOptions
-from halonerf.queries.connected_parts import ConnectedPart
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.rendering.appearance import MEAN, appearance_code, at_working_size, resolve_appearance
 from halonerf.rendering.surfels import most_important, open_splats
@@ -26,188 +25,217 @@ from halonerf.rendering.tiles import render_frame
 from halonerf.rendering.times_of_day import photos_by_time_of_day
 from halonerf.types import Rendering, View
 
-REMEMBERED, LIGHTS = 64, 8  # words whose answers, and lights whose colours, are kept
-BAKED = 48  # photos at most in whose views a field without Gaussians is baked
-MOST_PARTS, BEST, SMALL = 12, 3, 64  # parts and photos of a word; px of its maps, which nobody looks at
-TRIALS, QUICK_S = (64, 320), 0.3  # px, long sides; s from which the larger one is not tried
-LONGEST = 200  # characters of a text
-MOST_PIXELS = 100_000_000  # of a photo that is dropped in
+CACHED_TEXTS, CACHED_COLOURS = 64, 8  # texts whose results, and appearance codes whose splat colours, are kept
+MAX_BAKED_VIEWS = 48  # views from which a field without Gaussians is baked
+BEST_PHOTOS, MAP_SIZE = 3, 64  # photos named per text; px, long side of a query's maps, which the window does not use
+TRIAL_SIZES, MAX_TRIAL_S = (64, 320), 0.3  # px, long sides of timed renderings; no larger one after one this slow
+MAX_TEXT_CHARS = 200
+MAX_UPLOAD_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one text found. probability, confidence: [E] of the field's elements. best: photos, the first the best."""
+class TextResult:
+    """Where one text is, in the elements of the field.
+
+    text: normalised. probability, confidence: [E]; confidence 0 is unknown. photos: names of those that show most of
+    it, the best first. known: share of the elements with a confidence. notes: remarks for the user. seconds: taken.
+    """
 
     text: str
     probability: Tensor
     confidence: Tensor
-    best: list[str]
-    known: float  # share of the elements of which anything is known
+    photos: list[str]
+    known: float
     notes: list[str]
     seconds: float
 
     @property
-    def strongest(self) -> float:
-        """The highest probability anywhere."""
+    def max_probability(self) -> float:
+        """The highest probability of any element; 0 without elements."""
         return float(self.probability.max()) if len(self.probability) else 0.0
 
 
 class Engine:
-    """Everything that windows share. Its methods may be called from any thread; they wait for each other.
+    """Everything that windows share. Its methods may be called from any thread; calls wait for each other.
 
     Args:
-        scene: the opened scene.
-        memory_mb: MB that drawing a part of a frame may take.
-        most_splats: Gaussians a browser draws at most, those with the largest opacity times area.
+        session: the opened scene.
+        parts: how the connected parts of a text are found.
+        concepts: the scene's list of concepts, whose positions decide their colours.
+        memory_mb: MB that rendering a part of a frame may take.
+        max_splats: Gaussians that a browser draws at most, those with the largest opacity times area.
     """
 
-    def __init__(self, scene: QuerySession, memory_mb: float = 512.0, most_splats: int = 100_000) -> None:
-        self.scene, self.memory_mb = scene, memory_mb
+    def __init__(
+        self,
+        session: QuerySession,
+        parts: PartOptions,
+        concepts: Sequence[str] = (),
+        memory_mb: float = 512.0,
+        max_splats: int = 100_000,
+    ) -> None:
+        self.session, self.field, self.scene = session, session.field, session.data
+        self.part_options, self.concepts, self.memory_mb = parts, list(concepts), memory_mb
         self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
-        self._found: OrderedDict[str, Found] = OrderedDict()
-        views = scene.data.views
-        self.source = open_splats(scene.field, views[:: -(-len(views) // BAKED)], device=scene.device)
-        every = self.source.splats()
-        self._kept = most_important(every, most_splats)
-        self.splats = every[self._kept].to("cpu")
-        self.named = photos_by_time_of_day(scene.field, scene.data)
-        self._coloured: OrderedDict[bytes, Tensor] = OrderedDict()
-        self.pixels_per_s = self._speed(views[0])
-        eyes = torch.stack([view.centre for view in views]).float().cpu()
-        self.camera_size = _camera_size(eyes)
+        self._results: OrderedDict[str, TextResult] = OrderedDict()
+        views = self.scene.views
+        self._source = open_splats(self.field, views[:: -(-len(views) // MAX_BAKED_VIEWS)], device=session.device)
+        splats = self._source.splats()
+        self._kept = most_important(splats, max_splats)
+        self.splats = splats[self._kept].to("cpu")
+        self.times_of_day = photos_by_time_of_day(self.field, self.scene)
+        self._colours: OrderedDict[bytes, Tensor] = OrderedDict()
+        self.pixels_per_s = self._measure_speed(views[0])
+        self.camera_size = _camera_size(torch.stack([view.centre for view in views]).float().cpu())
         self.middle = self.splats.centres.detach().cpu().median(dim=0).values  # [3], world units
 
     @property
     def photos(self) -> list[str]:
         """The names of the scene's photos."""
-        return self.scene.data.names
+        return self.scene.names
 
     def photo(self, name: str) -> np.ndarray:
         """A photo at its working size, uint8 [H, W, 3]. Raises: ValueError for an unknown name."""
-        return self.scene.data.photo(self.photos.index(name)).numpy()
+        return self.scene.photo(self.photos.index(name)).numpy()
 
     def distance(self, eye: Tensor) -> float:
-        """How far the middle of the landmark is from `eye` [3], world units; never nothing."""
+        """Distance of `eye` [3] from the median of the splats, world units, at least 0.3."""
         return max(0.3, float(torch.linalg.vector_norm(eye.cpu().float() - self.middle)))
 
     @property
     def encodes(self) -> bool:
-        """Whether a photo from elsewhere can lend its light."""
-        return self.scene.field.encodes
+        """Whether the field computes appearance codes from photos."""
+        return self.field.encodes
 
     @torch.no_grad()
-    def find(self, text: str) -> Found:
-        """Where a word, or an expression of words, is.
+    def find(self, text: str) -> TextResult:
+        """Probability and confidence of a word or an expression in all elements; results are cached.
 
-        Raises: BadInput for what is no expression, or too long.
+        Raises: BadInput for a text that is no expression, or longer than `MAX_TEXT_CHARS`.
         """
         text = " ".join(text.split())
-        if len(text) > LONGEST:
-            raise BadInput(f"expected a text of at most {LONGEST} characters, got {len(text)}")
+        if len(text) > MAX_TEXT_CHARS:
+            raise BadInput(f"expected a text of at most {MAX_TEXT_CHARS} characters, got {len(text)}")
         with self._lock:
-            if text not in self._found:
-                answer = self.scene.query(text, most=0, views=BEST, size=SMALL)
-                self._found[text] = Found(
+            if text not in self._results:
+                answer = self.session.query(text, max_parts=0, views=BEST_PHOTOS, size=MAP_SIZE)
+                self._results[text] = TextResult(
                     answer.texts[0],
                     answer.probability[:, 0],
                     answer.confidence[:, 0],
-                    [shown.photo for shown in answer.maps],
+                    [rendered.photo for rendered in answer.maps],
                     answer.known[0],
                     answer.notes,
                     answer.seconds["total"],
                 )
-                while len(self._found) > REMEMBERED:
-                    self._found.popitem(last=False)
-            self._found.move_to_end(text)
-            return self._found[text]
+                while len(self._results) > CACHED_TEXTS:
+                    self._results.popitem(last=False)
+            self._results.move_to_end(text)
+            return self._results[text]
 
-    def parts(self, found: Found, threshold: float) -> list[ConnectedPart]:
-        """Its parts from a probability on."""
+    def parts(self, result: TextResult, threshold: float) -> list[ConnectedPart]:
+        """Connected parts of the elements whose probability reaches `threshold`, the largest first."""
         with self._lock:
-            asked = QueryOptions(threshold=threshold, max_parts=MOST_PARTS)
-            return self.scene.parts(found.probability, found.confidence, asked)
+            return self.session.parts(result.probability, result.confidence, threshold, self.part_options)
 
     def lights(self) -> list[str]:
-        """Lights to choose among: the mean, those of the times of day, the photos'."""
-        return [MEAN, *self.named, *self.photos]
+        """Names of lights to choose from: the mean, the times of day, the photos."""
+        return [MEAN, *self.times_of_day, *self.photos]
 
     @torch.no_grad()
     def light(self, light: AppearanceSpec | AppearanceMix) -> Tensor:
-        """The appearance code [A] of a light by name, a code, or a mix. Raises: BadInput for another; reads no file."""
-        field, scene = self.scene.field, self.scene.data
+        """The appearance code [A] of a light's name, a code, or a mix. Reads no file.
+
+        Raises: BadInput for anything else.
+        """
         with self._lock:
-            known = resolve_appearance(light, field, scene, "a light", files=False, times_of_day=self.named)  # type: ignore[arg-type]
-            return appearance_code(known, field, scene, 0).detach()
+            known = resolve_appearance(
+                light,  # type: ignore[arg-type]
+                self.field,
+                self.scene,
+                "a light",
+                files=False,
+                times_of_day=self.times_of_day,
+            )
+            return appearance_code(known, self.field, self.scene, 0).detach()
 
     @torch.no_grad()
     def encode(self, content: bytes) -> Tensor:
-        """The light of a photo file: its code [A].
+        """The appearance code [A] of an uploaded photo.
 
-        Raises: BadInput where the field computes none, or the file is no photo of a bearable size.
+        Raises: BadInput where the field computes none from photos, or for the reasons of `read_upload`.
         """
         if not self.encodes:
-            raise BadInput("this field learnt the light of its own photos alone; fit one with field.codes=encoder")
-        pixels = at_working_size(np.asarray(read_upload(content)), self.scene.data)
+            raise BadInput(
+                "expected a field that computes appearance codes from photos; this one has codes of its photos only.\n"
+                "Fit one with: field.codes=encoder"
+            )
+        pixels = at_working_size(np.asarray(read_upload(content)), self.scene)
         with self._lock:
-            return self.scene.field.encode(pixels.to(self.scene.device))
+            return self.field.encode(pixels.to(self.session.device))
 
     @torch.no_grad()
     def colours(self, code: Tensor) -> Tensor:
-        """The splats' colours [N, 3] in [0, 1] in a light [A]; those of the last few lights are remembered."""
+        """Colours of `splats` for an appearance code [A], [N, 3] in [0, 1]; those of the last few codes are cached."""
         key = code.detach().cpu().float().numpy().tobytes()
         with self._lock:
-            if key not in self._coloured:
-                self._coloured[key] = self.source.splat_colours(code).detach().cpu()[self._kept.cpu()]
-                while len(self._coloured) > LIGHTS:
-                    self._coloured.popitem(last=False)
-            self._coloured.move_to_end(key)
-            return self._coloured[key]
+            if key not in self._colours:
+                self._colours[key] = self._source.splat_colours(code).detach().cpu()[self._kept.cpu()]
+                while len(self._colours) > CACHED_COLOURS:
+                    self._colours.popitem(last=False)
+            self._colours.move_to_end(key)
+            return self._colours[key]
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else works with the field or the segmenter inside."""
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock, so that no other window uses the field or the segmenter inside."""
         with self._lock:
             yield
 
     def render(self, view: View, code: Tensor, channels: Tensor | None = None) -> Rendering:
-        """What the field itself shows; channels: [E, P]."""
+        """Render the field, see `halonerf.protocols.RadianceField.render`. code: [A]. channels: [E, P]."""
         with self._lock:
-            view = view.to(self.scene.device)
-            return render_frame(self.scene.field, view, code, channels, memory_mb=self.memory_mb)
+            view = view.to(self.session.device)
+            return render_frame(self.field, view, code, channels, memory_mb=self.memory_mb)
 
-    def _speed(self, view: View) -> float:
-        """Pixels a second of the field's pictures, measured on a small one, and on a larger one where that is quick."""
+    def _measure_speed(self, view: View) -> float:
+        """Pixels per second of renderings, timed on a small one and, where that is quick, on a larger one."""
         rate = 0.0
-        for size in TRIALS:
+        for size in TRIAL_SIZES:
             small = view.with_long_side(size, min_side=16)
-            started = time.perf_counter()
-            self.render(small, self.scene.field.mean_appearance())
-            seconds = time.perf_counter() - started
+            start = time.perf_counter()
+            self.render(small, self.field.mean_appearance())
+            seconds = time.perf_counter() - start
             rate = small.width * small.height / max(seconds, 1e-6)
-            if seconds > QUICK_S:
+            if seconds > MAX_TRIAL_S:
                 break
         return rate
 
 
-def _camera_size(eyes: Tensor) -> float:
-    """How large cameras at `eyes` [V, 3] are drawn, world units: they hardly overlap."""
-    if len(eyes) < 2:
+def _camera_size(centres: Tensor) -> float:
+    """Size of the pyramids of cameras at `centres` [V, 3], world units, small enough that they hardly overlap.
+
+    A quarter of the median distance to the nearest camera, within [0.01, 0.06].
+    """
+    if len(centres) < 2:
         return 0.05
-    away = torch.cdist(eyes, eyes).fill_diagonal_(torch.inf).amin(dim=1)
-    return float((0.25 * away.median()).clamp(0.01, 0.06))
+    nearest = torch.cdist(centres, centres).fill_diagonal_(torch.inf).amin(dim=1)
+    return float((0.25 * nearest.median()).clamp(0.01, 0.06))
 
 
 def read_upload(content: bytes) -> Image.Image:
-    """A photo out of a file from anybody: upright, RGB.
+    """Decode an uploaded photo file: upright, RGB.
 
-    Raises: BadInput where it is none, or has more than a hundred million pixels.
+    Raises: BadInput where it cannot be decoded, or has more than `MAX_UPLOAD_PIXELS` pixels.
     """
     try:
         photo = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
-        if photo.width * photo.height > MOST_PIXELS:
-            raise BadInput(f"expected a photo of at most {MOST_PIXELS:,} pixels, got {photo.width} x {photo.height}")
+        if photo.width * photo.height > MAX_UPLOAD_PIXELS:
+            raise BadInput(
+                f"expected a photo of at most {MAX_UPLOAD_PIXELS:,} pixels, got {photo.width} x {photo.height}"
+            )
         return ImageOps.exif_transpose(photo).convert("RGB")
     except BadInput:
         raise
-    except Exception as error:  # a decoder's complaint about a broken file may be of any kind
+    except Exception as error:  # decoders raise errors of many kinds for broken files
         raise BadInput(f"expected a photo (JPEG, PNG, WebP, TIFF, BMP), but it cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""A film of a window's path, drawn as `stage=render path=…` draws it."""
+"""Render a window's camera path as a video, frame by frame as stage `render` does with path=FILE."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from halonerf.rendering.appearance import resolve_appearance
 from halonerf.rendering.film_frames import FrameRenderer
 from halonerf.types import View
 from halonerf.viewer.engine import Engine
+from halonerf.visualization.palette import concept_colours
 from halonerf.visualization.video import save_video
 
 
-class Stopped(UserError):
-    """Whoever wanted the film has gone."""
+class FilmCancelled(UserError):
+    """The window that requested the film was closed."""
 
 
-def checked(path: CameraPath, engine: Engine) -> CameraPath:
-    """The path, if all its lights are the landmark's own; no file is read for one.
+def check_lights(path: CameraPath, engine: Engine) -> CameraPath:
+    """The path with its lights resolved to the scene's own; no file is read for one.
 
     Raises: BadInput for any other light.
     """
-    scene, keyframes = engine.scene, []
-    for place, key in enumerate(path.keyframes):
-        light = resolve_appearance(
-            key.light, scene.field, scene.data, f"the light of key-frame {place}", False, engine.named
-        )
+    keyframes = []
+    for number, key in enumerate(path.keyframes):
+        where = f"the light of key-frame {number}"
+        light = resolve_appearance(key.light, engine.field, engine.scene, where, False, engine.times_of_day)
         keyframes.append(replace(key, light=light))  # type: ignore[arg-type]
     return replace(path, keyframes=tuple(keyframes))
 
 
-def film(
+def render_film(
     target: Path,
     path: CameraPath,
     engine: Engine,
@@ -46,36 +46,37 @@ def film(
     fps: float,
     progress: Callable[[float], bool],
 ) -> Path:
-    """Write the film of a path to `target` (`.mp4`, `.webm`), whole or not at all.
+    """Atomically write the video of a camera path.
 
     Args:
+        target: the file, `.mp4` or `.webm`.
         size: width and height, px.
-        progress: told the share that is done; gives whether anybody still wants the rest.
+        fps: frames per second.
+        progress: called before each frame with the share that is rendered; returns False to cancel.
+    Returns: `target`.
 
-    Raises: BadInput for words or lights that cannot be; Stopped.
+    Raises: BadInput for texts that are no expressions, or lights that the scene lacks; FilmCancelled.
     """
-    path = checked(path, engine)
+    path = check_lights(path, engine)
     words = path.words()
-    found = {word: engine.find(word) for word in words}
+    results = {word: engine.find(word) for word in words}
 
-    def maps(view: View, code: Tensor, shown: Sequence[str]) -> Tensor:
-        probability = torch.stack([found[word].probability for word in shown], dim=1)
-        confidence = torch.stack([found[word].confidence for word in shown], dim=1)
-        return render_elements(engine.scene.field, view, code, probability, confidence, engine.memory_mb)
+    def maps(view: View, code: Tensor, visible: Sequence[str]) -> Tensor:
+        probability = torch.stack([results[word].probability for word in visible], dim=1)
+        confidence = torch.stack([results[word].confidence for word in visible], dim=1)
+        return render_elements(engine.field, view, code, probability, confidence, engine.memory_mb)
 
-    tints = {word: number for number, word in enumerate(words)}
-    drawing = FrameRenderer(
-        engine.scene.field, engine.scene.data, maps, tints, engine.memory_mb, duration=path.duration
-    )
+    colours = concept_colours(words, engine.concepts)
+    renderer = FrameRenderer(engine.field, engine.scene, maps, colours, engine.memory_mb, duration=path.duration)
     samples = path.sample(fps)
 
     def frames() -> Iterator[np.ndarray]:
         for number, sample in enumerate(samples):
             if not progress(number / len(samples)):
-                raise Stopped("the film is wanted no more")
-            with engine.alone():  # for one frame: other windows have their turn between two
-                picture = drawing.render(sample, sample.view(*size).to(engine.scene.device))
-            yield picture
+                raise FilmCancelled("the film was cancelled")
+            with engine.exclusive():  # for one frame, so that other windows are served between two
+                frame = renderer.render(sample, sample.view(*size).to(engine.session.device))
+            yield frame
 
     save_video(target, frames(), fps)
     return target

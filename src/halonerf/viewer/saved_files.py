@@ -1,4 +1,4 @@
-"""Files that windows leave behind: numbered, whole, in the artifact's folder and nowhere else."""
+"""Files that windows save, numbered and atomically, in the artifact folder only; limits on uploads."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def save_numbered(folder: Path, name: str, content: bytes) -> Path:
-    """Write a file into `folder` under `name` with the next free number; nothing is replaced, whoever else writes.
+    """Atomically write a file into `folder` with the next free number; concurrent calls replace nothing.
 
-    "picture.png" becomes "picture_0001.png", or a number not in use.
+    name: "picture.png" gives "picture_0001.png", or the next free number. Returns: the path.
     """
     folder.mkdir(parents=True, exist_ok=True)
     safe, number = Path(safe_name(name)), 1
@@ -32,7 +32,7 @@ def save_numbered(folder: Path, name: str, content: bytes) -> Path:
 
 @contextmanager
 def temporary_file(folder: Path, ending: str) -> Iterator[Path]:
-    """A place in `folder` for a file that is still being made; what is there at the end is removed."""
+    """A hidden path in `folder` for a file that is being made; it is removed at the end. ending: such as ".mp4"."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{uuid.uuid4().hex}{ending}"
     try:
@@ -41,23 +41,26 @@ def temporary_file(folder: Path, ending: str) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def refuse_large_uploads(client: ClientHandle, most_mb: float) -> None:
-    """Drop an upload of a window as soon as it says, or shows, that it is larger than that.
+def refuse_large_uploads(client: ClientHandle, max_mb: float) -> None:
+    """Drop uploads of a window as soon as their declared or received size exceeds `max_mb`.
 
-    viser keeps the parts of a file in memory until all are there, whatever their size; it has no public limit, so its
-    own table of files in transfer is kept clean here, after each of its messages.
+    viser keeps the parts of a file in memory until the last one has come, and has no public limit on their size; so
+    entries of its table of transfers are removed here after each of its messages.
     """
     from viser import _messages
 
-    gui, most = client.gui, int(most_mb * 1e6)
+    gui, max_bytes = client.gui, int(max_mb * 1e6)
 
     def check(client_id: int, message: Any) -> None:
         transfers = gui._current_file_upload_states
         state = transfers.get(message.transfer_uuid)
-        if state and max(state["total_bytes"], state["transferred_bytes"]) > most:
+        if state and max(state["total_bytes"], state["transferred_bytes"]) > max_bytes:
             transfers.pop(message.transfer_uuid, None)
             client.add_notification(
-                "File too large", f"Files of at most {most_mb:g} MB are taken.", auto_close_seconds=8.0, color="orange"
+                "File too large",
+                f"Files of at most {max_mb:g} MB are accepted.",
+                auto_close_seconds=8.0,
+                color="orange",
             )
 
     gui._websock_interface.register_handler(_messages.FileTransferStartUpload, check)

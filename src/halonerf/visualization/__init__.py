@@ -22,7 +22,6 @@ _HOMES = {
     "relative_confidence": "overlays",
     "save_picture": "pictures",
     "save_video": "video",
-    "to_uint8": "pictures",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: one file, pictures inside, everything that people wrote escaped."""
+"""Self-contained HTML pages: one file with embedded pictures, all text escaped."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from halonerf.files import write_atomic
 
 TEMPLATES = Path(__file__).with_name("templates")
 TITLE_HEIGHT, GAP = 22, 4  # px
-CELL = (280, 320)  # px, (width, height): the room for a picture in a strip
+CELL = (280, 320)  # px, (width, height): largest size of a picture in a strip
 TILE = (360, 280)  # px, (width, height)
 
 
 class Page:
-    """A page from one of the templates; `folder` holds others than the package's own, which may extend these."""
+    """Fills HTML templates. folder: of further templates, which may extend those of this package."""
 
     def __init__(self, title: str, folder: Path = TEMPLATES) -> None:
         self.title = title
@@ -33,34 +33,34 @@ class Page:
         self._environment.filters.update(figure=figure, duration=duration)
 
     def picture(self, path: Path, width: int) -> str | None:
-        """The picture file as a data address, at most `width` px wide; None where there is no file."""
+        """The picture file as a data URL, at most `width` px wide; None where there is no file."""
         if not path.is_file():
             return None
         with Image.open(path) as opened:
             return self.embedded(opened.convert("RGBA" if "A" in opened.getbands() else "RGB"), width)
 
     def embedded(self, image: Image.Image, width: int) -> str:
-        """The picture as a data address, at most `width` px wide: PNG where it is transparent, else JPEG."""
+        """The picture as a data URL, at most `width` px wide: PNG with an alpha channel, JPEG without."""
         if image.width > width:
             image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
-        clear = image.mode == "RGBA"
-        stored = io.BytesIO()
-        image.save(stored, "PNG" if clear else "JPEG", quality=86)
-        return f"data:image/{'png' if clear else 'jpeg'};base64,{base64.b64encode(stored.getvalue()).decode()}"
+        kind = "png" if image.mode == "RGBA" else "jpeg"
+        buffer = io.BytesIO()
+        image.save(buffer, kind, quality=86)
+        return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
     def write(self, path: Path, template: str, **context: Any) -> None:
-        """Fill `template` and atomically write the page."""
+        """Fill `template` with `context` and atomically write the page."""
         html = self._environment.get_template(template).render(title=self.title, **context)
         write_atomic(path, html.encode("utf-8", errors="replace"))
 
 
 def figure(value: float | None, digits: int = 3) -> str:
-    """A number for a table; a dash where there is none."""
+    """Format a number for a table; a dash for None."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for people: 0.4 s, 12 s, 3 min 05 s."""
+    """Format seconds: 0.4 s, 12 s, 3 min 05 s; a dash for None."""
     if seconds is None:
         return "–"
     if seconds < 10:
@@ -70,12 +70,12 @@ def duration(seconds: float | None) -> str:
 
 
 def labelled_strip(panels: Sequence[tuple[str, NDArray[np.uint8] | None]], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Pictures of one size side by side, each under its title; as wide for any size, so that titles look alike.
+    """Pictures of one size side by side, each under its title.
 
     Args:
-        panels: title and picture; None draws an empty panel.
+        panels: title and picture, [H, W, 3]; None draws an empty panel.
         size: (width, height) of the pictures, px; they are fitted into `CELL`.
-    Returns: [height, panels * (CELL width + GAP) - GAP, 3].
+    Returns: [height, panels * (CELL width + GAP) - GAP, 3]: as wide for every `size`, so that titles have one size.
     """
     scale = min(CELL[0] / size[0], CELL[1] / size[1])
     width, height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -94,7 +94,7 @@ def labelled_strip(panels: Sequence[tuple[str, NDArray[np.uint8] | None]], size:
 
 
 def mosaic(tiles: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Pictures cut to `TILE` around their middle, edge to edge, in full rows only."""
+    """Pictures [H, W, 3] cropped to `TILE` around their centre, edge to edge; an incomplete last row is left out."""
     cut = [np.asarray(ImageOps.fit(Image.fromarray(tile), TILE, Image.Resampling.LANCZOS)) for tile in tiles]
     columns = min(columns, len(cut))
     rows = [np.concatenate(cut[i : i + columns], axis=1) for i in range(0, len(cut) - columns + 1, columns)]

@@ -1,4 +1,4 @@
-"""How words look on a picture: each in a tint of its own where it is, and a legend that says which is which."""
+"""Concepts over images: highlights where their probability is high, legends, captions, and colours of confidence."""
 
 from __future__ import annotations
 
@@ -10,98 +10,115 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from halonerf.visualization.pictures import heat
+from halonerf.visualization.palette import Colour
+from halonerf.visualization.pictures import REC601, heat, luminance
 
-# Eight hues that differ for most kinds of colour blindness, too (after Okabe and Ito 2008, without black and grey).
-TINTS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 114, 178),
-    (150, 230, 120),
-)
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # BT.601
-SOFT = 0.06  # of probability, around the threshold: edges that do not flicker from frame to frame
-LETTER = 28  # letters are the picture's height divided by this high, and no smaller than LEAST px
-LEAST = 10
+EDGE_WIDTH = 0.06  # of probability, around the threshold: soft edges do not flicker from frame to frame
+LINES, MIN_TEXT_PX = 28, 10  # letters are 1 / LINES of the height of the picture, but at least so many px
+UNKNOWN = 0.35  # grey of elements of which nothing is known
 
 
 def highlight(
-    colour: np.ndarray,
+    image: np.ndarray,
     probability: np.ndarray,
     opacity: Sequence[float],
     threshold: float,
-    tints: Sequence[tuple[int, int, int]],
+    colours: Sequence[Colour],
 ) -> np.ndarray:
-    """Colours with words lit: each in its tint where it is at least as probable as `threshold`, the rest paler.
+    """Colour pixels by the concepts whose probability reaches the threshold, and make the others paler.
 
     Args:
-        colour: [..., 3] in [0, 1]. probability: [..., Q]; what is unknown is 0 there.
-        opacity: of each word, in [0, 1]; where words overlap, their tints mix.
-        tints: of each word, red, green and blue from 0 to 255.
-    Returns: [..., 3] in [0, 1].
+        image: [..., 3] in [0, 1].
+        probability: [..., Q] in [0, 1]; 0 where nothing is known.
+        opacity: of each concept's colour, Q values in [0, 1]; where concepts overlap, their colours mix.
+        threshold: probability in the middle of an edge, which is `EDGE_WIDTH` wide.
+        colours: of each concept.
+    Returns: [..., 3] in [0, 1]; `image` itself where all opacities are 0.
     """
     if not len(opacity) or max(opacity) <= 0:
-        return colour
-    luma = (colour @ LUMA)[..., None]
-    table = np.array(tints, np.float32) / 255
+        return image
+    luma = luminance(image, REC601)[..., None]
+    table = np.array(colours, np.float32) / 255
     strength = np.array(opacity, np.float32)
-    soft = np.clip((probability - threshold) / SOFT + 0.5, 0.0, 1.0).astype(np.float32)
-    weight = soft * strength
+    inside = np.clip((probability - threshold) / EDGE_WIDTH + 0.5, 0.0, 1.0).astype(np.float32)
+    weight = inside * strength
     total = np.maximum(weight.sum(axis=-1, keepdims=True), 1e-6)
-    lit = (weight @ table) / total * (0.5 + 0.5 * luma)  # the stone's own shading stays visible
-    paler = colour + (0.375 * luma - 0.5 * colour) * strength.max()
+    highlighted = (weight @ table) / total * (0.5 + 0.5 * luma)  # the surface's shading stays visible
+    paler = image + (0.375 * luma - 0.5 * image) * strength.max()
     amount = (weight * strength).sum(axis=-1, keepdims=True) / total
-    where = soft[..., strength > 0].max(axis=-1, keepdims=True)
-    return paler + ((colour + (lit - colour) * amount) - paler) * where
+    where = inside[..., strength > 0].max(axis=-1, keepdims=True)
+    return paler + ((image + (highlighted - image) * amount) - paler) * where
 
 
-def concept_tint(number: int) -> tuple[int, int, int]:
-    """The tint of the word of this number."""
-    return TINTS[number % len(TINTS)]
+def legend(picture: np.ndarray, entries: Mapping[str, tuple[Colour, float]]) -> np.ndarray:
+    """The picture with names of concepts at its lower left, each beside its colour.
 
-
-def legend(picture: np.ndarray, words: Mapping[str, tuple[int, float]]) -> np.ndarray:
-    """The picture, uint8 [H, W, 3], with the names of words at its lower left. words: tint and opacity of each."""
-    shown = [(word, *how) for word, how in words.items() if how[1] > 0]
-    if not shown:
+    Args:
+        picture: uint8 [H, W, 3].
+        entries: colour and opacity of each name; names of opacity 0, and those that do not fit, are left out.
+    Returns: uint8 [H, W, 3].
+    """
+    visible = [(name, *entry) for name, entry in entries.items() if entry[1] > 0]
+    if not visible:
         return picture
     height, width = picture.shape[:2]
-    size = max(LEAST, height // LETTER)
+    size = _text_size(height)
     line, edge = round(1.5 * size), size // 2
     drawn = Image.fromarray(picture).convert("RGBA")
     layer = Image.new("RGBA", drawn.size)
     pen, font = ImageDraw.Draw(layer), _font(size)
-    most = max(1, (height - 2 * edge) // line)
-    for row, (word, tint, opacity) in enumerate(reversed(shown[:most])):
-        text, top = _fitting(word, font, width - 5 * edge - size), height - edge - (row + 1) * line
-        alpha = round(255 * min(1.0, opacity / max(how[2] for how in shown)))
-        wide = font.getlength(text)
-        pen.rectangle((edge, top, 4 * edge + size + wide, top + line - 2), fill=(0, 0, 0, alpha // 2))
+    max_rows = max(1, (height - 2 * edge) // line)
+    for row, (name, colour, opacity) in enumerate(reversed(visible[:max_rows])):
+        text, top = _shortened(name, font, width - 5 * edge - size), height - edge - (row + 1) * line
+        alpha = round(255 * min(1.0, opacity / max(entry[2] for entry in visible)))
+        length = font.getlength(text)
+        pen.rectangle((edge, top, 4 * edge + size + length, top + line - 2), fill=(0, 0, 0, alpha // 2))
         box = (2 * edge, top + line // 2 - size // 2, 2 * edge + size, top + line // 2 + size // 2)
-        pen.rectangle(box, fill=(*TINTS[tint % len(TINTS)], alpha))
+        pen.rectangle(box, fill=(*colour, alpha))
         pen.text((3 * edge + size, top + line // 2), text, font=font, fill=(255, 255, 255, alpha), anchor="lm")
     return np.asarray(Image.alpha_composite(drawn, layer).convert("RGB"))
 
 
 def caption(picture: np.ndarray, left: str, right: str) -> np.ndarray:
-    """The picture with a text in its upper left corner and one in its upper right."""
+    """The picture, uint8 [H, W, 3], with a text in its upper left corner and one in its upper right corner."""
     height, width = picture.shape[:2]
-    size = max(LEAST, height // LETTER)
+    size = _text_size(height)
     edge, font = size // 2, _font(size)
     drawn = Image.fromarray(picture)
     pen = ImageDraw.Draw(drawn)
-    for text, place, anchor in ((left, edge, "lt"), (right, width - edge, "rt")):
-        fitted = _fitting(text, font, width / 2 - 2 * edge)
-        pen.text((place, edge), fitted, font=font, fill="white", anchor=anchor, stroke_width=2, stroke_fill="black")
+    for text, x, anchor in ((left, edge, "lt"), (right, width - edge, "rt")):
+        fitted = _shortened(text, font, width / 2 - 2 * edge)
+        pen.text((x, edge), fitted, font=font, fill="white", anchor=anchor, stroke_width=2, stroke_fill="black")
     return np.asarray(drawn)
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """As much of a text as fits, on one line."""
+def relative_confidence(confidence: Tensor) -> Tensor:
+    """Confidence c on a scale from 0 to 1: c / (1 + c).
+
+    confidence: [...], non-negative, in fully opaque pixels of the photos, so that one pixel gives 0.5.
+    """
+    return confidence / (1 + confidence)
+
+
+def confidence_colours(relative: Tensor, known: Tensor) -> Tensor:
+    """Colours of confidence, [..., 3] in [0, 1]: from dark (low) to bright (high), blended with grey where unknown.
+
+    Args:
+        relative: [...] in [0, 1], see `relative_confidence`.
+        known: [...] in [0, 1], the share of which anything is known.
+    """
+    ramp = heat(np.atleast_2d(relative.numpy()), "viridis").reshape(*relative.shape, 3)
+    colours = torch.from_numpy(ramp).float() / 255
+    return torch.lerp(torch.full_like(colours, UNKNOWN), colours, known[..., None])
+
+
+def _text_size(height: int) -> int:
+    """Height of letters, px, in a picture of that height."""
+    return max(MIN_TEXT_PX, height // LINES)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text on one line, cut with an ellipsis to at most `width` px."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
@@ -116,20 +133,3 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     from matplotlib.font_manager import findfont
 
     return ImageFont.truetype(findfont("DejaVu Sans"), size)
-
-
-UNKNOWN = 0.35  # grey of what nobody has said anything about
-
-
-def relative_confidence(confidence: Tensor) -> Tensor:
-    """Confidence in opaque pixels, [...], on a scale from 0 (nothing was said) to 1; one pixel is a half."""
-    return confidence / (1 + confidence)
-
-
-def confidence_colours(sure: Tensor, known: Tensor) -> Tensor:
-    """Colours [..., 3] of how sure something is: dark to bright, and grey in so far as it is not known.
-
-    sure: [...] in [0, 1], see `relative_confidence`. known: [...] in [0, 1].
-    """
-    ramp = torch.from_numpy(heat(np.atleast_2d(sure.numpy()), "viridis").reshape(*sure.shape, 3)).float() / 255
-    return torch.lerp(torch.full_like(ramp, UNKNOWN), ramp, known[..., None])

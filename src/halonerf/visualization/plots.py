@@ -1,4 +1,4 @@
-"""How a fit went, as a picture: the loss on the left, the figures of held-out data on the right."""
+"""Learning curves as a picture: losses on the left, scores of held-out data on the right."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from PIL import Image
 def draw_curves(
     history: Sequence[Mapping[str, float | None]],
     losses: Sequence[str],
-    figures: Sequence[str],
+    scores: Sequence[str],
     kept: int,
 ) -> np.ndarray:
-    """[H, W, 3] uint8, black on white.
+    """Plot losses and scores over epochs, uint8 [H, W, 3], black on white.
 
     Args:
-        history: a row an epoch with `epoch` and the quantities named in `losses` and `figures`; None where unknown.
-        figures: in [0, 1]; none leaves the right panel out.
-        kept: the row whose epoch is marked.
+        history: a row per epoch with `epoch` and the quantities named in `losses` and `scores`; None where unknown.
+        losses: names in the left panel. scores: names in the right panel, values in [0, 1]; left out where empty.
+        kept: index of the row whose epoch is marked as the one whose weights are kept.
     """
-    panels = [part for part in ((losses, (None, None)), (figures, (0.0, 1.02))) if part[0]]
+    panels = [panel for panel in ((losses, (None, None)), (scores, (0.0, 1.02))) if panel[0]]
     figure = Figure(figsize=(4.5 * len(panels), 3.4), dpi=110)
     for axes, (names, limits) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for name in names:
@@ -37,7 +37,7 @@ def draw_curves(
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
     figure.tight_layout()
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png")
-    with Image.open(drawn) as picture:
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    with Image.open(png) as picture:
         return np.asarray(picture.convert("RGB"))

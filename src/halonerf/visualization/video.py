@@ -1,4 +1,4 @@
-"""Films for people: H.264 in MP4, which everything plays, VP9 in WebM, and GIF."""
+"""Video files from frames: H.264 in MP4, which every player reads, VP9 in WebM, and GIF."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import numpy as np
 
 from halonerf.errors import BadInput, MissingExtra
 
-# Nearly lossless, and no key frame but the first: each key frame is coded anew, and a slow change would seem to pulse.
+# Nearly lossless, with a single intra frame: each further one is coded independently, so slow changes would pulse.
 H264 = {"crf": "16", "g": "100000", "preset": "fast"}
 VP9 = {"crf": "24", "b": "0", "g": "100000", "deadline": "good", "cpu-used": "4", "row-mt": "1", "auto-alt-ref": "1"}
-FAST_START = {"movflags": "+faststart"}  # a browser starts an MP4 before it has all of it
-BT709 = 1  # the colours of HDTV, as FFmpeg numbers them; players take untagged small videos for another kind
-PALETTE = "palettegen=stats_mode=full"  # of all frames: one that changes flickers
-DITHER = "paletteuse=dither=bayer:bayer_scale=3:diff_mode=rectangle"  # a fixed pattern: noise would not compress
+FAST_START = {"movflags": "+faststart"}  # a browser plays an MP4 while it still loads
+BT709 = 1  # FFmpeg's number of the HDTV colour space; players take small untagged videos for BT.601
+PALETTE = "palettegen=stats_mode=full"  # one palette for all frames: a changing one flickers
+DITHER = "paletteuse=dither=bayer:bayer_scale=3:diff_mode=rectangle"  # a fixed pattern: noise compresses badly
 
 
 def save_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Atomically write frames, uint8 [H, W, 3] of one size, to an `.mp4`, a `.webm` or a `.gif`.
+    """Atomically write a video file.
 
-    The first two lose the last row or column of odd sizes. A GIF's frames are gone through twice, so they must be
-    something that can be, and they last whole hundredths of a second: 25 frames a second are exact, 30 are not.
+    Args:
+        path: ends in `.mp4`, `.webm` or `.gif`.
+        frames: uint8 [H, W, 3], all of one size; MP4 and WebM drop the last row or column of odd sizes. For a GIF they
+            are iterated twice, so an iterator is not enough.
+        fps: frames per second; a GIF's frames last whole hundredths of a second, so 25 is exact and 30 is not.
 
     Raises: MissingExtra without PyAV; BadInput without frames, or for another ending.
     """
@@ -34,7 +37,7 @@ def save_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         raise MissingExtra("av", "video") from error
     writers: dict[str, Callable[..., bool]] = {".mp4": _write_mp4, ".webm": _write_webm, ".gif": _write_gif}
     if path.suffix not in writers:
-        raise BadInput(f"expected a film's name to end in {', '.join(writers)}, got {path.name}")
+        raise BadInput(f"expected a video's name to end in {', '.join(writers)}, got {path.name}")
     partial = path.with_suffix(f".partial{path.suffix}")
     try:
         with av.open(str(partial), "w", options=FAST_START if path.suffix == ".mp4" else {}) as file:
@@ -55,7 +58,7 @@ def _write_webm(file: Any, frames: Iterable[np.ndarray], rate: Fraction) -> bool
 
 
 def _write_even(file: Any, frames: Iterable[np.ndarray], rate: Fraction, codec: str, options: dict[str, str]) -> bool:
-    """Frames of even size, colours at half the resolution."""
+    """Encode frames, cropped to an even size, in YUV 4:2:0; whether there were any."""
     import av
     from av.video.reformatter import Colorspace
 
@@ -75,8 +78,8 @@ def _write_even(file: Any, frames: Iterable[np.ndarray], rate: Fraction, codec: 
 
 
 def _write_gif(file: Any, frames: Iterable[np.ndarray], rate: Fraction) -> bool:
-    assert not isinstance(frames, Iterator), "a GIF's frames are gone through twice"
-    palette = list(_filtered(frames, rate, PALETTE))  # one picture of 256 colours, once all frames are seen
+    assert not isinstance(frames, Iterator), "a GIF's frames are iterated twice"
+    palette = list(_filtered(frames, rate, PALETTE))  # one picture of 256 colours, after the last frame
     stream = None
     for frame in _filtered(frames, rate, DITHER, *palette):
         if stream is None:
@@ -89,7 +92,7 @@ def _write_gif(file: Any, frames: Iterable[np.ndarray], rate: Fraction) -> bool:
 
 
 def _filtered(frames: Iterable[np.ndarray], rate: Fraction, chain: str, second: Any = None) -> Iterator[Any]:
-    """What FFmpeg's filter makes of frames, one after the other. second: a picture that is its other input."""
+    """Output frames of an FFmpeg filter. chain: filter with its options. second: one picture as its second input."""
     import av
 
     graph: Any = None

@@ -14,7 +14,7 @@ from plyfile import PlyData
 
 from halonerf.data.scene.scene import Scene
 from halonerf.loading import fitted_scene, write_cameras
-from halonerf.stages.export.formats.images import write_image
+from halonerf.stages.export.images import write_image
 from halonerf.stages.export.stage import Export
 from halonerf.types import View
 from helpers.made_export import GAUSSIANS, HEAD, write_ball_road

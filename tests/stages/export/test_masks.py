@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from halonerf.data.scene.scene import Scene
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.masks import MaskFolder
-from halonerf.stages.export.formats.depth import FURTHEST, write_depth
-from halonerf.stages.export.formats.masks import mask_outline, write_coco, write_masks
+from halonerf.stages.export.formats.depth import MAX_STEPS, write_depth
+from halonerf.stages.export.formats.masks import encode_mask, write_coco, write_masks
 from halonerf.stages.export.stage import Export
 from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
 from helpers.made_road import VIEW, made_mask, run_stage
@@ -74,7 +74,7 @@ def test_the_threshold_divides_probabilities(tmp_path: Path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "probability/a/x.jpg.png")), values[0])
     binary = np.asarray(Image.open(tmp_path / "binary/a/x.jpg.png"))
     assert np.array_equal(binary, np.where(values[0] >= 204, 255, 0))
-    assert write_coco(tmp_path, ["a"], ["a"], [("x.jpg", (16, 16))]) == 1
+    assert write_coco(tmp_path, ["a"], {"a": (1, 2, 3)}, [("x.jpg", (16, 16))]) == 1
     [annotation] = json.loads((tmp_path / "coco.json").read_text())["annotations"]
     assert annotation["area"] == 52
     assert annotation["score"] == pytest.approx(np.arange(204, 256).mean() / 255, abs=1e-4)
@@ -93,7 +93,7 @@ def test_the_threshold_divides_probabilities(tmp_path: Path):
 def test_runs_go_down_the_columns(mask: np.ndarray):
     from pycocotools import mask as coco_mask
 
-    found = mask_outline(mask)
+    found = encode_mask(mask)
     runs = coco_mask.frPyObjects(found["segmentation"], *mask.shape)
     assert np.array_equal(coco_mask.decode(runs) > 0, mask)
     assert found["area"] == coco_mask.area(runs)
@@ -140,4 +140,4 @@ def test_depth_beyond_what_a_picture_can_show_is_the_last_step(tmp_path: Path):
     depth = np.array([[0.0, 1e-9, 2.0, 1e9]])
     write_depth(tmp_path, "ü/x.jpg", depth, np.array([[1.0, 1.0, 1.0, 1.0]]), 0.001)
     steps = np.asarray(Image.open(tmp_path / "pictures/ü/x.jpg.png"))
-    assert steps.tolist() == [[0, 1, 2000, FURTHEST]]
+    assert steps.tolist() == [[0, 1, 2000, MAX_STEPS]]

@@ -13,8 +13,15 @@ import trimesh
 
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
-from halonerf.stages.export.formats.mesh import linear
-from halonerf.stages.export.formats.surface import ExtractedSurface, empty_grid, extract, fuse, large_pieces, seen_on
+from halonerf.stages.export.formats.mesh import srgb_to_linear
+from halonerf.stages.export.formats.surface import (
+    ExtractedSurface,
+    empty_grid,
+    extract,
+    fuse,
+    large_pieces,
+    sample_views,
+)
 from halonerf.stages.export.stage import Export
 from halonerf.types import View
 from helpers.made_export import GAUSSIANS, HEAD, RADIUS, colours_at, made_gaussians, on_ball, write_ball_road
@@ -81,13 +88,13 @@ def test_vertices_take_the_numbers_of_views_that_see_them_and_no_others():
         depth = depth_of_ball(view)
         return depth, np.full((*depth.shape, 1), float(view.centre[0]))
 
-    numbers, weight = seen_on(surface, VIEWS[:2], look, grid.side, 1)
+    numbers, weight = sample_views(surface, VIEWS[:2], look, grid.side, 1)
     x = surface.vertices[:, 0]
     assert (numbers[x > 0.1, 0][weight[x > 0.1] > 0] == 2).all()
     assert (numbers[x < -0.1, 0][weight[x < -0.1] > 0] == -2).all()
     front = (np.abs(x) > 0.4) & (np.abs(np.linalg.norm(surface.vertices, axis=1) - RADIUS) < 0.5 * grid.side)
     assert (weight[front] > 0).mean() > 0.98
-    assert seen_on(surface, [], look, grid.side, 1)[1].sum() == 0
+    assert sample_views(surface, [], look, grid.side, 1)[1].sum() == 0
 
 
 def test_specks_are_no_pieces_of_the_surface():
@@ -110,7 +117,7 @@ def test_the_mesh_lies_on_the_ball_in_the_lights_colours(glb: Path, road):
     for side, sign in (("left", -1), ("right", 1)):
         splats = of_splats[sign * field.means.detach()[:, 0] > 0.2].median(dim=0).values.numpy()
         vertices = np.median(got[sign * whole.vertices[:, 0] > 0.2], axis=0)
-        assert np.abs(vertices - linear(splats)).max() < 0.05, side
+        assert np.abs(vertices - srgb_to_linear(splats)).max() < 0.05, side
     assert not np.allclose(colours_at(torch.tensor([[-1.0, 0, 0]])), colours_at(torch.tensor([[1.0, 0, 0]])))
 
 
@@ -162,7 +169,9 @@ def test_the_file_says_that_its_light_is_in_its_colours(glb: Path):
 
 
 def test_linear_light_is_what_srgb_says():
-    np.testing.assert_allclose(linear(np.array([0.0, 0.04045, 0.5, 1.0])), [0, 0.0031308, 0.2140411, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        srgb_to_linear(np.array([0.0, 0.04045, 0.5, 1.0])), [0, 0.0031308, 0.2140411, 1], atol=1e-6
+    )
 
 
 def test_a_grid_that_does_not_fit_is_refused(road, tmp_path: Path):

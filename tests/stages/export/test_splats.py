@@ -15,7 +15,7 @@ from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.rendering.surfels import open_splats
 from halonerf.splatting.rasterise import rasterise
-from halonerf.stages.export.contents import placed_splats
+from halonerf.stages.export.contents import finite_splats
 from halonerf.stages.export.formats.ply import write_ply
 from halonerf.stages.export.formats.splat_views import outward_normals, render_splats
 from halonerf.stages.export.formats.splats import write_splats
@@ -146,7 +146,7 @@ def test_splats_without_a_place_are_left_out(tmp_path: Path):
     read, colours = read_splats(tmp_path / "x.ply")
     assert read.centres.isfinite().all()
     torch.testing.assert_close(colours, torch.full((48, 3), 0.25))
-    kept, rows = placed_splats(splats)
+    kept, rows = finite_splats(splats)
     assert len(kept) == 48
     assert rows.tolist() == [0, 1, 2, *range(5, 50)]
 
@@ -178,7 +178,7 @@ def test_points_have_colours_normals_probabilities_and_confidence(road, tmp_path
 def test_normals_face_the_cameras_that_see_them(road):
     """Flat splats on the ball, whose axes point in or out by chance: outwards is where cameras are."""
     scene = Scene(road["ingest"])
-    splats = placed_splats(open_splats(Ball(), scene.views).splats())[0]
+    splats = finite_splats(open_splats(Ball(), scene.views).splats())[0]
     w, x, y, z = splats.rotations.unbind(dim=1)
     inwards = torch.arange(len(splats)) % 2 == 0
     rotations = torch.where(inwards[:, None], torch.stack([-x, w, z, -y], dim=1), splats.rotations)
@@ -217,7 +217,7 @@ def test_a_field_without_gaussians_is_exported_too(road, tmp_path: Path):
 def test_edges_show_no_depth(road):
     scene = Scene(road["ingest"])
     field = made_gaussians(scene.names)
-    drawn = render_splats(placed_splats(field.splats())[0], torch.zeros(3000, 0), scene.views[0])
+    drawn = render_splats(finite_splats(field.splats())[0], torch.zeros(3000, 0), scene.views[0])
     shown = field.render(scene.views[0], field.mean_appearance())
     assert 0 < (drawn.depth > 0).sum() < (shown.opacity > 0.5).sum()
     surface = drawn.depth > 0

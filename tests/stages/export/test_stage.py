@@ -1,10 +1,11 @@
-"""The export stage: what it makes, resumes, refuses, and says of frame, light and licences."""
+"""Stage export: its files, formats from outside, resumed runs, rejected options, and descriptions of the files."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
 from halonerf.queries.session import QuerySession
-from halonerf.stages.export.contents import ExportedConcepts, choose_concepts
-from halonerf.stages.export.stage import FORMATS, Export
+from halonerf.stages.export.contents import ExportContents, ExportedConcepts
+from halonerf.stages.export.formats import FORMATS, Format, PhotoFormat
+from halonerf.stages.export.stage import Export
 from halonerf.stages.index.stage import Index
 from halonerf.types import Splats
 from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
@@ -49,26 +51,68 @@ def exported(road: dict[str, Path], out: Path, **options) -> Export:
     return stage
 
 
-def test_every_format_has_a_folder_that_explains_itself(road, tmp_path: Path):
+def test_every_format_has_a_folder_with_a_description(road, tmp_path: Path):
     stage = exported(road, tmp_path / "out", formats=list(FORMATS), voxels=32)
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {*FORMATS, "export.json"}
-    told = json.loads((out / "export.json").read_text())
-    assert told["frame"] == "world"
-    assert [c["name"] for c in told["concepts"]] == ["dome", "nothing"]
-    assert told["formats"] == stage.summary()
+    described = json.loads((out / "export.json").read_text())
+    assert described["frame"] == "world"
+    assert [c["name"] for c in described["concepts"]] == ["dome", "nothing"]
+    assert described["formats"] == stage.summary()
     for kind in FORMATS:
         text = (out / kind / "README.txt").read_text()
         assert "nine tenths of its points lie within 1 unit" in text
         assert "Light: mean. Threshold: 0.5." in text
-        assert "Ask whoever made them" in text
+        assert "Ask the photographers" in text
         contents = json.loads((out / kind / "contents.json").read_text())
         assert stage.summary()[kind].items() >= contents.items()
         assert stage.summary()[kind]["bytes"] > 500
     assert not list(out.rglob(".*"))  # nothing half written
 
 
-def test_authors_and_licences_travel_along(tmp_path: Path):
+class CameraTable:
+    """A format from outside: a table of the cameras' centres, and a file with the size of each photo."""
+
+    name = "cameras"
+    summary = "centres.csv: centres of the cameras."
+    wants_images = False
+
+    def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
+        centres = contents.frame.points(torch.stack([view.centre for view in contents.scene.views]))
+        np.savetxt(folder / "centres.csv", centres, delimiter=",")
+        return {"cameras": len(centres)}
+
+    def files(self, contents: ExportContents, folder: Path, view: int) -> list[Path]:
+        return [folder / f"{view:05d}.txt"]
+
+    def write_photo(self, contents: ExportContents, folder: Path, view: int) -> None:
+        camera = contents.scene.views[view]
+        self.files(contents, folder, view)[0].write_text(f"{camera.width} {camera.height}")
+
+
+def test_a_format_from_outside_is_one_entry_of_the_registry(road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert isinstance(CameraTable(), PhotoFormat)
+    with pytest.raises(BadInput, match=r"export\.formats among .*got cameras"):
+        Export(GAUSSIANS, HEAD, {}, formats=["cameras"])
+    monkeypatch.setitem(FORMATS, "cameras", CameraTable())
+    stage = exported(road, tmp_path / "out", formats=["cameras", "depth"], frame="model")
+    folder, scene = tmp_path / "out" / "cameras", Scene(road["ingest"])
+    assert np.loadtxt(folder / "centres.csv", delimiter=",").shape == (len(scene), 3)
+    assert (folder / "00003.txt").read_text() == f"{scene.views[3].width} {scene.views[3].height}"
+    assert "centres.csv: centres of the cameras." in (folder / "README.txt").read_text()
+    assert stage.summary()["cameras"]["cameras"] == len(scene)
+
+
+def test_every_format_is_described_and_has_a_unique_name():
+    for name, kind in FORMATS.items():
+        assert isinstance(kind, Format)
+        assert kind.name == name
+        assert kind.summary.isascii()
+        assert kind.summary.endswith(".")
+    assert [name for name, kind in FORMATS.items() if isinstance(kind, PhotoFormat)] == ["masks", "depth"]
+
+
+def test_authors_and_licences_are_exported(tmp_path: Path):
     folders = write_ball_road(tmp_path / "road", photos=4)
     names = Scene(folders["ingest"]).names
     rows = [Attribution(n, author="=Äda <b>", licence="CC BY-SA 4.0" if i else "CC0") for i, n in enumerate(names)]
@@ -81,7 +125,7 @@ def test_authors_and_licences_travel_along(tmp_path: Path):
     assert "CC BY-SA 4.0: 3 of the photos" in text
 
 
-def test_a_stopped_run_goes_on_where_it_was(road, tmp_path: Path):
+def test_a_stopped_run_resumes(road, tmp_path: Path):
     whole = exported(road, tmp_path / "whole")
     first = run_stage(Export(GAUSSIANS, HEAD, {}), tmp_path / "out", road, most=7)
     assert [first.done(item) for item in first.items()] == [True] * 7 + [False] * (len(first.items()) - 7)
@@ -111,14 +155,14 @@ def test_words_are_exported_beside_the_concepts(tmp_path: Path):
     for number, item in enumerate(stage.items()):
         stage.predict_step(item, number)
     stage.finish()
-    asked = QuerySession(folders, SEGMENTER, FIELD, HEAD)
-    answer = asked.query(["red", "red AND NOT blue"])
+    session = QuerySession(folders, SEGMENTER, FIELD, HEAD)
+    answer = session.query(["red", "red AND NOT blue"])
     vertex = PlyData.read(tmp_path / "out/points/points.ply")["vertex"]
     np.testing.assert_allclose(vertex["p_red"], answer.probability[:, 0], atol=1e-6)
     np.testing.assert_allclose(vertex["p_red_and_not_blue"], answer.probability[:, 1], atol=1e-6)
     np.testing.assert_allclose(vertex["p_dome"], concepts)
-    code = asked.field.appearance(scene.names[2])
-    maps, _ = render_known(asked.field, scene.views[2], code, answer.probability, answer.confidence)
+    code = session.field.appearance(scene.names[2])
+    maps, _ = render_known(session.field, scene.views[2], code, answer.probability, answer.confidence)
     for place, name in enumerate(("red", "red_AND_NOT_blue")):
         picture = np.asarray(Image.open(tmp_path / "out/masks/probability" / name / f"{scene.names[2]}.png"))
         assert np.abs(picture / 255 - maps[..., place].numpy()).max() < 0.003
@@ -155,7 +199,7 @@ def test_words_need_the_index():
         Export.requires({"words": ["window AND"]})
 
 
-def test_the_place_of_an_image_file_is_told_to_nobody(road, tmp_path: Path):
+def test_the_folder_of_an_image_file_is_not_published(road, tmp_path: Path):
     place = tmp_path / "secret" / "dusk.png"
     place.parent.mkdir()
     Image.new("RGB", (40, 30), "red").save(place)
@@ -167,19 +211,21 @@ def test_the_place_of_an_image_file_is_told_to_nobody(road, tmp_path: Path):
     assert "Light: dusk.png." in (tmp_path / "out/splats/README.txt").read_text()
 
 
-def test_concepts_keep_their_places():
+def test_concepts_keep_their_positions():
     probability = torch.rand(5, 3)
-    assert choose_concepts(["a", "b", "c"], ["c", "a"]) == ["c", "a"]
-    assert choose_concepts(["a", "b", "c"], None) == ["a", "b", "c"]
-    concepts = ExportedConcepts(["c", "a", "new"], probability, probability, [2, 0, None])
-    assert len({tuple(c) for c in concepts.colours.tolist()}) == 3
+    chosen = ExportedConcepts.select(["a", "b", "c"], probability, probability + 1, ["c", "a"])
+    assert (chosen.names, chosen.positions) == (["c", "a"], [2, 0])
+    assert torch.equal(chosen.probability, probability[:, [2, 0]])
+    more = chosen.with_texts(["a", "new"], torch.zeros(5, 2), torch.zeros(5, 2))
+    assert (more.names, more.positions) == (["c", "a", "new"], [2, 0, None])
+    assert len(set(more.colours)) == 3
 
 
-def test_the_smallest_of_several_concepts_shows():
+def test_a_splat_shows_the_rarest_of_its_concepts():
     probability = torch.tensor([[0.9, 0.6], [0.9, 0.1], [0.8, 0.4], [0.1, 0.4]])
-    concepts = ExportedConcepts(["tower", "window"], probability, torch.ones(4, 2), [0, 1])
+    concepts = ExportedConcepts(["tower", "window"], probability, torch.ones(4, 2), [0, 1], ["tower", "window"])
     splats = Splats(torch.zeros(4, 3), torch.ones(4, 3), torch.ones(4, 4), torch.ones(4), torch.arange(4))
-    tower, window = concepts.colours
+    tower, window = torch.tensor(concepts.colours) / 255
     painted = concepts.paint(splats, torch.full((4, 3), 0.5), 0.5)
     torch.testing.assert_close(painted, torch.stack([window, tower, tower, torch.full((3,), 0.4)]))
 
@@ -195,7 +241,7 @@ def test_the_smallest_of_several_concepts_shows():
         ({"voxels": 2}, r"export\.voxels >= 8"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict, message: str):
+def test_options_out_of_range_are_refused(options: dict, message: str):
     with pytest.raises(BadInput, match=message):
         Export(GAUSSIANS, HEAD, {}, **options)
 
@@ -208,6 +254,6 @@ def test_options_that_make_no_sense_are_refused(options: dict, message: str):
         ({"concepts": ["spire"]}, r"among dome, nothing; got spire.*\n.*export\.words=\[spire\]"),
     ],
 )
-def test_what_the_scene_does_not_have_is_refused(road, tmp_path: Path, options: dict, message: str):
+def test_frames_lights_and_concepts_that_the_scene_lacks_are_refused(road, tmp_path: Path, options: dict, message: str):
     with pytest.raises(BadInput, match=message):
         exported(road, tmp_path / "out", formats=["splats"], **options)

@@ -1,4 +1,4 @@
-"""The page to share as a file: its size, the same bytes each time, and that nothing in it runs but its own script."""
+"""The shared page as a file: its size, that it is deterministic, and that only its own script can run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from halonerf.data.commons.attribution import Attribution, write_attribution
 from halonerf.data.scene.scene import Scene
 from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.report import Report
-from halonerf.stages.share.page import harmless_json
+from halonerf.stages.share.page import escaped_json
 from halonerf.types import ImageRecord
 from helpers.made_road import run_stage
 from helpers.made_share import GAUSSIANS, HOSTILE, element, shared, write_share_road
@@ -27,7 +27,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return write_share_road(tmp_path / "road")
 
 
-def test_nothing_that_people_wrote_can_run(folders, tmp_path: Path):
+def test_texts_of_records_cannot_run_as_script(folders, tmp_path: Path):
     names = Scene(folders["ingest"]).names
     records = [ImageRecord(name, landmark=HOSTILE, caption=f"{HOSTILE} \ud800 Ωμέγα") for name in names]
     write_collection(folders["collect"], HOSTILE, tmp_path, records)
@@ -70,12 +70,12 @@ def test_the_same_inputs_give_the_same_bytes(folders, tmp_path: Path):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_size_is_said_and_bounded(folders, tmp_path: Path):
-    page, facts = shared(folders, tmp_path / "out", photos=2, photo_size=32, lights=1, preview=100)
-    said = json.loads((tmp_path / "out" / "share.json").read_text())
-    assert said["megabytes"] == round(len(page.encode()) / 1e6, 2)
-    assert said["photos"] == len(facts["photos"]) >= 2
-    assert (said["splats"], said["words"], said["lights"]) == (GAUSSIANS, 2, len(facts["lights"]))
+def test_the_size_is_reported_and_bounded(folders, tmp_path: Path):
+    page, facts = shared(folders, tmp_path / "out", max_photos=2, photo_size=32, lights=1, preview=100)
+    counts = json.loads((tmp_path / "out" / "share.json").read_text())
+    assert counts["megabytes"] == round(len(page.encode()) / 1e6, 2)
+    assert counts["photos"] == len(facts["photos"]) >= 2
+    assert (counts["splats"], counts["words"], counts["lights"]) == (GAUSSIANS, 2, len(facts["lights"]))
     bytes_each = 14 + 3 * len(facts["lights"]) + 2 * 2
     assert len(element(page, "splats")) < (GAUSSIANS * bytes_each + 64) * 4 / 3 + 4
     for photo in facts["photos"]:
@@ -85,15 +85,15 @@ def test_size_is_said_and_bounded(folders, tmp_path: Path):
     assert Image.open(tmp_path / "out" / "preview.jpg").size == (100, 75)
 
 
-def test_json_in_a_page_is_the_same_json():
+def test_escaped_json_decodes_to_the_same_value():
     value = {"a": [HOSTILE, "&amp;", "\ud800", "Ω", 1.5, None]}
-    text = harmless_json(value)
+    text = escaped_json(value)
     assert json.loads(text) == value
     assert not set(text) & set("<>&\u2028\u2029")
     assert text.isascii()
 
 
-def test_the_report_comes_with_the_page(folders, tmp_path: Path):
+def test_the_report_links_to_the_page(folders, tmp_path: Path):
     folders["share"], folders["evaluate"] = tmp_path / "share", tmp_path / "evaluate"
     shared(folders, folders["share"])
     run_stage(Evaluate(), folders["evaluate"], folders)

@@ -1,4 +1,4 @@
-"""What the page to share holds: the field, the words, the lights and photos, within what rounding takes."""
+"""The data of a shared page: splats, words, lights and photos equal those of the scene up to quantisation."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return write_share_road(tmp_path / "road")
 
 
-def test_the_arrays_give_the_field_back_within_what_rounding_takes(folders, tmp_path: Path):
+def test_the_arrays_equal_the_field_up_to_quantisation(folders, tmp_path: Path):
     page, facts = shared(folders, tmp_path / "out")
     field = opened_field(folders)
     splats = field.splats()
     assert facts["splats"] == facts["of"] == GAUSSIANS
-    near = (array(page, facts, "place") / 65535 * 2 - 1) * facts["reach"]
+    near = (array(page, facts, "centre") / 65535 * 2 - 1) * facts["reach"]
     length = np.linalg.norm(near, axis=1, keepdims=True)
     centres = np.where(length > 1, near / length / (2 - length), near)
     away = np.linalg.norm(splats.centres.numpy(), axis=1)
@@ -39,12 +39,14 @@ def test_the_arrays_give_the_field_back_within_what_rounding_takes(folders, tmp_
     step = 2 * facts["reach"] / 65535
     assert (
         error <= step * np.maximum(away, 1) ** 2
-    ).all()  # half a step on three axes, stretched as places were drawn in
+    ).all()  # half a step on three axes, stretched as centres were contracted
     least, most = facts["sizes"]
     scales = least * (most / least) ** (array(page, facts, "size") / 255)
     np.testing.assert_allclose(scales, splats.scales.numpy(), rtol=np.log(most / least) / 255 / 2 * 1.05)
-    turns = array(page, facts, "turn") / 127
-    cosine = np.abs((turns / np.linalg.norm(turns, axis=1, keepdims=True) * splats.rotations.numpy()).sum(axis=1))
+    rotations = array(page, facts, "rotation") / 127
+    cosine = np.abs(
+        (rotations / np.linalg.norm(rotations, axis=1, keepdims=True) * splats.rotations.numpy()).sum(axis=1)
+    )
     assert np.degrees(2 * np.arccos(np.clip(cosine, 0, 1))).max() < 1.0
     np.testing.assert_allclose(array(page, facts, "opacity") / 255, splats.opacities.numpy(), atol=0.5 / 255 + 1e-6)
     lights = [light["name"] for light in facts["lights"]]
@@ -62,20 +64,23 @@ def test_unknown_stays_unknown(folders, tmp_path: Path):
     head = Lifted()
     head.load(folders["localize"] / "head.safetensors")
     for number in range(2):
-        probability, sure = array(page, facts, f"word/{number}"), array(page, facts, f"sure/{number}")
+        probability, confidence = (
+            array(page, facts, f"probability/{number}"),
+            array(page, facts, f"confidence/{number}"),
+        )
         known = head.confidence()[:, number].numpy() > 0
-        assert ((sure > 0) == known).all()
+        assert ((confidence > 0) == known).all()
         assert 40 <= (~known).sum() < GAUSSIANS / 2
         np.testing.assert_allclose(probability / 255, head.probabilities()[:, number].numpy(), atol=0.5 / 255 + 1e-6)
         order = np.argsort(head.confidence()[:, number].numpy(), kind="stable")
-        assert (np.diff(sure[order].astype(int)) >= 0).all()
-        assert 0.4 < (sure[known] > 127).mean() < 0.6  # "half sure" is the middle of what is known
+        assert (np.diff(confidence[order].astype(int)) >= 0).all()
+        assert 0.4 < (confidence[known] > 127).mean() < 0.6  # 128 is the median of what is known
     assert facts["words"][0]["known"] == pytest.approx(float((head.confidence()[:, 0] > 0).float().mean()), abs=1e-4)
     assert facts["words"][0]["parts"]
     assert not facts["words"][1]["parts"]  # nowhere above one half
 
 
-def test_the_most_important_are_kept(folders, tmp_path: Path):
+def test_splats_with_the_largest_opacity_times_area_are_kept(folders, tmp_path: Path):
     page, facts = shared(folders, tmp_path / "out", splats=50)
     assert (facts["splats"], facts["of"]) == (50, GAUSSIANS)
     splats = opened_field(folders).splats()
@@ -96,7 +101,7 @@ def test_photos_come_with_their_cameras(folders, tmp_path: Path):
         assert photo["distance"] > 0
 
 
-def test_more_words_come_from_the_index(folders, tmp_path: Path):
+def test_further_words_come_from_the_index(folders, tmp_path: Path):
     names = Scene(folders["ingest"]).names
     rows = "photo,score,chosen,reason\n" + "".join(f"{name},0.9,true,\n" for name in names)
     (folders["segment"] / "choice.csv").write_text(rows)
@@ -113,12 +118,12 @@ def test_more_words_come_from_the_index(folders, tmp_path: Path):
     facts = json.loads(element(page, "facts-data"))
     assert [word["text"] for word in facts["words"]] == [*WORDS, "red", "red AND NOT green"]
     assert len({word["colour"] for word in facts["words"]}) == 4
-    assert array(page, facts, "word/2").max() > 0
-    assert (array(page, facts, "word/3") <= array(page, facts, "word/2")).all()
+    assert array(page, facts, "probability/2").max() > 0
+    assert (array(page, facts, "probability/3") <= array(page, facts, "probability/2")).all()
 
 
 class SeenBall(Ball):
-    """A field without Gaussians that can say which photo sees what: all of them everything."""
+    """A field without Gaussians in which every photo sees every element alike."""
 
     def lift(self, view, maps, weight):
         return maps.new_zeros(self.elements, maps.shape[-1]), weight.sum() * torch.ones(self.elements)
@@ -133,13 +138,13 @@ def test_a_field_without_gaussians_is_shared_as_surfels(folders, tmp_path: Path)
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     facts = json.loads(element(page, "facts-data"))
     assert facts["splats"] == 200 < facts["of"]
-    near = (array(page, facts, "place") / 65535 * 2 - 1) * facts["reach"]
+    near = (array(page, facts, "centre") / 65535 * 2 - 1) * facts["reach"]
     np.testing.assert_allclose(np.linalg.norm(near, axis=1), 0.5, atol=0.01)  # on the ball
     assert facts["lights"][0]["sky"] == {"low": [255, 255, 255], "high": [255, 255, 255]}
-    assert set(np.unique(array(page, facts, "sure/0"))) == {128}
+    assert set(np.unique(array(page, facts, "confidence/0"))) == {128}
 
 
-def test_a_landmark_of_which_no_word_is_known(folders, tmp_path: Path):
+def test_a_scene_without_concepts_is_shared(folders, tmp_path: Path):
     write_json(folders["localize"] / "concepts.json", [])
     head = Lifted()
     head.hold(torch.zeros(GAUSSIANS, 0), torch.zeros(GAUSSIANS, 0))
@@ -149,7 +154,7 @@ def test_a_landmark_of_which_no_word_is_known(folders, tmp_path: Path):
     assert facts["splats"] == GAUSSIANS
 
 
-def test_a_killed_run_does_not_write_it_again(folders, tmp_path: Path):
+def test_a_finished_page_is_not_written_again(folders, tmp_path: Path):
     shared(folders, tmp_path / "out")
     stage = Share(FIELD, HEAD, SEGMENTER)
     stage.bind(tmp_path / "out", folders, 0)
@@ -163,15 +168,15 @@ def test_a_killed_run_does_not_write_it_again(folders, tmp_path: Path):
         ({"splats": 0}, r"share\.splats.*got 0,"),
         ({"photo_size": 3}, r"share\.photo_size"),
         ({"threshold": 1.0}, r"share\.threshold between 0 and 1"),
-        ({"join": 0}, r"share\.join above 0"),
+        ({"part_radius": 0}, r"part_radius above 0"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict, message: str):
+def test_options_out_of_range_are_refused(options: dict, message: str):
     with pytest.raises(BadInput, match=message):
         Share(FIELD, HEAD, SEGMENTER, **options)
 
 
-def test_a_word_that_is_no_expression_is_known_before_any_work():
+def test_a_malformed_expression_is_reported_before_any_stage_runs():
     assert Share.requires({"words": []}) == Share.needs
     with pytest.raises(BadInput):
         Share.requires({"words": ["portal AND"]})

@@ -12,7 +12,8 @@ from halonerf.data.scene.scene import Scene
 from halonerf.data.sfm.pairing import MAX_DESCRIPTORS, nearest_pairs, vlad
 from halonerf.data.sfm.verification import single_threaded
 from halonerf.files import write_npz
-from halonerf.sift import LUMA, extract_sift
+from halonerf.sift import extract_sift
+from halonerf.visualization.pictures import REC601, luminance
 
 PHOTOS_PER_FILE = 256
 MAX_FEATURES = 8192  # per photo; COLMAP's own limit
@@ -76,4 +77,4 @@ def _sorted(pairs: np.ndarray) -> np.ndarray:
 
 def _grey(photo: np.ndarray) -> np.ndarray:
     """Grey, uint8 [H, W], of a photo, uint8 [H, W, 3]."""
-    return np.rint(photo @ np.array(LUMA)).astype(np.uint8)
+    return np.rint(luminance(photo, REC601)).astype(np.uint8)

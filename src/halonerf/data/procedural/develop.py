@@ -12,8 +12,7 @@ from halonerf.data.procedural.light import OutdoorLight
 from halonerf.data.procedural.mesh import Array
 from halonerf.data.procedural.renderer import RenderPasses
 from halonerf.data.procedural.textures import noise
-
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709, of linear RGB
+from halonerf.visualization.pictures import luminance
 
 
 def develop_photo(passes: RenderPasses, camera: Camera, light: OutdoorLight, rng: Generator) -> NDArray[np.uint8]:
@@ -74,11 +73,11 @@ def cloudy(backdrop: Array, camera: Camera, light: OutdoorLight, rng: Generator)
 
 def _print(picture: Array, ground: NDArray[np.bool_], light: OutdoorLight, rng: Generator) -> NDArray[np.uint8]:
     lit = picture[ground] if ground.sum() > 100 else picture.reshape(-1, 3)
-    cast = lit.mean(0) / max(float(lit.mean(0) @ LUMINANCE), 1e-9)
+    cast = lit.mean(0) / max(float(luminance(lit.mean(0))), 1e-9)
     correction = rng.uniform(0.55, 0.9) if light.hour != "dusk" else rng.uniform(0.2, 0.5)
     warmth, tint = rng.normal(0, 0.05), rng.normal(0, 0.02)
     picture = picture / cast**correction * np.exp([warmth, tint, -warmth])
-    bright = np.percentile(lit @ LUMINANCE, 95 if light.hour == "night" else 80)
+    bright = np.percentile(luminance(lit), 95 if light.hour == "night" else 80)
     key = {"day": 0.42, "overcast": 0.42, "dusk": 0.34, "night": 0.6}[light.hour]
     picture = picture * key / max(bright, 1e-9) * 2 ** rng.normal(0.0, 0.3)
     height, width = picture.shape[:2]

@@ -1,4 +1,4 @@
-"""The frame that an export is written in: the scene's own, or that of the reconstruction it came from."""
+"""The coordinate frame of an export: that of the scene, or that of the reconstruction that the scene came from."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ExportFrame:
-    """x' = scale * rotation @ x + shift, from the world frame to the export's.
+    """The similarity x' = scale * rotation @ x + shift from the world frame to the export's.
 
-    name: "world" or "model". rotation: [3, 3]. shift: [3]. upright: [3, 3], turns the export's axes so that +y is up,
-    as glTF has it.
+    name: "world" or "model". rotation: [3, 3]. shift: [3]. upright: [3, 3], rotates the export's axes so that +y is up,
+    as glTF requires.
     """
 
     name: str
@@ -34,38 +34,38 @@ class ExportFrame:
 
     @classmethod
     def of(cls, name: str, scene: Scene) -> ExportFrame:
-        """The frame of that name. Raises: BadInput for an unknown one."""
-        y_up = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # of a frame whose +z is up
+        """The frame of that name for a scene. Raises: BadInput for an unknown name."""
+        y_up = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # from +z up
         if name == WORLD:
             return cls(name, 1.0, np.eye(3), np.zeros(3), y_up)
         if name != MODEL:
             raise BadInput(f"expected export.frame=world or model, got '{name}'")
         matrix = scene.scene_from_model.numpy()
         scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
-        turn = matrix[:3, :3] / scale
-        return cls(name, 1 / scale, turn.T, -turn.T @ matrix[:3, 3] / scale, y_up @ turn)
+        rotation = matrix[:3, :3] / scale
+        return cls(name, 1 / scale, rotation.T, -rotation.T @ matrix[:3, 3] / scale, y_up @ rotation)
 
     def points(self, points: np.ndarray | Tensor) -> Array:
-        """World units [N, 3] -> the export's."""
+        """Points [N, 3] of the world in the export's frame and unit."""
         return self.scale * _array(points) @ self.rotation.T + self.shift
 
     def directions(self, directions: np.ndarray | Tensor) -> Array:
-        """Unit vectors [N, 3] of the world, as the export has them."""
+        """Unit vectors [N, 3] of the world in the export's frame."""
         return _array(directions) @ self.rotation.T
 
     def camera_to_frame(self, camera_to_world: Tensor) -> Array:
-        """A rigid pose [3, 4], camera to world -> camera to the export's frame, whose units the shift has."""
+        """Camera to world [3, 4] -> camera to the export's frame [3, 4], rigid, with the shift in the export's unit."""
         pose = camera_to_world.detach().cpu().double().numpy()
         return np.column_stack([self.rotation @ pose[:, :3], self.points(pose[None, :, 3])[0]])
 
     def splats(self, splats: Splats) -> Splats:
         """The same Gaussians in the export's frame."""
-        turn = quaternions(torch.from_numpy(self.rotation).to(splats.rotations)[None])
+        rotation = quaternions(torch.from_numpy(self.rotation).to(splats.rotations)[None])
         return replace(
             splats,
             centres=torch.from_numpy(self.points(splats.centres)).to(splats.centres),
             scales=splats.scales * self.scale,
-            rotations=product(turn, splats.rotations),
+            rotations=product(rotation, splats.rotations),
         )
 
 

@@ -1,4 +1,4 @@
-"""Names in an export: of concepts, which may be in any script, and of photos, which may not leave their folder."""
+"""Safe names in an export: of concepts, which may be in any script, and paths of photos, which stay below a folder."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from halonerf.files import safe_name
 
 
 def folder_names(concepts: Sequence[str]) -> list[str]:
-    """A file name for each concept, no two alike, whatever case the file system minds."""
-    return _apart([safe_name(concept) for concept in concepts])
+    """A file name for each concept, distinct on file systems that ignore case, too."""
+    return _distinct([safe_name(concept) for concept in concepts])
 
 
 def property_names(concepts: Sequence[str]) -> list[str]:
-    """An ASCII name of letters, digits and underscores for each concept, no two alike."""
+    """A distinct ASCII name of letters, digits and underscores for each concept."""
     plain = [unicodedata.normalize("NFKD", concept).encode("ascii", "ignore").decode().lower() for concept in concepts]
-    return _apart([re.sub(r"[^a-z0-9]+", "_", name).strip("_")[:40] or "concept" for name in plain])
+    return _distinct([re.sub(r"[^a-z0-9]+", "_", name).strip("_")[:40] or "concept" for name in plain])
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file of a photo's name, whose parts are divided by forward slashes, below `folder`.
+    """The path below `folder` of a photo's name, whose parts are divided by slashes.
 
-    Raises: BadInput where the name leads out of it.
+    Raises: BadInput where the name leads out of the folder.
     """
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or any(part in ("..", "/") or ":" in part or "\0" in part for part in parts):
         raise BadInput(
-            f"expected photos' names that stay below one folder, got '{name}'.\nRename it and run the road again."
+            f"expected photos' names that stay below one folder, got '{name}'.\nRename it and run all stages again."
         )
     return folder.joinpath(*parts)
 
 
-def _apart(names: list[str]) -> list[str]:
+def _distinct(names: list[str]) -> list[str]:
     taken: set[str] = set()
     found = []
     for name in names:

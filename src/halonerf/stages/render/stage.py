@@ -29,6 +29,7 @@ from halonerf.stages.render.film import FILM_FORMATS, Film, read_picture
 from halonerf.stages.render.film_path import comparison_mix, film_path, film_size, still_path
 from halonerf.stages.specs import RenderSpec
 from halonerf.types import View
+from halonerf.visualization.palette import concept_colours
 from halonerf.visualization.pictures import depth_colours, grid, overlay, save_picture, to_uint8
 
 MAX_SHEET_ROWS = 12
@@ -195,7 +196,7 @@ class Render(RenderSpec, Stage):
             self.field,
             self.scene,
             self._word_maps if texts else None,
-            {text: number for number, text in enumerate(texts)},
+            concept_colours(texts, self.localized),
             self.memory_mb,
             self.compare,
             comparison_mix(self.against, self.field, self.scene, times_of_day),

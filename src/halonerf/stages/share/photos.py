@@ -1,4 +1,4 @@
-"""The photos that a page shows: few, far apart, small, each with its camera and whom it is owed to."""
+"""Photos of a shared page: a few far apart, reduced, each with its camera and its attribution."""
 
 from __future__ import annotations
 
@@ -18,53 +18,56 @@ from halonerf.data.commons.attribution import ATTRIBUTION, read_attribution
 from halonerf.data.scene.scene import Scene
 from halonerf.types import ImageRecord
 
-QUALITY = 80  # of JPEG
-TURNED = 0.5  # world units that cameras lie apart which look in opposite directions from one place
-LONGEST = 300  # characters of a caption
+JPEG_QUALITY = 80
+OPPOSITE_DISTANCE = 0.5  # world units between cameras at one point with opposite directions, in the choice of photos
+MAX_CAPTION_CHARS = 300
 
 
-def choose_photos(scene: Scene, most: int) -> list[int]:
-    """Views far apart from each other, ascending, the one that sees most points among them."""
-    if not len(scene) or most < 1:
+def choose_photos(scene: Scene, max_photos: int) -> list[int]:
+    """Views far apart in position and direction, ascending; the one that sees most points is among them."""
+    if not len(scene) or max_photos < 1:
         return []
-    places = torch.stack([torch.cat([v.centre, TURNED / 2 * v.camera_to_world[:, 2]]) for v in scene.views])
+    cameras = torch.stack([torch.cat([v.centre, OPPOSITE_DISTANCE / 2 * v.camera_to_world[:, 2]]) for v in scene.views])
     first = max(range(len(scene)), key=lambda i: (len(scene.observations(i)[0]), -i))
-    return sorted(far_apart(places.cpu(), first, most))
+    return sorted(farthest_points(cameras.cpu(), first, max_photos))
 
 
-def far_apart(places: Tensor, first: int, most: int) -> list[int]:
-    """Rows of [N, D]: `first`, then each time the one farthest from those taken; none twice at one place."""
-    taken, distance = [first], (places - places[first]).norm(dim=1)
-    while len(taken) < min(most, len(places)) and float(distance.max()) > 1e-6:
-        taken.append(int(distance.argmax()))
-        distance = torch.minimum(distance, (places - places[taken[-1]]).norm(dim=1))
-    return taken
+def farthest_points(points: Tensor, first: int, count: int) -> list[int]:
+    """Farthest-point sampling: row `first` of points [N, D], then repeatedly the row farthest from those chosen.
+
+    Returns: at most `count` rows; fewer where all others coincide with chosen ones.
+    """
+    chosen, distance = [first], (points - points[first]).norm(dim=1)
+    while len(chosen) < min(count, len(points)) and float(distance.max()) > 1e-6:
+        chosen.append(int(distance.argmax()))
+        distance = torch.minimum(distance, (points - points[chosen[-1]]).norm(dim=1))
+    return chosen
 
 
 def describe_photos(scene: Scene, collection: Collection, views: Sequence[int], size: int) -> list[dict[str, Any]]:
-    """For the page: name, caption, picture (`size` px at most), camera, and how far off what it shows is."""
+    """Photos for JSON: name, caption, picture (at most `size` px), camera, and median depth of its points."""
     records = {record.image_id: record for record in collection.records()}
-    shown = []
+    photos = []
     for view in views:
         camera, name = scene.views[view], scene.names[view]
         _, depth, _ = scene.observations(view)
-        shown.append(
+        photos.append(
             {
                 "name": name,
                 "caption": _caption(records.get(name)),
-                "picture": _embedded(scene.photo(view).numpy(), size),
+                "picture": _data_url(scene.photo(view).numpy(), size),
                 "size": [camera.width, camera.height],
-                "focal": [_short(camera.fx), _short(camera.fy)],
-                "middle": [_short(camera.cx), _short(camera.cy)],
-                "pose": [_short(value) for value in camera.camera_to_world.flatten().tolist()],
-                "distance": _short(float(depth.median()) if len(depth) else 1.0),
+                "focal": [_rounded(camera.fx), _rounded(camera.fy)],
+                "principal": [_rounded(camera.cx), _rounded(camera.cy)],
+                "pose": [_rounded(value) for value in camera.camera_to_world.flatten().tolist()],
+                "distance": _rounded(float(depth.median()) if len(depth) else 1.0),
             }
         )
-    return shown
+    return photos
 
 
-def credits_of(folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
-    """Author and licence of each photo, as the collection in `folder` notes them; none where it notes none."""
+def read_credits(folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
+    """Attribution of the named photos from the table in `folder`; empty where there is no table."""
     if not (folder / ATTRIBUTION).is_file():
         return []
     wanted = set(names)
@@ -73,17 +76,17 @@ def credits_of(folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
 
 def _caption(record: ImageRecord | None) -> str:
     text = (record.caption or record.filename) if record else ""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_CAPTION_CHARS else text[: MAX_CAPTION_CHARS - 1] + "…"
 
 
-def _embedded(pixels: np.ndarray, size: int) -> str:
-    """As a data address."""
+def _data_url(pixels: np.ndarray, size: int) -> str:
+    """A reduced JPEG as a data URL."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
-    stored = io.BytesIO()
-    picture.save(stored, "JPEG", quality=QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(stored.getvalue()).decode("ascii")
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _short(value: float) -> float:
+def _rounded(value: float) -> float:
     return round(float(value), 6)

@@ -1,9 +1,9 @@
-"""share: the landmark as one HTML file that opens with a double click, without a network and without Python.
+"""share: the scene as one HTML file that opens with a double click, without a network and without Python.
 
 Output:
-    index.html      the landmark's Gaussians, words, lights and some photos, with the viewer that draws them
-    preview.jpg     what the page shows first
-    share.json      how much of everything is in it, and its size in MB
+    index.html      Gaussians, words, lights and some photos, with the viewer that draws them
+    preview.jpg     the first view of the page
+    share.json      numbers of splats, words, lights, photos and parts in it, and its size in MB
 """
 
 from __future__ import annotations
@@ -25,40 +25,41 @@ from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
+from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers
 from halonerf.rendering.surfels import most_important, open_splats
-from halonerf.stages.share.lights import SharedLight, choose_lights, draw_preview, sky_of
-from halonerf.stages.share.packing import Packed, pack_shapes, pack_word, to_bytes
+from halonerf.stages.share.lights import SharedLight, choose_lights, render_preview, sky_colours
+from halonerf.stages.share.packing import PackedArrays, pack_splats, pack_word
 from halonerf.stages.share.page import write_share_page
-from halonerf.stages.share.photos import choose_photos, credits_of, describe_photos
-from halonerf.stages.share.words import SharedWord, colour_of, view_visibility, word_parts
+from halonerf.stages.share.photos import choose_photos, describe_photos, read_credits
+from halonerf.stages.share.words import SharedWord, describe_parts, view_visibility
 from halonerf.stages.specs import ShareSpec
-from halonerf.visualization.pictures import save_picture
+from halonerf.visualization.palette import hex_colour, palette_colour
+from halonerf.visualization.pictures import save_picture, to_uint8
 
-NOTICED = 1e-6  # of a photo's light: an element of which a glance at the photo has something
+MIN_VISIBLE_SHARE = 1e-6  # of a photo's pixels: an element with more counts as visible in it
+PREVIEW_QUALITY = 88  # of JPEG
 
 
 class Share(ShareSpec, Stage):
-    """Put the landmark on a page.
+    """Write an interactive page of the scene.
 
     Args:
         field, head: configs of the field that `reconstruct` and of the head that `localize` fitted.
         segmenter: config of the segmenter that `index` used; only `words` need it.
-        words: what to look for besides the concepts of `localize`: words or expressions of words.
+        words: text prompts besides the concepts of `localize`: words or expressions of words.
         title: of the page; None: the landmark's name, or the collection's.
-        splats: Gaussians at most, the most important ones.
+        splats: Gaussians at most, those with the largest opacity times area.
         max_photos: photos to fly to, at most.
         photo_size: px, their long side on the page.
-        lights: photos, at most, whose light can be chosen besides the mean and the named lights.
-        threshold: probability from which a place is lit, until the reader moves it, and belongs to a part.
-        part_radius: how near the elements of a part are, in spacings of the field's elements.
-        min_elements: elements of a part at least.
-        max_parts: of a word at most.
+        lights: photos, at most, whose light can be chosen besides the mean and the times of day.
+        threshold: probability from which an element belongs to a part, and the page's initial threshold of highlights.
+        part_radius, min_elements, max_parts: how connected parts are found, see `PartOptions`.
         preview: px, width of the preview.
-        sky: what the sky is called, for `words`; where it is, words are not. None does not ask.
-        batch: photos decoded together, for `words`.
-        adapted: whether the segmenter is taken as `adapt_segmenter` left it, for `words`.
+        sky: text prompt of the sky, where `words` are not found; None: no sky is excluded.
+        batch: photos decoded together, for `words`; bounds memory.
+        adapted: whether the segmenter has the weights of `adapt_segmenter`, for `words`.
     """
 
     def __init__(
@@ -82,28 +83,21 @@ class Share(ShareSpec, Stage):
         adapted: bool = False,
     ) -> None:
         super().__init__()
-        if splats < 1 or max_photos < 1 or lights < 0 or max_parts < 0 or min_elements < 1:
+        if splats < 1 or max_photos < 1 or lights < 0:
             raise BadInput(
-                "expected share.splats, share.max_photos and share.min_elements of at least 1, share.lights and share.max_parts "
-                f"of at least 0, got {splats}, {max_photos}, {min_elements}, {lights} and {max_parts}"
+                "expected share.splats and share.max_photos >= 1 and share.lights >= 0, got "
+                f"{splats}, {max_photos} and {lights}"
             )
         if photo_size < 16 or preview < 16:
             raise BadInput(
                 f"expected share.photo_size and share.preview of at least 16 px, got {photo_size}, {preview}"
             )
-        if not 0 < threshold < 1 or part_radius <= 0:
-            raise BadInput(
-                f"expected share.threshold between 0 and 1, share.part_radius above 0, got {threshold} and {part_radius}"
-            )
+        if not 0 < threshold < 1:
+            raise BadInput(f"expected share.threshold between 0 and 1, got {threshold}")
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.words, self.title = given_texts(words), title
         self.splats, self.max_photos, self.photo_size, self.lights = splats, max_photos, photo_size, lights
-        self.threshold, self.part_radius, self.min_elements, self.max_parts = (
-            threshold,
-            part_radius,
-            min_elements,
-            max_parts,
-        )
+        self.threshold, self.parts = threshold, PartOptions(part_radius, min_elements, max_parts)
         self.preview, self.sky, self.batch, self.adapted = preview, sky, batch, adapted
 
     def prepare(self) -> None:
@@ -122,41 +116,41 @@ class Share(ShareSpec, Stage):
     @torch.no_grad()
     def predict_step(self, item: str, index: int) -> None:
         lights = choose_lights(self.field, self.scene, self.lights)
-        views = sorted({*choose_photos(self.scene, self.max_photos), *self._views_of(lights)})
+        views = sorted({*choose_photos(self.scene, self.max_photos), *self._light_views(lights)})
         cameras = [self.scene.views[view].to(self.device) for view in views]
         seen = view_visibility(self.field, cameras)
-        home = int((seen > NOTICED).sum(dim=1).argmax())
+        home = int((seen > MIN_VISIBLE_SHARE).sum(dim=1).argmax())
         words = self._words()
-        packed, facts = Packed(), self._facts(words, lights, views, home, (views, seen))
+        packed, facts = PackedArrays(), self._facts(words, lights, views, home, (views, seen))
         field = open_splats(self.field, cameras, device=self.device)
         splats = field.splats().to("cpu")
         kept = most_important(splats, self.splats)
-        facts |= pack_shapes(packed, splats, kept)
+        facts |= pack_splats(packed, splats, kept)
         for number, light in enumerate(lights):
-            packed.add(f"colour/{number}", to_bytes(field.splat_colours(light.code.to(self.device)).cpu()[kept]))
-            facts["lights"][number]["sky"] = sky_of(self.field, cameras, self.scene.up, light.code)
-        middle = _middle(words)
+            packed.add(f"colour/{number}", to_uint8(field.splat_colours(light.code.to(self.device)).cpu()[kept]))
+            facts["lights"][number]["sky"] = sky_colours(self.field, cameras, self.scene.up, light.code)
+        median = _median_confidence(words)
         for number, word in enumerate(words):
             element = splats.element[kept]
-            pack_word(packed, number, word.probability[element], word.confidence[element], middle)
+            pack_word(packed, number, word.probability[element], word.confidence[element], median)
         facts |= {"splats": len(kept), "of": len(splats), "arrays": packed.table}
-        write_share_page(self.folder / SHARED_PAGE, facts["title"], facts, packed.text())
+        write_share_page(self.folder / SHARED_PAGE, facts["title"], facts, packed.to_base64())
         chosen = splats[kept]
         colours = field.splat_colours(lights[0].code.to(self.device)).cpu()[kept]
         first = self.scene.views[views[home]]
-        preview = draw_preview(chosen, colours, first, self.scene.up, facts["lights"][0]["sky"], self.preview)
-        save_picture(self.folder / SHARED_PREVIEW, preview, quality=88)
-        write_json(self.folder / SHARED_FACTS, self._contents(facts))
+        preview = render_preview(chosen, colours, first, self.scene.up, facts["lights"][0]["sky"], self.preview)
+        save_picture(self.folder / SHARED_PREVIEW, preview, quality=PREVIEW_QUALITY)
+        write_json(self.folder / SHARED_FACTS, self._counts(facts))
 
     def summary(self) -> dict[str, Any]:
         return json.loads((self.folder / SHARED_FACTS).read_text(encoding="utf-8"))
 
-    def _views_of(self, lights: Sequence[SharedLight]) -> list[int]:
-        """The photos whose light is chosen: they are shown, too."""
+    def _light_views(self, lights: Sequence[SharedLight]) -> list[int]:
+        """The views of photos whose light is on the page; their photos are shown, too."""
         return [self.scene.index(light.photo) for light in lights if light.photo]
 
     def _words(self) -> list[SharedWord]:
-        """The localized concepts, then the further words."""
+        """The concepts that `localize` found, then the further texts."""
         concepts = read_concepts(self.inputs["localize"])
         head = open_head(self.head_config, self.inputs["localize"])
         more = read_texts(self.words)[0] if self.words else []
@@ -177,8 +171,8 @@ class Share(ShareSpec, Stage):
         seen: tuple[Sequence[int], Tensor],
     ) -> dict[str, Any]:
         """What the page's script reads besides the arrays."""
-        parts = word_parts(words, self.field, seen, self.threshold, self.part_radius, self.min_elements, self.max_parts)
-        place = {self.scene.names[view]: number for number, view in enumerate(views)}
+        parts = describe_parts(words, self.field, seen, self.threshold, self.parts)
+        position = {self.scene.names[view]: number for number, view in enumerate(views)}
         return {
             "title": self.title or self._landmark(),
             "registered": len(self.scene),
@@ -186,12 +180,12 @@ class Share(ShareSpec, Stage):
             "up": [round(value, 6) for value in self.scene.up.tolist()],
             "threshold": self.threshold,
             "photos": describe_photos(self.scene, self.collection, views, self.photo_size),
-            "credits": credits_of(self.inputs["collect"], self.scene.names),
-            "lights": [{"name": light.name, "photo": place.get(light.photo)} for light in lights],
+            "credits": read_credits(self.inputs["collect"], self.scene.names),
+            "lights": [{"name": light.name, "photo": position.get(light.photo)} for light in lights],
             "words": [
                 {
                     "text": word.text,
-                    "colour": colour_of(number),
+                    "colour": hex_colour(palette_colour(number)),
                     "known": round(float((word.confidence > 0).float().mean()), 4),
                     "parts": found,
                 }
@@ -200,11 +194,11 @@ class Share(ShareSpec, Stage):
         }
 
     def _landmark(self) -> str:
-        """What most records call it; where none does, the collection's name."""
-        named = Counter(record.landmark for record in self.collection.records() if record.landmark.strip())
-        return named.most_common(1)[0][0] if named else self.collection.name
+        """The most frequent landmark of the records, or the collection's name where they have none."""
+        counts = Counter(record.landmark for record in self.collection.records() if record.landmark.strip())
+        return counts.most_common(1)[0][0] if counts else self.collection.name
 
-    def _contents(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def _counts(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "megabytes": round((self.folder / SHARED_PAGE).stat().st_size / 1e6, 2),
             "splats": facts["splats"],
@@ -216,8 +210,8 @@ class Share(ShareSpec, Stage):
         }
 
 
-def _middle(words: Sequence[SharedWord]) -> float:
-    """The middle confidence of all that is known, so that half of it is less than half sure."""
+def _median_confidence(words: Sequence[SharedWord]) -> float:
+    """Median of all confidences above 0; 1 where there is none."""
     known = [word.confidence[word.confidence > 0].double().numpy() for word in words]
     values = np.concatenate(known) if known else np.zeros(0)
     return float(np.median(values)) if len(values) else 1.0

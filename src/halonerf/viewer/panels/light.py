@@ -1,4 +1,4 @@
-"""The panel of light: between any two, or that of a photo from elsewhere."""
+"""Panel of light: a mix of two lights, or the light of an uploaded photo."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from halonerf.viewer.window import Window
 if TYPE_CHECKING:
     from viser import GuiEvent, GuiUploadButtonHandle
 
-MOST_BORROWED = 8  # lights of uploaded photos a window keeps
+MAX_UPLOADED_LIGHTS = 8  # of a window; the oldest is dropped
 
 
 class LightPanel:
-    """Two lights and a slider between them."""
+    """Two lights and a slider that mixes them. upload_mb: MB of an uploaded photo at most."""
 
     def __init__(self, window: Window, upload_mb: float) -> None:
         self.window, self.gui, self.upload_mb = window, window.client.gui, upload_mb
-        self.borrowed: dict[str, tuple[float, ...]] = {}  # codes of photos that were dropped in, by label
-        self.uploads = 0
+        self.uploaded: dict[str, tuple[float, ...]] = {}  # appearance codes of uploaded photos, by label
+        self.upload_count = 0
         lights = tuple(window.engine.lights())
         self.first = self.gui.add_dropdown("From", lights, initial_value=MEAN)
         self.second = self.gui.add_dropdown("To", lights, initial_value=lights[min(1, len(lights) - 1)])
@@ -29,40 +29,40 @@ class LightPanel:
             handle.on_update(lambda _: self.mix())
         if window.engine.encodes:
             upload = self.gui.add_upload_button("Take the light of a photo …", mime_type="image/*")
-            upload.on_upload(self._take)
+            upload.on_upload(self._upload)
 
     def mix(self) -> None:
-        """Show the mix that the slider stands for."""
+        """Set the window's light to the mix that the slider shows."""
         share, mix = self.share.value, dict[str | tuple[float, ...], float]()
         for name, weight in ((self.first.value, 1 - share), (self.second.value, share)):
-            light = self.borrowed.get(name, name)
+            light = self.uploaded.get(name, name)
             if weight > 0:
                 mix[light] = mix.get(light, 0.0) + weight
         self.window.session.mix = mix
-        with self.window.told():
+        with self.window.report_errors():
             self.window.refresh()
 
     def take(self, name: str) -> None:
-        """Show a photo's light."""
+        """Set the window's light to that of a photo, or of an upload's label."""
         self.first.value = name
         self.share.value = 0.0
         self.mix()
 
-    def _take(self, event: GuiEvent[GuiUploadButtonHandle]) -> None:
+    def _upload(self, event: GuiEvent[GuiUploadButtonHandle]) -> None:
         file = event.target.value
-        with self.window.told():
+        with self.window.report_errors():
             if len(file.content) > self.upload_mb * 1e6:
                 raise BadInput(
                     f"expected a photo of at most {self.upload_mb:g} MB, got {len(file.content) / 1e6:.1f} MB"
                 )
             code = tuple(self.window.engine.encode(file.content).tolist())
-            self.uploads += 1
-            label = f"upload {self.uploads}: {''.join(c for c in file.name if c.isprintable())[:40]}"
-            while len(self.borrowed) >= MOST_BORROWED:
-                self.borrowed.pop(next(iter(self.borrowed)))
-            self.borrowed[label] = code
+            self.upload_count += 1
+            label = f"upload {self.upload_count}: {''.join(c for c in file.name if c.isprintable())[:40]}"
+            while len(self.uploaded) >= MAX_UPLOADED_LIGHTS:
+                self.uploaded.pop(next(iter(self.uploaded)))
+            self.uploaded[label] = code
             for handle in (self.first, self.second):
-                kept = handle.value
-                handle.options = (*self.window.engine.lights(), *self.borrowed)
-                handle.value = kept if kept in handle.options else MEAN
+                selected = handle.value
+                handle.options = (*self.window.engine.lights(), *self.uploaded)
+                handle.value = selected if selected in handle.options else MEAN
             self.take(label)

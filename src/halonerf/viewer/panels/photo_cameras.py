@@ -1,4 +1,4 @@
-"""The photos' cameras as a window draws them: a click flies there, and the one stood in does not block the view."""
+"""The photos' cameras as pyramids in the scene: a click flies to a photo, whose pyramid is then hidden."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ COLOUR = (220, 220, 220)
 
 
 class PhotoCameras:
-    """Small pyramids with the photos in them.
+    """Camera pyramids that show their photos.
 
     Args:
-        most: cameras drawn at most, evenly chosen. height: px, of the pictures.
+        max_cameras: drawn at most, every n-th of all. height: px, of the pictures.
     """
 
-    def __init__(self, window: Window, most: int, height: int) -> None:
-        self.window, self._entered = window, ""
+    def __init__(self, window: Window, max_cameras: int, height: int) -> None:
+        self.window, self._selected = window, ""
         engine, scene = window.engine, window.client.scene
         self._parent = scene.add_frame("/photos", show_axes=False)
-        self._drawn: dict[str, CameraFrustumHandle] = {}
-        views, names = engine.scene.data.views, engine.photos
-        step = max(1, -(-len(views) // max(1, most)))
-        for number in range(0, len(views) if most else 0, step):
+        self._pyramids: dict[str, CameraFrustumHandle] = {}
+        views, names = engine.scene.views, engine.photos
+        step = max(1, -(-len(views) // max(1, max_cameras)))
+        for number in range(0, len(views) if max_cameras else 0, step):
             view, name = views[number], names[number]
             camera = scene.add_camera_frustum(
                 f"/photos/{number}",
@@ -48,27 +48,27 @@ class PhotoCameras:
                 receive_shadow=False,
             )
             camera.on_click(lambda _, n=name: window.fly_to_photo(n))
-            self._drawn[name] = camera
-        window.photo_listeners.append(self._enter)
-        window.client.camera.on_update(lambda _: self._leave())
+            self._pyramids[name] = camera
+        window.photo_listeners.append(self._select)
+        window.client.camera.on_update(lambda _: self._update())
 
-    def show(self, shown: bool) -> None:
-        """All of them, or none."""
-        self._parent.visible = shown
+    def show(self, visible: bool) -> None:
+        """Show all pyramids, or none."""
+        self._parent.visible = visible
 
-    def _enter(self, name: str) -> None:
-        """A photo was chosen: people may stand in its camera soon."""
-        if self._entered in self._drawn:
-            self._drawn[self._entered].visible = True
-        self._entered = name
-        self._leave()
+    def _select(self, name: str) -> None:
+        """Make `name` the photo whose pyramid may be hidden."""
+        if self._selected in self._pyramids:
+            self._pyramids[self._selected].visible = True
+        self._selected = name
+        self._update()
 
-    def _leave(self) -> None:
-        """Hide the chosen photo's camera while the window's own is in it."""
-        camera = self._drawn.get(self._entered)
+    def _update(self) -> None:
+        """Hide the selected photo's pyramid while the window's camera is in it, where it would block the view."""
+        camera = self._pyramids.get(self._selected)
         if camera is None:
             return
-        away = float(np.linalg.norm(np.asarray(self.window.client.camera.position) - camera.position))
-        visible = away > 2 * self.window.engine.camera_size
+        distance = float(np.linalg.norm(np.asarray(self.window.client.camera.position) - camera.position))
+        visible = distance > 2 * self.window.engine.camera_size
         if camera.visible != visible:
             camera.visible = visible

@@ -1,21 +1,25 @@
-"""Writers of the export formats."""
+"""Formats of stage `export`: one file and one entry of `FORMATS` each."""
 
-from halonerf.exports import lazy_exports
+from halonerf.stages.export.formats.base import Format, PhotoFormat
+from halonerf.stages.export.formats.colmap import ColmapModel
+from halonerf.stages.export.formats.depth import DepthMaps
+from halonerf.stages.export.formats.masks import ConceptMasks
+from halonerf.stages.export.formats.mesh import ConceptMesh
+from halonerf.stages.export.formats.nerfstudio import NerfstudioScene
+from halonerf.stages.export.formats.points import PointCloud
+from halonerf.stages.export.formats.splats import GaussianSplats
 
-_HOMES = {
-    "depth_files": "depth",
-    "depth_unit": "depth",
-    "image_files": "images",
-    "mask_files": "masks",
-    "write_coco": "masks",
-    "write_colmap": "colmap",
-    "write_depth": "depth",
-    "write_image": "images",
-    "write_masks": "masks",
-    "write_mesh": "mesh",
-    "write_nerfstudio": "nerfstudio",
-    "write_points": "points",
-    "write_splats": "splats",
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        GaussianSplats(),
+        PointCloud(),
+        ConceptMesh(),
+        ColmapModel(),
+        NerfstudioScene(),
+        ConceptMasks(),
+        DepthMaps(),
+    )
 }
-__all__ = [*_HOMES]
-__getattr__ = lazy_exports(__name__, _HOMES)
+
+__all__ = ["FORMATS", "Format", "PhotoFormat"]

@@ -1,8 +1,8 @@
-"""Masks of every photo and concept: PNG files, and one file in the format of COCO."""
+"""Format `masks`: probability and binary masks of every photo and concept as PNG, and one COCO file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,55 @@ import numpy as np
 from PIL import Image
 
 from halonerf.files import write_json
+from halonerf.stages.export.contents import ExportContents
 from halonerf.stages.export.names import inside
+from halonerf.visualization.palette import Colour
 from halonerf.visualization.pictures import save_picture
 
 PROBABILITY, BINARY, COCO = "probability", "binary", "coco.json"
 
 
+class ConceptMasks:
+    """Masks of the concepts in every photo, rendered from 3D."""
+
+    name = "masks"
+    summary = (
+        "probability/<concept>/<photo>.png: 8 bit, 255 is certain; binary/<concept>/<photo>.png: 255 from the "
+        "threshold on. coco.json: the binary masks in COCO format, one annotation per photo and concept. Masks are "
+        "rendered from the concepts in 3D, and match the pictures in images, which are without lens distortion."
+    )
+    wants_images = True
+
+    def files(self, contents: ExportContents, folder: Path, view: int) -> list[Path]:
+        """Two masks per concept."""
+        photo = contents.scene.names[view]
+        return [path for concept in contents.concepts.folders for path in mask_files(folder, concept, photo)]
+
+    def write_photo(self, contents: ExportContents, folder: Path, view: int) -> None:
+        """Write the masks of a view."""
+        photo, maps = contents.scene.names[view], contents.maps(view)
+        write_masks(folder, contents.concepts.folders, photo, maps, contents.options.threshold)
+
+    def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
+        """Write coco.json from the masks of all views; numbers of `photos` and `annotations`."""
+        scene, concepts = contents.scene, contents.concepts
+        photos = [(name, (view.width, view.height)) for name, view in zip(scene.names, scene.views, strict=True)]
+        colours = dict(zip(concepts.names, concepts.colours, strict=True))
+        return {"photos": len(scene), "annotations": write_coco(folder, concepts.folders, colours, photos)}
+
+
 def mask_files(folder: Path, concept: str, photo: str) -> tuple[Path, Path]:
-    """Where a photo's probability and its binary mask go; `concept` as its files are called."""
+    """Paths of a photo's probability mask and binary mask. concept: its name in files."""
     first, second = (inside(folder / kind / concept, f"{photo}.png") for kind in (PROBABILITY, BINARY))
     return first, second
 
 
 def write_masks(folder: Path, concepts: Sequence[str], photo: str, maps: np.ndarray, threshold: float) -> None:
-    """Write a photo's maps uint8 [P, H, W], 255 being certain, and 255 where they reach the threshold, else 0."""
+    """Write a photo's probabilities and, as 255 and 0, where they reach `threshold`.
+
+    Args:
+        concepts: P names in files. maps: uint8 [P, H, W], 255 for probability 1. threshold: in (0, 1].
+    """
     for concept, values in zip(concepts, maps, strict=True):
         probability, binary = mask_files(folder, concept, photo)
         for file, picture in ((probability, values), (binary, np.uint8(255) * (values >= threshold * 255))):
@@ -32,15 +67,17 @@ def write_masks(folder: Path, concepts: Sequence[str], photo: str, maps: np.ndar
 
 
 def write_coco(
-    folder: Path, concepts: Sequence[str], names: Sequence[str], photos: Iterable[tuple[str, tuple[int, int]]]
+    folder: Path, concepts: Sequence[str], names: Mapping[str, Colour], photos: Iterable[tuple[str, tuple[int, int]]]
 ) -> int:
-    """Write `coco.json` from the binary masks that are there; how many annotations it has.
+    """Atomically write `coco.json` from the binary masks in `folder`; the number of annotations.
 
-    As COCO-Stuff does: one annotation a photo and concept, of all its pixels, as an uncompressed run-length encoding.
-    Categories are numbered from 1, as the concepts are; images from 1, as the photos are.
+    As in COCO-Stuff: one annotation per photo and concept, with all its pixels as an uncompressed run-length encoding.
+    Categories and images are numbered from 1, in the order of concepts and photos; a category has a colour, as in COCO
+    panoptic files.
 
     Args:
-        concepts: as their files are called. names: as people call them. photos: image id, (width, height).
+        concepts: names in files. names: of the categories, in the same order, with their colours.
+        photos: name, (width, height).
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -54,22 +91,25 @@ def write_coco(
                 score = round(float(probability[mask].mean()) / 255, 4)
                 annotations.append(
                     {"id": len(annotations) + 1, "image_id": number, "category_id": category, "iscrowd": 0}
-                    | {"score": score, **mask_outline(mask)}
+                    | {"score": score, **encode_mask(mask)}
                 )
     categories = [
-        {"id": number, "name": name, "supercategory": "building"} for number, name in enumerate(names, start=1)
+        {"id": number, "name": name, "supercategory": "building", "color": list(colour)}
+        for number, (name, colour) in enumerate(names.items(), start=1)
     ]
     write_json(folder / COCO, {"images": images, "annotations": annotations, "categories": categories})
     return len(annotations)
 
 
-def mask_outline(mask: np.ndarray) -> dict[str, Any]:
-    """Of a mask [H, W] with something in it: `segmentation` (runs down the columns, the first of zeros), `area`, px,
-    and `bbox`: left, top, width, height, px.
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """A mask, bool [H, W] with a true pixel, in COCO's terms.
+
+    Returns: `segmentation` (lengths of runs down the columns, the first of zeros), `area` (px), and `bbox` (left, top,
+    width, height, px).
     """
     flat = mask.T.ravel()
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
+    boundaries = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff(np.concatenate([[0], boundaries, [flat.size]])).tolist()
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     left, top = int(columns[0]), int(rows[0])
     return {

@@ -9,15 +9,15 @@ import numpy as np
 
 from halonerf.files import write_atomic
 
-TYPES = {"f4": "float", "f8": "double", "u1": "uchar", "i4": "int"}  # of numpy -> as PLY names them
+TYPES = {"f4": "float", "f8": "double", "u1": "uchar", "i4": "int"}  # numpy's names -> PLY's names
 
 
 def write_ply(path: Path, columns: Mapping[str, np.ndarray], comments: Sequence[str] = ()) -> None:
-    """Atomically write columns [N] each, in their order.
+    """Atomically write a table of vertices.
 
     Args:
-        columns: float32, float64, uint8 or int32, by ASCII names without spaces.
-        comments: lines of the header; what is not ASCII is escaped, line ends become spaces.
+        columns: arrays [N] of float32, float64, uint8 or int32, by ASCII names without spaces, in the file's order.
+        comments: lines of the header; non-ASCII characters are escaped, line ends become spaces.
     """
     kinds = [(name, np.asarray(values).dtype.newbyteorder("<")) for name, values in columns.items()]
     table = np.empty(len(next(iter(columns.values()))), dtype=kinds)
@@ -27,8 +27,3 @@ def write_ply(path: Path, columns: Mapping[str, np.ndarray], comments: Sequence[
     header += [f"comment {' '.join(line.split())}".encode("ascii", "backslashreplace").decode() for line in comments]
     header += [f"element vertex {len(table)}", *(f"property {TYPES[kind.str[1:]]} {name}" for name, kind in kinds)]
     write_atomic(path, "\n".join([*header, "end_header\n"]).encode("ascii") + table.tobytes())
-
-
-def byte_colours(colours: np.ndarray) -> np.ndarray:
-    """[..., 3] in [0, 1] -> uint8."""
-    return (np.clip(np.nan_to_num(colours), 0, 1) * 255).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Splats seen from the photos' views: their depth, their numbers, and which way they face."""
+"""Splats in the photos' views: depth maps, mean values per pixel, and outward normals."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from halonerf.rotations import matrices
 from halonerf.splatting.rasterise import lift, rasterise
 from halonerf.types import Splats, View
 
-SOLID = 0.8  # opacity from which a pixel shows a surface: below, its depth is that of haze
-EDGE = 0.04  # of the depth: a pixel whose neighbours differ by more lies between a near thing and what is behind it
-LOOK = 160  # px, long side of the pictures that say which side of a splat is seen
+MIN_OPACITY = 0.8  # of a pixel that shows a surface: the depth of others is that of haze
+EDGE = 0.04  # of the depth: a pixel whose neighbours differ by more lies on an occlusion boundary
+NORMAL_SIZE = 160  # px, long side of the views that tell which side of a splat is visible
 
 
 class SplatView(NamedTuple):
-    """depth: [H, W], world units along the optical axis, 0 where no surface is shown. numbers: [H, W, C]."""
+    """depth: [H, W], world units along the optical axis, 0 where there is no surface. values: [H, W, C]."""
 
     depth: Tensor
-    numbers: Tensor
+    values: Tensor
 
 
 @torch.no_grad()
-def render_splats(splats: Splats, numbers: Tensor, view: View) -> SplatView:
-    """What a view shows of splats with numbers [N, C]: means over each pixel's splats, only where there is a surface.
+def render_splats(splats: Splats, values: Tensor, view: View) -> SplatView:
+    """Depth and opacity-weighted mean of `values` [N, C] in each pixel of a view.
 
-    Pixels at the edge of something near show no one depth, and are left out.
+    The depth is 0 in pixels below `MIN_OPACITY`, and on occlusion boundaries, where it mixes two surfaces.
     """
     device = splats.centres.device
     raster = rasterise(
-        splats.centres, splats.scales, splats.rotations, splats.opacities, numbers.to(device), view.to(device)
+        splats.centres, splats.scales, splats.rotations, splats.opacities, values.to(device), view.to(device)
     )
     opacity = raster.opacity.clamp(min=1e-6)
     depth = raster.depth / opacity
-    deep = depth[None, None]
-    spread = F.max_pool2d(deep, 3, 1, 1) + F.max_pool2d(-deep, 3, 1, 1)
-    solid = (opacity > SOLID) & (spread[0, 0] < EDGE * depth)
-    return SplatView(torch.where(solid, depth, 0.0).cpu(), (raster.features / opacity[..., None]).cpu())
+    image = depth[None, None]
+    spread = F.max_pool2d(image, 3, 1, 1) + F.max_pool2d(-image, 3, 1, 1)  # largest minus smallest neighbour
+    surface = (opacity > MIN_OPACITY) & (spread[0, 0] < EDGE * depth)
+    return SplatView(torch.where(surface, depth, 0.0).cpu(), (raster.features / opacity[..., None]).cpu())
 
 
 @torch.no_grad()
 def outward_normals(splats: Splats, views: Sequence[View]) -> Tensor:
-    """The shortest axis of each splat, [N, 3], unit length, world frame, turned to the cameras that see most of it.
+    """The shortest axis of each splat, [N, 3], unit vectors, world frame, oriented to the cameras that see most of it.
 
-    Splats that no camera sees are turned to the middle of all cameras.
+    Splats that no camera sees are oriented to the mean of the cameras' centres.
     """
     device = splats.centres.device
     towards = 1e-6 * F.normalize(torch.stack([v.centre for v in views]).mean(dim=0).to(device) - splats.centres, dim=1)
     shape = (splats.centres, splats.scales, splats.rotations, splats.opacities)
     for view in views:
-        small = view.within(LOOK).to(device)
+        small = view.within(NORMAL_SIZE).to(device)
         seen = lift(*shape, torch.ones(small.height, small.width, 1, device=device), small)
         towards += seen * F.normalize(small.centre - splats.centres, dim=1)
     shortest = splats.scales.argmin(dim=1)

@@ -1,4 +1,4 @@
-"""Gaussian splats as viewers read them: the PLY of Kerbl et al. (3D Gaussian Splatting, 2023), without harmonics.
+"""Format `splats`: the PLY of Kerbl et al. (3D Gaussian Splatting, 2023) with degree 0 of the harmonics only.
 
 x y z              centre
 nx ny nz           zero, as in the original
@@ -12,27 +12,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.stages.export.contents import ExportContents
 from halonerf.stages.export.formats.ply import write_ply
 from halonerf.types import Splats
 
-CONSTANT = 0.28209479177387814  # of the spherical harmonics: 1 / (2 sqrt(pi))
-SUREST = 1e-6  # opacities are held this far from 0 and 1, where a logit ends
-THINNEST = 1e-9  # a flat splat's height: a logarithm of it exists
+SH_0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
+OPACITY_MARGIN = 1e-6  # opacities are clamped to this distance from 0 and 1, where logits are infinite
+MIN_SCALE = 1e-9  # standard deviations are clamped to it before the logarithm
+
+
+class GaussianSplats:
+    """Splats in the chosen light, and coloured by concept."""
+
+    name = "splats"
+    summary = (
+        "splats.ply: Gaussian splats in the light below. concepts.ply: the same, each in the colour of the rarest "
+        "concept that reaches the threshold there, else grey. Layout of Kerbl et al. 2023: opacity is a logit, "
+        "scale_* are natural logarithms of standard deviations, rot_* a quaternion w x y z, colour = 0.5 + "
+        "0.28209479 f_dc_*; no higher spherical harmonics."
+    )
+    wants_images = False
+
+    def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
+        """Write splats.ply and concepts.ply; `splats`: their number."""
+        splats, colours = contents.splats, contents.colours
+        moved = contents.frame.splats(splats)
+        count = write_splats(folder / "splats.ply", moved, colours, contents.comments)
+        painted = contents.concepts.paint(splats, colours, contents.options.threshold)
+        write_splats(folder / "concepts.ply", moved, painted, contents.comments)
+        return {"splats": count}
 
 
 def write_splats(path: Path, splats: Splats, colours: Tensor, comments: Sequence[str] = ()) -> int:
-    """Write splats with colours [N, 3] in [0, 1]; how many there are: those without a place are left out."""
-    placed = splats.centres.isfinite().all(dim=1)
-    centres = splats.centres[placed].cpu().float().numpy()
-    dc = (colours[placed].cpu().float().clamp(0, 1).numpy() - 0.5) / CONSTANT
-    logits = torch.logit(splats.opacities[placed].cpu().double().clamp(SUREST, 1 - SUREST)).float().numpy()
-    scales = splats.scales[placed].cpu().float().clamp(min=THINNEST).log().numpy()
-    rotations = torch.nn.functional.normalize(splats.rotations[placed].cpu().float(), dim=1).numpy()
+    """Atomically write the splats with finite centres; their number. colours: [N, 3] in [0, 1]."""
+    finite = splats.centres.isfinite().all(dim=1)
+    centres = splats.centres[finite].cpu().float().numpy()
+    dc = (colours[finite].cpu().float().clamp(0, 1).numpy() - 0.5) / SH_0
+    logits = (
+        torch.logit(splats.opacities[finite].cpu().double().clamp(OPACITY_MARGIN, 1 - OPACITY_MARGIN)).float().numpy()
+    )
+    scales = splats.scales[finite].cpu().float().clamp(min=MIN_SCALE).log().numpy()
+    rotations = torch.nn.functional.normalize(splats.rotations[finite].cpu().float(), dim=1).numpy()
     zero = np.zeros(len(centres), np.float32)
     columns = {axis: centres[:, i] for i, axis in enumerate("xyz")}
     columns |= dict.fromkeys(("nx", "ny", "nz"), zero)

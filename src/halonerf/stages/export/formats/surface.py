@@ -1,4 +1,4 @@
-"""The surface of a grid of signed distances as triangles, and what views say of its vertices."""
+"""Surface reconstruction: fusion of depth maps into signed distances, marching cubes, and values at the vertices."""
 
 from __future__ import annotations
 
@@ -15,93 +15,99 @@ from halonerf.errors import BadInput
 from halonerf.splatting.compiled import compiled
 from halonerf.types import View
 
-LEAST_VIEWS = 3  # that must have seen a voxel, or a quarter of all: what one alone shows may hang in the air
-SMALLEST = 0.002  # of all faces: smaller pieces are specks
+MIN_VIEWS = 3  # that must have observed a voxel, or a quarter of all: what one alone shows may be a floater
+MIN_PIECE_SHARE = 0.002  # of all faces: smaller connected pieces are noise
+MIN_COSINE = 0.1  # between normal and direction of view, for a view to count at a vertex
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ExtractedSurface:
-    """vertices: [N, 3], world frame. normals: [N, 3], unit, outwards. faces: [F, 3], counter-clockwise from outside."""
+    """A triangle mesh.
+
+    vertices: [N, 3], world frame. normals: [N, 3], unit, outwards. faces: [F, 3], counter-clockwise from outside.
+    """
 
     vertices: Array
     normals: Array
     faces: NDArray[np.int64]
 
     def part(self, kept: NDArray[np.bool_]) -> tuple[ExtractedSurface, NDArray[np.int64]]:
-        """Only the faces [F] that are kept, and the vertices that they use, whose places are returned besides."""
+        """The faces that are kept, bool [F], with the vertices that they use, and the rows of these in `vertices`."""
         used, faces = np.unique(self.faces[kept], return_inverse=True)
         return ExtractedSurface(self.vertices[used], self.normals[used], faces.reshape(-1, 3)), used
 
 
 def extract(grid: FusionGrid, views: int) -> ExtractedSurface:
-    """Marching cubes (Lewiner et al., 2003) where enough of the `views` that were fused looked.
+    """The zero level by marching cubes (Lewiner et al., 2003) in voxels that enough views observed.
+
+    views: number of those that were fused.
 
     Raises: BadInput where there is no surface.
     """
     from skimage.measure import marching_cubes
 
-    seen = grid.weight >= min(LEAST_VIEWS, max(1, views // 4))
+    seen = grid.weight >= min(MIN_VIEWS, max(1, views // 4))
     known = grid.distance[seen]
     if not (known < 0).any() or not (known > 0).any():
         raise BadInput(
-            "expected views that agree on a surface, but the grid around the scene's points has none.\n"
-            "Look at the pictures of: halonerf stage=render"
+            "expected depth maps that agree on a surface, but the grid around the scene's points has none.\n"
+            "Check the pictures of: halonerf stage=render"
         )
     vertices, faces, _, _ = marching_cubes(grid.distance, 0.0, mask=seen)
     world = grid.origin + vertices.astype(np.float64) * grid.side
     return ExtractedSurface(world, _normals(world, faces), faces.astype(np.int64))
 
 
-def seen_on(
+def sample_views(
     surface: ExtractedSurface,
     views: Iterable[View],
-    look: Callable[[View], tuple[np.ndarray, np.ndarray]],
+    render: Callable[[View], tuple[np.ndarray, np.ndarray]],
     side: float,
     width: int,
 ) -> tuple[Array, Array]:
-    """What views show at the vertices: the mean, weighted by how squarely a view looks at the surface.
+    """Mean of what views show at the vertices, weighted by the cosine between normal and direction of view.
 
     Args:
-        look: of a view, depth [H, W] (0: unknown) and numbers [H, W, C].
-        side: world units, of a voxel: a vertex is seen where the depth is within some of it.
+        render: of a view, depth [H, W] (0: unknown) and values [H, W, C].
+        side: world units, of a voxel; a vertex is visible where the depth is within `MARGIN` voxels of its own.
         width: C.
-    Returns: [N, C], and the weight of what was seen, [N]; 0: by no view.
+    Returns: means [N, C], and sums of weights [N], 0 for vertices that no view sees.
     """
     total, weight = np.zeros((len(surface.vertices), width)), np.zeros(len(surface.vertices))
     for view in views:
-        depth, numbers = look(view)
+        depth, values = render(view)
         pose = view.world_to_camera.double().numpy()
         local = surface.vertices @ pose[:, :3].T + pose[:, 3]
         z = np.maximum(local[:, 2], 1e-9)
         column = np.floor(view.fx * local[:, 0] / z + view.cx)
         row = np.floor(view.fy * local[:, 1] / z + view.cy)
         framed = (local[:, 2] > 0) & (column >= 0) & (row >= 0) & (column < view.width) & (row < view.height)
-        near = np.flatnonzero(framed)
-        r, c = row[near].astype(int), column[near].astype(int)
-        at = depth[r, c]
-        sight = view.centre.double().numpy() - surface.vertices[near]
-        facing = (sight * surface.normals[near]).sum(axis=1) / np.maximum(np.linalg.norm(sight, axis=1), 1e-12)
-        good = (at > 0) & (np.abs(at - z[near]) < MARGIN * side) & (facing > 0.1)
-        rows, share = near[good], facing[good]
-        total[rows] += share[:, None] * numbers[r[good], c[good]]
+        inside = np.flatnonzero(framed)
+        r, c = row[inside].astype(int), column[inside].astype(int)
+        observed = depth[r, c]
+        sight = view.centre.double().numpy() - surface.vertices[inside]
+        cosine = (sight * surface.normals[inside]).sum(axis=1) / np.maximum(np.linalg.norm(sight, axis=1), 1e-12)
+        visible = (observed > 0) & (np.abs(observed - z[inside]) < MARGIN * side) & (cosine > MIN_COSINE)
+        rows, share = inside[visible], cosine[visible]
+        total[rows] += share[:, None] * values[r[visible], c[visible]]
         weight[rows] += share
     return total / np.maximum(weight, 1e-12)[:, None], weight
 
 
 def large_pieces(surface: ExtractedSurface) -> NDArray[np.bool_]:
-    """Which faces [F] belong to a connected piece that is more than a speck."""
+    """Whether each face belongs to a connected piece of at least `MIN_PIECE_SHARE` of all faces, bool [F]."""
     faces, vertices = surface.faces, len(surface.vertices)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
     graph = coo_array((np.ones(len(edges), bool), edges.T), shape=(vertices, vertices))
     _, piece = connected_components(graph, directed=False)
     of_face = piece[faces[:, 0]]
-    return np.bincount(of_face)[of_face] >= SMALLEST * len(faces)
+    return np.bincount(of_face)[of_face] >= MIN_PIECE_SHARE * len(faces)
 
 
 def _normals(vertices: Array, faces: NDArray[np.int64]) -> Array:
-    """Unit normals of vertices [N, 3]: the mean of their faces', by area."""
+    """Unit normals of vertices, [N, 3]: the mean of their faces' normals, weighted by area."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     across = np.cross(b - a, c - a)
     total = np.zeros_like(vertices)
@@ -110,17 +116,18 @@ def _normals(vertices: Array, faces: NDArray[np.int64]) -> Array:
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
-MARGIN = 4  # voxels on either side of a surface in which the distance is kept
-MARGIN_SHARE = 0.05  # of the longest side of the points' box, left on all sides
-SPIRE = 0.25  # of the height, left above: what is slender has few points
-BYTES = 24  # a voxel: distance, weight, and what the surface's extraction takes besides
+MARGIN = 4  # voxels on either side of a surface: distances are truncated there
+PADDING = 0.05  # of the longest side of the points' box, on all sides
+TOP_PADDING = 0.25  # of the height, above: slender spires have few points
+VOXEL_BYTES = 24  # distance, weight, and the memory that marching cubes takes
 
 
 @dataclass(frozen=True)
 class FusionGrid:
-    """Signed distances to the surface, outside positive, in voxels, [X, Y, Z] float32; weights: how many views saw it.
+    """A voxel grid of truncated signed distances (Curless and Levoy, 1996).
 
-    origin: [3], world, the centre of the first voxel. side: world units, of a voxel.
+    distance: float32 [X, Y, Z], in voxels, positive outside. weight: float32 [X, Y, Z], number of views that observed
+    the voxel. origin: [3], world frame, centre of the first voxel. side: world units, of a voxel.
     """
 
     distance: NDArray[np.float32]
@@ -130,38 +137,41 @@ class FusionGrid:
 
 
 def empty_grid(points: np.ndarray, voxels: int, memory_mb: float) -> FusionGrid:
-    """A grid around points [N, 3] (+z up) but for the outermost hundredth, with `voxels` along its longest side.
+    """An empty grid around the middle 99 % of points [N, 3] (+z up), with `voxels` along its longest side.
 
-    Raises: BadInput where the grid and what is made of it do not fit into `memory_mb`.
+    Raises: BadInput where the grid and its surface extraction need more than `memory_mb` MB.
     """
     low, high = np.quantile(points, [0.005, 0.995], axis=0)
-    room = MARGIN_SHARE * (high - low).max()
-    low, high = low - room, high + room + np.array([0.0, 0.0, SPIRE * (high - low)[2]])
+    padding = PADDING * (high - low).max()
+    low, high = low - padding, high + padding + np.array([0.0, 0.0, TOP_PADDING * (high - low)[2]])
     side = float((high - low).max()) / voxels
     shape = tuple(int(n) for n in np.maximum(np.ceil((high - low) / side), 2))
-    needed = float(np.prod(shape)) * BYTES * 1e-6
+    needed = float(np.prod(shape)) * VOXEL_BYTES * 1e-6
     if needed > memory_mb:
         raise BadInput(
             f"expected a grid that takes at most {memory_mb:g} MB, got one of {' x '.join(map(str, shape))} voxels, "
-            f"which takes {needed:.0f} MB.\nTake a coarser one, or allow it: export.voxels=… export.memory_mb=…"
+            f"which takes {needed:.0f} MB.\nTake larger voxels, or allow more: export.voxels=… export.memory_mb=…"
         )
     return FusionGrid(np.zeros(shape, np.float32), np.zeros(shape, np.float32), low + 0.5 * side, side)
 
 
 def fuse(grid: FusionGrid, views: Iterable[View], depth_of: Callable[[View], np.ndarray]) -> None:
-    """Add views to the grid, one at a time; depth_of: [H, W] world units along the optical axis, 0: unknown."""
+    """Fuse depth maps into the grid, in place: each voxel's distance is the mean over the views that observe it.
+
+    depth_of: the depth map of a view, [H, W], world units along the optical axis, 0 where unknown.
+    """
     for view in views:
         pose = view.world_to_camera.double().numpy()
         start = pose[:, :3] @ grid.origin + pose[:, 3]
-        step = pose[:, :3] * grid.side  # camera coordinates a voxel further along x, y, z
+        step = pose[:, :3] * grid.side  # change of camera coordinates per voxel along x, y, z
         depth = np.ascontiguousarray(depth_of(view), np.float32)
-        lens = np.array([view.fx, view.fy, view.cx, view.cy])
-        _integrate(grid.distance, grid.weight, start, step, lens, depth, grid.side, float(MARGIN))
+        intrinsics = np.array([view.fx, view.fy, view.cx, view.cy])
+        _integrate(grid.distance, grid.weight, start, step, intrinsics, depth, grid.side, float(MARGIN))
 
 
 @compiled(parallel=True)
-def _integrate(distance, weight, start, step, lens, depth, side, margin):  # type: ignore[no-untyped-def]
-    """A voxel's distance is that of the surface on its pixel's ray, along the optical axis; the mean over views."""
+def _integrate(distance, weight, start, step, intrinsics, depth, side, margin):  # type: ignore[no-untyped-def]
+    """Fuse one depth map; the signed distance is taken along the optical axis."""
     height, width = depth.shape
     for i in numba.prange(distance.shape[0]):
         for j in range(distance.shape[1]):
@@ -171,8 +181,8 @@ def _integrate(distance, weight, start, step, lens, depth, side, margin):  # typ
                     continue
                 x = start[0] + i * step[0, 0] + j * step[0, 1] + k * step[0, 2]
                 y = start[1] + i * step[1, 0] + j * step[1, 1] + k * step[1, 2]
-                column = int(np.floor(lens[0] * x / z + lens[2]))
-                row = int(np.floor(lens[1] * y / z + lens[3]))
+                column = int(np.floor(intrinsics[0] * x / z + intrinsics[2]))
+                row = int(np.floor(intrinsics[1] * y / z + intrinsics[3]))
                 if column < 0 or row < 0 or column >= width or row >= height:
                     continue
                 surface = depth[row, column]
@@ -180,7 +190,7 @@ def _integrate(distance, weight, start, step, lens, depth, side, margin):  # typ
                     continue
                 signed = (surface - z) / side
                 if signed < -margin:
-                    continue  # behind the surface: nobody knows
+                    continue  # behind the surface: unknown
                 signed = min(signed, margin)
                 before = weight[i, j, k]
                 distance[i, j, k] = (distance[i, j, k] * before + signed) / (before + 1)

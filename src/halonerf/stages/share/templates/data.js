@@ -1,4 +1,4 @@
-// What Python wrote into the page: the facts, and named arrays in one stretch of bytes.
+// The data of the page: facts as JSON, and named arrays in one block of bytes.
 
 const facts = JSON.parse(document.getElementById("facts-data").textContent);
 
@@ -11,7 +11,7 @@ const bytes = (() => {
 
 const TYPES = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
 
-// The array of that name; all its axes in one.
+// The array of that name, flattened.
 function array(name) {
   const { type, shape, start } = facts.arrays[name];
   return new TYPES[type](bytes.buffer, start, shape.reduce((a, b) => a * b, 1));
@@ -19,8 +19,8 @@ function array(name) {
 
 const element = (id) => document.getElementById(id);
 
-// A new HTML element. People's words only ever come in as `text`, never as markup.
-function made(tag, { text, ...attributes } = {}, ...children) {
+// A new HTML element. Texts of users and records are only ever passed as `text`, never as markup.
+function createElement(tag, { text, ...attributes } = {}, ...children) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   if (text !== undefined) node.textContent = text;

@@ -1,87 +1,87 @@
 // Draws Gaussians as the Python rasterisers do: projected to ellipses, blended from back to front (Kerbl et al. 2023).
 
-const ROW = 512; // Gaussians in a row of the textures
+const ROW = 512; // Gaussians per row of the textures
 const HEAD = "#version 300 es\nprecision highp float; precision highp int;\n";
 
 const SPLAT_VERTEX = `${HEAD}
 uniform highp sampler2D shapes;
 uniform highp usampler2D orders;
-uniform lowp sampler2D tints;
-uniform mat3 turn;   // world to camera: x right, y down, z forward
+uniform lowp sampler2D colours;
+uniform mat3 rotation; // world to camera: x right, y down, z forward
 uniform vec3 eye;
 uniform vec2 size;   // px
 uniform float focal; // px
-uniform vec2 middle; // px
-out vec2 away;       // from the centre, in standard deviations
-out vec4 tint;
+uniform vec2 principal; // px
+out vec2 offset;     // from the centre, in standard deviations
+out vec4 splatColour;
 
 void main() {
-  // Four corners of a square a Gaussian, without instances: engines in software draw those one by one.
-  int place_in_order = gl_VertexID / 4;
+  // Four vertices per Gaussian instead of instancing: software renderers draw instances one by one.
+  int rank = gl_VertexID / 4;
   vec2 corner = vec2(gl_VertexID & 1, (gl_VertexID >> 1) & 1) * 2.0 - 1.0;
-  int i = int(texelFetch(orders, ivec2(place_in_order % ${ROW}, place_in_order / ${ROW}), 0).r);
+  int i = int(texelFetch(orders, ivec2(rank % ${ROW}, rank / ${ROW}), 0).r);
   ivec2 at = ivec2((i % ${ROW}) * 3, i / ${ROW});
   vec4 a = texelFetch(shapes, at, 0), b = texelFetch(shapes, at + ivec2(1, 0), 0);
   vec4 c = texelFetch(shapes, at + ivec2(2, 0), 0);
-  tint = texelFetch(tints, ivec2(i % ${ROW}, i / ${ROW}), 0);
-  tint.a *= a.w;
+  splatColour = texelFetch(colours, ivec2(i % ${ROW}, i / ${ROW}), 0);
+  splatColour.a *= a.w;
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0); // clipped away
-  vec3 p = turn * (a.xyz - eye);
-  if (p.z <= ${NEAR} || tint.a < 1.0 / 255.0) return;
+  vec3 p = rotation * (a.xyz - eye);
+  if (p.z <= ${NEAR} || splatColour.a < 1.0 / 255.0) return;
   vec2 slope = p.xy / p.z;
-  vec2 centre = focal * slope + middle;
-  vec2 limit = 0.65 * size / focal;   // the projection is linearised not far outside the picture
-  slope = clamp(slope, -limit - (middle - 0.5 * size) / focal, limit - (middle - 0.5 * size) / focal);
-  mat3 spread = turn * mat3(b.x, b.y, b.z, b.y, b.w, c.x, b.z, c.x, c.y) * transpose(turn);
+  vec2 centre = focal * slope + principal;
+  vec2 limit = 0.65 * size / focal;   // the projection is linearised inside or just outside the picture
+  slope = clamp(slope, -limit - (principal - 0.5 * size) / focal, limit - (principal - 0.5 * size) / focal);
+  mat3 covariance = rotation * mat3(b.x, b.y, b.z, b.y, b.w, c.x, b.z, c.x, c.y) * transpose(rotation);
   float f = focal / p.z;
   vec3 across = vec3(f, 0.0, -f * slope.x), down = vec3(0.0, f, -f * slope.y);
-  float xx = dot(across, spread * across) + 0.3, yy = dot(down, spread * down) + 0.3; // px^2: no thinner than a pixel
-  float xy = dot(across, spread * down);
+  float xx = dot(across, covariance * across) + 0.3, yy = dot(down, covariance * down) + 0.3; // px^2: at least a pixel wide
+  float xy = dot(across, covariance * down);
   float half_sum = 0.5 * (xx + yy), root = length(vec2(0.5 * (xx - yy), xy));
   float large = half_sum + root, small = max(half_sum - root, 0.1);
   vec2 axis = abs(xy) > 1e-6 ? normalize(vec2(xy, large - xx)) : (xx >= yy ? vec2(1, 0) : vec2(0, 1));
-  float reach = sqrt(2.0 * log(255.0 * tint.a));  // where it stops less than an 8-bit picture shows
-  away = corner * reach;
-  vec2 place = centre + axis * away.x * sqrt(large) + vec2(-axis.y, axis.x) * away.y * sqrt(small);
-  gl_Position = vec4(2.0 * place.x / size.x - 1.0, 1.0 - 2.0 * place.y / size.y, 0.0, 1.0);
+  float reach = sqrt(2.0 * log(255.0 * splatColour.a));  // where its opacity falls below one step of 8 bits
+  offset = corner * reach;
+  vec2 pixel = centre + axis * offset.x * sqrt(large) + vec2(-axis.y, axis.x) * offset.y * sqrt(small);
+  gl_Position = vec4(2.0 * pixel.x / size.x - 1.0, 1.0 - 2.0 * pixel.y / size.y, 0.0, 1.0);
 }`;
 
 const SPLAT_FRAGMENT = `${HEAD}
-in vec2 away;
-in vec4 tint;
+in vec2 offset;
+in vec4 splatColour;
 out vec4 colour;
 void main() {
-  float alpha = min(tint.a * exp(-0.5 * dot(away, away)), 0.999);
+  float alpha = min(splatColour.a * exp(-0.5 * dot(offset, offset)), 0.999);
   if (alpha < 1.0 / 255.0) discard;
-  colour = vec4(tint.rgb * alpha, alpha);
+  colour = vec4(splatColour.rgb * alpha, alpha);
 }`;
 
 const SKY_VERTEX = `${HEAD}
-out vec2 place;
+out vec2 position;
 void main() {
-  place = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0; // one triangle, larger than the picture
-  gl_Position = vec4(place, 0.0, 1.0);
+  position = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0; // one triangle that covers the picture
+  gl_Position = vec4(position, 0.0, 1.0);
 }`;
 
 const SKY_FRAGMENT = `${HEAD}
-uniform mat3 turn;
-uniform vec2 size, middle;
+uniform mat3 rotation;
+uniform vec2 size, principal;
 uniform float focal;
 uniform vec3 up, low, high, ground;
-in vec2 place;
+in vec2 position;
 out vec4 colour;
 void main() {
-  vec2 pixel = vec2(0.5 + 0.5 * place.x, 0.5 - 0.5 * place.y) * size;
-  vec3 sight = normalize(transpose(turn) * vec3((pixel - middle) / focal, 1.0));
-  float sine = dot(sight, up);
-  vec3 sky = mix(low, high, clamp(sine / 0.7, 0.0, 1.0));
+  vec2 pixel = vec2(0.5 + 0.5 * position.x, 0.5 - 0.5 * position.y) * size;
+  vec3 ray = normalize(transpose(rotation) * vec3((pixel - principal) / focal, 1.0));
+  float sine = dot(ray, up); // of the elevation
+  vec3 sky = mix(low, high, clamp(sine / 0.7, 0.0, 1.0)); // 0.7: HIGH in lights.py
   colour = vec4(mix(sky, ground, smoothstep(0.02, -0.12, sine)), 1.0);
 }`;
 
-// Everything that lives in the GPU's memory. Throws where there is no WebGL 2.
-function openPicture(canvas, texels, count) {
+// The renderer and its GPU memory. texels: see `readShapes`. Throws where there is no WebGL 2.
+function openRenderer(canvas, texels, count) {
   const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, powerPreference: "high-performance" });
-  if (!gl) throw new Error("WebGL 2 is not there");
+  if (!gl) throw new Error("WebGL 2 is not available");
   const splat = program(gl, SPLAT_VERTEX, SPLAT_FRAGMENT), sky = program(gl, SKY_VERTEX, SKY_FRAGMENT);
   const rows = Math.max(1, Math.ceil(count / ROW));
   const padded = new Float32Array(rows * ROW * 12);
@@ -97,33 +97,34 @@ function openPicture(canvas, texels, count) {
   gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
   gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, squares, gl.STATIC_DRAW);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-  let shown = 0;
+  let visible = 0;
 
   return {
-    // indices: Uint32Array, those to draw, the farthest first.
+    // indices: Uint32Array, of the Gaussians to draw, the farthest first.
     order(indices) {
-      shown = indices.length;
-      const whole = new Uint32Array(rows * ROW);
-      whole.set(indices);
+      visible = indices.length;
+      const padded = new Uint32Array(rows * ROW);
+      padded.set(indices);
       gl.activeTexture(gl.TEXTURE2);
-      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ROW, rows, gl.RED_INTEGER, gl.UNSIGNED_INT, whole);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ROW, rows, gl.RED_INTEGER, gl.UNSIGNED_INT, padded);
     },
-    // tints: Uint8Array [4 N], colour and how much of its opacity each keeps.
-    recolour(tints) {
-      const whole = new Uint8Array(rows * ROW * 4);
-      whole.set(tints);
+    // colours: Uint8Array [4 N], see `splatColours`.
+    recolour(colours) {
+      const padded = new Uint8Array(rows * ROW * 4);
+      padded.set(colours);
       gl.activeTexture(gl.TEXTURE1);
-      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ROW, rows, gl.RGBA, gl.UNSIGNED_BYTE, whole);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ROW, rows, gl.RGBA, gl.UNSIGNED_BYTE, padded);
     },
-    // camera: turn (column by column), eye; lens: focal and middle in px of the canvas. air: low, high, ground.
-    draw(camera, lens, air) {
+    // camera: rotation (column by column), eye; intrinsics: focal and principal in px of the canvas;
+    // background: low, high, ground.
+    draw(camera, intrinsics, background) {
       gl.viewport(0, 0, canvas.width, canvas.height);
-      for (const [used, more] of [[sky, { up: facts.up, ...air }], [splat, { eye: camera.eye }]]) {
+      for (const [used, more] of [[sky, { up: facts.up, ...background }], [splat, { eye: camera.eye }]]) {
         gl.useProgram(used.program);
-        gl.uniformMatrix3fv(used.at("turn"), false, camera.turn);
+        gl.uniformMatrix3fv(used.at("rotation"), false, camera.rotation);
         gl.uniform2f(used.at("size"), canvas.width, canvas.height);
-        gl.uniform2fv(used.at("middle"), lens.middle);
-        gl.uniform1f(used.at("focal"), lens.focal);
+        gl.uniform2fv(used.at("principal"), intrinsics.principal);
+        gl.uniform1f(used.at("focal"), intrinsics.focal);
         for (const [name, value] of Object.entries(more)) gl.uniform3fv(used.at(name), value);
       }
       gl.useProgram(sky.program);
@@ -131,12 +132,12 @@ function openPicture(canvas, texels, count) {
       gl.drawArrays(gl.TRIANGLES, 0, 3);
       gl.useProgram(splat.program);
       gl.uniform1i(splat.at("shapes"), 0);
-      gl.uniform1i(splat.at("tints"), 1);
+      gl.uniform1i(splat.at("colours"), 1);
       gl.uniform1i(splat.at("orders"), 2);
       gl.enable(gl.BLEND);
-      gl.drawElements(gl.TRIANGLES, 6 * shown, gl.UNSIGNED_INT, 0);
+      gl.drawElements(gl.TRIANGLES, 6 * visible, gl.UNSIGNED_INT, 0);
     },
-    // Until all that was asked for is drawn.
+    // Block until all commands have finished.
     wait() {
       gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
     },
@@ -150,19 +151,19 @@ function texture(gl, unit) {
 }
 
 function program(gl, vertex, fragment) {
-  const made = gl.createProgram();
+  const linked = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
     const shader = gl.createShader(kind);
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
-    gl.attachShader(made, shader);
+    gl.attachShader(linked, shader);
   }
-  gl.linkProgram(made);
-  if (!gl.getProgramParameter(made, gl.LINK_STATUS) && !gl.isContextLost()) {
-    const logs = gl.getAttachedShaders(made).map((shader) => gl.getShaderInfoLog(shader));
-    throw new Error(`${gl.getProgramInfoLog(made)} ${logs.join(" ")}`);
+  gl.linkProgram(linked);
+  if (!gl.getProgramParameter(linked, gl.LINK_STATUS) && !gl.isContextLost()) {
+    const logs = gl.getAttachedShaders(linked).map((shader) => gl.getShaderInfoLog(shader));
+    throw new Error(`${gl.getProgramInfoLog(linked)} ${logs.join(" ")}`);
   }
-  const places = new Map();
-  const at = (name) => places.get(name) ?? places.set(name, gl.getUniformLocation(made, name)).get(name);
-  return { program: made, at };
+  const locations = new Map();
+  const at = (name) => locations.get(name) ?? locations.set(name, gl.getUniformLocation(linked, name)).get(name);
+  return { program: linked, at };
 }

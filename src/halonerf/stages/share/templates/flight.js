@@ -1,13 +1,13 @@
-// From where the camera is to another place, in a second: along a line, turning evenly.
+// Animated camera moves: position along a line, rotation by spherical interpolation.
 
-const STILL = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-const SECONDS = 1.1;
+const REDUCED_MOTION = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+const FLIGHT_SECONDS = 1.1;
 let flight = null;
 
+// Start a move to the camera `goal`; `arrived` is called at its end.
 function flyTo(goal, arrived = () => {}) {
   const from = { ...camera };
-  const turns = quaternion(from), ends = quaternion(goal);
-  flight = { from, goal, turns, ends, arrived, start: performance.now() };
+  flight = { from, goal, first: quaternion(from), last: quaternion(goal), arrived, start: performance.now() };
   wake();
 }
 
@@ -15,15 +15,15 @@ function stopFlight() {
   flight = null;
 }
 
-// Move the camera to where it should be now; whether it is still on its way.
+// Set the camera for the time `now`, ms; whether the move goes on after it.
 function advance(now) {
   if (!flight) return false;
-  const { from, goal, turns, ends, arrived } = flight;
-  const time = STILL ? 1 : clamp((now - flight.start) / 1000 / SECONDS, 0, 1);
+  const { from, goal, first, last, arrived } = flight;
+  const time = REDUCED_MOTION ? 1 : clamp((now - flight.start) / 1000 / FLIGHT_SECONDS, 0, 1);
   const t = time * time * (3 - 2 * time);
   const between = (a, b) => (Array.isArray(a) ? a.map((value, k) => value + t * (b[k] - value)) : a + t * (b - a));
   for (const name of ["eye", "distance", "half", "shift"]) camera[name] = between(from[name], goal[name]);
-  const m = turned(...slerp(turns, ends, t));
+  const m = rotationMatrix(...slerp(first, last, t));
   Object.assign(camera, { right: [m[0], m[3], m[6]], down: [m[1], m[4], m[7]], forward: [m[2], m[5], m[8]] });
   if (time < 1) return true;
   flight = null;
@@ -32,7 +32,7 @@ function advance(now) {
   return false;
 }
 
-// Of the rotation whose columns are right, down, forward: wxyz (Shepperd's way: no small number is divided by).
+// The quaternion wxyz of the rotation whose columns are right, down, forward (Shepperd 1978: no division by small numbers).
 function quaternion({ right: [a, d, g], down: [b, e, h], forward: [c, f, i] }) {
   const w = 1 + a + e + i, x = 1 + a - e - i, y = 1 - a + e - i, z = 1 - a - e + i;
   const most = Math.max(w, x, y, z);

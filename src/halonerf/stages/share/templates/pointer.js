@@ -1,34 +1,34 @@
-// Mouse, touch and keyboard on the picture. Keys only count while the picture has the focus.
+// Mouse, touch and keyboard input on the picture. Keys work while the picture has the focus.
 
-const STEP = (5 * Math.PI) / 180;
+const KEY_ANGLE = (5 * Math.PI) / 180;
 
-// `moved` is called after every movement; `acts` are the other things that keys do, by key.
-function openHands(canvas, moved, acts) {
-  const fingers = new Map();
-  const middle = () => {
-    const all = [...fingers.values()];
-    const mean = (name) => all.reduce((sum, finger) => sum + finger[name], 0) / all.length;
+// moved: called after every move of the camera. actions: further functions by key.
+function listenToPointerAndKeys(canvas, moved, actions) {
+  const pointers = new Map(); // by id, those that are down
+  const centroid = () => {
+    const all = [...pointers.values()];
+    const mean = (name) => all.reduce((sum, pointer) => sum + pointer[name], 0) / all.length;
     const [x, y] = [mean("x"), mean("y")];
     return { x, y, spread: all.length < 2 ? 0 : Math.hypot(all[0].x - all[1].x, all[0].y - all[1].y) };
   };
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!fingers.has(event.pointerId)) return;
-    const before = middle();
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    const after = middle();
+    if (!pointers.has(event.pointerId)) return;
+    const before = centroid();
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    const after = centroid();
     const [x, y] = [after.x - before.x, after.y - before.y].map((px) => px / canvas.clientHeight);
     if (!x && !y && before.spread === after.spread) return;
     stopFlight();
-    if (fingers.size > 1 || event.shiftKey || event.buttons & 6) pan(x, y);
+    if (pointers.size > 1 || event.shiftKey || event.buttons & 6) pan(x, y);
     else orbit(-2.6 * x, -2.6 * y);
     if (before.spread && after.spread) zoom(before.spread / after.spread);
     moved();
   });
-  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => fingers.delete(event.pointerId));
+  for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => pointers.delete(event.pointerId));
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
@@ -38,10 +38,10 @@ function openHands(canvas, moved, acts) {
   }, { passive: false });
 
   const moves = {
-    ArrowLeft: (shift) => (shift ? pan(0.05, 0) : orbit(STEP, 0)),
-    ArrowRight: (shift) => (shift ? pan(-0.05, 0) : orbit(-STEP, 0)),
-    ArrowUp: (shift) => (shift ? pan(0, 0.05) : orbit(0, -STEP)),
-    ArrowDown: (shift) => (shift ? pan(0, -0.05) : orbit(0, STEP)),
+    ArrowLeft: (shift) => (shift ? pan(0.05, 0) : orbit(KEY_ANGLE, 0)),
+    ArrowRight: (shift) => (shift ? pan(-0.05, 0) : orbit(-KEY_ANGLE, 0)),
+    ArrowUp: (shift) => (shift ? pan(0, 0.05) : orbit(0, -KEY_ANGLE)),
+    ArrowDown: (shift) => (shift ? pan(0, -0.05) : orbit(0, KEY_ANGLE)),
     "+": () => zoom(0.9),
     "=": () => zoom(0.9),
     "-": () => zoom(1 / 0.9),
@@ -49,8 +49,8 @@ function openHands(canvas, moved, acts) {
     s: () => walk(-0.08, 0),
     a: () => walk(0, -0.06),
     d: () => walk(0, 0.06),
-    q: () => look(STEP, 0),
-    e: () => look(-STEP, 0),
+    q: () => look(KEY_ANGLE, 0),
+    e: () => look(-KEY_ANGLE, 0),
   };
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -59,7 +59,7 @@ function openHands(canvas, moved, acts) {
       stopFlight();
       moves[key](event.shiftKey);
       moved();
-    } else if (acts[key]) acts[key]();
+    } else if (actions[key]) actions[key]();
     else return;
     event.preventDefault();
   });

@@ -1,25 +1,25 @@
-// Which Gaussians are in front of the camera, the farthest first: what blending needs. Done beside the page's own thread.
+// Sorts the Gaussians in front of the camera, the farthest first, for blending; in a worker where the browser allows it.
 
-const NEAR = 0.01; // world units; as in Python
+const NEAR = 0.01; // world units; as in the Python rasterisers
 
-// This function's text is all that the worker knows: it may use nothing from outside.
+// The worker runs the text of this function, so it may use nothing from outside.
 function sorter() {
   let centres, keys, near;
-  // The order as Uint32Array [up to N]: a counting sort of depths in 65,536 steps.
+  // Indices of the Gaussians, Uint32Array: a counting sort of their depths in 65,536 steps.
   const sorted = (axis, offset) => {
     const count = centres.length / 3;
-    let low = Infinity, high = -Infinity, shown = 0;
+    let low = Infinity, high = -Infinity, visible = 0;
     const depth = new Float32Array(count);
     for (let i = 0; i < count; i++) {
       const z = axis[0] * centres[3 * i] + axis[1] * centres[3 * i + 1] + axis[2] * centres[3 * i + 2] + offset;
       depth[i] = z;
       if (z > near) {
-        shown++;
+        visible++;
         if (z < low) low = z;
         if (z > high) high = z;
       }
     }
-    // Depths are compared by their logarithm: near ones finely, whatever lies far behind.
+    // Steps are even in the logarithm of depth, so that near Gaussians are resolved finely.
     const scale = 65535 / Math.max(Math.log(high / low), 1e-6);
     const starts = new Uint32Array(65537);
     keys = keys || new Uint16Array(count);
@@ -30,47 +30,48 @@ function sorter() {
       }
     }
     for (let k = 0; k < 65536; k++) starts[k + 1] += starts[k];
-    const order = new Uint32Array(shown);
+    const order = new Uint32Array(visible);
     for (let i = 0; i < count; i++) if (depth[i] > near) order[starts[keys[i]]++] = i;
     return order;
   };
   return {
-    start: (places, least) => { centres = places; near = least; },
+    start: (positions, minDepth) => { centres = positions; near = minDepth; },
     sorted,
   };
 }
 
-const WORK = `const { start, sorted } = (${sorter.toString()})();
+const WORKER_SOURCE = `const { start, sorted } = (${sorter.toString()})();
 onmessage = ({ data }) => {
-  if (data.places) { start(data.places, data.near); return; }
+  if (data.centres) { start(data.centres, data.near); return; }
   const order = sorted(data.axis, data.offset);
   postMessage({ order, number: data.number }, [order.buffer]);
 };`;
 
-// Calls `done(order, number)` for `ask(axis, offset, number)`; number says which question it was.
+// A function (axis, offset, number) that requests a sort by depth = axis · centre + offset; `done(order, number)` is called
+// with its result.
 function openSorter(centres, done) {
-  let worker = null, asked = null;
-  const here = () => {
+  let worker = null, pending = null;
+  const onMainThread = () => { // where the browser forbids workers to local files
     worker = null;
-    const { start, sorted } = sorter(); // a browser that forbids workers to local files
+    const { start, sorted } = sorter();
     start(centres, NEAR);
     return ({ axis, offset, number }) => setTimeout(() => done(sorted(axis, offset), number));
   };
-  let ask;
+  let send;
   try {
-    worker = new Worker(URL.createObjectURL(new Blob([WORK], { type: "text/javascript" })));
+    worker = new Worker(URL.createObjectURL(new Blob([WORKER_SOURCE], { type: "text/javascript" })));
     worker.onmessage = ({ data }) => done(data.order, data.number);
     worker.onerror = () => {
-      ask = here();
-      if (asked) ask(asked);
+      send = onMainThread();
+      if (pending) send(pending);
     };
-    worker.postMessage({ places: centres, near: NEAR });
-    ask = (question) => worker.postMessage(question);
+    worker.postMessage({ centres, near: NEAR });
+    send = (request) => worker.postMessage(request);
   } catch {
-    ask = here();
+    send = onMainThread();
   }
   return (axis, offset, number) => {
-    asked = { axis, offset, number };
-    ask(asked);
+    pending = { axis, offset, number };
+    send(pending);
   };
 }

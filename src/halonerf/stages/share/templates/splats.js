@@ -1,26 +1,26 @@
-// Bytes -> places and covariances of the Gaussians, in world units.
+// Decodes centres and covariances of the Gaussians, world units.
 
-// Centres, Float32Array [3 N]: places beyond one world unit were drawn together within two (mip-NeRF 360, eq. 10).
+// Centres, Float32Array [3 N]: the inverse of the contraction of mip-NeRF 360, eq. 10.
 function readCentres() {
-  const place = array("place");
-  const centres = new Float32Array(place.length);
-  for (let i = 0; i < place.length; i += 3) {
-    const near = [0, 1, 2].map((k) => ((2 * place[i + k]) / 65535 - 1) * facts.reach);
-    const length = Math.hypot(...near);
+  const packed = array("centre");
+  const centres = new Float32Array(packed.length);
+  for (let i = 0; i < packed.length; i += 3) {
+    const contracted = [0, 1, 2].map((k) => ((2 * packed[i + k]) / 65535 - 1) * facts.reach);
+    const length = Math.hypot(...contracted);
     const scale = length > 1 ? 1 / Math.max(2 - length, 1e-6) / length : 1;
-    for (let k = 0; k < 3; k++) centres[i + k] = near[k] * scale;
+    for (let k = 0; k < 3; k++) centres[i + k] = contracted[k] * scale;
   }
   return centres;
 }
 
-// Three texels a Gaussian, Float32Array [12 N]: centre and opacity; xx, xy, xz, yy of the covariance; yz, zz, 0, 0.
+// Three texels per Gaussian, Float32Array [12 N]: centre and opacity; xx, xy, xz, yy of the covariance; yz, zz, 0, 0.
 function readShapes(centres) {
-  const size = array("size"), turn = array("turn"), opacity = array("opacity");
+  const size = array("size"), rotation = array("rotation"), opacity = array("opacity");
   const count = opacity.length, texels = new Float32Array(12 * count);
   const [smallest, largest] = facts.sizes, range = Math.log(largest / smallest);
   for (let i = 0; i < count; i++) {
-    const [w, x, y, z] = unit([turn[4 * i], turn[4 * i + 1], turn[4 * i + 2], turn[4 * i + 3]]);
-    const axes = turned(w, x, y, z);
+    const [w, x, y, z] = unit([0, 1, 2, 3].map((k) => rotation[4 * i + k]));
+    const axes = rotationMatrix(w, x, y, z);
     const s = [0, 1, 2].map((k) => smallest * Math.exp((size[3 * i + k] / 255) * range));
     const cov = (a, b) =>
       axes[3 * a] * axes[3 * b] * s[0] ** 2 +
@@ -39,7 +39,7 @@ function unit(values) {
 }
 
 // The rotation matrix of a unit quaternion, row by row.
-function turned(w, x, y, z) {
+function rotationMatrix(w, x, y, z) {
   return [
     1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
     2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),

@@ -1,4 +1,4 @@
-"""The photos as the cameras of an export see them: without distortion, at working size, under their own names."""
+"""The undistorted photos of an export, at working size, under their names."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from halonerf.files import write_atomic
 from halonerf.stages.export.names import inside
 from halonerf.visualization.pictures import encoded
 
-FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
-QUALITY = 95
+PIL_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+QUALITY = 95  # of JPEG and WebP
 
 
 def image_files(folders: Sequence[Path], name: str) -> list[Path]:
-    """Where a photo goes: below `images` of each folder."""
+    """Paths of a photo below `images` of each folder."""
     return [inside(folder / "images", name) for folder in folders]
 
 
 def write_image(files: Sequence[Path], pixels: np.ndarray) -> None:
-    """Write uint8 [H, W, 3] once, in the format of the name's ending (PNG for others); the other files are links to
-    it, or copies where the file system has no links.
+    """Write one photo under several paths: once, then hard links, or copies where the file system has no links.
+
+    pixels: uint8 [H, W, 3]. The format is that of the name's ending, PNG for an unknown one.
     """
-    kind = FORMATS.get(files[0].suffix.lower(), "PNG")
+    kind = PIL_FORMATS.get(files[0].suffix.lower(), "PNG")
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(files[0], encoded(pixels, kind, QUALITY))
