@@ -1,4 +1,4 @@
-"""What every miner keeps: points inside both photos, as many in each, with scores; and the truth where it is known.
+"""The contract of miners: equally many points inside both photos, with scores; correct where the truth is known.
 
 Networks have random weights here, saved in the layout their authors publish; those of ALIKED are real where at hand.
 """
@@ -140,7 +140,7 @@ def test_photos_of_any_shape(miner: CorrespondenceMiner, shape: tuple[int, ...])
             assert (points <= torch.tensor([image.shape[2], image.shape[1]])).all()
 
 
-def test_features_found_once_serve_every_pair(miner: CorrespondenceMiner, pair: tuple[Tensor, Tensor, Seen]):
+def test_features_of_a_photo_serve_every_pair(miner: CorrespondenceMiner, pair: tuple[Tensor, Tensor, Seen]):
     if not isinstance(miner, FeatureMiner):
         assert not hasattr(miner, "features"), "half of the contract of FeatureMiner"
         return
@@ -155,7 +155,7 @@ def test_features_found_once_serve_every_pair(miner: CorrespondenceMiner, pair: 
     assert len(back) == len(apart)
 
 
-def test_points_are_pixels_of_the_photo_whatever_the_working_size(miner: CorrespondenceMiner):
+def test_points_are_in_pixels_of_the_photo_for_any_working_size(miner: CorrespondenceMiner):
     """A photo three times larger than `size` and its third show the same at three times the pixels."""
     if not isinstance(miner, FeatureMiner):
         return
