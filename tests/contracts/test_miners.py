@@ -16,7 +16,7 @@ from torch import Tensor
 
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.miners.scaling import shrink
+from halonerf.miners.scaling import limit_size
 from halonerf.protocols import CorrespondenceMiner, FeatureMiner, TrackMiner
 from helpers.made_weights import write_aliked, write_disk_lightglue, write_loftr
 from helpers.places import CONF
@@ -164,7 +164,7 @@ def test_points_are_in_pixels_of_the_photo_for_any_working_size(miner: Correspon
     large = torch.nn.functional.interpolate(coarse, (288, 432), mode="bicubic").clamp(0, 1)[0]
     miner.size, before = 144, miner.size  # type: ignore[attr-defined]
     points = miner.features(large)["points"]
-    small, _ = shrink(large, 144, 16)
+    small, _ = limit_size(large, 144, 16)
     miner.size = before  # type: ignore[attr-defined]
     torch.testing.assert_close(points, 3 * miner.features(small)["points"], atol=1e-2, rtol=0)
 
