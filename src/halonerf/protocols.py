@@ -19,9 +19,9 @@ SessionT = TypeVar("SessionT", contravariant=True)
 
 @runtime_checkable
 class SceneSource(Protocol):
-    """Where a scene's photos come from: a folder, a finished reconstruction, a procedural landmark."""
+    """Source of a scene's photos: a folder, a finished reconstruction, a procedural landmark."""
 
-    name: str  # the folder of its artifacts
+    name: str  # of the scene and of the folder of its artifacts
 
     def identity(self) -> str:
         """Digest of the data behind the source: changes when, and only when, the data do."""
@@ -41,13 +41,13 @@ class ResumableSource(SceneSource, Protocol):
 class Corpus(Protocol):
     """Metadata of photos, of any number of places: a published dataset, a table, a category of Wikimedia Commons."""
 
-    name: str  # the folder of its artifacts
+    name: str  # of the corpus and of the folder of its artifacts
 
     def identity(self) -> str:
         """Digest of the data behind the corpus: changes when, and only when, the data do."""
 
     def records(self) -> Iterator[ImageRecord]:
-        """Every record, one at a time and always in the same order; memory does not grow with their number."""
+        """All records, one at a time, always in the same order; memory does not grow with their number."""
 
 
 @runtime_checkable
@@ -143,36 +143,38 @@ class ClusterDistiller(LabelDistiller, Protocol):
 
 @runtime_checkable
 class CorrespondenceMiner(Protocol):
-    """Finds the same points in two photos."""
+    """Finds matching points in two photos."""
 
     def match(
         self, image0: Tensor, image1: Tensor, seen: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     ) -> Matches:
-        """image0, image1: [3, H, W] in [0, 1], of any two sizes. Points in pixels of each photo.
+        """Matches of two photos; points in pixels of each photo.
 
-        seen: what a reconstruction saw in either photo, pixels [N, 2] and the index of the 3D point [N]; miners
-        that match by appearance leave it alone.
+        Args:
+            image0, image1: [3, H, W] in [0, 1], of any sizes.
+            seen: observations of a reconstruction in either photo, pixels [N, 2] and indices of the 3D points [N];
+                miners by appearance do not use it.
         """
 
 
 @runtime_checkable
 class FeatureMiner(CorrespondenceMiner, Protocol):
-    """A miner by appearance that looks at each photo alone first, so that a photo of many pairs is looked at once."""
+    """A miner that computes features per photo, so that those of a photo of many pairs are computed once."""
 
     def features(self, image: Tensor) -> Mapping[str, Tensor]:
-        """What `match_features` needs of a photo [3, H, W] in [0, 1]; `points` [N, 2] in its pixels among it."""
+        """Features of a photo [3, H, W] in [0, 1] for `match_features`, among them `points` [N, 2], its px."""
 
     def match_features(self, features0: Mapping[str, Tensor], features1: Mapping[str, Tensor]) -> Matches:
-        """What `match` gives for the photos that the features are of."""
+        """Matches of two photos by their features; the same as by `match`."""
 
 
 @runtime_checkable
 class TrackMiner(CorrespondenceMiner, Protocol):
-    """A miner that only knows points somebody has followed from photo to photo: it needs `seen`."""
+    """A miner that reads existing tracks of points: its `match` needs `seen`."""
 
     def tracks(self, names: Sequence[str], sizes: Sequence[tuple[int, int]]) -> Sequence[tuple[Tensor, Tensor]] | None:
-        """Points of its own source in photos of these sizes (width, height): pixels [N, 2] and ids [N] a photo; None
-        where it has none and takes those of the reconstruction.
+        """Observations from the miner's own source in photos of these sizes (width, height), px: pixels [N, 2] and ids
+        [N] per photo; None to use those of the reconstruction.
         """
 
 

@@ -1,4 +1,4 @@
-"""What every corpus promises: a name, a steady identity, and records in one order, one at a time."""
+"""The contract of corpora: a name, a deterministic identity, and records in one order, one at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from halonerf.factory import build
-from halonerf.protocols import Corpus, LabelledCorpus, SceneSource
+from halonerf.protocols import Corpus, LabelledCorpus, PhotoCorpus
 from halonerf.types import ImageRecord
 from helpers.places import CONF
 
@@ -58,14 +58,14 @@ def test_follows_the_protocol(corpus: Any):
     assert corpus().name
 
 
-def test_the_identity_is_steady(corpus: Any):
+def test_the_identity_is_deterministic(corpus: Any):
     assert corpus().identity() == corpus().identity()
 
 
 def test_records_come_one_at_a_time_in_one_order(corpus: Any):
     made = corpus()
-    if isinstance(made, SceneSource):
-        pytest.skip("asks a wiki")
+    if isinstance(made, PhotoCorpus):
+        pytest.skip("sends requests to a wiki")
     assert isinstance(made.records(), Iterator)
     records = list(made.records())
     assert len(records) == 2
@@ -74,7 +74,7 @@ def test_records_come_one_at_a_time_in_one_order(corpus: Any):
     assert any("ü.jpg" in r.image_id for r in records)
 
 
-def test_weak_labels_keep_step_with_the_records(corpus: Any):
+def test_weak_labels_are_aligned_with_the_records(corpus: Any):
     made = corpus()
     if not isinstance(made, LabelledCorpus):
         pytest.skip("has none")

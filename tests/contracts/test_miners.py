@@ -1,4 +1,4 @@
-"""What every miner keeps: points inside both photos, as many in each, with scores; and the truth where it is known.
+"""The contract of miners: equally many points inside both photos, with scores; correct where the truth is known.
 
 Networks have random weights here, saved in the layout their authors publish; those of ALIKED are real where at hand.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from halonerf.errors import BadInput
 from halonerf.factory import build
-from halonerf.miners.scaling import shrink
+from halonerf.miners.scaling import limit_size
 from halonerf.protocols import CorrespondenceMiner, FeatureMiner, TrackMiner
 from helpers.made_weights import write_aliked, write_disk_lightglue, write_loftr
 from helpers.places import CONF
@@ -140,7 +140,7 @@ def test_photos_of_any_shape(miner: CorrespondenceMiner, shape: tuple[int, ...])
             assert (points <= torch.tensor([image.shape[2], image.shape[1]])).all()
 
 
-def test_features_found_once_serve_every_pair(miner: CorrespondenceMiner, pair: tuple[Tensor, Tensor, Seen]):
+def test_features_of_a_photo_serve_every_pair(miner: CorrespondenceMiner, pair: tuple[Tensor, Tensor, Seen]):
     if not isinstance(miner, FeatureMiner):
         assert not hasattr(miner, "features"), "half of the contract of FeatureMiner"
         return
@@ -155,7 +155,7 @@ def test_features_found_once_serve_every_pair(miner: CorrespondenceMiner, pair: 
     assert len(back) == len(apart)
 
 
-def test_points_are_pixels_of_the_photo_whatever_the_working_size(miner: CorrespondenceMiner):
+def test_points_are_in_pixels_of_the_photo_for_any_working_size(miner: CorrespondenceMiner):
     """A photo three times larger than `size` and its third show the same at three times the pixels."""
     if not isinstance(miner, FeatureMiner):
         return
@@ -164,7 +164,7 @@ def test_points_are_pixels_of_the_photo_whatever_the_working_size(miner: Corresp
     large = torch.nn.functional.interpolate(coarse, (288, 432), mode="bicubic").clamp(0, 1)[0]
     miner.size, before = 144, miner.size  # type: ignore[attr-defined]
     points = miner.features(large)["points"]
-    small, _ = shrink(large, 144, 16)
+    small, _ = limit_size(large, 144, 16)
     miner.size = before  # type: ignore[attr-defined]
     torch.testing.assert_close(points, 3 * miner.features(small)["points"], atol=1e-2, rtol=0)
 

@@ -1,4 +1,4 @@
-"""What every source of scenes keeps: a steady identity, a whole collection, photos that can be read."""
+"""The contract of scene sources: a deterministic identity, a complete collection, readable photos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from halonerf.data.collection import Collection
 from halonerf.factory import build
-from halonerf.protocols import SceneSource
+from halonerf.protocols import ResumableSource, SceneSource
 from helpers.made_holyscenes import write_holyscenes
 from helpers.places import CONF
 
@@ -59,15 +59,16 @@ def option(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_is_a_source_with_a_name_and_a_steady_identity(option: str, tmp_path: Path):
+def test_is_a_source_with_a_name_and_a_deterministic_identity(option: str, tmp_path: Path):
     source = made(option, tmp_path)
     assert isinstance(source, SceneSource)
+    assert source.resumes if isinstance(source, ResumableSource) else not hasattr(source, "resumes")
     assert source.name
     assert source.identity() == source.identity()
     assert len(source.identity()) >= 16
 
 
-def test_collects_a_whole_collection(option: str, tmp_path: Path):
+def test_collects_a_complete_collection(option: str, tmp_path: Path):
     source = made(option, tmp_path)
     folder = tmp_path / "collection"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""From any lens to a pinhole: positions against COLMAP's own projection, pixels against known pictures."""
+"""Undistortion: positions against COLMAP's projection, pixels against known images."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_pinhole_photo_is_only_shrunk():
     np.testing.assert_array_equal(same, photo)
 
 
-def test_what_the_lens_did_not_see_is_marked():
+def test_pixels_that_the_photo_does_not_cover_are_marked():
     image, inside = undistort(camera("SIMPLE_RADIAL"), np.full((240, 320), 200, np.uint8), 320, 240)
     assert inside.all()  # barrel distortion: the lens sees more than the pinhole
     lens = pycolmap.Camera(model="SIMPLE_RADIAL", width=320, height=240, params=[300, 160, 120, 0.3])
@@ -75,7 +75,7 @@ def test_what_the_lens_did_not_see_is_marked():
     assert 0.5 < inside.mean() < 0.95
 
 
-def test_a_lens_polynomial_that_turns_back_shows_nothing_twice():
+def test_a_folding_lens_polynomial_does_not_repeat_the_photo():
     lens = pycolmap.Camera(model="SIMPLE_RADIAL", width=320, height=240, params=[120, 160, 120, -0.4])
     _, inside = source_map(lens, 320, 240)
     radius = np.hypot(*((np.stack(np.meshgrid(np.arange(320), np.arange(240)), -1) + 0.5 - (160, 120)) / 120).T).T
@@ -98,12 +98,12 @@ def test_masks_of_any_resolution_stay_masks(factor: float):
     assert inside.shape == (120, 160)
 
 
-def test_another_aspect_is_refused():
+def test_an_image_of_another_aspect_is_refused():
     with pytest.raises(ValueError, match="aspect"):
         undistort(camera("PINHOLE"), np.zeros((320, 240), np.uint8), 160, 120)
 
 
-def test_float_maps_with_many_channels_pass():
+def test_float_maps_with_many_channels_are_undistorted():
     maps = np.random.default_rng(0).random((240, 320, 5)).astype(np.float32)
     image, _ = undistort(camera("SIMPLE_PINHOLE"), maps, 160, 120)
     np.testing.assert_allclose(image, maps.reshape(120, 2, 160, 2, 5).mean(axis=(1, 3)), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Published key points: read entry by entry, found by the end of the path, in pixels of the photos at hand."""
+"""Published key points: parsed entry by entry, matched by the end of the path, scaled to the scene's photos."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
-def test_reads_what_json_reads_however_it_is_cut(file: Path, chunk: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(published, "CHUNK", chunk)
+def test_entries_equal_those_of_json_for_any_chunk_size(file: Path, chunk: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(published, "CHUNK_CHARS", chunk)
     found = read_published(file, list(POINTS))
     assert {name: len(ids) for name, (_, ids) in found.items()} == {name: len(p) for name, p in POINTS.items()}
     (first, ids0), (second, ids1) = [found[name] for name in list(POINTS)[:2]]
@@ -54,7 +54,7 @@ def test_a_photo_is_found_by_the_end_of_its_path_unless_that_is_ambiguous(file: 
     assert len(found[names[2]][0]) == 1
 
 
-def test_points_are_scaled_to_the_photos_at_hand(file: Path):
+def test_points_are_scaled_to_the_scenes_photos(file: Path):
     names = [name for name in POINTS if "nave" not in name]
     seen = SfmTracks(str(file), short_side=200).tracks(names, [(800, 400), (300, 300)])
     assert seen is not None
@@ -84,7 +84,7 @@ def test_another_layout_is_refused(text: str, tmp_path: Path):
         read_published(path, ["a.jpg"])
 
 
-def test_no_file_and_no_photo_are_said(file: Path, tmp_path: Path):
+def test_a_missing_file_and_unknown_photos_are_named(file: Path, tmp_path: Path):
     with pytest.raises(BadInput, match=r"miner\.path=FILE"):
         SfmTracks(str(tmp_path / "none.json")).tracks(["a.jpg"], [(10, 10)])
     with pytest.raises(BadInput, match=r"miner\.path=null"):

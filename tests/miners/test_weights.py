@@ -1,4 +1,4 @@
-"""Weights of matchers: the published layouts load whole; what is missing or something else is said."""
+"""Weights of matchers: published layouts load completely; missing and wrong files are named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`localize` with heads that learn in rounds: killed anywhere, it ends as if it had not been; and photos' weights."""
+"""`localize` with heads fitted in rounds: a killed run resumes to the same result; weights of photos."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def localize(head: dict, weights: str | None = None) -> Localize:
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3])
-def test_a_killed_fit_ends_as_one_that_was_not(killed_after: int, inputs: dict[str, Path], tmp_path: Path):
+def test_a_killed_fit_resumes_to_the_same_head(killed_after: int, inputs: dict[str, Path], tmp_path: Path):
     whole = run_stage(localize(MLP), tmp_path / "whole", inputs)
     assert whole.items()[:4] == ["round 0", "round 1", "round 2", "head"]
     killed = run_stage(localize(MLP), tmp_path / "killed", inputs, most=killed_after)
@@ -77,7 +77,7 @@ def mean_said(folder: Path) -> torch.Tensor:
     return (head["probability"] * head["support"]).sum(dim=0) / head["support"].sum(dim=0)
 
 
-def test_photos_count_what_their_choice_scored(inputs: dict[str, Path], tmp_path: Path):
+def test_photos_are_weighted_by_their_score(inputs: dict[str, Path], tmp_path: Path):
     plain = run_stage(localize(LIFTED), tmp_path / "plain", inputs)
     run_stage(localize(LIFTED, weights="score"), tmp_path / "score", inputs)
     pixels = [plain.field.lift(v, torch.ones(VIEW[1], VIEW[0], 1), torch.ones(VIEW[1], VIEW[0]))[1].sum().item()
@@ -90,7 +90,7 @@ def test_photos_count_what_their_choice_scored(inputs: dict[str, Path], tmp_path
     assert scored > even + 0.1
 
 
-def test_photos_count_by_concept(inputs: dict[str, Path], tmp_path: Path):
+def test_photos_are_weighted_by_concept(inputs: dict[str, Path], tmp_path: Path):
     names = Scene(inputs["ingest"]).names
     weighed = tmp_path / "segment"
     weighed.mkdir()

@@ -44,7 +44,7 @@ def put_target(folder: Path, name: str, label: str, kind: str, left: bool, quali
     return {"photo": f"{name}.jpg", "label": label, "map": map_name, "close_up": "c", "kind": kind, "quality": quality}
 
 
-def test_what_was_written_is_read_back(tmp_path: Path):
+def test_targets_are_read_back(tmp_path: Path):
     write_targets(tmp_path, [put_target(tmp_path, "a", "portal", "positive", left=True, quality=0.25)])
     (target,) = read_targets(tmp_path)
     assert (target.label, target.kind, target.close_up, target.quality) == ("portal", "positive", "c", 0.25)
@@ -67,7 +67,7 @@ def write_original(root: Path, key: str, label: str, negative: bool) -> None:
         np.save(folder / f"{key}{infix}_mask_{label}.npy", np.tri(24, 36, dtype=bool))
 
 
-def test_the_originals_layout(tmp_path: Path):
+def test_the_published_layout(tmp_path: Path):
     write_original(tmp_path / "data", "ab12", "rose windows", negative=True)
     write_original(tmp_path / "data", "cd34", "portal", negative=False)
     table = tmp_path / "table.csv"
@@ -104,7 +104,7 @@ def test_pickled_arrays_are_refused(tmp_path: Path):
         target.maps(4, 4)
 
 
-def test_photos_stand_upright_and_are_never_enlarged(tmp_path: Path):
+def test_photos_are_upright_and_never_enlarged(tmp_path: Path):
     picture = Image.fromarray(np.zeros((40, 80, 3), np.uint8))
     exif = picture.getexif()
     exif[0x0112] = 6  # turned by a quarter
@@ -122,7 +122,7 @@ def batches(plain: list[TrainingPhoto], paired: list[TrainingPhoto], **change: o
     return AdaptationBatches(plain, paired, **{**options, **change})
 
 
-def test_batches_join_what_several_close_ups_say(tmp_path: Path):
+def test_batches_combine_targets_of_several_close_ups(tmp_path: Path):
     rows = [
         put_target(tmp_path, "a", "portal", "positive", left=True),
         put_target(tmp_path, "a", "portal", "positive", left=False),
@@ -161,7 +161,7 @@ def test_detail_crops_belong_to_the_photo(tmp_path: Path):
     assert (made[0]["crops"][..., 2] <= 0.5).all()
 
 
-def test_plurals_are_asked_as_often_as_wanted(tmp_path: Path):
+def test_plurals_have_their_share(tmp_path: Path):
     write_targets(tmp_path, [put_target(tmp_path, "a", "gallery", "positive", left=True)])
     studies = group_targets(read_targets(tmp_path))
     assert "galleries" in batches([], studies, plurals=1.0)[0]["prompts"]

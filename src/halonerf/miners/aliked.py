@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from halonerf.errors import BadInput
 from halonerf.matching import mutual_nearest
-from halonerf.miners.scaling import clamp_inside, shrink
+from halonerf.miners.scaling import clamp_inside, limit_size
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
@@ -62,7 +62,7 @@ class Aliked(nn.Module):
     @torch.no_grad()
     def features(self, image: Tensor) -> dict[str, Tensor]:
         """`points` [N, 2], px of the photo [3, H, W], and `descriptors` [N, D] of unit length."""
-        small, scale = shrink(image, self.size)
+        small, scale = limit_size(image, self.size)
         device = next(self.network.parameters()).device
         found = self.network(small[None].to(device))[0]
         points = clamp_inside((found.keypoints.float().cpu() + PIXEL_CENTRE) * scale, image)

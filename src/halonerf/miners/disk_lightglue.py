@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.miners.scaling import clamp_inside, shrink
+from halonerf.miners.scaling import clamp_inside, limit_size
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
@@ -78,7 +78,7 @@ class DiskLightGlue(nn.Module):
         """Features of a photo [3, H, W]: `points` [N, 2], its px, `descriptors` [N, 128] of unit length; for LightGlue,
         `keypoints` [N, 2], px of the image searched, and `size` [2], its (width, height).
         """
-        small, scale = shrink(image, self.size, SIDE_MULTIPLE)
+        small, scale = limit_size(image, self.size, SIDE_MULTIPLE)
         device = next(self.disk.parameters()).device
         found = self.disk(small[None].to(device), self.count)[0]
         keypoints = found.keypoints.float().cpu()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.miners.scaling import clamp_inside, luma, shrink
+from halonerf.miners.scaling import clamp_inside, limit_size, luma
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
@@ -55,7 +55,7 @@ class Loftr(nn.Module):
     ) -> Matches:
         """Matches of two photos, [3, H, W] in [0, 1] each; `seen` is not used. Score: that of the coarse match."""
         device = next(self.network.parameters()).device
-        small, scales = zip(*(shrink(image, self.size, SIDE_MULTIPLE) for image in (image0, image1)), strict=True)
+        small, scales = zip(*(limit_size(image, self.size, SIDE_MULTIPLE) for image in (image0, image1)), strict=True)
         grey = [luma(image)[None, None].to(device) for image in small]
         found = self.network({"image0": grey[0], "image1": grey[1]})
         points0, points1 = (found[f"keypoints{k}"].float().cpu() * scales[k] for k in (0, 1))

@@ -10,7 +10,7 @@ from halonerf.errors import BadInput
 from halonerf.visualization.pictures import REC601, luminance
 
 
-def shrink(image: Tensor, size: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+def limit_size(image: Tensor, size: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
     """The photo with its long side at most `size` px, and the scale from its pixels to the original's.
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from halonerf.matching import mutual_nearest
-from halonerf.miners.scaling import clamp_inside, luma, shrink
+from halonerf.miners.scaling import clamp_inside, limit_size, luma
 from halonerf.sift import extract_sift
 from halonerf.types import Matches
 
@@ -30,7 +30,7 @@ class Sift:
 
     def features(self, image: Tensor) -> dict[str, Tensor]:
         """`points` [N, 2], px of the photo [3, H, W], and `descriptors` [N, 128] of unit length."""
-        small, scale = shrink(image, self.size)
+        small, scale = limit_size(image, self.size)
         pixels = (luma(small) * 255).round().clamp(0, 255).byte().numpy()
         (found,) = extract_sift([pixels], self.max_features, self.peak_threshold, threads=1)
         points = clamp_inside(torch.from_numpy(found.points) * scale, image)

@@ -36,7 +36,7 @@ from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
 from halonerf.prediction import resized_probabilities
 from halonerf.stages.specs import TargetsSpec
-from halonerf.visualization.pictures import grid, overlay, save_picture
+from halonerf.visualization.pictures import grid, overlay, save_picture, to_uint8
 
 OVERVIEW_PAIRS = 6
 MIN_REGION_SHARE = 0.002  # of the farther photo; smaller regions give no target
@@ -171,7 +171,7 @@ class Targets(TargetsSpec, Stage):
         picks = np.linspace(0, len(own) - 1, min(OVERVIEW_PAIRS, len(own))).round().astype(int)
         drawn = []
         for target in [list(own.values())[pick] for pick in picks]:
-            photo = (target.image() * 255).byte().permute(1, 2, 0).numpy()
+            photo = to_uint8(target.image().permute(1, 2, 0))
             probability, region = target.maps(*photo.shape[:2])
             tinted = overlay(photo, probability.numpy())
             tinted[~region.numpy()] //= 3

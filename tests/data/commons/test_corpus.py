@@ -1,4 +1,4 @@
-"""A category of a stand-in for Wikimedia Commons becomes a collection; what is no free photo is left out, and said."""
+"""A category of a simulated Wikimedia Commons becomes a collection; other files are left out with a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from halonerf.data.commons.attribution import credit_line, read_attribution
 from halonerf.data.commons.corpus import Commons
 from halonerf.data.sfm.photo_checks import check_photos
 from halonerf.data.sources.photo_folder import list_photos
-from halonerf.protocols import Corpus, SceneSource
+from halonerf.protocols import PhotoCorpus, ResumableSource
 from helpers.made_commons import CONTACT, MadeCommons, photo_bytes, serving
 
 ROOT = "Cologne Cathedral"
@@ -47,12 +47,12 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_it_is_a_corpus_and_a_source_of_photos(wiki: MadeCommons):
-    assert isinstance(source(wiki), Corpus)
-    assert isinstance(source(wiki), SceneSource)
+def test_commons_is_a_photo_corpus(wiki: MadeCommons):
+    assert isinstance(source(wiki), PhotoCorpus)
+    assert isinstance(source(wiki), ResumableSource)
 
 
-def test_everything_people_wrote_is_kept_as_plain_text(wiki: MadeCommons, tmp_path: Path):
+def test_captions_and_categories_are_plain_text(wiki: MadeCommons, tmp_path: Path):
     wiki.add(
         "Kölner Dom – Portal.jpg",
         "Portals of Cologne Cathedral",
@@ -87,7 +87,7 @@ def test_everything_people_wrote_is_kept_as_plain_text(wiki: MadeCommons, tmp_pa
     assert said == [("caption", "en"), ("caption", "de"), ("description", "de"), ("description", "fr")]
 
 
-def test_originals_carry_the_wikis_checksum_and_copies_say_how_they_were_scaled(wiki: MadeCommons, tmp_path: Path):
+def test_originals_have_the_wikis_checksum_and_copies_state_their_scaling(wiki: MadeCommons, tmp_path: Path):
     wiki.add("wide.jpg", ROOT, width=200, height=100)
     wiki.add("small.jpg", ROOT)
     collected(source(wiki, width=0), tmp_path / "originals")
@@ -106,7 +106,7 @@ def test_originals_carry_the_wikis_checksum_and_copies_say_how_they_were_scaled(
     assert changes == {"small.jpg": "", "wide.jpg": "scaled by the wiki from 200 x 100 pixels to 120 x 60"}
 
 
-def test_what_is_no_free_photo_is_left_out_with_a_reason(wiki: MadeCommons, tmp_path: Path):
+def test_files_that_are_not_free_photos_are_left_out_with_a_reason(wiki: MadeCommons, tmp_path: Path):
     wiki.add("kept.jpg", ROOT, seed=0)
     wiki.add("plan.svg", ROOT, mime="image/svg+xml")
     wiki.add("book.pdf", ROOT, mime="application/pdf")
@@ -153,7 +153,7 @@ def _without(wiki: MadeCommons, title: str) -> Any:
     return lambda path: None if path.endswith(title) else usual(path)
 
 
-def test_categories_are_entered_once_and_no_deeper_than_asked(wiki: MadeCommons, tmp_path: Path):
+def test_categories_are_visited_once_and_up_to_the_depth(wiki: MadeCommons, tmp_path: Path):
     wiki.categories = {
         "a": ["b", "c", "maps of a"],
         "b": ["a", "c", "d"],
@@ -180,7 +180,7 @@ def test_categories_are_entered_once_and_no_deeper_than_asked(wiki: MadeCommons,
     assert paths["photo e.jpg"] == ("a", "b", "d", "e")
 
 
-def test_long_lists_come_in_pieces_and_properties_in_halves(wiki: MadeCommons, tmp_path: Path):
+def test_continued_queries_are_merged(wiki: MadeCommons, tmp_path: Path):
     wiki.split, wiki.page_size = True, 7
     for i in range(20):
         wiki.add(f"{i:02d}.jpg", ROOT)
@@ -190,7 +190,7 @@ def test_long_lists_come_in_pieces_and_properties_in_halves(wiki: MadeCommons, t
     assert wiki.count("gcmtitle=Category:Cologne") == 6
 
 
-def test_strange_titles_stay_in_the_folder_and_do_not_collide(wiki: MadeCommons, tmp_path: Path):
+def test_unusual_titles_give_safe_and_unique_names(wiki: MadeCommons, tmp_path: Path):
     titles = [
         "../../up.jpg",
         "a/b.jpg",

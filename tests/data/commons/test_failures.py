@@ -1,4 +1,4 @@
-"""A wiki that is slow, busy, broken or gone: what is waited for, what is left out, where the next run goes on."""
+"""Failures of a wiki: what is retried, what is left out, how the next run resumes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ SOON = email.utils.formatdate(time.time() - 5, usegmt=True)
     ],
     ids=lambda f: f"{f.where} {f.status} {f.body!r}"[:45],
 )
-def test_what_passes_is_waited_for(wiki: MadeCommons, tmp_path: Path, fault: Fault):
+def test_transient_failures_are_retried(wiki: MadeCommons, tmp_path: Path, fault: Fault):
     times = fault.times
     wiki.faults = [fault]
     try:
@@ -78,21 +78,21 @@ def test_what_passes_is_waited_for(wiki: MadeCommons, tmp_path: Path, fault: Fau
         fault.times = times
 
 
-def test_the_wait_is_the_one_asked_for(wiki: MadeCommons, tmp_path: Path):
+def test_retry_after_is_respected(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault.error("maxlag", Retry_After="1")]
     run(wiki, tmp_path)
     first, second = (moment for moment, _, _ in wiki.asked[:2])
     assert second - first >= 1.0
 
 
-def test_a_longer_wait_than_one_has_patience_for_ends_the_run(wiki: MadeCommons, tmp_path: Path):
+def test_a_retry_after_beyond_patience_ends_the_run(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("api.php", 429, "", {"Retry-After": "3600"})]
     with pytest.raises(BadInput, match=r"corpus\.patience=600 s.*demands 3600 s"):
         run(wiki, tmp_path)
     assert run(wiki, tmp_path) == ALL
 
 
-def test_requests_come_one_at_a_time_and_few_a_second_and_say_who_asks(wiki: MadeCommons, tmp_path: Path):
+def test_requests_are_sequential_rate_limited_and_name_the_contact(wiki: MadeCommons, tmp_path: Path):
     run(wiki, tmp_path, rate=40.0)
     moments = [moment for moment, _, _ in wiki.asked]
     assert wiki.most_at_once == 1
@@ -102,20 +102,20 @@ def test_requests_come_one_at_a_time_and_few_a_second_and_say_who_asks(wiki: Mad
     )
 
 
-def test_a_refusal_is_told_and_not_repeated(wiki: MadeCommons, tmp_path: Path):
+def test_a_refused_request_is_reported_and_not_repeated(wiki: MadeCommons, tmp_path: Path):
     with pytest.raises(BadInput, match=r"(?s)HTTP 403.*comply with the User-Agent policy.*corpus\.contact"):
         run(wiki, tmp_path, contact="https://example.org/elsewhere")
     assert len(wiki.asked) == 1
 
 
-def test_an_error_that_waiting_does_not_mend_is_told(wiki: MadeCommons, tmp_path: Path):
+def test_permanent_errors_are_reported_and_not_retried(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault.error("invalidcategory")]
     with pytest.raises(BadInput, match="'invalidcategory': made: invalidcategory"):
         run(wiki, tmp_path)
     assert len(wiki.asked) == 1
 
 
-def test_a_wiki_without_captions_is_taken_without(wiki: MadeCommons, tmp_path: Path):
+def test_a_wiki_without_structured_captions(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("wbgetentities", 200, '{"error": {"code": "badvalue", "info": "no such action"}}', times=99)]
     assert run(wiki, tmp_path) == ALL
     assert wiki.count("wbgetentities") == 1
@@ -123,12 +123,12 @@ def test_a_wiki_without_captions_is_taken_without(wiki: MadeCommons, tmp_path: P
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://example.org/x", "nonsense", "http://"])
-def test_only_addresses_on_the_web_are_opened(wiki: MadeCommons, tmp_path: Path, url: str):
+def test_only_web_addresses_are_opened(wiki: MadeCommons, tmp_path: Path, url: str):
     with pytest.raises(BadInput, match=r"not a web address.*\n.*corpus\.api=URL"):
         run(wiki, tmp_path, api=url)
 
 
-def test_a_redirect_is_followed_but_not_into_this_machine(wiki: MadeCommons, tmp_path: Path):
+def test_redirects_are_followed_but_not_to_local_files(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [
         Fault("/images/0.jpg", 302, "", {"Location": "/images/1.jpg?now=0"}),
         Fault("/images/2.jpg", 302, "", {"Location": "file:///etc/passwd"}),
@@ -141,13 +141,13 @@ def test_a_redirect_is_followed_but_not_into_this_machine(wiki: MadeCommons, tmp
     assert reasons.count("HTTP 30") == 2
 
 
-def test_one_photo_that_never_answers_is_left_out(wiki: MadeCommons, tmp_path: Path):
+def test_one_photo_without_a_response_is_left_out(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("/images/4.jpg", 500, "no thumbnail", times=999)]
     assert run(wiki, tmp_path) == [name for name in ALL if name != "4.jpg"]
     assert "no response" in (tmp_path / "left_out.csv").read_text()
 
 
-def test_a_dead_server_ends_the_run_and_costs_no_photo(wiki: MadeCommons, tmp_path: Path):
+def test_a_dead_server_ends_the_run_without_losing_photos(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("/images/", 503, "down", times=999)]
     with pytest.raises(BadInput, match=r"3 attempts failed; the last: HTTP 503.*\n.*same command"):
         run(wiki, tmp_path)
@@ -157,7 +157,7 @@ def test_a_dead_server_ends_the_run_and_costs_no_photo(wiki: MadeCommons, tmp_pa
     assert wiki.count("api.php") == answers, "what the wiki told once is not asked again"
 
 
-def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_that_refuses_connections_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving(MadeCommons()) as wiki:
         api = wiki.api
@@ -165,7 +165,7 @@ def test_nobody_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         Commons(ROOT, **{**QUICK, "api": api}).collect(tmp_path)
 
 
-def test_a_full_disk_is_no_failing_network(wiki: MadeCommons):
+def test_a_full_disk_is_not_retried(wiki: MadeCommons):
     def full(answer: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -176,7 +176,7 @@ def test_a_full_disk_is_no_failing_network(wiki: MadeCommons):
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), OSError(errno.ENETUNREACH, "x"), SSLError()])
-def test_a_connection_that_breaks_is_tried_again(wiki: MadeCommons, error: Exception):
+def test_a_broken_connection_is_retried(wiki: MadeCommons, error: Exception):
     def breaking(answer: object) -> None:
         if len(wiki.asked) < 3:
             raise error
@@ -186,7 +186,7 @@ def test_a_connection_that_breaks_is_tried_again(wiki: MadeCommons, error: Excep
     assert len(wiki.asked) == 3
 
 
-def test_a_journal_that_was_cut_off_is_taken_up_again(wiki: MadeCommons, tmp_path: Path):
+def test_a_truncated_journal_is_resumed(wiki: MadeCommons, tmp_path: Path):
     wiki.faults = [Fault("/images/6.jpg", 403)]
     with pytest.raises(BadInput, match="HTTP 403"):
         run(wiki, tmp_path)
@@ -216,7 +216,7 @@ def killed_after(wiki: MadeCommons, folder: Path, requests: int) -> bool:
 
 
 @pytest.mark.parametrize("moments", [(1, 1, 1), (5, 6, 2, 1), (16, 1)])
-def test_a_killed_run_goes_on_where_it_was(wiki: MadeCommons, tmp_path: Path, moments: tuple[int, ...]):
+def test_a_killed_run_resumes(wiki: MadeCommons, tmp_path: Path, moments: tuple[int, ...]):
     run(wiki, tmp_path / "unbroken")
     unbroken = len(wiki.asked)
     for requests in moments:
@@ -237,7 +237,7 @@ def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | N
     assert retry_after(value) == seconds
 
 
-def test_retry_after_a_moment_to_come():
+def test_retry_after_a_future_date():
     asked = retry_after(email.utils.formatdate(time.time() + 100, usegmt=True))
     assert asked is not None
     assert 95 < asked <= 100

@@ -1,4 +1,4 @@
-"""What a collector of Wikimedia Commons refuses before it begins, and what makes two collections the same."""
+"""Options of the Commons corpus: refused values, and the identity."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def source(wiki: MadeCommons, category: str = ROOT, **options: Any) -> Commons:
     return Commons(category, **{"rate": 1000.0, "retries": 0, "contact": CONTACT, "api": wiki.api, **options})
 
 
-def test_the_identity_is_what_was_asked_for_not_how_fast(wiki: MadeCommons):
+def test_identity_ignores_speed_options(wiki: MadeCommons):
     same = source(wiki).identity()
     assert same == source(wiki, f"https://commons.wikimedia.org/wiki/Category:{ROOT.replace(' ', '_')}").identity()
     assert same == source(wiki, rate=0.5, retries=1, contact="https://example.org/us").identity()
@@ -37,18 +37,18 @@ def test_the_identity_is_what_was_asked_for_not_how_fast(wiki: MadeCommons):
 
 
 @pytest.mark.parametrize("contact", ["", "me", "me@localhost", "you@example.org\nX-Evil: 1"])
-def test_a_contact_is_required_before_anything_is_asked(wiki: MadeCommons, tmp_path: Path, contact: str):
+def test_a_contact_is_required_before_any_request(wiki: MadeCommons, tmp_path: Path, contact: str):
     with pytest.raises(BadInput, match=r"(?s)user agent policy.*corpus\.contact=you@example\.org"):
         source(wiki, contact=contact).collect(tmp_path)
     assert not wiki.asked
 
 
-def test_a_category_that_is_not_there_is_named(wiki: MadeCommons, tmp_path: Path):
+def test_a_missing_category_is_named(wiki: MadeCommons, tmp_path: Path):
     with pytest.raises(BadInput, match="called 'Colonge'"):
         source(wiki, "Colonge").collect(tmp_path)
 
 
-def test_a_category_without_photos_says_what_it_has(wiki: MadeCommons, tmp_path: Path):
+def test_a_category_without_photos_gives_the_reasons(wiki: MadeCommons, tmp_path: Path):
     wiki.add("plan.svg", ROOT, mime="image/svg+xml")
     with pytest.raises(BadInput, match=r"none of 1 files: 1 x not a photo: image/svg\+xml"):
         source(wiki).collect(tmp_path)
@@ -58,7 +58,7 @@ def test_a_category_without_photos_says_what_it_has(wiki: MadeCommons, tmp_path:
     "options",
     [{"kinds": ["image/tiff"]}, {"kinds": []}, {"min_pixels": 9, "max_pixels": 5}, {"rate": 0}, {"depth": -1}],
 )
-def test_options_that_cannot_be_are_refused(wiki: MadeCommons, options: dict[str, Any]):
+def test_contradictory_options_are_refused(wiki: MadeCommons, options: dict[str, Any]):
     with pytest.raises(BadInput, match="expected"):
         source(wiki, **options)
 

@@ -1,4 +1,4 @@
-"""Texts of strangers: made plain, safe as names, safe in spreadsheets; licences by their names."""
+"""Texts from the web: plain text, safe file names, escaped cells; licences by name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from halonerf.errors import MissingArtifact
         ("می\u200cخواهم", "می\u200cخواهم"),  # a joiner is part of the word
     ],
 )
-def test_html_becomes_what_a_browser_shows(html: str, text: str):
+def test_html_becomes_its_visible_text(html: str, text: str):
     assert plain_text(html) == text
 
 
@@ -63,7 +63,7 @@ def test_a_huge_description_is_read_in_part():
         ("", {}),
     ],
 )
-def test_languages_are_told_apart(value: Any, texts: dict[str, str]):
+def test_languages_are_separated(value: Any, texts: dict[str, str]):
     assert in_languages(value) == texts
 
 
@@ -87,13 +87,13 @@ def test_names_are_safe_whatever_the_title(title: str, mime: str):
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(alphabet="aA./ ", max_size=4), max_size=12))
-def test_names_never_meet(titles: list[str]):
+def test_names_are_unique(titles: list[str]):
     names = PhotoNames()
     given_names = [names.give(title, "image/jpeg", number) for number, title in enumerate(titles)]
     assert len({name.casefold().rpartition(".")[0] for name in given_names}) == len(titles)
 
 
-def test_a_name_that_another_would_get_by_its_number_is_kept_apart():
+def test_a_name_with_a_number_does_not_collide():
     names = PhotoNames()
     made = [names.give(title, "image/jpeg", 7) for title in ("a (7).jpg", "a.jpg", "A.jpg", "a.jpeg")]
     assert len({name.casefold().rpartition(".")[0] for name in made}) == 4
@@ -148,7 +148,7 @@ def test_licences_can_be_chosen_by_address_or_not_at_all():
 CELLS = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "'quoted", "\tx", "", "plain", 'a,b\n"c"', "日本"]
 
 
-def test_formulas_in_the_table_are_not_run_and_not_lost(tmp_path: Path):
+def test_formulas_are_escaped_and_restored(tmp_path: Path):
     rows = [Attribution(f"{i}.jpg", title=cell, author=cell, changes=cell) for i, cell in enumerate(CELLS)]
     write_attribution(tmp_path, rows)
     assert read_attribution(tmp_path) == rows
@@ -171,7 +171,7 @@ def test_a_missing_table_says_how_to_get_one(tmp_path: Path):
         read_attribution(tmp_path)
 
 
-def test_the_line_beside_a_photo_names_what_is_known():
+def test_the_credit_line_names_what_is_known():
     row = Attribution("a.jpg", "Portal.jpg", "Ada", "", "CC BY 4.0", "https://l", "", "https://s", "scaled")
     assert credit_line(row) == "Portal.jpg, by Ada, CC BY 4.0, https://l, https://s, scaled"
     assert credit_line(Attribution("a.jpg", "Portal.jpg", credit="City archive")) == "Portal.jpg, by City archive"

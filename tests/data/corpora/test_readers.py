@@ -1,4 +1,4 @@
-"""Corpora: WikiScenes in both its forms, the original's table, and tables of any columns."""
+"""Corpora: WikiScenes in both formats, HaLo-NeRF's table, and tables of any columns."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_wikiscenes_on_disk(wikiscenes: Path):
     assert records["mosques/0/pictures/m.jpg"].building_type == "mosque"
 
 
-def test_a_type_or_a_landmark_alone_will_do(wikiscenes: Path):
+def test_a_type_or_a_landmark_can_be_read_alone(wikiscenes: Path):
     one_type = list(WikiScenes(str(wikiscenes / "cathedrals")).records())
     assert (one_type[2].image_id, one_type[2].landmark) == ("10/pictures/top.jpg", "Kölner Dom")
     landmark = list(WikiScenes(str(wikiscenes / "cathedrals/10")).records())
@@ -84,7 +84,7 @@ def test_wikiscenes_identity_follows_its_texts(wikiscenes: Path):
     assert WikiScenes(str(wikiscenes)).identity() != before
 
 
-def test_no_wikiscenes_is_said(tmp_path: Path):
+def test_a_folder_without_wikiscenes_is_refused(tmp_path: Path):
     with pytest.raises(BadInput, match=r"category\.json.*got none"):
         WikiScenes(str(tmp_path))
 
@@ -132,7 +132,7 @@ COLUMNS = {"image_id": "path", "caption": ["title", "text"], "categories": "tags
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz", ".parquet", ".jsonl", ".ndjson.gz"])
-def test_tables_of_any_kind(tmp_path: Path, ending: str):
+def test_tables_of_every_format(tmp_path: Path, ending: str):
     rows = [
         {"path": "ü/1.jpg", "title": "Tür, groß", "text": 'two\n"lines"', "tags": "a; b;", "truth": "door"},
         {"path": "", "title": "nameless", "text": "", "tags": "", "truth": ""},
@@ -169,7 +169,7 @@ def test_a_table_without_the_column_says_which_it_has(tmp_path: Path):
         Table(str(tmp_path / "t.csv"), {"caption": "text"})
     with pytest.raises(BadInput, match="unknown foto"):
         Table(str(tmp_path / "t.csv"), {"image_id": "path", "foto": "x"})
-    with pytest.raises(BadInput, match="nothing there"):
+    with pytest.raises(BadInput, match="got nothing"):
         Table(str(tmp_path / "none.csv"), {"image_id": "path"})
 
 

@@ -1,4 +1,4 @@
-"""Labels that are one or kin, rows from folders, orders that mix landmarks, batches drawn from their number alone."""
+"""Merged and related labels, rows from folders, interleaved orders, and batches as functions of their index."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows(labels: list[str]) -> list[PhotoLabel]:
     return [PhotoLabel(Path(f"{index}.jpg"), label, 0.5, "x") for index, label in enumerate(labels)]
 
 
-def test_labels_that_differ_in_writing_are_one():
+def test_labels_of_different_spelling_are_merged():
     labels = [
         normalise_label(x)
         for x in ("Rose  Window", "rose-windows", "rose window", "apsis", "galleries", "GALLERY", "Türme")
@@ -45,7 +45,7 @@ def test_labels_that_differ_in_writing_are_one():
     assert normalise_label("ｄｏｍｅ\n") == "dome"
 
 
-def test_a_rose_window_is_kin_of_a_window():
+def test_a_rose_window_is_related_to_a_window():
     found = related_labels(["window", "rose window", "rose", "dome", "window sill"])
     expected = np.zeros((5, 5), bool)
     for a, b in ((0, 1), (1, 2), (0, 4)):
@@ -54,7 +54,7 @@ def test_a_rose_window_is_kin_of_a_window():
     assert related_labels([]).shape == (0, 0)
 
 
-def test_rows_leave_out_what_cannot_be_used(tmp_path: Path):
+def test_rows_leave_out_unreadable_photos_and_uncertain_labels(tmp_path: Path):
     folders = write_landmark(tmp_path, "here", ["Dome", "", "portal"], ["dome", "dome", "portal"], seed=0)
     collection = Collection.read(folders["collect"])
     answers = read_labels(folders["distill"] / "labels.csv")
@@ -74,7 +74,7 @@ def test_rows_leave_out_what_cannot_be_used(tmp_path: Path):
     assert len(photo_labels(collection, answers, "here", min_confidence=0.5)) == 2
 
 
-def test_every_stretch_holds_every_landmark():
+def test_interleaving_spreads_every_landmark():
     groups = ["big"] * 80 + ["small"] * 20
     order = interleave(groups, np.random.default_rng(0))
     assert sorted(order) == list(range(100))
@@ -84,7 +84,7 @@ def test_every_stretch_holds_every_landmark():
     assert list(order) != list(interleave(groups, np.random.default_rng(1)))
 
 
-def test_a_photo_is_learnt_from_or_scored_never_both():
+def test_no_photo_is_on_both_sides_of_the_split():
     twice = [*rows(["dome", "portal", "tower"] * 4), *rows(["window"] * 12)]
     learnt, scored = split_photos(twice, 0.25, seed=0)
     assert len(learnt) + len(scored) == 24
@@ -93,7 +93,7 @@ def test_a_photo_is_learnt_from_or_scored_never_both():
     assert split_photos(twice, 0.0, seed=0)[1] == []
 
 
-def test_batches_say_which_texts_a_photo_shows(tmp_path: Path):
+def test_batches_state_the_texts_of_each_photo(tmp_path: Path):
     labels = ["window", "windows", "rose window", "dome", "dome"]
     write_landmark(tmp_path, "here", labels, ["window", "window", "window", "dome", "dome"], seed=0)
     given = [PhotoLabel(tmp_path / "here" / "photos" / f"é{i:03d}.png", x, 0.5, "here") for i, x in enumerate(labels)]
@@ -124,7 +124,7 @@ def test_batches_say_which_texts_a_photo_shows(tmp_path: Path):
     assert not all(a.shape == b.shape for a, b in zip(batch["images"], other["images"], strict=True))
 
 
-def test_texts_take_a_template_and_a_number():
+def test_texts_use_templates_and_plurals():
     batches = LabelBatches(rows(["dome", "tower"]), {"dome": "dome", "tower": "tower"}, 2, DRAWS, 1, 0)
     random = np.random.default_rng(0)
     found = {batches._text("dome", random) for _ in range(50)}

@@ -1,4 +1,4 @@
-"""Warps: known maps come out, averages are kept, and nothing is claimed where no match speaks."""
+"""Warps: known maps are recovered, averages are kept, and regions without matches are not covered."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def median_error(warp: Warp, points: np.ndarray, truth: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", ["homography", "local"])
-def test_a_plane_is_carried_by_its_homography(kind: str):
+def test_a_plane_is_warped_by_its_homography(kind: str):
     near = spread()
     warp = fit_warp(near, through(near), NEAR, FAR, PLANE, kind)
     assert warp.corrections is None  # nothing to correct
@@ -46,7 +46,7 @@ def test_a_plane_is_carried_by_its_homography(kind: str):
     np.testing.assert_allclose(warp.positions(asked), through(asked), atol=1e-6)
 
 
-def test_depth_is_followed_where_matches_tell_it():
+def test_corrections_follow_depth_where_there_are_matches():
     near, asked = spread(), spread(seed=1)
     flat = fit_warp(near, bump(near), NEAR, FAR, PLANE, "homography")
     bent = fit_warp(near, bump(near), NEAR, FAR, PLANE)
@@ -54,7 +54,7 @@ def test_depth_is_followed_where_matches_tell_it():
     assert median_error(bent, asked, bump(asked)) < 0.05  # px; 0.01 measured
 
 
-def test_wrong_matches_do_not_bend_it():
+def test_wrong_matches_do_not_affect_the_warp():
     near, random = spread(), np.random.default_rng(2)
     far = bump(near)
     wrong = random.permutation(len(near))[:40]
@@ -63,14 +63,14 @@ def test_wrong_matches_do_not_bend_it():
     assert median_error(fit_warp(near, far, NEAR, FAR, PLANE, trust=1.0), asked, bump(asked)) < 0.2  # px; 0.08 measured
 
 
-def test_noise_alone_is_not_followed():
+def test_noise_alone_gives_no_corrections():
     near = spread()
     far = through(near) + np.random.default_rng(3).normal(0, 0.5, (len(near), 2))
     asked = spread(seed=1)
     assert median_error(fit_warp(near, far, NEAR, FAR, PLANE), asked, through(asked)) < 0.15  # px; noise has 0.5
 
 
-def test_there_and_back_is_the_same_place():
+def test_positions_invert_the_backward_map():
     near = spread()
     warp = fit_warp(near, bump(near), NEAR, FAR, PLANE)
     y, x = torch.meshgrid(torch.arange(NEAR[1]) + 0.5, torch.arange(NEAR[0]) + 0.5, indexing="ij")
@@ -96,7 +96,7 @@ def test_shrinking_averages_over_areas():
 
 
 @pytest.mark.parametrize("factor", [0.2, 1.0, 3.0])
-def test_maps_of_any_resolution_say_the_same(factor: float):
+def test_maps_of_any_resolution_are_warped_alike(factor: float):
     near = spread()
     warp = fit_warp(near, bump(near), NEAR, FAR, PLANE)
     height, width = round(NEAR[1] * factor), round(NEAR[0] * factor)
@@ -135,7 +135,7 @@ def test_the_region_lies_inside_the_close_up_and_near_its_matches():
     assert np.isfinite(outside[2]).all()
 
 
-def test_depth_that_no_match_tells_is_not_made_up():
+def test_regions_without_matches_are_not_covered():
     near = spread()
     near = near[np.linalg.norm(near - (100, 75), axis=1) > 45]  # none on the dome
     rough = np.random.default_rng(4).normal(0, 1, (8, 2))
@@ -156,7 +156,7 @@ def test_unknown_stays_unknown():
     assert (carried[0][region].isnan() | (carried[0][region] == 1)).all()
 
 
-def test_a_close_up_beyond_the_rim_and_one_elsewhere():
+def test_close_ups_partly_or_entirely_outside_the_farther_photo():
     beyond = PLANE + np.array([[0, 0, -130.0], [0, 0, 0], [0, 0, 0]])
     near = spread()
     kept = (through(near, beyond) >= 0).all(axis=1)
@@ -185,7 +185,7 @@ def test_a_homography_of_the_other_sign_is_the_same():
     np.testing.assert_allclose(one.positions(near), two.positions(near))
 
 
-def test_what_cannot_be_fitted_is_refused():
+def test_matches_that_cannot_be_fitted_are_refused():
     near = spread(10)
     with pytest.raises(BadInput, match="kind homography or local"):
         fit_warp(near, near, NEAR, FAR, PLANE, "spline")

@@ -1,4 +1,4 @@
-"""Zooms: found with their place and scale, refused where no camera could have seen them."""
+"""Zoom pairs: position and scale are recovered, impossible geometry is refused."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def photographed(points: np.ndarray, left: float, top: float, wide: float) -> np
     return (points - (left, top)) * (WIDTH / wide)
 
 
-def test_what_no_rigid_scene_can_show_is_no_pair():
+def test_matches_of_no_rigid_scene_give_no_pair():
     """Each quarter of the close-up shifted its own way: near enough to one plane, but no camera sees that."""
     far = photographed(wall(400), 0, 0, 4.0)
     near = photographed(wall(400), 1.0, 0.8, 4.0 / 2)
@@ -39,7 +39,7 @@ def test_what_no_rigid_scene_can_show_is_no_pair():
     assert torn is None or torn.rigid.mean() < 0.4
 
 
-def test_depth_beyond_one_plane_is_kept_apart():
+def test_matches_off_the_plane_are_rigid_but_no_inliers():
     """A wall and, before it, a ball that parallax moves: one homography explains the wall, one rigid scene both."""
     random = np.random.default_rng(0)
     flat = np.column_stack([random.random((800, 2)) * (4, 3), np.full(800, 10.0)])
@@ -69,7 +69,7 @@ def test_most_matches_may_be_wrong():
     assert found[1][len(near) :].mean() < 0.1
 
 
-def test_noise_is_averaged_not_sampled():
+def test_the_homography_averages_noise():
     """MAGSAC++'s weights use every match: nearer the truth than the best few are."""
     far, near = photographed(wall(400), 0, 0, 4.0), photographed(wall(400), 1.0, 0.8, 4.0 / 2)
     seen = (near >= 0).all(axis=1) & (near <= SIZE).all(axis=1)
@@ -81,14 +81,14 @@ def test_noise_is_averaged_not_sampled():
     assert np.linalg.norm(moved - far, axis=1).mean() < 0.2  # px; a match's noise has 0.63 on average
 
 
-def test_the_ratio_survives_wrong_matches():
+def test_the_ratio_is_robust_to_wrong_matches():
     near = wall()
     far = near / 2.5
     far[:20] = np.random.default_rng(1).random((20, 2))
     assert scale_ratio(near, far) == pytest.approx(2.5, rel=0.02)
 
 
-def test_a_mirrored_or_scrambled_pair_is_no_zoom():
+def test_mirrored_or_random_matches_give_no_pair():
     far = photographed(wall(), 0, 0, 4.0)
     near = photographed(wall(), 1.0, 0.8, 4.0 / 2)
     inside = (near >= 0).all(axis=1) & (near <= SIZE).all(axis=1)

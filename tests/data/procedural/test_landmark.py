@@ -1,4 +1,4 @@
-"""Procedural landmarks: what is written agrees with the geometry that it was rendered from, and with itself."""
+"""Procedural landmarks: files agree with the geometry that they were rendered from, and with each other."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def depth_of(folder: Path, image_id: str) -> np.ndarray:
     return np.asarray(Image.open(folder / "depth" / image_id.replace(".jpg", ".png"))).astype(float) / 100
 
 
-def test_another_run_in_other_processes_writes_the_same_bytes(collected: Path, tmp_path: Path) -> None:
+def test_runs_with_other_workers_write_the_same_bytes(collected: Path, tmp_path: Path) -> None:
     ProceduralLandmark("synagogue", 3, **{**SMALL, "workers": 2}).collect(tmp_path)
     assert files(tmp_path) == files(collected)
 
 
-def test_a_killed_run_goes_on_and_keeps_what_was_finished(collected: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_and_keeps_finished_photos(collected: Path, tmp_path: Path) -> None:
     source = ProceduralLandmark("synagogue", 3, **SMALL)
     source.collect(tmp_path)
     kept = (tmp_path / "photos/0001.jpg").stat().st_mtime_ns
@@ -68,7 +68,7 @@ def test_a_killed_run_goes_on_and_keeps_what_was_finished(collected: Path, tmp_p
     assert (tmp_path / "photos/0001.jpg").stat().st_mtime_ns == kept
 
 
-def test_identity_follows_the_options_that_shape_the_photos() -> None:
+def test_identity_depends_on_the_options_that_affect_the_photos() -> None:
     base = ProceduralLandmark("mosque", 1)
     assert base.identity() == ProceduralLandmark("mosque", 1, workers=7).identity()
     others = [
@@ -198,7 +198,7 @@ def test_passers_by_hide_parts_and_stay_for_one_photo_only(
     assert (pictures[0] ^ pictures[1]).sum() > 100
 
 
-def test_sunlight_comes_from_where_the_sun_stands(renderer_and_mesh: tuple[SceneRenderer, MeshBuilder]) -> None:
+def test_sunlight_comes_from_the_suns_direction(renderer_and_mesh: tuple[SceneRenderer, MeshBuilder]) -> None:
     """The front, which faces -y, is lit by a sun before it and dark with the sun behind."""
     camera = Camera.looking(40, 30, 60.0, np.array([0.0, -20.0, 6.0]), np.array([0.0, 0.0, 6.0]))
     light = sample_light(np.random.default_rng(2), "day")
@@ -243,13 +243,13 @@ def test_arches_have_the_height_of_their_construction() -> None:
     np.testing.assert_allclose(np.hypot(ring.xs - 1, ring.high - 2), 0.5)
 
 
-def test_hours_are_shared_out_as_the_mix_says() -> None:
+def test_hours_have_their_shares() -> None:
     hours = choose_hours(np.random.default_rng(0), 100)
     assert {hour: hours.count(hour) for hour in HOUR_SHARES} == {"day": 67, "overcast": 15, "dusk": 10, "night": 8}
     assert len(choose_hours(np.random.default_rng(0), 7)) == 7
 
 
-def test_metadata_tells_most_close_ups_and_never_the_truth_outright() -> None:
+def test_metadata_name_most_close_ups_but_not_all_correctly() -> None:
     from halonerf.data.procedural.vocabulary import WORDS
 
     place = landmark("cathedral", 0)

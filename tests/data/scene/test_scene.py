@@ -1,4 +1,4 @@
-"""What a scene says about its photos agrees with the model it was made from."""
+"""A scene agrees with the COLMAP model that it was made from."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_split_index_and_native_size(scene: Scene):
         scene.index("stranger.jpg")
 
 
-def test_drawings_are_brought_into_the_views_frame(scene: Scene):
+def test_images_of_the_original_are_undistorted_to_the_view(scene: Scene):
     lens = scene.native_camera(0)
     mask = np.zeros((480, 640), np.uint8)
     mask[:240] = 255
@@ -124,7 +124,7 @@ def test_drawings_are_brought_into_the_views_frame(scene: Scene):
         scene.undistort(0, mask.T)
 
 
-def test_unsure_points_are_left_out(tmp_path: Path):
+def test_uncertain_points_are_left_out(tmp_path: Path):
     model = made_model(noise=1.0)
     strict = write_scene(tmp_path, model, Filters(max_error=1.1, min_track=3, min_angle=5.0, frame=1024))
     assert 8 <= len(strict.points) < 150
@@ -133,7 +133,7 @@ def test_unsure_points_are_left_out(tmp_path: Path):
         write_scene(tmp_path, model, Filters(max_error=1e-6, min_track=2, min_angle=0.1, frame=1024))
 
 
-def test_an_error_means_the_same_at_every_resolution(tmp_path: Path):
+def test_the_error_limit_does_not_depend_on_the_resolution(tmp_path: Path):
     model = made_model(noise=1.0)
     full, half = tmp_path / "full", tmp_path / "half"
     full.mkdir()

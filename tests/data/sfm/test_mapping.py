@@ -1,4 +1,4 @@
-"""The parts of structure from motion that are ours: matching, pair proposals, models rebuilt, the world frame."""
+"""Structure from motion around COLMAP: pair proposals, cameras, rebuilt models, the world frame."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_small_collections_are_compared_exhaustively():
     assert pairs.tolist() == [[i, j] for i in range(5) for j in range(i + 1, 5)]
 
 
-def test_large_collections_compare_look_alikes_and_successors():
+def test_large_collections_compare_similar_photos_and_successors():
     features = [fake_features(i) for i in range(40)]  # photo i shows place i % 10
     pairs = propose_pairs(features, exhaustive_limit=10, neighbours=3, sequence=2, seed=0)
     proposed = {tuple(p) for p in pairs.tolist()}
@@ -140,7 +140,7 @@ def level_cameras(yaws: np.ndarray, pitches: np.ndarray, rolls: np.ndarray) -> n
 
 
 @pytest.mark.parametrize("spread", [0.7, 3.0])
-def test_up_is_found_though_everybody_looks_up(spread: float):
+def test_up_is_found_from_tilted_cameras(spread: float):
     random = np.random.default_rng(0)
     rolls = np.radians(random.normal(0, 1.0, 24))
     rolls[:3] = np.radians([90.0, -90.0, 35.0])  # held on the side, and carelessly
@@ -149,7 +149,7 @@ def test_up_is_found_though_everybody_looks_up(spread: float):
     assert angle < 1.5  # one degree of unsteady hands, 24 of them, three misled
 
 
-def test_up_is_not_random_where_all_look_the_same_way():
+def test_up_is_determined_where_all_cameras_face_the_same_way():
     poses = level_cameras(np.full(5, 0.3), np.radians([0.0, 1.0, -1.0, 0.5, 0.0]), np.zeros(5))
     assert estimate_up(poses)[2] > np.cos(np.radians(2))
 

@@ -1,4 +1,4 @@
-"""Finished models are found and read whatever their form; what is missing is said."""
+"""Finished COLMAP models are found and read in every layout; missing parts are named."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_model_with_most_photos_is_taken(tmp_path: Path):
     assert collect(tmp_path / "a", tmp_path / "out").model == tmp_path / "a/sparse/1"
 
 
-def test_some_photos_missing_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_missing_photos_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     names = write_model(tmp_path / "a" / "sparse")
     write_photos(tmp_path / "a" / "images", names[1:])
     collection = collect(tmp_path / "a", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""HolyScenes' folders: polarity, ids that are not file numbers, and what is left out, with the reason."""
+"""HolyScenes' folders: polarity of masks, ids that are not file numbers, and files left out with a reason."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def test_masks_lie_under_the_photo_of_their_id_and_right_side_up(made, tmp_path: Path):
+def test_masks_belong_to_the_photo_of_their_id_and_are_inverted(made, tmp_path: Path):
     root, truths = made
     collection = collect(root, tmp_path / "out")
     assert collection.concepts == ("portals", "rose window")
@@ -68,7 +68,7 @@ def test_masks_lie_under_the_photo_of_their_id_and_right_side_up(made, tmp_path:
     assert (collection.folder / SPLIT).read_text().count("test") == 2
 
 
-def test_another_photos_mask_would_be_noticed(made):
+def test_masks_of_another_photo_are_detected(made):
     """The premise of the test above."""
     truths = made[1]
     for concept in PARTS:
@@ -97,7 +97,7 @@ def test_missing_masks_extra_files_and_wrong_ids_are_listed(root: Path, tmp_path
     assert len(list((collection.masks / "rose window").iterdir())) == COUNT
 
 
-def test_the_picture_beside_a_mask_decides(root: Path, tmp_path: Path):
+def test_the_copy_beside_a_mask_decides(root: Path, tmp_path: Path):
     """Numbers that are file numbers after all are found out by the photos beside them; without those the id counts."""
     count = COUNT
     for concept in PARTS:
@@ -119,7 +119,7 @@ def test_the_picture_beside_a_mask_decides(root: Path, tmp_path: Path):
     assert (read_mask(second.masks / "portals" / by_id) == drawn).all()
 
 
-def test_a_picture_of_another_place_is_not_believed(root: Path, tmp_path: Path):
+def test_a_copy_of_another_place_is_rejected(root: Path, tmp_path: Path):
     random = np.random.default_rng(0)
     Image.fromarray(random.integers(0, 255, (240, 320, 3), np.uint8)).save(folder_of(root) / "0001-img.jpg")
     shutil.rmtree(folder_of(root, "rose_window"))
@@ -128,7 +128,7 @@ def test_a_picture_of_another_place_is_not_believed(root: Path, tmp_path: Path):
     assert "0001-img.jpg is not the photo of that id" in reasons["portals/0001-gt.jpg"]
 
 
-def test_the_name_of_the_file_is_the_last_resort():
+def test_the_file_name_is_used_where_no_id_matches():
     """A number that is no id is the photo of that name, unless an id has claimed it."""
     masks = MaskFolder(
         Path("m"), {"dome": {f"{n}-gt": Path(f"m/dome/{n}-gt.jpg") for n in ("0001", "0002", "0003")}}, True
@@ -155,7 +155,7 @@ def test_identity_follows_the_masks(root: Path):
     assert source.identity() != before
 
 
-def test_what_is_wrong_is_said(root: Path, tmp_path: Path):
+def test_errors_name_the_problem(root: Path, tmp_path: Path):
     with pytest.raises(BadInput, match=r"found: cathedral, cathedral/hurba"):
         collect(root, tmp_path / "a", landmark="milan")
     for path in (root / "masks").rglob("*.jpg"):

@@ -1,4 +1,4 @@
-"""Photos with a number a pixel: masks for photos of any shape and pictures of any kind; what is said when they fail."""
+"""Photos with a class number per pixel: masks for photos of any shape and image format, and errors."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_what_a_photo_does_not_show_has_an_empty_mask(folder: Path, tmp_path: Pa
     assert not MaskFolder.open(collection.masks).read("window", "a/eins.jpg").any()
 
 
-def test_a_stretch_of_the_photos(folder: Path, tmp_path: Path):
+def test_a_range_of_the_photos(folder: Path, tmp_path: Path):
     assert len(collected(IndexedMasks(str(folder), CLASSES, last=2), tmp_path / "head").records()) == 2
     tail = collected(IndexedMasks(str(folder), CLASSES, first=3), tmp_path / "tail")
     assert [record.image_id for record in tail.records()] == ["c drei.tif"]
@@ -87,7 +87,7 @@ def test_a_stretch_of_the_photos(folder: Path, tmp_path: Path):
         IndexedMasks(str(folder), CLASSES, first=4).identity()
 
 
-def test_numbers_in_a_folder_of_their_own(folder: Path, tmp_path: Path):
+def test_index_images_in_a_separate_folder(folder: Path, tmp_path: Path):
     """Then photos may be PNGs, and photos without numbers are left out."""
     drawn = tmp_path / "numbers"
     for path in sorted(folder.rglob("*.png")):
@@ -116,7 +116,7 @@ def test_identity_follows_photos_numbers_and_classes(folder: Path):
     assert identity() != before
 
 
-def test_a_turned_photo_is_masked_as_it_is_held(folder: Path, tmp_path: Path):
+def test_a_rotated_photo_is_masked_upright(folder: Path, tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side: 40 x 60 stored, 60 x 40 upright
     Image.fromarray(np.zeros((60, 40, 3), np.uint8)).save(folder / "a" / "eins.jpg", exif=exif)
@@ -140,13 +140,13 @@ def damage(folder: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("colours", "one number a pixel"),
+        ("colours", "one number per pixel"),
         ("shape", "50 x 40"),
         ("photo", "expected a photo"),
         ("bytes", "cannot be read"),
     ],
 )
-def test_what_cannot_be_used_is_named(folder: Path, tmp_path: Path, how: str, message: str):
+def test_unusable_files_are_named(folder: Path, tmp_path: Path, how: str, message: str):
     damage(folder, how)
     with pytest.raises(BadInput, match=message) as caught:
         collected(IndexedMasks(str(folder), CLASSES), tmp_path / "out")

@@ -1,4 +1,4 @@
-"""A folder of photos: what is found, what is known about each photo, and what is said when it cannot be used."""
+"""A folder of photos: search, metadata, facts about photos, and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save(path: Path, seed: int = 0, size: tuple[int, int] = (96, 80), **options:
     return path
 
 
-def test_finds_every_photo_whatever_its_name_and_depth(tmp_path: Path):
+def test_finds_photos_of_any_name_and_depth(tmp_path: Path):
     names = ["a.JPG", "b c.jpeg", "église/Tour №1.png", "x/y/z/ü.webp", "scan.TIF"]
     for seed, name in enumerate(names):
         save(tmp_path / name, seed)
@@ -48,7 +48,7 @@ def test_collects_without_touching_the_folder(tmp_path: Path):
     assert (record.image_id, record.landmark, record.building_type) == ("one.jpg", "Notre-Dame", "cathedral")
 
 
-def test_identity_follows_contents_not_dates(tmp_path: Path):
+def test_identity_depends_on_contents_not_dates(tmp_path: Path):
     path = save(tmp_path / "one.png")
     source = PhotoFolder(str(tmp_path))
     first = source.identity()
@@ -77,7 +77,7 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path, make, found: str):
         PhotoFolder(str(tmp_path / "photos")).collect(tmp_path)
 
 
-def test_text_that_calls_itself_jpeg_is_refused(tmp_path: Path):
+def test_text_files_with_a_photos_ending_are_refused(tmp_path: Path):
     (tmp_path / "a.jpg").write_text("not a photo")
     with pytest.raises(BadInput, match=r"none of its 1 files.*can be\s+read"):
         PhotoFolder(str(tmp_path)).collect(tmp_path)

@@ -1,4 +1,4 @@
-"""Lessons from photos with complete masks: shrunk once, read in parts, split between learning and scoring."""
+"""Training data from photos with complete masks: storage, crops, split into training and test photos."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_small_photos_stay_as_they_are(folder: Path, tmp_path: Path):
     assert data(folder, size=500).train(tmp_path)[0].image().shape == (60, 90, 3)
 
 
-def test_the_last_photos_are_scored_whole_and_close(folder: Path, tmp_path: Path):
+def test_the_last_photos_are_test_photos_with_a_close_up_each(folder: Path, tmp_path: Path):
     made = data(folder, close=[0.4, 0.6])
     training, testing = made.train(tmp_path), made.test(tmp_path)
     assert [sample.name for sample in training] == ["ö0.bmp", "ö1.bmp", "ö2.bmp"]
@@ -93,7 +93,7 @@ def test_words(folder: Path, tmp_path: Path):
         data(folder, words={"dome": ["dome"]}).vocabulary(tmp_path)
 
 
-def test_what_cannot_be_learnt_from_is_refused(folder: Path, tmp_path: Path):
+def test_sources_without_masks_are_refused(folder: Path, tmp_path: Path):
     with pytest.raises(BadInput, match="complete masks"):
         MaskedPhotos(PhotoFolder(str(folder))).train(tmp_path)
     with pytest.raises(BadInput, match="more photos than the 5"):

@@ -1,4 +1,4 @@
-"""Lessons for a segmenter: rendered once and whole, cut and relit with their masks, called by many words."""
+"""Procedural training data: rendering, batches of crops with masks, prompts and relighting."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def test_synonyms_and_plurals_are_used(folder: Path):
     assert heard == {"red", "reds", "rouge", "rouges", "blue", "blues", "never", "nevers", "dog"}
 
 
-def test_without_plurals_and_strangers_only_the_concepts_are_asked(folder: Path):
+def test_without_plurals_and_negative_words_prompts_are_the_concepts(folder: Path):
     plain = batches(folder, negative_words=(), plurals=0.0, batches=20)
     heard = [plain[index] for index in range(20)]
     assert {prompt for batch in heard for prompt in batch["prompts"]} == {"red", "rouge", "blue", "never"}
     assert all(len(batch["prompts"]) == batch["targets"].shape[1] == 3 for batch in heard)
 
 
-def test_unlit_crops_keep_their_colours(folder: Path):
+def test_crops_without_relighting_keep_their_colours(folder: Path):
     plain, lit = batches(folder, relight=0.0)[0], batches(folder, relight=1.0)[0]
     known = torch.tensor([[128, 128, 128], [250, 10, 10], [10, 10, 250]]) / 255
 
@@ -161,7 +161,7 @@ def test_resampling_averages():
     torch.testing.assert_close(resampled(checker, 4).mean(), checker.mean(), atol=1e-6, rtol=0)
 
 
-def test_light_changes_and_stays_a_photo():
+def test_relighting_changes_the_photo_and_keeps_its_range():
     photo = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
     lit = [relit(photo, np.random.default_rng(seed)) for seed in range(60)]
     assert all(p.min() >= 0 and p.max() <= 1 and p.isfinite().all() for p in lit)
@@ -170,7 +170,7 @@ def test_light_changes_and_stays_a_photo():
     assert torch.equal(lit[5], relit(photo, np.random.default_rng(5)))
 
 
-def test_rendered_buildings_are_whole_and_kept(tmp_path: Path):
+def test_rendered_buildings_are_complete_and_reused(tmp_path: Path):
     settings = RenderSettings(photos=2, whole=0.5, width=48, samples=1)
     found = render_samples(tmp_path, settings, ["synagogue"], [1000], workers=1)
     assert len(found) == 2
@@ -183,7 +183,7 @@ def test_rendered_buildings_are_whole_and_kept(tmp_path: Path):
     assert found[0].photo.stat().st_mtime_ns == before
 
 
-def test_buildings_to_score_on_follow_those_to_learn_from(tmp_path: Path):
+def test_seeds_of_test_buildings_follow_those_of_training(tmp_path: Path):
     """Renders are found where they are: `renders/` beside the stage's folders, by version, options and seed."""
     data = ProceduralDataset(
         WORDS, ["dog"], ["block"], first_seed=7, buildings=2, test_buildings=1, photos=2, whole=0.5, width=40, samples=1

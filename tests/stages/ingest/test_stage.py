@@ -1,4 +1,4 @@
-"""From photos to a scene, against known cameras; what goes wrong is survived or explained."""
+"""The `ingest` stage against known cameras; failures are handled or explained."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def test_a_few_photos_are_all_fitted(finished: Path):
 
 
 @pytest.mark.parametrize(("every", "held"), [(8, [0, 8, 16]), (0, []), (1, list(range(17)))])
-def test_every_so_manieth_photo_is_held_out(every: int, held: list[int]):
+def test_every_nth_photo_is_held_out(every: int, held: list[int]):
     names = [f"{i:02d}" for i in range(17)]
     assert [i for i, side in enumerate(train_test_split(names, every, 16).values()) if side == "test"] == held
     assert "test" not in train_test_split(names[:15], every, 16).values()
 
 
 @pytest.mark.parametrize("step", ["features:1", "matches", "mapping", "tables"])
-def test_a_killed_run_ends_the_same(finished: Path, tmp_path: Path, step: str):
+def test_a_killed_run_resumes_to_the_same_result(finished: Path, tmp_path: Path, step: str):
     collection = finished / "collect"
     ingest(collection, tmp_path / "out", stop_before=step)
     (tmp_path / "out" / "sparse.partial").mkdir(exist_ok=True)  # what a kill in the midst of writing leaves
@@ -214,7 +214,7 @@ def test_photos_of_different_places_are_refused(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     for seed in (0, 1):
         Image.fromarray(corner_photo(poses[seed], seed)).save(tmp_path / "photos" / f"{seed}.jpg")
-    with pytest.raises(BadInput, match=r"no two of the 2 photos.*of 1 pairs\s+compared, 0 agree"):
+    with pytest.raises(BadInput, match=r"no two of the 2 photos.*of 1 pairs\s+matched, 0 have"):
         ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
 
 
@@ -226,16 +226,16 @@ def test_one_usable_photo_is_refused(tmp_path: Path):
         ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
 
 
-def test_photos_that_went_away_are_missed_by_name(tmp_path: Path):
+def test_missing_photos_are_named(tmp_path: Path):
     write_corner(tmp_path / "photos", count=2)
     collection = collected(PhotoFolder(str(tmp_path / "photos")), tmp_path)
     shutil.rmtree(tmp_path / "photos")
-    with pytest.raises(BadInput, match="not there any more"):
+    with pytest.raises(BadInput, match="not exist any more"):
         ingest(collection, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("options", "message"), [({"mapper": "magic"}, "'magic'"), ({"size": 2}, "at least 16 px")])
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str):
+def test_invalid_options_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(BadInput, match=message):
         Ingest(**options)
 
@@ -251,7 +251,7 @@ def test_every_real_photo_is_registered(name: str, photos: int, shared: Callable
 
 
 @pytest.mark.slow
-def test_herz_jesu_is_where_the_surveyors_put_it(shared: Callable[[str], Path], tmp_path: Path):
+def test_herz_jesu_agrees_with_the_surveyed_cameras(shared: Callable[[str], Path], tmp_path: Path):
     root = shared("herzjesu_p25")
     truth = {}
     for path in (root / "ground_truth" / "gt_dense_cameras").glob("*.camera"):

@@ -117,7 +117,7 @@ def test_the_close_up_is_found_with_its_place(tmp_path: Path):
     assert not list((tmp_path / "mine").glob("part-*"))
 
 
-def test_a_killed_run_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_killed_run_resumes_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("halonerf.stages.mine.stage.PAIRS_PER_ITEM", 1)
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()

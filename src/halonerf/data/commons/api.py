@@ -112,10 +112,10 @@ def _parsed(response: HTTPResponse) -> dict[str, Any]:
         raise Transient(f"a response that is not JSON: {raw[:80]!r}") from error
     if not isinstance(body, dict):
         raise Transient(f"a response that is not a JSON object: {raw[:80]!r}")
-    reported = body.get("error")
-    if reported is None:
+    problem = body.get("error")
+    if problem is None:
         return body
-    code, info = str(reported.get("code", "")), str(reported.get("info", ""))[:500]
+    code, info = str(problem.get("code", "")), str(problem.get("info", ""))[:500]
     if code in TRANSIENT_CODES or code.startswith("internal_api_error"):
         raise Transient(f"{code}: {info}", retry_after(response.headers.get("Retry-After")))
     raise ApiError(code, info)

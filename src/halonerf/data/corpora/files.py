@@ -49,12 +49,12 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def plain_text(value: Any) -> str:
+def field_text(value: Any) -> str:
     """Text of a metadata field: a text, a list of texts, or texts by language; "" for none."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        return "\n".join(filter(None, map(plain_text, value.values())))
+        return "\n".join(filter(None, map(field_text, value.values())))
     if isinstance(value, (list, tuple)):
-        return "\n".join(filter(None, map(plain_text, value)))
+        return "\n".join(filter(None, map(field_text, value)))
     return "" if value is None or value != value else str(value)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from halonerf.data.corpora.files import corpus_files, files_identity, plain_text
+from halonerf.data.corpora.files import corpus_files, field_text, files_identity
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord
 
@@ -75,14 +75,14 @@ class Table:
             yield self._list(row, "labels")
 
     def _text(self, row: Mapping[str, Any], field: str) -> str:
-        return "\n".join(filter(None, (plain_text(row[column]) for column in self.columns.get(field, ()))))
+        return "\n".join(filter(None, (field_text(row[column]) for column in self.columns.get(field, ()))))
 
     def _list(self, row: Mapping[str, Any], field: str) -> tuple[str, ...]:
         found: list[str] = []
         for column in self.columns.get(field, ()):
             value = row[column]
             listed = isinstance(value, (list, tuple))
-            found += [plain_text(v) for v in value] if listed else plain_text(value).split(self.separator)
+            found += [field_text(v) for v in value] if listed else field_text(value).split(self.separator)
         return tuple(entry.strip() for entry in found if entry.strip())
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:
@@ -90,7 +90,7 @@ class Table:
         nameless = 0
         for path in self.files:
             for row in _read(path, needed):
-                if any(plain_text(row[column]) != value for column, value in self.where.items()):
+                if any(field_text(row[column]) != value for column, value in self.where.items()):
                     continue
                 if self._text(row, "image_id"):
                     yield row

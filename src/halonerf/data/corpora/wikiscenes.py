@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from halonerf.data.corpora.files import plain_text, read_json
+from halonerf.data.corpora.files import field_text, read_json
 from halonerf.errors import BadInput
 from halonerf.files import files_digest
 from halonerf.types import ImageRecord
@@ -75,7 +75,7 @@ class WikiScenes:
                     image_id=(folder / PICTURES / file).relative_to(self.path).as_posix(),
                     landmark=landmark,
                     filename=file,
-                    caption=plain_text(entry.get("caption")) if isinstance(entry, Mapping) else plain_text(entry),
+                    caption=field_text(entry.get("caption")) if isinstance(entry, Mapping) else field_text(entry),
                     categories=categories,
                     building_type=building_type,
                 )
