@@ -144,15 +144,15 @@ class AdaptSegmenter(Stage):
 
     @classmethod
     def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
-        taught = {
+        training = {
             name: StageSource(scene, cls._read(config)) for name, scene in (config.get("landmarks") or {}).items()
         }
-        exams = {
+        scored = {
             f"{part}:{name}": StageSource(scene, ("collect",))
             for part in ("validation", "test")
             for name, scene in (config.get(part) or {}).items()
         }
-        return taught | exams
+        return training | scored
 
     @classmethod
     def _read(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
