@@ -83,7 +83,9 @@ def check_options(
     """Raises: BadInput for options of `Segment` that are unknown, need another one, or would have no effect."""
     every = (*PHOTO_TERMS, *CONCEPT_TERMS)
     if not score_terms or len(set(score_terms)) < len(score_terms) or not set(score_terms) <= set(every):
-        raise BadInput(f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(score_terms)}")
+        raise BadInput(
+            f"expected segment.score_terms=[…] with one or more of {', '.join(every)}, got {list(score_terms)}"
+        )
     if combine not in ("product", "sum"):
         raise BadInput(f"expected segment.combine=product or sum, got '{combine}'")
     if selection not in ("best", "coverage"):
