@@ -40,11 +40,11 @@ BEFORE = ("west", "great", "old", "main")
 LEARNT, SCORED = ("a", "b", "c", "d"), ("e", "f")
 PHOTOS = 64  # a landmark
 LOSSES: dict[str, dict[str, Any]] = {
-    "paper: photo to text, all others negative": {"repeats": "negative", "both": False},
-    "both ways, all others negative": {"repeats": "negative", "both": True},
-    "both ways, equal and kin labels left out": {"repeats": "ignore", "both": True},
-    "photo to text, equal labels positive": {"repeats": "positive", "both": False},
-    "both ways, equal labels positive (default)": {"repeats": "positive", "both": True},
+    "paper: photo to text, all others negative": {"repeated_labels": "negative", "symmetric": False},
+    "both ways, all others negative": {"repeated_labels": "negative", "symmetric": True},
+    "both ways, equal and related labels left out": {"repeated_labels": "ignore", "symmetric": True},
+    "photo to text, equal labels positive": {"repeated_labels": "positive", "symmetric": False},
+    "both ways, equal labels positive (default)": {"repeated_labels": "positive", "symmetric": True},
 }
 
 

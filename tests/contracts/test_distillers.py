@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from halonerf.distillers.llm.prompts import Prompt, as_text
 from halonerf.factory import build
-from halonerf.protocols import LabelDistiller
+from halonerf.protocols import DistillerBookkeeping, LabelDistiller, LabelHierarchy, ShardedDistiller
 from halonerf.types import ImageRecord, PseudoLabel
 from helpers.configs import load_option, option_files
 from helpers.made_server import MadeServer, obedient
@@ -82,6 +82,26 @@ def distiller(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def test_follows_the_protocol(distiller: LabelDistiller):
     assert isinstance(distiller, LabelDistiller)
+    assert isinstance(distiller, LabelHierarchy)
+
+
+def test_language_models_can_be_sharded(distiller: LabelDistiller, tmp_path: Path):
+    assert isinstance(distiller, ShardedDistiller) == (type(distiller).__name__ != "Rules")
+    if isinstance(distiller, ShardedDistiller):
+        bookkeeping = type(distiller).bookkeeping({})
+        assert isinstance(bookkeeping, DistillerBookkeeping)
+        assert isinstance(bookkeeping, LabelHierarchy)
+        assert set(bookkeeping.gather(tmp_path)) == set()
+        assert set(bookkeeping.figures({"queries": 3})) >= {"model", "queries", "failures"}
+
+
+def test_hierarchy_of_labels(distiller: LabelDistiller):
+    assert isinstance(distiller, LabelHierarchy)
+    assert set(distiller.broader("rose window")) == {"window"}
+    assert {"window", "facade"} <= set(distiller.wholes("rose window"))
+    assert not distiller.broader("no such part")
+    merged = distiller.merge_rare_labels({"window": 3, "rose window": 1, "altar": 1}, 2)
+    assert merged == {"window": "window", "rose window": "window", "altar": ""}
 
 
 def test_at_least_one_label_a_record_in_order(distiller: LabelDistiller):

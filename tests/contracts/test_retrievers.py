@@ -74,7 +74,7 @@ def test_vectors_have_unit_length(retriever: TrainableRetriever, photos: list[to
         assert (vectors[1:] - vectors[0]).abs().amax(dim=1).min() > 1e-3  # and differ
 
 
-def test_photos_and_texts_do_not_see_each_other(retriever: TrainableRetriever, photos: list[torch.Tensor]):
+def test_photos_and_texts_are_embedded_independently(retriever: TrainableRetriever, photos: list[torch.Tensor]):
     with torch.no_grad():
         apart = torch.cat([retriever.embed_images([photo]) for photo in photos])
         torch.testing.assert_close(retriever.embed_images(photos), apart, atol=1e-5, rtol=1e-4)
@@ -100,7 +100,7 @@ def test_pixels_are_unit_vectors_beside_texts(retriever: TrainableRetriever, pho
         torch.testing.assert_close(retriever.embed_dense(pair[:1]), seen[:1], atol=1e-4, rtol=0)
 
 
-def test_what_may_be_learnt_gets_a_gradient(retriever: TrainableRetriever, photos: list[torch.Tensor]):
+def test_trainable_parameters_get_gradients(retriever: TrainableRetriever, photos: list[torch.Tensor]):
     assert isinstance(retriever, torch.nn.Module)
     for parameter in retriever.parameters():  # at a fresh correction the lower half has none yet
         if parameter.requires_grad:
@@ -114,7 +114,7 @@ def test_what_may_be_learnt_gets_a_gradient(retriever: TrainableRetriever, photo
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in learnt)
 
 
-def test_what_is_saved_embeds_the_same(
+def test_saved_weights_embed_the_same(
     retriever: TrainableRetriever, config: dict[str, Any], photos: list[torch.Tensor], tmp_path: Path
 ):
     assert isinstance(retriever, torch.nn.Module)

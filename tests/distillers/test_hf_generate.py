@@ -62,7 +62,7 @@ def test_the_paper_preset_decodes_as_the_paper_does(t5: Path):
     one = paper(t5)
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(t5), AutoTokenizer.from_pretrained(t5)
     prompts = [one.prompt.render(one.prompt.fields(record)) for record in RECORDS]
-    replies = dict(one.ask(prompts))
+    replies = dict(one.query(prompts))
     for place, messages in enumerate(prompts):
         inputs = tokenizer(as_text(messages), return_tensors="pt")
         made = model.generate(
@@ -79,7 +79,7 @@ def test_the_paper_preset_decodes_as_the_paper_does(t5: Path):
 def test_confidence_is_the_mean_probability_of_the_tokens(t5: Path, beams: int):
     one = HfGenerate(str(t5), "paper", "paper", labels=1, beams=beams, tokens=20, device="cpu")
     messages = one.prompt.render(one.prompt.fields(RECORDS[3]))
-    replies = dict(one.ask([messages, one.prompt.render(one.prompt.fields(RECORDS[1]))]))
+    replies = dict(one.query([messages, one.prompt.render(one.prompt.fields(RECORDS[1]))]))
     inputs = one.tokenizer(as_text(messages), return_tensors="pt").input_ids
     answer = one.tokenizer(replies[0].text, return_tensors="pt").input_ids
     with torch.no_grad():
@@ -90,22 +90,22 @@ def test_confidence_is_the_mean_probability_of_the_tokens(t5: Path, beams: int):
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("prompt", ["structured", "short"])
-def test_a_chat_model_is_asked_in_its_own_template(llama: Path, prompt: str):
+def test_chat_models_get_their_chat_template(llama: Path, prompt: str):
     one = HfGenerate(str(llama), prompt=prompt, answers="json", tokens=8, device="cpu")
     messages = one.prompt.render(one.prompt.fields(RECORDS[0]))
     text = one._text(messages)
     assert text == (f"<|system|>{messages[0]['content']}<|end|><|user|>{messages[1]['content']}<|end|><|assistant|>")
-    reply = dict(one.ask([messages]))[0]
+    reply = dict(one.query([messages]))[0]
     assert reply.tokens_in == len(one.tokenizer(text, add_special_tokens=False).input_ids)
     assert reply.tokens_out <= 8
 
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("chat", [True, False])
-def test_batches_do_not_change_what_is_said(tmp_path: Path, chat: bool):
+def test_the_batch_size_does_not_change_the_answers(tmp_path: Path, chat: bool):
     folder = write_llama(tmp_path / "llama", chat=chat)
     answers = [
-        [reply for _, reply in sorted(one.ask([one.prompt.render(one.prompt.fields(record)) for record in RECORDS]))]
+        [reply for _, reply in sorted(one.query([one.prompt.render(one.prompt.fields(record)) for record in RECORDS]))]
         for one in (HfGenerate(str(folder), "short", "plain", tokens=6, batch=b, device="cpu") for b in (1, 4))
     ]
     assert [reply.text for reply in answers[0]] == [reply.text for reply in answers[1]]
@@ -114,7 +114,7 @@ def test_batches_do_not_change_what_is_said(tmp_path: Path, chat: bool):
         assert alone.confidence == pytest.approx(together.confidence, rel=1e-3)
 
 
-def test_a_template_without_a_system_gets_one_message(llama: Path):
+def test_templates_without_a_system_role_get_one_message(llama: Path):
     one = HfGenerate(str(llama), device="cpu")
     one.tokenizer.chat_template = (
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
@@ -125,7 +125,7 @@ def test_a_template_without_a_system_gets_one_message(llama: Path):
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_model_that_talks_at_random_gives_no_labels_but_a_trace(llama: Path, tmp_path: Path):
+def test_a_random_model_gives_no_labels_but_a_trace(llama: Path, tmp_path: Path):
     one = HfGenerate(str(llama), tokens=12, device="cpu")
     one.open(tmp_path)
     labels = one.distill(RECORDS)
@@ -141,12 +141,12 @@ def test_a_model_that_talks_at_random_gives_no_labels_but_a_trace(llama: Path, t
     assert again.figures()["cache_hits"] == 4
 
 
-def test_missing_weights_are_named():
+def test_missing_weights_are_reported():
     with pytest.raises(MissingArtifact, match="hf download /nowhere/at/all"):
         HfGenerate("/nowhere/at/all")
 
 
-def test_half_a_model_is_no_model(llama: Path, tmp_path: Path):
+def test_partial_weights_are_reported(llama: Path, tmp_path: Path):
     from safetensors.torch import load_file, save_file
 
     folder = write_llama(tmp_path / "half")
@@ -160,7 +160,7 @@ def test_half_a_model_is_no_model(llama: Path, tmp_path: Path):
         HfGenerate(str(folder))
 
 
-def test_a_model_that_says_nothing_is_refused(tmp_path: Path):
+def test_a_model_that_does_not_generate_text_is_refused(tmp_path: Path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(BadInput, match="generates text"):
         HfGenerate(str(tmp_path))

@@ -30,8 +30,8 @@ def test_labels_trace_and_figures(server: MadeServer, tmp_path: Path):
         assert [label.image_id for label in labels] == [record.image_id for record in records(20)]
         assert {(label.label, label.confidence, label.evidence) for label in labels} == {("portal", 0.9, "portal")}
         figures = one.figures()
-    assert {name: figures[name] for name in ("records_read", "asked", "cache_hits", "tokens_in", "tokens_out")} == {
-        "records_read": 20, "asked": 20, "cache_hits": 0, "tokens_in": 2000, "tokens_out": 400,
+    assert {name: figures[name] for name in ("records_read", "queries", "cache_hits", "tokens_in", "tokens_out")} == {
+        "records_read": 20, "queries": 20, "cache_hits": 0, "tokens_in": 2000, "tokens_out": 400,
     }  # fmt: skip
     assert figures["requests"] == 20
     assert figures["failures"] == {}
@@ -46,7 +46,7 @@ def test_labels_trace_and_figures(server: MadeServer, tmp_path: Path):
     assert body["temperature"] == 0.0
 
 
-def test_requests_run_at_the_same_time_and_no_more_than_told(server: MadeServer):
+def test_requests_are_concurrent_up_to_workers(server: MadeServer):
     server.delay = 0.05
     with server.running() as url:
         started = time.perf_counter()
@@ -57,7 +57,7 @@ def test_requests_run_at_the_same_time_and_no_more_than_told(server: MadeServer)
 
 
 @pytest.mark.parametrize("fault", [500, 502, 408, "garbage", "cut", "slow"])
-def test_a_passing_fault_is_tried_again(server: MadeServer, fault: Any):
+def test_transient_failures_are_retried(server: MadeServer, fault: Any):
     server.faults.extend([fault, fault])
     patient = {"timeout_s": 0.5} if fault == "slow" else {}
     with server.running() as url:
@@ -68,7 +68,7 @@ def test_a_passing_fault_is_tried_again(server: MadeServer, fault: Any):
 
 
 @pytest.mark.parametrize("date", [False, True])
-def test_retry_after_is_kept_by_all(server: MadeServer, date: bool):
+def test_all_requests_respect_retry_after(server: MadeServer, date: bool):
     def busy(handler: Any) -> None:
         pause = formatdate(time.time() + 2, usegmt=True) if date else "0.4"  # whole seconds in a date: 1 to 2 s
         send(handler, 429, {"error": "slow down"}, Retry_After=pause)
@@ -88,7 +88,7 @@ def test_the_rate_is_limited(server: MadeServer):
 
 
 @pytest.mark.parametrize(("fault", "kind"), [(500, "http_500"), ("garbage", "garbage"), ("slow", "timeout")])
-def test_a_request_that_always_fails_is_counted_and_left(server: MadeServer, fault: Any, kind: str, tmp_path: Path):
+def test_a_request_that_always_fails_is_counted_and_skipped(server: MadeServer, fault: Any, kind: str, tmp_path: Path):
     server.faults.extend([fault] * 3)
     with server.running() as url:
         one = distiller(url, workers=1, retries=2, timeout_s=0.5)
@@ -100,7 +100,7 @@ def test_a_request_that_always_fails_is_counted_and_left(server: MadeServer, fau
         assert one.distill(records(1))[0].label == "portal"  # a failure is not remembered as an answer
 
 
-def test_a_server_without_schemas_is_asked_more_plainly(server: MadeServer):
+def test_servers_without_schemas_get_a_weaker_format(server: MadeServer):
     server.refused_formats = {"json_schema", "json_object"}
     with server.running() as url:
         one = distiller(url, workers=1)
@@ -108,7 +108,7 @@ def test_a_server_without_schemas_is_asked_more_plainly(server: MadeServer):
     assert ["response_format" in body for body in server.seen] == [True, True, False, False, False]
 
 
-def test_a_refused_request_does_not_lower_the_form(server: MadeServer):
+def test_a_refused_request_does_not_weaken_the_format(server: MadeServer):
     with server.running() as url:
         one = distiller(url, workers=1)
         one.distill(records(1))
@@ -143,7 +143,7 @@ def test_a_dead_server_pauses_the_run(server: MadeServer, caplog: pytest.LogCapt
     assert "answers again" in caplog.text
 
 
-def test_a_server_that_stays_away_ends_the_run_and_what_it_said_is_kept(server: MadeServer, tmp_path: Path):
+def test_a_server_that_stays_down_ends_the_run_and_its_answers_are_kept(server: MadeServer, tmp_path: Path):
     with server.running() as url:
         one = distiller(url, patience_s=0.3)
         one.open(tmp_path)
@@ -185,7 +185,7 @@ def test_redirects_are_not_followed(server: MadeServer, monkeypatch: pytest.Monk
     assert not thief.seen
 
 
-def test_an_unknown_model_is_named(server: MadeServer):
+def test_an_unknown_model_is_reported(server: MadeServer):
     server.faults.append(404)
     with server.running() as url, pytest.raises(BadInput, match=r"(?s)tiny.*curl http.*/models"):
         distiller(url).distill(records(1))

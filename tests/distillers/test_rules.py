@@ -89,7 +89,7 @@ def test_words_and_their_forms_in_many_languages(caption: str, label: str):
         ("Renovierung", ""),
     ],
 )
-def test_compounds_are_read_from_their_last_part(word: str, label: str):
+def test_compounds_are_split_at_their_last_part(word: str, label: str):
     assert read(word) == label
 
 
@@ -108,7 +108,7 @@ def test_compounds_are_read_from_their_last_part(word: str, label: str):
         ("High altar & pulpit", "altar"),
     ],
 )
-def test_the_thing_shown_wins_over_where_it_is(caption: str, label: str):
+def test_the_shown_part_beats_its_setting(caption: str, label: str):
     assert read(caption) == label
 
 
@@ -146,7 +146,7 @@ def test_standpoints_streets_and_neighbours_are_not_shown(caption: str):
     assert read(caption) == ""
 
 
-def test_a_standpoint_is_not_believed_from_the_categories_either():
+def test_standpoints_do_not_count_in_categories_either():
     assert read("View from the tower", "x.jpg", "Exterior of X", "Towers of X") == ""
     assert read("The south tower seen from the north tower", "x.jpg") == "tower"
 
@@ -199,7 +199,7 @@ def test_agreement_raises_confidence_and_rivals_lower_it():
     assert confidence("The organ", "organ.jpg") > alone > confidence("The organ", "pulpit.jpg") > 0.2
 
 
-def test_a_field_of_no_weight_says_nothing():
+def test_a_field_of_weight_zero_is_ignored():
     record = ImageRecord("a", filename="portal.jpg", caption="Organ", categories=("Naves",))
     rules = Rules(caption_weight=0.0, category_weight=0.0, labels=3)
     assert [label.label for label in rules.distill([record])] == ["portal"]
@@ -217,7 +217,7 @@ def test_several_labels_are_unrelated_and_in_order():
     assert [label.confidence for label in labels] == sorted((label.confidence for label in labels), reverse=True)
 
 
-def test_every_concept_finds_itself():
+def test_every_concept_is_found_by_its_name():
     """All but three English words that alone name other things more often: a city, a superior, a church cut short."""
     missed = {concept for concept in RULES.vocabulary.concepts if read(concept) != concept}
     assert missed == {"capital", "boss", "cathedra"}
@@ -251,7 +251,7 @@ def test_long_and_many_records_are_quick():
     assert time.process_time() - started < 2.0
 
 
-def test_a_bad_vocabulary_is_named(tmp_path):
+def test_an_invalid_vocabulary_is_reported(tmp_path):
     with pytest.raises(BadInput, match="cannot be read"):
         Rules(vocabulary=str(tmp_path / "none.yaml"))
     (tmp_path / "half.yaml").write_text("concepts: {}\n")

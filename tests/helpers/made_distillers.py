@@ -40,7 +40,7 @@ class Parrot(LanguageDistiller):
     def __init__(self, model: str = "parrot") -> None:
         super().__init__(model, {}, "short", "plain", 1, False, None, None, 0.5, 0.0, 100, None)
 
-    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+    def query(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         for place, messages in enumerate(prompts):
             said = next(line for line in messages[-1]["content"].splitlines() if "part " in line)
             number = int("".join(c for c in said.split("part ")[1] if c.isdigit()))

@@ -67,13 +67,13 @@ def test_equals_the_pipeline_on_pictures_that_need_no_resizing(folders: dict[str
 
 
 @torch.no_grad()
-def test_long_texts_are_cut(folders: dict[str, Path]):
+def test_long_texts_are_truncated(folders: dict[str, Path]):
     for folder in folders.values():
         told = Clip(str(folder)).embed_texts(["dome " * 100, "dome " * 99])
         torch.testing.assert_close(told[0], told[1])
 
 
-def test_trainable_says_what_learns(folders: dict[str, Path]):
+def test_trainable_selects_the_parameters(folders: dict[str, Path]):
     def learnt(**options: object) -> set[str]:
         made = Clip(str(folders["siglip"]), **options)
         return {name for name, parameter in made.named_parameters() if parameter.requires_grad}
@@ -89,7 +89,7 @@ def test_trainable_says_what_learns(folders: dict[str, Path]):
         learnt(trainable="some")
 
 
-def test_a_correction_starts_at_nothing_and_merges():
+def test_adapters_start_at_zero_and_merge():
     torch.manual_seed(0)
     model = nn.ModuleDict({"layers": nn.ModuleList([nn.ModuleDict({"a": nn.Linear(5, 7)})]), "head": nn.Linear(5, 7)})
     plain = model["layers"][0]["a"]
@@ -108,13 +108,13 @@ def test_a_correction_starts_at_nothing_and_merges():
     torch.testing.assert_close(nn.functional.linear(x, state["layers.0.a.weight"], state["layers.0.a.bias"]), by_hand)
 
 
-def test_missing_weights_say_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_weights_come_with_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingArtifact, match=r"hf download openai/clip-vit-base-patch32"):
         Clip(str(tmp_path / "nowhere"))
 
 
-def test_a_part_of_the_weights_is_not_enough(folders: dict[str, Path], tmp_path: Path):
+def test_partial_weights_are_reported(folders: dict[str, Path], tmp_path: Path):
     for file in folders["clip"].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")

@@ -82,7 +82,7 @@ def test_maps_have_the_photos_aspect_and_follow_its_size(folders: dict[str, Path
 
 
 @torch.no_grad()
-def test_what_is_where_stays_there(folders: dict[str, Path]):
+def test_embeddings_are_local(folders: dict[str, Path]):
     """A change in one corner changes that corner's embeddings most."""
     for folder in folders.values():
         retriever = Clip(str(folder), trainable="none")
@@ -95,7 +95,7 @@ def test_what_is_where_stays_there(folders: dict[str, Path]):
         assert corner > 2 * change[rows // 2 :, columns // 2 :].mean()
 
 
-def test_corrections_are_used_and_learn(folders: dict[str, Path]):
+def test_adapters_are_used_and_trained(folders: dict[str, Path]):
     for folder in folders.values():
         retriever = Clip(str(folder), trainable="lora")
         retriever.embed_dense(photo(16, 24))[0, 0].sum().backward()

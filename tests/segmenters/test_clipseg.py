@@ -32,7 +32,7 @@ def test_equals_transformers_forward_on_a_square_photo(clipseg_folder: Path):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_each_photo_of_a_batch_gets_what_it_gets_alone(clipseg_folder: Path):
+def test_batching_does_not_change_maps(clipseg_folder: Path):
     segmenter = ClipSeg(str(clipseg_folder), image_size=64, stride=0.3)
     images = torch.rand(2, 3, 80, 150, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -64,13 +64,13 @@ def test_a_constant_network_gives_a_constant_map(clipseg_folder: Path):
     torch.testing.assert_close(logits, torch.full_like(logits, 1.25))
 
 
-def test_missing_weights_say_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_weights_come_with_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingArtifact, match=r"hf download CIDAS/clipseg-rd64-refined(.|\n)*segmenter=timm_text"):
         ClipSeg(str(tmp_path / "nowhere"))
 
 
-def test_a_part_of_the_weights_is_not_enough(clipseg_folder: Path, tmp_path: Path):
+def test_partial_weights_are_reported(clipseg_folder: Path, tmp_path: Path):
     for file in clipseg_folder.iterdir():
         if file.name != "model.safetensors":
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -81,6 +81,6 @@ def test_a_part_of_the_weights_is_not_enough(clipseg_folder: Path, tmp_path: Pat
         ClipSeg(str(tmp_path))
 
 
-def test_a_size_that_is_no_multiple_of_the_patches_is_refused(clipseg_folder: Path):
+def test_image_size_is_a_multiple_of_the_patches(clipseg_folder: Path):
     with pytest.raises(BadInput, match="multiple of the 16 px patches"):
         ClipSeg(str(clipseg_folder), image_size=100)

@@ -77,13 +77,13 @@ def test_boxes_of_a_wide_photo_lie_where_transformers_has_them(folders: dict[str
 
 
 @torch.no_grad()
-def test_without_a_box_the_answer_is_no(folders: dict[str, str]):
+def test_without_a_box_the_probability_is_zero(folders: dict[str, str]):
     segmenter = GroundedSam(**folders, threshold=0.9999)
     assert torch.all(segmenter.decode(segmenter.encode(photo(40, 60)), PROMPTS) < -10)
 
 
 @torch.no_grad()
-def test_at_most_so_many_boxes_and_the_best_first(folders: dict[str, str]):
+def test_boxes_bounds_their_number_best_first(folders: dict[str, str]):
     encoded = GroundedSam(**folders).encode(photo(SIDE, SIDE))
     many, one = (GroundedSam(**folders, boxes=boxes)._detect(encoded, "portal")[0] for boxes in (50, 1))
     assert many.shape == (1, 8)
@@ -95,7 +95,7 @@ def test_it_cannot_be_adapted(folders: dict[str, str]):
     assert not isinstance(GroundedSam(**folders), TrainableSegmenter)
 
 
-def test_missing_weights_say_what_to_type(folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_weights_come_with_a_command(folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     nowhere = str(tmp_path / "nowhere")
     with pytest.raises(MissingArtifact, match=r"hf download IDEA-Research/(.|\n)*segmenter\.weights=DIR"):

@@ -52,7 +52,7 @@ def test_edges_become_soft_where_the_mask_shrinks(tmp_path: Path):
     torch.testing.assert_close(probability[0, 0], torch.tensor([[1.0, 0.5], [1.0, 0.5]]), atol=1e-3, rtol=0)
 
 
-def test_place_moves_the_drawing_into_the_photos_frame(folder: Path):
+def test_place_warps_the_mask_into_the_photos_frame(folder: Path):
     segmenter = Masks(str(folder))
     asked = []
 
@@ -66,7 +66,7 @@ def test_place_moves_the_drawing_into_the_photos_frame(folder: Path):
     assert (logits < 0).all()  # the right of the original, mirrored
 
 
-def test_transparent_is_not_drawn(tmp_path: Path):
+def test_transparent_pixels_are_not_part_of_a_mask(tmp_path: Path):
     pixels = np.full((8, 8, 4), 255, dtype=np.uint8)
     pixels[:, 4:, 3] = 0
     (tmp_path / "dome").mkdir()
@@ -81,7 +81,7 @@ def test_transparent_is_not_drawn(tmp_path: Path):
     assert torch.equal(again, logits)
 
 
-def test_mistakes_are_named(folder: Path, tmp_path: Path):
+def test_mistakes_are_reported(folder: Path, tmp_path: Path):
     with pytest.raises(BadInput, match=r"segmenter\.path=DIR"):
         Masks(str(tmp_path / "nowhere"))
     with pytest.raises(BadInput, match="got no picture"):

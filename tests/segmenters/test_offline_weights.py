@@ -38,7 +38,7 @@ def scored() -> dict[str, tuple[float, float]]:
 
 
 @pytest.mark.parametrize("word", ["tower", "towers", "window", "windows", "rose window", "rose windows"])
-def test_they_find_parts_by_name_and_in_the_plural(scored: dict[str, tuple[float, float]], word: str):
+def test_they_find_parts_by_singular_and_plural(scored: dict[str, tuple[float, float]], word: str):
     precision, share = scored[word]
     assert precision > max(0.4, 2 * share)  # a map that knows nothing scores the share of positive pixels
 

@@ -63,17 +63,17 @@ def test_semantic_equals_transformers_post_processing_of_a_wide_photo(folder: Pa
 
 
 @torch.no_grad()
-def test_a_tall_photo_keeps_its_shape(folder: Path):
+def test_maps_of_a_tall_photo_have_its_aspect(folder: Path):
     assert Sam3(str(folder))(photo(90, 30), PROMPTS).shape == (1, 2, 16, 5)
 
 
-def test_missing_weights_say_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_weights_come_with_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingArtifact, match=r"hf download facebook/sam3(.|\n)*segmenter=sam3 segmenter\.weights=DIR"):
         Sam3(str(tmp_path / "nowhere"))
 
 
-def test_mistakes_are_named(folder: Path):
+def test_mistakes_are_reported(folder: Path):
     with pytest.raises(BadInput, match="instances or semantic, got 'masks'"):
         Sam3(str(folder), output="masks")  # type: ignore[arg-type]
 

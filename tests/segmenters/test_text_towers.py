@@ -30,7 +30,7 @@ def small(text: str, weights: str | None = None) -> TimmText:
 
 
 @torch.no_grad()
-def test_it_reads_texts_as_transformers_does(folder: Path):
+def test_text_embeddings_equal_transformers(folder: Path):
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     padding = "max_length" if model.config.model_type == "siglip" else True
     words = tokenizer(PROMPTS, padding=padding, truncation=True, return_tensors="pt")
@@ -44,7 +44,7 @@ def test_it_reads_texts_as_transformers_does(folder: Path):
     torch.testing.assert_close(tower(PROMPTS[1:])[0], found[1], atol=1e-5, rtol=0)  # alone as in company
 
 
-def test_the_encoder_never_learns_and_is_not_saved(folder: Path, tmp_path: Path):
+def test_the_encoder_stays_frozen_and_is_not_saved(folder: Path, tmp_path: Path):
     segmenter = small(str(folder)).train()
     assert not segmenter.text.encoder.training
     segmenter(torch.rand(2, 3, 48, 64), PROMPTS).mean().backward()
@@ -64,7 +64,7 @@ def test_the_encoder_never_learns_and_is_not_saved(folder: Path, tmp_path: Path)
         small("letters", str(tmp_path / "model.safetensors"))
 
 
-def test_mistakes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_mistakes_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingArtifact, match=r"hf download openai/clip-vit-base-patch32(.|\n)*segmenter\.text=DIR"):
         HubText(str(tmp_path / "nowhere"))

@@ -36,7 +36,7 @@ def test_maps_have_the_photos_shape_at_a_quarter(tiny: TimmText, height: int, wi
     assert logits.isfinite().all()
 
 
-def test_prompts_do_not_see_each_other_nor_photos_each_other(tiny: TimmText):
+def test_prompts_and_photos_are_independent(tiny: TimmText):
     images = photos(2, 3, 80, 96)
     with torch.no_grad():
         both = tiny.decode(tiny.encode(images), ["portal", "rose window"])
@@ -136,7 +136,7 @@ def test_other_backbones_give_the_same_pyramid(backbone: str):
     assert shapes == [(1, 8, 16, 24), (1, 8, 8, 12), (1, 8, 4, 6), (1, 8, 2, 3)]
 
 
-def test_a_swin_takes_any_size():
+def test_swin_accepts_any_size():
     model, levels = make_backbone("swin_tiny_patch4_window7_224")
     assert levels.channels_last
     with torch.no_grad():
@@ -156,6 +156,6 @@ def test_a_swin_takes_any_size():
         ("maxvit_rmlp_pico_rw_256", "divisible by window"),
     ],
 )
-def test_backbones_that_will_not_do_say_why(backbone: str, reason: str):
+def test_unsuitable_backbones_are_reported(backbone: str, reason: str):
     with pytest.raises(BadInput, match=rf"'{backbone}' does not do: .*{reason}(.|\n)*segmenter\.backbone=regnety_002"):
         make_backbone(backbone)

@@ -42,7 +42,7 @@ def test_cutting_and_merging_gives_the_photo_back(height: int, width: int, strid
     torch.testing.assert_close(merged, images, atol=1e-5, rtol=0)
 
 
-def test_a_pixel_near_a_windows_edge_listens_to_the_other_window():
+def test_weights_fall_towards_a_windows_edges():
     values = torch.stack([torch.zeros(8, 8), torch.ones(8, 8)])  # two windows over 8 x 12 pixels, 4 apart
     assert window_corners(8, 12, 8, 0.5) == [(0, 0), (0, 4)]
     merged = merge_windows(values, 8, 12, 0.5)[4]
@@ -58,7 +58,7 @@ def test_short_side_is_fitted_and_the_shape_kept():
 
 
 @pytest.mark.parametrize(("length", "stride"), [(10, 0.5), (40, 0.0), (40, 1.5)])
-def test_windows_that_would_not_cover_are_refused(length: int, stride: float):
+def test_windows_that_leave_gaps_are_refused(length: int, stride: float):
     with pytest.raises(ValueError, match="expected"):
         window_starts(length, 20, stride)
 

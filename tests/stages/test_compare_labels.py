@@ -59,6 +59,6 @@ def test_the_plan_distills_with_each_first(tmp_path: Path):
     assert [step.config["distiller"]["labels"] for step in plan[:2]] == [1, 3]
 
 
-def test_one_distiller_is_no_comparison():
+def test_at_least_two_distillers_are_needed():
     with pytest.raises(BadInput, match="two or more"):
         CompareLabels({"rules": {}})

@@ -76,7 +76,7 @@ def maps_of(folder: Path) -> list[list[torch.Tensor]]:
     return [list(photo) for photo in FeatureMaps(folder, range(3))]
 
 
-def test_dense_maps_and_words_are_written(tmp_path: Path, inputs: dict[str, Path]):
+def test_dense_maps_and_text_embeddings_are_written(tmp_path: Path, inputs: dict[str, Path]):
     stage = run_stage(Features(DENSE, DFF, phrases=["thing"]), tmp_path / "out", inputs)
     assert sorted(path.name for path in (tmp_path / "out" / "maps").iterdir()) == [
         f"{view:05d}.safetensors" for view in range(3)
@@ -91,7 +91,7 @@ def test_dense_maps_and_words_are_written(tmp_path: Path, inputs: dict[str, Path
     assert stage.summary() == {"photos": 3, "dimension": 4, "scales": []}
 
 
-def test_photos_may_be_looked_at_larger(tmp_path: Path, inputs: dict[str, Path]):
+def test_photos_can_be_enlarged(tmp_path: Path, inputs: dict[str, Path]):
     run_stage(Features(DENSE, DFF, phrases=["thing"], size=2 * VIEW[0]), tmp_path / "out", inputs)
     assert maps_of(tmp_path / "out")[0][0].shape == (4, VIEW[1] // 4, VIEW[0] // 4)
 
@@ -110,7 +110,7 @@ def test_a_pyramid_of_crops(tmp_path: Path, inputs: dict[str, Path]):
     assert max(size[0] for size in Whole.sizes) == 20
 
 
-def test_a_killed_run_goes_on(tmp_path: Path, inputs: dict[str, Path]):
+def test_a_killed_run_resumes(tmp_path: Path, inputs: dict[str, Path]):
     stage = Features(DENSE, DFF, phrases=["thing"])
     run_stage(stage, tmp_path / "whole", inputs)
     run_stage(Features(DENSE, DFF, phrases=["thing"]), tmp_path / "out", inputs, most=1)
@@ -139,7 +139,7 @@ def wall(view: View) -> Gaussians:
 @pytest.mark.parametrize(
     ("retriever", "scales", "rivals"), [(DENSE, [], "words"), (WHOLE, [0.25, 0.5], "phrases")], ids=["dff", "lerf"]
 )
-def test_localize_lifts_them(
+def test_localize_fits_to_the_maps(
     tmp_path: Path, inputs: dict[str, Path], retriever: dict[str, Any], scales: list[float], rivals: str
 ):
     """Of one photo alone, as the made cameras do not agree on left and right; rendered in its view again."""
@@ -167,7 +167,7 @@ def test_localize_lifts_them(
         assert np.median(probability[word][here]) > np.median(probability[word][there]) + 0.1
 
 
-def test_mistakes_are_named(tmp_path: Path, inputs: dict[str, Path]):
+def test_mistakes_are_reported(tmp_path: Path, inputs: dict[str, Path]):
     with pytest.raises(BadInput, match=r"Whole, which has no embed_dense.*\n.*head=lerf"):
         run_stage(Features(WHOLE, DFF), tmp_path / "out", inputs)
     with pytest.raises(BadInput, match=r"head\.scales in .*got \[2\.0\]"):

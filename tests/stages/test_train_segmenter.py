@@ -96,7 +96,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_learns_and_scores_what_it_saved(root: Path):
+def test_it_learns_and_scores_the_saved_weights(root: Path):
     stage = learn(root / "run", epochs=6, steps=90)
     metrics = json.loads((root / "run" / "metrics.json").read_text())
     assert set(metrics) == {"close", "whole"}
@@ -144,7 +144,7 @@ def test_it_learns_from_photos_with_indexed_masks(root: Path):
         assert sheet.height == 2 * 2 * 184
 
 
-def test_close_ups_are_scored_at_the_size_that_is_asked(root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_close_ups_are_scored_at_their_own_image_size(root: Path, monkeypatch: pytest.MonkeyPatch):
     sizes = []
     real = train_segmenter.build
 
@@ -158,7 +158,7 @@ def test_close_ups_are_scored_at_the_size_that_is_asked(root: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("bad", [{"min_crop": 0.8, "max_crop": 0.4}, {"max_crop": 1.2}, {"min_crop": 0.0}])
-def test_impossible_framings_are_refused(bad: dict[str, float]):
+def test_invalid_crop_sizes_are_refused(bad: dict[str, float]):
     with pytest.raises(BadInput, match="min_crop"):
         TrainSegmenter(segmenter=SEGMENTER, training_data=DATA, **bad)
 

@@ -66,7 +66,7 @@ class HfGenerate(LanguageDistiller):
         self.network.to(self.device)
 
     @torch.inference_mode()
-    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+    def query(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         """Replies batch by batch; prompts are sorted by length, so that little is padded."""
         texts = [self._text(messages) for messages in prompts]
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))

@@ -94,10 +94,10 @@ class OpenaiServer(LanguageDistiller):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: list[ServerClient] = []  # one, once the loop runs
 
-    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+    def query(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         """Replies in order of arrival; `workers` requests are under way at any time."""
         arrived: queue.SimpleQueue[tuple[int, Reply] | None] = queue.SimpleQueue()
-        running = self._start(self._ask_all(prompts, arrived))
+        running = self._start(self._query_all(prompts, arrived))
         running.add_done_callback(lambda _: arrived.put(None))
         try:
             while (entry := arrived.get()) is not None:
@@ -118,7 +118,7 @@ class OpenaiServer(LanguageDistiller):
             weakref.finalize(self, _stop, self._loop, self._clients)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def _ask_all(self, prompts: Sequence[Messages], arrived: queue.SimpleQueue[Any]) -> None:
+    async def _query_all(self, prompts: Sequence[Messages], arrived: queue.SimpleQueue[Any]) -> None:
         if not self._clients:
             self._clients.append(self._connect())
         waiting = iter(enumerate(prompts))

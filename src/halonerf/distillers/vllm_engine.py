@@ -52,7 +52,7 @@ class VllmEngine(VllmDistiller):
         self.parameters = SamplingParams(**self.sampling_options, structured_outputs=constraint)
         self.tokenizer = self.engine.get_tokenizer()
 
-    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+    def query(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         """Replies to all prompts in one call, which vLLM batches itself; prompts that are too long are not sent."""
         encoded = self.encode_prompts(prompts)
         fitting = [place for place, tokens in enumerate(encoded) if len(tokens) <= self.max_prompt_tokens]

@@ -61,20 +61,20 @@ class CompareLabels(CompareLabelsSpec, Stage):
 
     def predict_step(self, item: str, index: int) -> None:
         same = Counter[tuple[str, str]]()
-        answered = Counter[str]()
+        labelled = Counter[str]()
         kinds = Counter[tuple[str, ...]]()
-        shown: list[tuple[Sample, list[PseudoLabel]]] = []
-        records, disagreements, chance = 0, 0, random.Random(0)
+        samples: list[tuple[Sample, list[PseudoLabel]]] = []
+        records, disagreements, generator = 0, 0, random.Random(0)
         path = self.folder / "disagreements.csv"
         with open(path, "w", newline="", encoding="utf-8", errors="replace") as stream:
             writer = csv.writer(stream)
             writer.writerow(
                 ["image_id", *(f"{n}_{part}" for n in self.names for part in ("label", "confidence", "evidence"))]
             )
-            for record, answers in self._answers():
+            for record, predictions in self._best_labels():
                 records += 1
-                labels = [answer.label for answer in answers]
-                answered.update(name for name, label in zip(self.names, labels, strict=True) if label)
+                labels = [prediction.label for prediction in predictions]
+                labelled.update(name for name, label in zip(self.names, labels, strict=True) if label)
                 same.update(
                     (self.names[i], self.names[j])
                     for i, j in combinations(range(len(labels)), 2)
@@ -86,15 +86,15 @@ class CompareLabels(CompareLabelsSpec, Stage):
                 kinds[tuple(labels)] += 1
                 if len(kinds) > MAX_KINDS:  # free answers: rare kinds are dropped
                     kinds = Counter(dict(kinds.most_common(MAX_KINDS // 2)))
-                cells = [(escape_cell(a.label), f"{a.confidence:.4f}", escape_cell(a.evidence)) for a in answers]
+                cells = [(escape_cell(p.label), f"{p.confidence:.4f}", escape_cell(p.evidence)) for p in predictions]
                 writer.writerow([escape_cell(record.image_id), *(cell for three in cells for cell in three)])
-                place = len(shown) if len(shown) < self.samples else chance.randrange(disagreements)
+                place = len(samples) if len(samples) < self.samples else generator.randrange(disagreements)
                 if place < self.samples:
-                    shown[place : place + 1] = [(sample(record, answers[0]), answers)]
+                    samples[place : place + 1] = [(sample(record, predictions[0]), predictions)]
         figures = {
             "records": records,
             "disagreements": disagreements,
-            "labelled": {name: answered[name] for name in self.names},
+            "labelled": {name: labelled[name] for name in self.names},
             "same": {
                 f"{one} = {other}": same[one, other] / records if records else None
                 for one, other in combinations(self.names, 2)
@@ -106,7 +106,7 @@ class CompareLabels(CompareLabelsSpec, Stage):
             "compare_labels.html",
             names=self.names,
             figures=figures,
-            samples=shown,
+            samples=samples,
         )
         write_json(self.folder / METRICS, figures)
 
@@ -114,7 +114,7 @@ class CompareLabels(CompareLabelsSpec, Stage):
         figures = json.loads((self.folder / METRICS).read_text())
         return {key: figures[key] for key in ("records", "disagreements", "labelled", "same")}
 
-    def _answers(self) -> Iterator[tuple[ImageRecord, list[PseudoLabel]]]:
+    def _best_labels(self) -> Iterator[tuple[ImageRecord, list[PseudoLabel]]]:
         """Every record with each distiller's best label; consecutive records of one id count as one."""
         if self.corpus_options:
             records: Iterator[ImageRecord] = build(self.corpus_options).records()
@@ -122,8 +122,8 @@ class CompareLabels(CompareLabelsSpec, Stage):
             records = iter(Collection.read(self.inputs["collect"]).records())
         tables = [_best(read_label_rows(self.inputs[f"{name}/distill"] / LABELS)) for name in self.names]
         firsts = (next(group) for _, group in groupby(records, lambda record: record.image_id))
-        for record, *answers in zip(firsts, *tables, strict=True):
-            yield record, answers
+        for record, *predictions in zip(firsts, *tables, strict=True):
+            yield record, predictions
 
 
 def _best(rows: Iterator[PseudoLabel]) -> Iterator[PseudoLabel]:

@@ -25,7 +25,7 @@ class Babbler(LanguageDistiller):
         "</think>", "\n", "```", "“", "é", "İ", "ß", WHOLE,
     )  # fmt: skip
 
-    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+    def query(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         chance = random.Random(1)
         for place in range(len(prompts)):
             text = "".join(chance.choice(self.PIECES) for _ in range(chance.randrange(40)))
@@ -33,7 +33,7 @@ class Babbler(LanguageDistiller):
 
 
 @pytest.mark.parametrize("form", ["json", "plain", "paper"])
-def test_whatever_is_said_of_whatever_record_becomes_labels(form: str):
+def test_random_answers_to_random_records_give_valid_labels(form: str):
     one = Babbler("babbler", {}, "short", form, 1 if form == "paper" else 3, False, None, None, 0.5, 0.0, 300, None)
     records = made_records(400)
     labels = one.distill(records)

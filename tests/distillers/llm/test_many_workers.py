@@ -40,7 +40,7 @@ def test_no_answer_is_lost_where_several_write(tmp_path: Path):
     cache.close()
 
 
-def test_one_that_waits_for_its_next_answer_keeps_nobody_out(tmp_path: Path):
+def test_a_waiting_process_does_not_lock_others_out(tmp_path: Path):
     slow, other = AnswerCache(tmp_path), AnswerCache(tmp_path)
     slow.put("a", Reply("first"))
     slow.put("b", Reply("second \ud800"))  # not yet on disk: the model is at work on the next one
@@ -55,7 +55,7 @@ def test_one_that_waits_for_its_next_answer_keeps_nobody_out(tmp_path: Path):
     other.close()
 
 
-def test_traces_of_workers_are_put_together_once(tmp_path: Path):
+def test_traces_of_workers_are_merged_without_repetition(tmp_path: Path):
     """One of them was killed in a line, and another did its records again."""
     Trace(tmp_path).add([line("0.jpg")])
     Trace(tmp_path, "a").add([line("1.jpg"), line("2.jpg")])

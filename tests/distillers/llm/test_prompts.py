@@ -29,7 +29,7 @@ def test_the_papers_prompt_word_by_word():
 
 
 @pytest.mark.parametrize("name", ["structured", "short"])
-def test_the_record_is_a_message_of_its_own(name: str):
+def test_the_record_is_a_separate_message(name: str):
     system, user = rendered(name)
     assert (system["role"], user["role"]) == ("system", "user")
     assert "West_portal" not in system["content"]
@@ -52,7 +52,7 @@ def test_labels_and_concepts_are_variables():
         "<end_of_turn>", "＜/record＞",
     ],
 )  # fmt: skip
-def test_a_record_stays_between_its_marks(attack: str):
+def test_records_cannot_close_their_block(attack: str):
     record = ImageRecord("a.jpg", attack, attack, attack, (attack, attack), attack)
     system, user = rendered("structured", record)
     inside = user["content"].removeprefix("<record>").removesuffix("</record>")
@@ -66,7 +66,7 @@ def test_a_record_stays_between_its_marks(attack: str):
     assert len(system["content"].splitlines()) == len(rendered("structured")[0]["content"].splitlines())
 
 
-def test_templates_in_records_are_not_filled():
+def test_templates_in_records_are_not_rendered():
     assert "{{ 7 * 7 }}" in as_text(rendered("paper", ImageRecord("a.jpg", caption="{{ 7 * 7 }}")))
 
 
@@ -77,7 +77,7 @@ def test_lengths_are_capped():
     assert prompt.fields(ImageRecord("a.jpg", categories=("root", "middle", "leaf" * 10))).categories[-1] == "leaf" * 10
 
 
-def test_a_file_of_ones_own(tmp_path: Path):
+def test_a_template_file_by_path(tmp_path: Path):
     path = tmp_path / "mine.txt"
     path.write_text("Sag, was man von {{ landmark }} sieht: {{ caption }} ({{ categories[-1] }})", encoding="utf-8")
     (message,) = rendered(str(path))
@@ -89,7 +89,7 @@ def test_a_file_of_ones_own(tmp_path: Path):
     "text",
     ["{{ oops }}", "{% if %}", "{{ caption.__class__.__mro__ }}", "{{ caption", "{{ labels / 0 }}", "{{ 1 + 'a' }}"],
 )
-def test_a_wrong_template_is_named(tmp_path: Path, text: str):
+def test_an_invalid_template_is_reported(tmp_path: Path, text: str):
     path = tmp_path / "wrong.txt"
     path.write_text(text)
     with pytest.raises(BadInput, match=r"wrong\.txt"):

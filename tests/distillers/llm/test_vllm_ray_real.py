@@ -31,7 +31,7 @@ def test_the_same_labels_as_in_this_process(tmp_path: Path, answers: str):
     rows = [{"id": record.image_id, "text": record.caption} for record in made_records(RECORDS)]
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     one, two = (distilled(tmp_path, weights, answers, engine) for engine in ("local", "ray"))
-    timed = ("ask_seconds", "answers_per_s", "tokens_per_s", "records_per_s", "labels")
+    timed = ("query_seconds", "answers_per_s", "tokens_per_s", "records_per_s", "labels")
     figures = [{k: v for k, v in manifest["summary"].items() if k not in timed} for _, manifest in (one, two)]
     assert figures[0] == figures[1]
     assert (one[0] / "labels.csv").read_bytes() == (two[0] / "labels.csv").read_bytes()

@@ -105,7 +105,7 @@ def test_it_learns_what_another_landmark_shows(made: Path, tmp_path: Path):
         assert curves.width > curves.height
 
 
-def test_corrections_of_low_rank_learn_too(made: Path, tmp_path: Path):
+def test_low_rank_adapters_learn_too(made: Path, tmp_path: Path):
     stage = learn(made, tmp_path / "run", trainable="lora", epochs=8, rate=2e-2, patience=None)
     assert stage.history[-1]["map"] > stage.history[0]["map"] + 0.1
     assert stage.history[-1]["loss"] < 0.8 * stage.history[1]["loss"]
@@ -126,7 +126,7 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(made: Path, tmp_path: Path, t
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_the_best_epoch_is_kept_and_a_better_one_is_not_waited_for_too_long(made: Path, tmp_path: Path):
+def test_the_best_epoch_is_kept_and_training_stops_after_patience(made: Path, tmp_path: Path):
     stage = learn(made, tmp_path / "run", epochs=20, rate=0.1, patience=2, schedule="constant")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     kept = metrics["after"]["epoch"]
@@ -144,12 +144,12 @@ def test_the_best_epoch_is_kept_and_a_better_one_is_not_waited_for_too_long(made
     assert stage._figures["map"] == pytest.approx(maps[kept])
 
 
-def test_a_fit_that_goes_astray_says_so(made: Path, tmp_path: Path):
+def test_a_diverging_fit_is_reported(made: Path, tmp_path: Path):
     with pytest.raises(BadInput, match=r"diverged(.|\n)*adapt_clip.rate=100"):
         learn(made, tmp_path / "run", epochs=5, rate=1000.0)
 
 
-def test_chunks_change_memory_and_not_the_gradients(made: Path, tmp_path: Path):
+def test_chunks_do_not_change_the_gradients(made: Path, tmp_path: Path):
     gradients = []
     for chunk in (None, 5):
         stage = made_stage(made, tmp_path, "full", epochs=1, chunk=chunk)
@@ -161,7 +161,7 @@ def test_chunks_change_memory_and_not_the_gradients(made: Path, tmp_path: Path):
         torch.testing.assert_close(whole, chunked, atol=1e-5, rtol=1e-4)  # other order of sums
 
 
-def test_without_validation_photos_of_its_own_choose_the_epoch(made: Path, tmp_path: Path):
+def test_without_validation_held_out_photos_choose_the_epoch(made: Path, tmp_path: Path):
     stage = learn(made, tmp_path / "run", epochs=1, landmarks={}, validation={}, heldout=0.3)
     assert len(stage.scores.photos) == round(0.3 * 36)
     assert not {row.photo for row in stage.rows} & set(stage.scores.photos)
@@ -171,13 +171,13 @@ def test_without_validation_photos_of_its_own_choose_the_epoch(made: Path, tmp_p
     assert json.loads((tmp_path / "last" / "metrics.json").read_text())["after"] == {"epoch": 1}
 
 
-def test_labels_that_cannot_teach_are_refused(made: Path, tmp_path: Path):
+def test_fewer_than_two_labels_are_refused(made: Path, tmp_path: Path):
     write_landmark(tmp_path, "dull", ["dome", "", "domes"], ["dome"] * 3, seed=0)
     with pytest.raises(BadInput, match=r"at least two labels.*got 2 photos labelled: dome"):
         learn(tmp_path, tmp_path / "run", landmarks={"dull": {}}, validation={})
 
 
-def test_options_that_cannot_be_are_refused():
+def test_invalid_options_are_refused():
     with pytest.raises(BadInput, match=r"repeated_labels of positive, ignore, negative"):
         AdaptClip({}, repeated_labels="maybe")
     with pytest.raises(BadInput, match=r"\{label\} in each"):

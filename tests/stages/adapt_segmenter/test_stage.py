@@ -179,7 +179,7 @@ def test_targets_from_close_ups_teach_what_a_word_means(tmp_path: Path):
     assert (tmp_path / "out" / "examples.png").is_file()
 
 
-def test_crops_teach_what_the_teacher_knows_enlarged(tmp_path: Path):
+def test_crops_teach_what_the_teacher_finds_enlarged(tmp_path: Path):
     """The student starts from nothing, its teacher knows red: only the crops can tell."""
     figures = {}
     for name, losses in {"crop": {"warped": 0, "crop": 1}, "detail": {"warped": 0, "crop": 0, "detail": 1}}.items():
@@ -203,7 +203,7 @@ def test_an_interrupted_adaptation_ends_as_an_uninterrupted_one(tmp_path: Path):
     assert len(ends[0]) == 4
 
 
-def test_what_does_not_help_is_not_kept(tmp_path: Path):
+def test_an_epoch_that_is_not_better_is_not_kept(tmp_path: Path):
     """Targets that call blue a portal: no epoch beats a base that knows better."""
     inputs = write_world(tmp_path)
     for path in (inputs["a/targets"] / "maps").iterdir():
@@ -224,7 +224,7 @@ def test_frozen_parts_stay_as_they_were(tmp_path: Path):
     assert not torch.equal(stage.segmenter.head.weight, fresh.head.weight)
 
 
-def test_batch_norms_learn_statistics_only_where_asked():
+def test_batch_norms_update_statistics_only_on_request():
     gauge = Gauge(trainable=("norm", "head"))
     set_trainable(gauge)
     assert not gauge.norm.training
@@ -244,13 +244,13 @@ def test_batch_norms_learn_statistics_only_where_asked():
         ({"original": "data"}, "original_table"),
     ],
 )
-def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], words: str):
+def test_invalid_options_are_refused(tmp_path: Path, options: dict[str, Any], words: str):
     inputs = write_world(tmp_path)
     with pytest.raises(BadInput, match=words):
         adapt(tmp_path / "out", inputs, **options)
 
 
-def test_without_a_pair_crops_must_teach(tmp_path: Path):
+def test_without_targets_a_crop_loss_is_needed(tmp_path: Path):
     inputs = write_world(tmp_path)
     write_targets(inputs["a/targets"], [])
     with pytest.raises(BadInput, match=r"adapt_segmenter\.losses\.crop=1"):
@@ -267,7 +267,7 @@ def test_photos_without_labels_need_words(tmp_path: Path):
     assert stage.summary()["photos"] == 6
 
 
-def test_which_stages_are_read():
+def test_required_stages_depend_on_the_losses():
     config = {"losses": {"warped": 1}, "landmarks": {"a": {"x": 1}}, "test": {"t": {"y": 2}}}
     assert AdaptSegmenter.requires(config) == ()
     assert AdaptSegmenter.sources(config) == {
@@ -277,7 +277,7 @@ def test_which_stages_are_read():
     assert AdaptSegmenter.requires({}) == ("collect", "distill", "targets")
 
 
-def test_a_target_counts_inside_its_region_alone():
+def test_a_target_counts_only_inside_its_region():
     logits = torch.zeros(1, 2, 4, 4, requires_grad=True)
     votes = torch.zeros(1, 2, 8, 8)
     votes[0, 0, :, :4] = 2
@@ -290,7 +290,7 @@ def test_a_target_counts_inside_its_region_alone():
     assert target_loss(logits, votes, torch.zeros_like(votes), None, 0.0).item() == 0
 
 
-def test_a_consensus_weighs_close_ups_and_the_whole():
+def test_the_consensus_averages_close_ups_and_the_whole_photo():
     """Two close-ups say +2, the whole, which counts twice, -1; where there is no close-up the whole decides."""
     votes, whole = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), -1.0)
     votes[..., :2] = 2
@@ -320,7 +320,7 @@ def test_the_teacher_sees_the_same_place_as_the_student():
         assert seen.crops.shape[-1] == seen.crops.shape[-2]
 
 
-def test_the_better_crop_is_the_one_that_shows_the_word():
+def test_the_best_crop_shows_the_photos_label():
     def seen(level: float) -> CropComparison:
         return CropComparison(torch.zeros(1, 3, 8, 8), torch.full((1, 2, 2, 2), level), torch.zeros(1, 2, 2, 2))
 
@@ -331,7 +331,7 @@ def test_the_better_crop_is_the_one_that_shows_the_word():
     assert best_crop_loss([faint, clear], own, ranks) == pytest.approx(crop_loss(faint).item())
 
 
-def test_a_retriever_may_choose(tmp_path: Path):
+def test_a_retriever_ranks_crops(tmp_path: Path):
     crops = {"losses": {"warped": 0, "crop": 1}, "teacher": {"weights": "red"}}
     stage = adapt(
         tmp_path / "out", write_world(tmp_path), retriever={"_target_": f"{__name__}.Reddest"}, epochs=1, **crops

@@ -91,7 +91,7 @@ def test_no_cell_is_a_formula(tmp_path: Path):
 
 
 @pytest.mark.parametrize("cell", ["=1", "'=1", "''=1", "'", "", "'a", "-", "a=1", "@x", "\rx"])
-def test_harmless_cells_lose_nothing(cell: str):
+def test_escaped_cells_are_restored(cell: str):
     assert unescape_cell(escape_cell(cell)) == cell
 
 
@@ -194,7 +194,7 @@ def test_a_corpus_needs_no_scene_and_keeps_its_labels_under_its_name(tmp_path: P
     assert planned(tmp_path, *given)[0].key != step.key
 
 
-def test_an_option_that_came_later_leaves_older_labels_good_while_it_is_off(tmp_path: Path):
+def test_a_newer_option_at_its_compatible_default_keeps_the_fingerprint(tmp_path: Path):
     (tmp_path / "t.txt").write_text("W/cathedrals/1/pictures/a.jpg:['portal']:The portal:Exterior\n")
     given = ("corpus=wikiscenes_text", f"corpus.path={tmp_path / 't.txt'}")
     (off,), (on,) = planned(tmp_path, *given), planned(tmp_path, *given, "distill.min_count=3")

@@ -101,10 +101,10 @@ def test_figures_of_a_language_model_are_those_of_all_workers(tmp_path: Path, ra
     distiller, corpus = {"_target_": "helpers.made_distillers.Parrot"}, corpus_of(tmp_path, records(60))
     one = run(tmp_path / "local", Distill(distiller, corpus, batch=5))
     two = run(tmp_path / "ray", Distill(distiller, corpus, batch=5, engine="ray", workers=2))
-    timed = ("ask_seconds", "answers_per_s", "tokens_per_s", "records_per_s")
+    timed = ("query_seconds", "answers_per_s", "tokens_per_s", "records_per_s")
     figures = [{k: v for k, v in stage.summary().items() if k not in timed} for stage in (one, two)]
     assert figures[0] == figures[1]
-    assert figures[1]["asked"] == 60
+    assert figures[1]["queries"] == 60
     assert figures[1]["failures"] == {"timeout": 9}
     assert (one.folder / "labels.csv").read_bytes() == (two.folder / "labels.csv").read_bytes()
     traces = [sorted((stage.folder / "responses.jsonl").read_text().splitlines()) for stage in (one, two)]
@@ -117,7 +117,7 @@ def test_figures_of_a_language_model_are_those_of_all_workers(tmp_path: Path, ra
 
 @needs_ray
 @pytest.mark.slow
-def test_what_a_user_can_mend_is_told(tmp_path: Path, ray: Any):
+def test_user_errors_of_workers_are_raised(tmp_path: Path, ray: Any):
     corpus = corpus_of(tmp_path, records(8))
     with pytest.raises(BadInput, match="expected a key"):
         run(
@@ -128,7 +128,7 @@ def test_what_a_user_can_mend_is_told(tmp_path: Path, ray: Any):
 
 @needs_ray
 @pytest.mark.slow
-def test_vllm_is_asked_through_rays_own_integration(tmp_path: Path, ray: Any, monkeypatch: pytest.MonkeyPatch):
+def test_vllm_runs_through_rays_integration(tmp_path: Path, ray: Any, monkeypatch: pytest.MonkeyPatch):
     """With a stand-in for vLLM; `tests/distillers/test_vllm_ray_real.py` has a real one."""
     monkeypatch.syspath_prepend(FAKE)
     weights = write_llama(tmp_path / "llama")
@@ -146,8 +146,17 @@ def test_vllm_is_asked_through_rays_own_integration(tmp_path: Path, ray: Any, mo
     assert (one.folder / "labels.csv").read_bytes() == (two.folder / "labels.csv").read_bytes()
     assert one.summary()["failures"] == {"ended_by_length": 6, "ended_by_abort": 1, "too_long": 1}
     assert two.summary()["failures"] == {"ended_by_length": 6, "engine_error": 1, "too_long": 1}
-    told = ("asked", "cache_hits", "tokens_in", "tokens_out", "unknown", "records_read", "labelled", "micro_f1_part")
-    assert {name: one.summary()[name] for name in told} == {name: two.summary()[name] for name in told}
+    compared = (
+        "queries",
+        "cache_hits",
+        "tokens_in",
+        "tokens_out",
+        "unknown",
+        "records_read",
+        "labelled",
+        "micro_f1_part",
+    )
+    assert {name: one.summary()[name] for name in compared} == {name: two.summary()[name] for name in compared}
 
 
 SCRIPT = """
@@ -166,7 +175,7 @@ assert not ray.is_initialized()
 
 @needs_ray
 @pytest.mark.slow
-def test_a_killed_run_goes_on_with_what_is_missing(tmp_path: Path, environment: dict[str, str]):
+def test_a_killed_run_resumes_with_the_missing_shards(tmp_path: Path, environment: dict[str, str]):
     """Everything killed with -9; the next run starts a cluster of its own, leaves none, and does no shard again."""
     command, everything = [sys.executable, "-c", SCRIPT, str(tmp_path)], {**os.environ, **environment}
     child = subprocess.Popen(command, env=everything, start_new_session=True)
@@ -200,7 +209,7 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @needs_ray
-def test_a_cluster_that_is_not_there_is_told_at_once(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_cluster_is_reported_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

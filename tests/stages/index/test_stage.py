@@ -52,7 +52,7 @@ def test_small_parts_give_the_same_table(monkeypatch: pytest.MonkeyPatch):
     assert abs(whole - parts).max() < 1e-3  # px; an entry below 1e-4 px in each of several parts is dropped
 
 
-def test_photos_that_see_the_same_are_not_picked_twice():
+def test_redundant_photos_are_not_selected():
     left, right = np.array([1.0, 1, 0, 0]), np.array([0, 0, 0.6, 0.6])
     seen = np.stack([left, left, right, 0.1 * right])
     assert [row for row, _ in select_covering_photos(seen, np.ones(4), 2)] == [0, 2]
@@ -61,14 +61,14 @@ def test_photos_that_see_the_same_are_not_picked_twice():
     assert sum(gain for _, gain in gains) == pytest.approx(1.0)
 
 
-def test_trust_decides_between_photos_alike():
+def test_the_score_decides_between_similar_photos():
     seen = np.ones((3, 5))
     assert select_covering_photos(seen, np.array([0.2, 0.9, 0.5]), 1)[0][0] == 1
     assert select_covering_photos(seen, np.zeros(3), 3) == []
     assert select_covering_photos(np.zeros((2, 4)), np.ones(2), 2) == []
 
 
-def test_it_writes_what_a_query_needs(tmp_path: Path):
+def test_the_index_contains_what_queries_need(tmp_path: Path):
     inputs = write_query_road(tmp_path)
     stage = run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=16), tmp_path / "index", inputs)
     assert sorted(p.stem for p in (tmp_path / "index" / "seen").iterdir()) == ["00000", "00001", "00002", "00003"]
@@ -81,7 +81,7 @@ def test_it_writes_what_a_query_needs(tmp_path: Path):
     assert (tmp_path / "index" / "photos.csv").read_text().splitlines()[0] == "view,photo,score,gain"
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path):
     inputs = write_query_road(tmp_path)
     options = {"segmenter": SEGMENTER, "field": FIELD, "max_photos": 3, "map_size": 16}
     run_stage(Index(**options), tmp_path / "whole", inputs)
@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path):
         assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes()
 
 
-def test_a_smaller_look_at_the_field_keeps_the_unit(tmp_path: Path):
+def test_a_smaller_rendering_size_keeps_the_unit(tmp_path: Path):
     inputs = write_query_road(tmp_path)
     totals = []
     for size in (None, 32):
@@ -117,7 +117,7 @@ def test_options_and_photos_are_checked(tmp_path: Path):
         run_stage(Index(SEGMENTER, FIELD), tmp_path / "index", inputs)
 
 
-def test_no_word_changes_the_index(tmp_path: Path):
+def test_query_texts_do_not_change_the_index(tmp_path: Path):
     def keys(*overrides: str) -> dict[str, str]:
         config = composed(["stage=query", *overrides])
         return {step.stage: step.key for step in resolve(config).steps}

@@ -142,7 +142,7 @@ def test_the_papers_choice(tmp_path: Path, inputs):
     assert Segment.requires({"score_terms": ["geometry"], "adapted": True}) == (*Segment.needs, "adapt_segmenter")
 
 
-def test_a_photo_with_a_wrong_map_agrees_little(tmp_path: Path, inputs):
+def test_a_photo_with_a_wrong_map_has_low_agreement(tmp_path: Path, inputs):
     folders, names = inputs
     options: dict[str, Any] = {"concepts": ["window", "dome"], "score_terms": ["certainty", "agreement"]}
     stage = run(Segment(COLOURS, agreement_size=16, **options), tmp_path / "out", folders)
@@ -208,7 +208,7 @@ def test_drawn_masks_agree_or_not_where_they_were_drawn(tmp_path: Path, inputs):
     assert float(table(tmp_path / "found" / "choice.csv")[0]["geometry"]) == pytest.approx(1 + 8 / 48, abs=1e-4)
 
 
-def test_the_others_are_the_sums_without_ones_own(tmp_path: Path):
+def test_leave_one_out_sums_equal_explicit_ones(tmp_path: Path):
     torch.manual_seed(0)
     view = View(16, 12, 10.0, 10.0, 8.0, 6.0, torch.eye(4)[:3])
     board = Board()
@@ -232,7 +232,7 @@ def test_the_others_are_the_sums_without_ones_own(tmp_path: Path):
     torch.testing.assert_close(said.sum(), (photos[1][0] * photos[1][1]).sum())
 
 
-def test_shrunken_maps_are_means_of_what_is_known():
+def test_downsized_maps_are_means_of_known_pixels():
     view = View(64, 32, 10.0, 10.0, 32.0, 16.0, torch.eye(4)[:3])
     probability, known = torch.ones(1, 32, 64), torch.ones(1, 32, 64)
     probability[:, :, 1::2], known[:, :, 1::2] = 0.25, 0

@@ -48,7 +48,7 @@ def test_measures_of_known_photos():
     assert photo_measures(np.zeros_like(sharp), every, np.zeros((0, 2)))["exposure"] == 0
 
 
-def test_no_virtue_makes_up_for_a_vice():
+def test_a_high_quality_term_does_not_offset_a_low_one():
     good = {"sharpness": 0.5, "exposure": 0.9, "points": 100.0, "cover": 0.5}
     score = quality([good, {**good, "points": 0.0}, {**good, "exposure": 0.4}, {**good, "cover": 0.9}])
     assert score[0] == score[3] == 1
@@ -63,7 +63,7 @@ def block(height: int, width: int, rows: slice, columns: slice) -> np.ndarray:
     return mask
 
 
-def test_geometry_is_gap_plus_usual_area():
+def test_geometry_is_gap_plus_area_in_range():
     middle = block(100, 200, slice(20, 80), slice(50, 150))  # gaps 0.2 above and below, 0.25 at the sides; area 0.3
     assert geometry_score(middle) == pytest.approx(1.2)
     assert geometry_score(middle.T) == pytest.approx(1.2)
@@ -92,7 +92,7 @@ def test_the_building_is_its_largest_part():
     assert not largest_building_part(np.full((4, 4), 0.5)).any()
 
 
-def test_certainty_knows_yes_from_perhaps():
+def test_certainty_is_high_for_decided_maps():
     sure = np.zeros((10, 10))
     sure[:3] = 1
     maps = np.stack([sure, np.zeros((10, 10)), np.full((10, 10), 0.5), np.where(sure > 0, 0.6, 0.0), sure])
@@ -125,7 +125,7 @@ def test_agreement_is_soft_overlap():
     assert agreement(left, left, few, few) == [1]
 
 
-def test_values_count_against_the_concepts_median():
+def test_values_are_relative_to_the_concepts_median():
     values = np.array([[0.2, 0.9], [0.4, np.nan], [0.8, np.nan]])
     expected = np.array([[0.5, 1.0], [1.0, np.nan], [1.0, np.nan]])
     np.testing.assert_allclose(relative(values), expected)
@@ -148,7 +148,7 @@ def test_coverage_prefers_a_new_view_to_a_better_duplicate():
     assert select_for_coverage(np.zeros(0), incidence([], 5), 3) == []
 
 
-def test_the_best_are_chosen():
+def test_the_highest_scores_are_selected():
     assert select_top(np.array([0.5, 0.7, 0.5, 0.0]), 4) == [1, 0, 2]
 
 
@@ -158,7 +158,7 @@ def entries(**columns: list[float]) -> list[dict[str, object]]:
     ]
 
 
-def test_terms_are_put_together_by_product_or_sum():
+def test_terms_are_combined_by_product_or_sum():
     photos = entries(geometry=[1.2, 0.4], occlusion=[0.5, 1.0])
     values = term_values(["geometry", "occlusion"], photos, [], 2)
     assert combine_scores(values, "sum", 2)[0].tolist() == pytest.approx([1.7, 1.4])
@@ -172,7 +172,7 @@ def test_terms_are_put_together_by_product_or_sum():
     np.testing.assert_allclose(combine_scores(values, "sum", 2)[1], [[1.2 + 0.3 / middle, 0], [1.4, 0]])
 
 
-def test_certainty_weighs_maps_and_does_not_choose_photos():
+def test_certainty_enters_weights_and_not_scores():
     values = {"quality": np.array([0.5, 0.8]), "certainty": np.array([[1.0, 0.5], [0.5, np.nan]])}
     score, weights = combine_scores(values, "product", 2)
     assert score.tolist() == [0.5, 0.8]
@@ -182,7 +182,7 @@ def test_certainty_weighs_maps_and_does_not_choose_photos():
     )
 
 
-def test_who_cannot_be_compared_has_nothing_against_them():
+def test_photos_without_agreement_are_not_penalised():
     photos = [{"known": [True]}, {"known": [True]}, {"known": [False]}]
     values = term_values(["agreement"], photos, [[0.5], [None], [None]], 1)
     np.testing.assert_array_equal(values["agreement"], [[1], [1], [np.nan]])

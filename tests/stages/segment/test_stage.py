@@ -109,7 +109,7 @@ def test_masks_become_maps_and_unknown_stays_unknown(tmp_path: Path, inputs):
     assert stage.summary() == {"concepts": ["domes", "portals"], "photos": 4, "photos_mapped": 2, "photos_chosen": 2}
 
 
-def test_a_killed_run_goes_on_with_the_photos_that_are_missing(tmp_path: Path, inputs):
+def test_a_killed_run_resumes_with_the_missing_photos(tmp_path: Path, inputs):
     folders, names = inputs
     for name in names:
         draw(tmp_path / "masks" / "domes" / Path(name).with_suffix(".png"), np.ones((96, 128), bool))
@@ -176,7 +176,7 @@ def maps_of(folder: Path) -> np.ndarray:
     return np.stack(found)
 
 
-def test_photos_are_cropped_to_the_building_and_nothing_is_outside(tmp_path: Path, inputs):
+def test_photos_are_cropped_to_the_building_and_zero_outside(tmp_path: Path, inputs):
     folders, _ = inputs
     picture = paint(folders["ingest"], 4)
     Colours.asked.clear()
@@ -194,7 +194,7 @@ def test_photos_are_cropped_to_the_building_and_nothing_is_outside(tmp_path: Pat
         run(Segment({**MASKS, "path": str(tmp_path / "masks")}, building="cathedral"), tmp_path / "no", folders)
 
 
-def test_another_segmenter_may_find_the_building(tmp_path: Path, inputs):
+def test_the_building_can_have_its_own_segmenter(tmp_path: Path, inputs):
     folders, _ = inputs
     paint(folders["ingest"], 4)
     tiny = {"_target_": "halonerf.segmenters.TimmText", "weights": None, "backbone": "lcnet_050"}
@@ -208,7 +208,7 @@ def test_another_segmenter_may_find_the_building(tmp_path: Path, inputs):
     assert maps[..., 6:, 18:42].any()
 
 
-def test_where_the_sky_is_concepts_are_not(tmp_path: Path, inputs):
+def test_the_sky_is_subtracted_from_concepts(tmp_path: Path, inputs):
     folders, _ = inputs
     picture = paint(folders["ingest"], 4)
     run(Segment(COLOURS, concepts=["window", "cathedral"], sky="sky"), tmp_path / "out", folders)
@@ -218,7 +218,7 @@ def test_where_the_sky_is_concepts_are_not(tmp_path: Path, inputs):
         assert np.abs(maps[:, index] - expected).max() <= 0.51  # eight bits
 
 
-def test_photos_segmented_together_get_the_maps_they_get_alone(tmp_path: Path, inputs):
+def test_batching_does_not_change_maps(tmp_path: Path, inputs):
     folders, _ = inputs
     tiny = {
         "_target_": "halonerf.segmenters.TimmText",
@@ -242,7 +242,7 @@ def test_photos_segmented_together_get_the_maps_they_get_alone(tmp_path: Path, i
     assert np.abs(maps[0] - maps[1]).max() <= 1  # other batch, other order of sums, then eight bits
 
 
-def test_the_adapted_segmenter_is_taken_where_asked_for(tmp_path: Path, inputs):
+def test_the_adapted_segmenter_is_used_on_request(tmp_path: Path, inputs):
     folders, _ = inputs
     tiny = {
         "_target_": "halonerf.segmenters.TimmText",
@@ -280,7 +280,7 @@ def test_the_building_is_the_largest_part_with_a_margin():
     assert building_box(speck) is None
 
 
-def test_an_unknown_sky_takes_nothing():
+def test_an_unknown_sky_subtracts_nothing():
     probability = torch.full((2, 1, 2), 0.5)
     known = torch.tensor([[[True, True]], [[True, False]]])
     found, still = subtract_sky(probability, known)
@@ -310,7 +310,7 @@ def test_concepts_come_from_the_option_then_the_scene_then_the_labels(tmp_path: 
     assert decided() == ["minaret"]
 
 
-def test_masks_of_other_photos_are_no_masks(tmp_path: Path, inputs):
+def test_masks_of_other_photos_do_not_count(tmp_path: Path, inputs):
     draw(tmp_path / "masks" / "domes" / "other.png", np.ones((96, 128), bool))
     with pytest.raises(BadInput, match="knows nothing of domes in any of them"):
         run(Segment({**MASKS, "path": str(tmp_path / "masks")}), tmp_path / "out", inputs[0])

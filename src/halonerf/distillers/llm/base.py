@@ -24,7 +24,7 @@ ANSWER_FORMATS = ("json", "plain", "paper")
 
 
 class LanguageDistiller(Bookkeeping, ABC):
-    """A `ShardedDistiller` that queries a language model; subclasses implement `ask`.
+    """A `ShardedDistiller` that queries a language model; subclasses implement `query`.
 
     Args:
         model: the model's name; with sampling and prompt it is the key of a reply in the cache.
@@ -82,7 +82,7 @@ class LanguageDistiller(Bookkeeping, ABC):
         self._seconds = 0.0
 
     @abstractmethod
-    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+    def query(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         """Replies with their index in `prompts`, in order of arrival."""
 
     @classmethod
@@ -115,7 +115,8 @@ class LanguageDistiller(Bookkeeping, ABC):
             places.setdefault(key, []).append(place)
         labels: list[list[PseudoLabel]] = [[] for _ in records]
         lines: list[dict[str, Any]] = [{} for _ in records]
-        for key, reply in chain(known.items(), self._query(missing)):  # parsed while the next ones are under way
+        # replies are parsed while the next ones are under way
+        for key, reply in chain(known.items(), self._query_and_cache(missing)):
             for place in places[key]:
                 labels[place], line = self._read(records[place], fields[place], reply)
                 lines[place] = {**line, "prompt": key, "cached": key in known}
@@ -136,20 +137,20 @@ class LanguageDistiller(Bookkeeping, ABC):
     def counts(self) -> dict[str, float]:
         """Counters since construction, by name; those of several instances add up."""
         failures = {FAILURE_PREFIX + kind: count for kind, count in self._failures.items()}
-        return {**self._counts, "ask_seconds": self._seconds, **failures}
+        return {**self._counts, "query_seconds": self._seconds, **failures}
 
     def figures(self, counts: Mapping[str, float] | None = None) -> dict[str, Any]:
         """Counts and rates, of this instance unless summed `counts` are given."""
         return super().figures(self.counts() if counts is None else counts)
 
-    def _query(self, prompts: Mapping[str, Messages]) -> Iterator[tuple[str, Reply]]:
+    def _query_and_cache(self, prompts: Mapping[str, Messages]) -> Iterator[tuple[str, Reply]]:
         """The model's replies by key; each is cached as soon as it arrives, even if the next one raises."""
         keys = list(prompts)
         started = time.perf_counter()
         try:
-            for place, reply in self.ask(list(prompts.values())) if keys else ():
+            for place, reply in self.query(list(prompts.values())) if keys else ():
                 self.cache.put(keys[place], reply)
-                self._counts["asked"] += 1
+                self._counts["queries"] += 1
                 self._counts["tokens_in"] += reply.tokens_in
                 self._counts["tokens_out"] += reply.tokens_out
                 yield keys[place], reply

@@ -18,7 +18,7 @@ CLUSTER_ANSWERS = (
 FAILURE_PREFIX = "failures/"  # of the names of failure counts; the kind follows
 COUNTS = (
     "records_read",
-    "asked",
+    "queries",
     "cache_hits",
     "tokens_in",
     "tokens_out",
@@ -56,12 +56,12 @@ class Bookkeeping:
         return json.loads(path.read_text())["counts"] if path.is_file() else {}
 
     def figures(self, counts: Mapping[str, float]) -> dict[str, Any]:
-        """Summed counts of all instances, with rates. `ask_seconds` is the time spent waiting for a model.
+        """Summed counts of all instances, with rates. `query_seconds` is the time spent waiting for a model.
 
         Seconds of parallel workers are added, so that a rate is that of one worker.
         """
         totals = {name: int(counts.get(name, 0)) for name in (*COUNTS, *(["requests"] if "requests" in counts else []))}
-        waited, asked = counts.get("ask_seconds", 0.0), totals["asked"]
+        seconds, queries = counts.get("query_seconds", 0.0), totals["queries"]
         failures = {
             name.removeprefix(FAILURE_PREFIX): int(n)
             for name, n in counts.items()
@@ -70,9 +70,9 @@ class Bookkeeping:
         return {
             "model": self.model,
             **totals,
-            "ask_seconds": round(waited, 3),
-            "answers_per_s": round(asked / max(waited, 1e-9), 2) if asked else None,
-            "tokens_per_s": round(totals["tokens_out"] / max(waited, 1e-9), 1) if asked else None,
+            "query_seconds": round(seconds, 3),
+            "answers_per_s": round(queries / max(seconds, 1e-9), 2) if queries else None,
+            "tokens_per_s": round(totals["tokens_out"] / max(seconds, 1e-9), 1) if queries else None,
             "failures": dict(sorted(failures.items(), key=lambda entry: -entry[1])),
         }
 

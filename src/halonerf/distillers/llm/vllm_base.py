@@ -17,7 +17,7 @@ ShardReader = Callable[[int], list[ImageRecord]]  # number of a shard to its rec
 
 
 class VllmDistiller(LanguageDistiller):
-    """Options, prompts and sampling that are the same wherever vLLM runs; subclasses get the answers (`ask`).
+    """Options, prompts and sampling that are the same wherever vLLM runs; subclasses get the answers (`query`).
 
     Attributes:
         engine_options: arguments of vLLM's engine. sampling_options: arguments of its `SamplingParams`.
@@ -81,7 +81,7 @@ class VllmDistiller(LanguageDistiller):
         self.start()
 
     def start(self) -> None:
-        """Load what `ask` needs, at the end of construction; nothing here."""
+        """Load what `query` needs, at the end of construction; nothing here."""
 
     def encode_prompts(self, prompts: Sequence[Messages]) -> list[list[int]]:
         """Tokens of each prompt, in the model's chat template if it has one."""

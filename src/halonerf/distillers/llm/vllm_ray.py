@@ -77,13 +77,13 @@ def answer_with_ray(
             if reply.failure:
                 earlier["failed"][row["key"]] = asdict(reply)  # counted where it is read
             else:
-                counts["asked"] += 1
+                counts["queries"] += 1
                 counts["tokens_in"] += reply.tokens_in
                 counts["tokens_out"] += reply.tokens_out
                 counts["cache_hits"] -= 1  # the reader will find it in the cache
     finally:
         cache.close()
-        counts["ask_seconds"] += engines * (time.perf_counter() - started)
+        counts["query_seconds"] += engines * (time.perf_counter() - started)
         write_json(folder / CLUSTER_ANSWERS, {"counts": counts, "failed": earlier["failed"]})
     return {"_target_": "halonerf.distillers.llm.vllm_ray.RecordedAnswers", "options": dict(options)}
 
@@ -102,7 +102,7 @@ class RecordedAnswers(VllmDistiller):
         super().open(folder, worker)
         self._failed = {key: Reply(**reply) for key, reply in _earlier_answers(folder)["failed"].items()}
 
-    def ask(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
+    def query(self, prompts: Sequence[Messages]) -> Iterator[tuple[int, Reply]]:
         """The recorded failures; a prompt that is neither there nor in the cache was too long."""
         for place, key in enumerate(self.keys(prompts)):
             yield place, self._failed.get(key, Reply("", failure="too_long"))

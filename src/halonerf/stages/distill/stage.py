@@ -172,7 +172,7 @@ class Distill(DistillSpec, Stage):
             return {}
         additional = self.distiller.gather(self.folder)
         self._counts.update(additional)
-        self._seconds += additional.get("ask_seconds", 0.0)
+        self._seconds += additional.get("query_seconds", 0.0)
         return self.distiller.figures(self._counts)
 
     def _scored_groups(self, merger: RareLabelMerger | None) -> Iterator[list[PseudoLabel]]:
