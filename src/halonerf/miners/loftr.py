@@ -55,9 +55,7 @@ class Loftr(nn.Module):
         """Of two photos [3, H, W] in [0, 1]; `seen` is left alone. Score: LoFTR's, of the coarse match."""
         device = next(self.network.parameters()).device
         small, scales = zip(*(shrink(image, self.size, BLOCK) for image in (image0, image1)), strict=True)
-        grey = [
-            (s * torch.tensor(REC601).view(3, 1, 1)).sum(dim=0)[None, None].to(device) for s in small
-        ]
+        grey = [(s * torch.tensor(REC601).view(3, 1, 1)).sum(dim=0)[None, None].to(device) for s in small]
         found = self.network({"image0": grey[0], "image1": grey[1]})
         points0, points1 = (found[f"keypoints{k}"].float().cpu() * scales[k] for k in (0, 1))
         score = found["confidence"].float().cpu().clamp(0, 1)
