@@ -88,7 +88,7 @@ def page(browser: Browser, viewer: Viewer) -> Iterator[Page]:
         assert [error for error in errors if KNOWN not in error] == []
 
 
-def shown(page: Page) -> np.ndarray:
+def screenshot(page: Page) -> np.ndarray:
     """What the canvas shows, [H, W, 3], without the panel."""
     box = canvas(page).bounding_box()
     assert box is not None
@@ -109,7 +109,7 @@ def settled(page: Page, viewer: Viewer) -> np.ndarray:
         if window.still.is_current:
             page.wait_for_timeout(1200)  # the browser still has to draw it
             if window.still.is_current:
-                return shown(page)
+                return screenshot(page)
     raise AssertionError("no still picture")
 
 
@@ -124,7 +124,7 @@ def tab(page: Page, name: str) -> None:
 
 def find(page: Page, word: str) -> None:
     page.locator("form input").first.fill(word)
-    page.wait_for_timeout(100)  # viser drops the older of two messages within 50 ms: slower than anybody's fingers
+    page.wait_for_timeout(100)  # viser drops the older of two messages within 50 ms: slower than typing
     page.locator("form input").first.press("Enter")
 
 
@@ -168,11 +168,11 @@ def test_a_word_is_highlighted_where_the_ground_truth_has_it(page: Page, viewer:
     keep(page, "explore_word")
     tint = np.array([230, 159, 0])
     direction = (after - before) @ (tint - tint.mean()) / np.linalg.norm(tint - tint.mean())  # towards the tint's hue
-    lit = direction > 25
-    truth = truth_on_canvas(road, viewer, photo, "rose window", lit.shape)
+    highlighted = direction > 25
+    truth = truth_on_canvas(road, viewer, photo, "rose window", highlighted.shape)
     assert truth.sum() > 500
-    overlap = (lit & truth).sum() / (lit | truth).sum()
-    print(f"IoU of what is lit with the truth: {overlap:.3f}")
+    overlap = (highlighted & truth).sum() / (highlighted | truth).sum()
+    print(f"IoU of highlighted pixels and ground truth: {overlap:.3f}")
     assert overlap >= 0.5
 
 
@@ -301,5 +301,5 @@ def test_a_closed_browser_leaves_other_windows_working(browser: Browser, viewer:
     find(page, "tower")
     page.get_by_text(re.compile("'tower': ")).wait_for()
     while leftovers := [path.name for path in (viewer.folder / "films").glob(".*.mp4")]:
-        assert time.monotonic() < deadline, f"a film that nobody waits for: {leftovers}"
+        assert time.monotonic() < deadline, f"a film that no window waits for: {leftovers}"
         page.wait_for_timeout(200)

@@ -18,7 +18,7 @@ from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
 from helpers.chromium import MARKS, open_browser, open_page
 from helpers.made_cathedral import CODE, GAUSSIANS, HELD_OUT, true_mask, write_cathedral_road
-from helpers.made_share_page import apart, lit, overlap, seen, share, visit, wait_until_drawn
+from helpers.made_share_page import apart, highlighted, overlap, seen, share, visit, wait_until_drawn
 
 pytestmark = MARKS
 HOSTILE = "<img src=x onerror=alert(1)></script>"
@@ -61,19 +61,19 @@ def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, road:
         picture = seen(page, box)
         assert not errors
     small = Image.fromarray(picture.astype(np.uint8)).resize((view.width, view.height), Image.Resampling.BOX)
-    found = lit(np.asarray(small).astype(float))
+    found = highlighted(np.asarray(small).astype(float))
     truth = true_mask(road["collect"], "rose window", HELD_OUT).numpy() > 0.5
     with torch.no_grad():
         ours, _ = head.render(field, view, field.mean_appearance())
-        shown = field.render(view.resized(plain.shape[1], plain.shape[0]), field.mean_appearance())
+        rendering = field.render(view.resized(plain.shape[1], plain.shape[0]), field.mean_appearance())
     assert truth.sum() > 300
-    assert not lit(plain).any() or overlap(lit(plain), lit(picture)) < 0.1
+    assert not highlighted(plain).any() or overlap(highlighted(plain), highlighted(picture)) < 0.1
     assert overlap(found, truth) >= 0.75  # measured 0.90
     assert overlap(found, ours[..., 2].numpy() > 0.5) >= 0.9  # measured 0.96
-    solid = (shown.opacity > 0.98).numpy()
+    solid = (rendering.opacity > 0.98).numpy()
     assert solid.mean() > 0.3
     # Measured 0.65 of 255: rounding to bytes, and of places.
-    assert np.abs(plain - shown.colour.numpy() * 255)[solid].mean() < 1.5
+    assert np.abs(plain - rendering.colour.numpy() * 255)[solid].mean() < 1.5
 
 
 def test_threshold_strength_and_confidence(opened: Open):
@@ -83,20 +83,20 @@ def test_threshold_strength_and_confidence(opened: Open):
         page.check('label:has-text("rose window") input')
         page.check('label:has-text("portal") input')
         both = seen(page)
-        assert lit(both).sum() > 500
+        assert highlighted(both).sum() > 500
         page.fill('input[aria-label="rose window: from probability"]', "1")
-        some = lit(seen(page)).sum()
-        assert some < 0.3 * lit(both).sum()
+        some = highlighted(seen(page)).sum()
+        assert some < 0.3 * highlighted(both).sum()
         page.fill('input[aria-label="rose window: from probability"]', "0.5")
         page.fill('input[aria-label="rose window: strength of colour"]', "0")
         page.fill('input[aria-label="portal: strength of colour"]', "0")
-        assert not lit(seen(page)).any()
+        assert not highlighted(seen(page)).any()
         page.check("#show-confidence")
         assert page.locator("#confidence-legend").is_visible()
         assert "rose window" not in page.locator("#confidence-word").inner_text()  # of the first that is on
-        sure = seen(page)
-        assert apart(sure, both) > 5
-        assert (sure[..., 1] > sure[..., 0] + 10).mean() > 0.05  # green: known
+        confidence = seen(page)
+        assert apart(confidence, both) > 5
+        assert (confidence[..., 1] > confidence[..., 0] + 10).mean() > 0.05  # green: known
         page.click("#all-off")
         page.check("#show-where")
         assert page.locator(".more:visible").count() == 0
@@ -133,7 +133,7 @@ def test_flights_end_at_photos_and_parts(opened: Open):
         page.click('button[aria-label="Fly to rose window 1"]')
         assert page.locator("#photo-bar").is_hidden()
         page.wait_for_timeout(1500)
-        found = lit(seen(page))
+        found = highlighted(seen(page))
         assert 0.03 < found.mean() < 0.7
         middle = np.argwhere(found).mean(axis=0) / found.shape
         np.testing.assert_allclose(middle, 0.5, atol=0.15)
@@ -172,7 +172,7 @@ def test_mouse_and_keyboard_move_it(opened: Open):
         assert apart(seen(page), pictures[0]) < 0.5
         page.keyboard.press("3")
         assert page.is_checked('label:has-text("rose window") input')
-        assert lit(seen(page)).sum() > 500
+        assert highlighted(seen(page)).sum() > 500
         page.keyboard.press("0")
         assert not page.is_checked('label:has-text("rose window") input')
         assert not errors

@@ -67,14 +67,14 @@ class Ball(nn.Module):
         hit = (inside > 0) & (depth > 0)
         points = view.centre + depth[..., None] * rays
         colour = torch.where(hit[..., None], colours_at(points) + appearance[0], torch.ones(3))
-        shown = None
+        composited = None
         if channels is not None:
             nearest = torch.cdist(points.reshape(-1, 3), on_ball(self.elements)).argmin(dim=1)
-            shown = channels[nearest].reshape(*hit.shape, -1) * hit[..., None]
-        return Rendering(colour.clamp(0, 1), torch.where(hit, depth, 0.0), hit.float(), shown)
+            composited = channels[nearest].reshape(*hit.shape, -1) * hit[..., None]
+        return Rendering(colour.clamp(0, 1), torch.where(hit, depth, 0.0), hit.float(), composited)
 
     def lift(self, view: View, maps: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        raise AssertionError("an export asks no photo anything")
+        raise AssertionError("an export lifts nothing")
 
     def load(self, path: Path) -> None:
         pass
@@ -123,7 +123,7 @@ def write_head(road: dict[str, Path], centres: Tensor, concepts: tuple[str, ...]
     probability = torch.zeros(len(centres), len(concepts))
     probability[:, 0] = upper(centres)
     support = torch.full_like(probability, 3.0)
-    support[centres[:, 1] > 0.9 * RADIUS] = 0.0  # a spot that nobody has looked at
+    support[centres[:, 1] > 0.9 * RADIUS] = 0.0  # an unobserved spot
     head = Lifted()
     head.hold(probability, support)
     head.save(road["localize"] / "head.safetensors")

@@ -13,7 +13,7 @@ from halonerf.stages.share.stage import Share
 from helpers.made_cathedral import FIELD, HEAD
 
 SETTLED = '#picture[data-settled="yes"]'
-YELLOW = 60  # of 255 that red is above blue where "rose window" is lit, and nowhere else
+YELLOW = 60  # of 255 that red exceeds blue by where "rose window" is highlighted, and only there
 
 
 def share(road: dict[str, Path], folder: Path, **options: Any) -> Path:
@@ -54,5 +54,5 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / max((one | other).sum(), 1))
 
 
-def lit(picture: np.ndarray) -> np.ndarray:
+def highlighted(picture: np.ndarray) -> np.ndarray:
     return picture[..., 0] - picture[..., 2] > YELLOW

@@ -60,13 +60,13 @@ def test_splats_are_highlighted_where_the_word_is_probable(engine: Engine):
     session = Session(engine, threshold=0.3, opacity=1.0)
     plain = session.splat_colours()
     found = session.find("red").result
-    lit = session.splat_colours()
+    highlighted = session.splat_colours()
     hot = (torch.where(found.confidence > 0, found.probability, 0.0)[engine.splats.element]) >= 0.3
     assert 0 < hot.sum() < len(hot)
-    spread = np.ptp(plain[~hot].astype(int), axis=1), np.ptp(lit[~hot].astype(int), axis=1)
+    spread = np.ptp(plain[~hot].astype(int), axis=1), np.ptp(highlighted[~hot].astype(int), axis=1)
     assert (spread[1] <= spread[0] * 0.5 + 1).all(), "the rest is paler"
     colour = np.array(session.words["red"].colour) / max(session.words["red"].colour)
-    hue = lit[hot] / lit[hot].max(axis=1, keepdims=True)
+    hue = highlighted[hot] / highlighted[hot].max(axis=1, keepdims=True)
     assert np.abs(hue - colour).max() < 0.02
 
 
@@ -84,12 +84,12 @@ def test_pictures_show_the_same_as_the_splats(engine: Engine):
     view = engine.scene.views[1]
     plain = session.picture(view)
     session.find("red")
-    lit = session.picture(view)
-    assert plain.shape == lit.shape == (view.height, view.width, 3)
+    highlighted = session.picture(view)
+    assert plain.shape == highlighted.shape == (view.height, view.width, 3)
     assert np.array_equal(Session(engine).picture(view), plain)
-    assert np.abs(lit.astype(int) - plain).max() > 30
+    assert np.abs(highlighted.astype(int) - plain).max() > 30
     session.confidence_word = "red"
-    assert not np.array_equal(session.picture(view), lit)
+    assert not np.array_equal(session.picture(view), highlighted)
 
 
 def test_confidence_shows_unknown_elements_in_grey(engine: Engine):
@@ -102,9 +102,9 @@ def test_confidence_shows_unknown_elements_in_grey(engine: Engine):
     assert (session.splat_colours() == round(255 * 0.35)).all()
     session.remove("escalator")
     assert session.confidence_word is None
-    sure = relative_confidence(torch.tensor([0.0, 1.0, 1e9]))
-    torch.testing.assert_close(sure, torch.tensor([0.0, 0.5, 1.0]))
-    half = confidence_colours(sure, torch.tensor([0.0, 0.5, 1.0]))
+    relative = relative_confidence(torch.tensor([0.0, 1.0, 1e9]))
+    torch.testing.assert_close(relative, torch.tensor([0.0, 0.5, 1.0]))
+    half = confidence_colours(relative, torch.tensor([0.0, 0.5, 1.0]))
     assert half[0].tolist() == pytest.approx([0.35] * 3)
     assert not torch.allclose(half[2], half[0])
 

@@ -42,7 +42,7 @@ def read(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_frames_come_back_as_they_were(tmp_path: Path, kind: str):
+def test_decoded_frames_equal_the_encoded_ones(tmp_path: Path, kind: str):
     given = moving(20)
     save_video(tmp_path / f"film.{kind}", given, 25)
     found = read(tmp_path / f"film.{kind}")
@@ -60,12 +60,12 @@ def test_ffprobe_finds_rate_and_length(tmp_path: Path, kind: str, fps: float):
     save_video(tmp_path / f"film.{kind}", iter(moving(10)) if kind != "gif" else moving(10), fps)
     entries = "stream=codec_name,width,height,nb_read_frames,r_frame_rate,color_space:format=duration"
     command = ["ffprobe", "-v", "error", "-count_frames", "-of", "json", "-show_entries", entries]
-    said = json.loads(subprocess.check_output([*command, str(tmp_path / f"film.{kind}")], timeout=60))
-    stream = said["streams"][0]
+    found = json.loads(subprocess.check_output([*command, str(tmp_path / f"film.{kind}")], timeout=60))
+    stream = found["streams"][0]
     assert (stream["codec_name"], stream["width"], stream["height"]) == (CODECS[kind], 64, 48)
     assert int(stream["nb_read_frames"]) == 10
     # Times are whole milliseconds in WebM, hundredths of a second in a GIF.
-    assert float(said["format"]["duration"]) == pytest.approx(10 / fps, abs=0.02)
+    assert float(found["format"]["duration"]) == pytest.approx(10 / fps, abs=0.02)
     if kind != "gif":
         assert stream["color_space"] == "bt709"
 
@@ -82,14 +82,14 @@ def test_a_gif_plays_for_ever_and_keeps_time(tmp_path: Path):
     assert set(lengths) <= {30, 40}
 
 
-def test_a_gif_of_still_pictures_keeps_them_all(tmp_path: Path):
+def test_a_gif_keeps_equal_frames(tmp_path: Path):
     save_video(tmp_path / "film.gif", [moving(1)[0]] * 5, 10)
     found = read(tmp_path / "film.gif")
     assert len(found) == 5
     assert np.abs(found - found[0]).max() == 0
 
 
-def test_an_mp4_starts_before_it_is_all_there(tmp_path: Path):
+def test_an_mp4_has_its_index_first(tmp_path: Path):
     save_video(tmp_path / "film.mp4", moving(5), 25)
     content = (tmp_path / "film.mp4").read_bytes()
     assert 0 < content.index(b"moov") < content.index(b"mdat")
@@ -102,7 +102,7 @@ def test_one_frame_is_a_film(tmp_path: Path, kind: str):
 
 
 @pytest.mark.parametrize(("kind", "shape"), [("mp4", (16, 32)), ("webm", (16, 32)), ("gif", (17, 33))])
-def test_odd_sizes_are_made_even_where_they_must_be(tmp_path: Path, kind: str, shape: tuple[int, int]):
+def test_odd_sizes_are_cropped_to_even_ones_in_mp4_and_webm(tmp_path: Path, kind: str, shape: tuple[int, int]):
     save_video(tmp_path / f"x.{kind}", [np.full((17, 33, 3), 99, np.uint8)] * 3, 25)
     assert read(tmp_path / f"x.{kind}").shape == (3, *shape, 3)
 
@@ -114,13 +114,13 @@ def test_a_video_without_frames_is_refused(tmp_path: Path, kind: str):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_kind_is_refused(tmp_path: Path):
+def test_an_unknown_ending_is_refused(tmp_path: Path):
     with pytest.raises(BadInput, match=r"end in \.mp4, \.webm, \.gif, got x\.avi"):
         save_video(tmp_path / "x.avi", moving(1), 25)
 
 
 @pytest.mark.parametrize("kind", ["mp4", "webm"])
-def test_what_breaks_off_leaves_the_old_film(tmp_path: Path, kind: str):
+def test_an_interrupted_video_leaves_the_old_file(tmp_path: Path, kind: str):
     path = tmp_path / f"film.{kind}"
     path.write_bytes(b"old")
 

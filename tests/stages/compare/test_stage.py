@@ -15,7 +15,7 @@ from PIL import Image
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.tables import MEAN, format_spread, scene_spreads, text_table
-from halonerf.pipeline.stage import StageSource
+from halonerf.pipeline.spec import StageSource
 from halonerf.stages.compare.runs import READ_STAGES, RunGrid
 from halonerf.stages.compare.stage import Compare
 from halonerf.stages.evaluate import Evaluate

@@ -68,11 +68,11 @@ def test_colmap_cameras_show_points_where_ours_do(road, out: Path):
         camera = model.camera(image.camera_id)
         assert (camera.model_name, camera.width, camera.height) == ("PINHOLE", view.width, view.height)
         local = image.cam_from_world() * points
-        shown = np.asarray(camera.img_from_cam(local))
-        assert np.abs(shown - pixels_of(view, scene.points)).max() < 0.01
+        projected = np.asarray(camera.img_from_cam(local))
+        assert np.abs(projected - pixels_of(view, scene.points)).max() < 0.01
 
 
-def test_colmap_points_remember_what_each_photo_saw(road, out: Path):
+def test_colmap_points_keep_their_tracks(road, out: Path):
     scene = Scene(road["ingest"])
     model = pycolmap.Reconstruction(out / "colmap/sparse/0")
     ids = sorted(model.point3D_ids())
@@ -95,7 +95,7 @@ def test_nerfstudio_cameras_show_points_where_ours_do(road, out: Path):
     for view, frame in zip(scene.views, entry["frames"], strict=True):
         back = np.linalg.inv(np.array(frame["transform_matrix"]))
         local = points @ back[:3, :3].T + back[:3, 3]
-        depth = -local[:, 2]  # looks along -z, y up
+        depth = -local[:, 2]  # the camera looks along -z, y up
         x = frame["fl_x"] * local[:, 0] / depth + frame["cx"]
         y = frame["fl_y"] * -local[:, 1] / depth + frame["cy"]
         assert np.abs(np.stack([x, y], axis=1) - pixels_of(view, scene.points)).max() < 0.01
@@ -103,7 +103,7 @@ def test_nerfstudio_cameras_show_points_where_ours_do(road, out: Path):
             assert picture.size == (frame["w"], frame["h"]) == (view.width, view.height)
 
 
-def test_nerfstudio_knows_how_the_points_came_here(road, out: Path):
+def test_nerfstudio_has_the_transform_from_the_reconstruction(road, out: Path):
     scene = Scene(road["ingest"])
     entry = json.loads((out / "nerfstudio/transforms.json").read_text())
     vertex = PlyData.read(out / "nerfstudio/sparse_pc.ply")["vertex"]
@@ -120,7 +120,7 @@ def test_nerfstudio_knows_how_the_points_came_here(road, out: Path):
         np.testing.assert_allclose(moved, here, atol=1e-4)
 
 
-def test_both_frames_differ(road, tmp_path: Path):
+def test_the_two_frames_differ(road, tmp_path: Path):
     entries = []
     for frame in ("world", "model"):
         run_stage(Export(GAUSSIANS, HEAD, {}, formats=["nerfstudio"], frame=frame), tmp_path / frame, road)

@@ -34,7 +34,7 @@ def out(road, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_coco_masks_are_those_that_were_drawn(road, out: Path, capsys):
+def test_coco_masks_equal_the_exact_masks(road, out: Path, capsys):
     names = Scene(road["ingest"]).names
     coco = COCO(out / "masks/coco.json")
     assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == list(CONCEPTS)
@@ -68,7 +68,7 @@ def test_nothing_is_written_outside(out: Path):
     assert {p.name for p in (out / "masks/binary").iterdir()} == {"fenêtre", "nothing"}
 
 
-def test_the_threshold_divides_probabilities(tmp_path: Path):
+def test_binary_masks_are_probabilities_from_the_threshold_on(tmp_path: Path):
     values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     write_masks(tmp_path, ["a"], "x.jpg", values, 0.8)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "probability/a/x.jpg.png")), values[0])
@@ -90,7 +90,7 @@ def test_the_threshold_divides_probabilities(tmp_path: Path):
     ],
     ids=["all", "wide", "tall", "corner"],
 )
-def test_runs_go_down_the_columns(mask: np.ndarray):
+def test_run_lengths_go_down_the_columns(mask: np.ndarray):
     from pycocotools import mask as coco_mask
 
     found = encode_mask(mask)
@@ -112,8 +112,8 @@ def test_depth_is_that_of_the_field(road, out: Path):
     field.load(road["reconstruct"] / "field.safetensors")
     unit = json.loads((out / "depth/contents.json").read_text())["unit"]
     for index in (0, 5):
-        shown = field.render(scene.views[index], field.mean_appearance())
-        depth, opacity = shown.depth.detach().numpy(), shown.opacity.detach().numpy()
+        rendering = field.render(scene.views[index], field.mean_appearance())
+        depth, opacity = rendering.depth.detach().numpy(), rendering.opacity.detach().numpy()
         with np.load(out / "depth/arrays" / f"{scene.names[index]}.npz") as stored:
             np.testing.assert_allclose(stored["depth"], np.where(opacity > 0, depth, 0), atol=1e-5)
             np.testing.assert_allclose(stored["opacity"], opacity, atol=1e-3)

@@ -66,7 +66,7 @@ AROUND = [(2, 0, 0), (-2, 0, 0), (0, 2, 0), (0, -2, 0), (0, 0, 2), (0, 0, -2), (
 VIEWS = [looking_at_ball(tuple(map(float, place))) for place in AROUND]
 
 
-def test_depths_are_fused_into_the_surface_they_show():
+def test_depth_maps_are_fused_into_their_surface():
     grid = empty_grid(on_ball(500).numpy(), 40, 100)
     fuse(grid, VIEWS, depth_of_ball)
     surface = extract(grid, len(VIEWS))
@@ -79,25 +79,25 @@ def test_depths_are_fused_into_the_surface_they_show():
     assert np.median(outwards) > 0.95
 
 
-def test_vertices_take_the_numbers_of_views_that_see_them_and_no_others():
+def test_vertices_have_the_values_of_the_views_that_see_them():
     grid = empty_grid(on_ball(500).numpy(), 40, 100)
     fuse(grid, VIEWS, depth_of_ball)
     surface = extract(grid, len(VIEWS))
 
-    def look(view: View) -> tuple[np.ndarray, np.ndarray]:
+    def render(view: View) -> tuple[np.ndarray, np.ndarray]:
         depth = depth_of_ball(view)
         return depth, np.full((*depth.shape, 1), float(view.centre[0]))
 
-    numbers, weight = sample_views(surface, VIEWS[:2], look, grid.side, 1)
+    values, weight = sample_views(surface, VIEWS[:2], render, grid.side, 1)
     x = surface.vertices[:, 0]
-    assert (numbers[x > 0.1, 0][weight[x > 0.1] > 0] == 2).all()
-    assert (numbers[x < -0.1, 0][weight[x < -0.1] > 0] == -2).all()
+    assert (values[x > 0.1, 0][weight[x > 0.1] > 0] == 2).all()
+    assert (values[x < -0.1, 0][weight[x < -0.1] > 0] == -2).all()
     front = (np.abs(x) > 0.4) & (np.abs(np.linalg.norm(surface.vertices, axis=1) - RADIUS) < 0.5 * grid.side)
     assert (weight[front] > 0).mean() > 0.98
-    assert sample_views(surface, [], look, grid.side, 1)[1].sum() == 0
+    assert sample_views(surface, [], render, grid.side, 1)[1].sum() == 0
 
 
-def test_specks_are_no_pieces_of_the_surface():
+def test_small_pieces_are_removed():
     strip = np.stack([np.arange(2000), np.arange(1, 2001), np.arange(2, 2002)], axis=1)
     faces = np.concatenate([strip, [[2002, 2003, 2004]]])
     kept = large_pieces(ExtractedSurface(np.zeros((2005, 3)), np.zeros((2005, 3)), faces))
@@ -121,7 +121,7 @@ def test_the_mesh_lies_on_the_ball_in_the_lights_colours(glb: Path, road):
     assert not np.allclose(colours_at(torch.tensor([[-1.0, 0, 0]])), colours_at(torch.tensor([[1.0, 0, 0]])))
 
 
-def test_each_concept_is_a_node_of_its_own_name(glb: Path):
+def test_each_concept_is_a_node_of_its_name(glb: Path):
     scene = trimesh.load(glb, process=False)
     assert set(scene.geometry) == {"building", CONCEPTS[0]}  # the others are nowhere
     part = scene.geometry[CONCEPTS[0]]
@@ -133,16 +133,16 @@ def test_each_concept_is_a_node_of_its_own_name(glb: Path):
     assert names == {"_p_kuppel_uber_b", "_p_building", "_p_nothing"}
     high = whole.vertices[:, 2] > 0.15
     seen = whole.vertices[:, 1] < 0.7 * RADIUS
-    said = np.asarray(whole.vertex_attributes["_p_kuppel_uber_b"]).ravel()
-    assert np.median(said[high & seen]) == pytest.approx(0.9, abs=0.02)
-    assert np.median(said[~high & seen & (whole.vertices[:, 2] < -0.15)]) == pytest.approx(0.1, abs=0.02)
+    probability = np.asarray(whole.vertex_attributes["_p_kuppel_uber_b"]).ravel()
+    assert np.median(probability[high & seen]) == pytest.approx(0.9, abs=0.02)
+    assert np.median(probability[~high & seen & (whole.vertices[:, 2] < -0.15)]) == pytest.approx(0.1, abs=0.02)
     counts = json.loads((glb.parent / "contents.json").read_text())
     assert counts["faces"][CONCEPTS[0]] == len(part.faces)
     assert counts["faces"]["nothing"] == counts["faces"]["building (concept)"] == 0
     assert counts["faces"]["building"] == len(whole.faces)
 
 
-def test_nodes_turn_the_mesh_so_that_y_is_up(glb: Path, road, tmp_path: Path):
+def test_nodes_rotate_the_mesh_so_that_y_is_up(glb: Path, road, tmp_path: Path):
     up = Scene(road["ingest"]).up.numpy()
     for path, frame in ((glb, "world"), (exported(road, tmp_path / "model", frame="model"), "model")):
         scene = trimesh.load(path, process=False)
@@ -156,7 +156,7 @@ def test_nodes_turn_the_mesh_so_that_y_is_up(glb: Path, road, tmp_path: Path):
         np.testing.assert_allclose(size, size.mean(), rtol=0.12)
 
 
-def test_the_file_says_that_its_light_is_in_its_colours(glb: Path):
+def test_the_material_is_unlit(glb: Path):
     raw = glb.read_bytes()
     length, kind = struct.unpack("<I4s", raw[12:20])
     assert (raw[:4], kind) == (b"glTF", b"JSON")
@@ -168,18 +168,18 @@ def test_the_file_says_that_its_light_is_in_its_colours(glb: Path):
             assert "KHR_materials_unlit" in tree["materials"][primitive["material"]]["extensions"]
 
 
-def test_linear_light_is_what_srgb_says():
+def test_srgb_is_converted_to_linear_values():
     np.testing.assert_allclose(
         srgb_to_linear(np.array([0.0, 0.04045, 0.5, 1.0])), [0, 0.0031308, 0.2140411, 1], atol=1e-6
     )
 
 
-def test_a_grid_that_does_not_fit_is_refused(road, tmp_path: Path):
+def test_a_grid_beyond_the_memory_limit_is_refused(road, tmp_path: Path):
     with pytest.raises(BadInput, match=r"at most 1 MB, got one of .*takes \d+ MB[\s\S]*export\.memory_mb"):
         exported(road, tmp_path / "out", memory_mb=1)
 
 
-def test_views_of_nothing_have_no_surface():
+def test_empty_views_give_no_surface():
     grid = empty_grid(on_ball(50).numpy(), 16, 100)
     fuse(grid, VIEWS, lambda view: np.zeros((view.height, view.width)))
     with pytest.raises(BadInput, match="agree on a surface"):

@@ -1,4 +1,4 @@
-"""Splats and points, read back by plyfile: they look as the field does, wherever they lie."""
+"""Splats and points, read back by plyfile: renderings of them equal those of the field, in either frame."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def read_splats(path: Path) -> tuple[Splats, torch.Tensor]:
     return splats, colours
 
 
-def test_a_viewer_shows_what_the_field_shows_in_that_light(road, tmp_path: Path):
+def test_a_rendering_of_the_file_equals_that_of_the_field(road, tmp_path: Path):
     scene = Scene(road["ingest"])
     field = Gaussians(code_size=4)
     field.load(road["reconstruct"] / "field.safetensors")
@@ -80,13 +80,13 @@ def test_a_viewer_shows_what_the_field_shows_in_that_light(road, tmp_path: Path)
         code = field.mean_appearance() if light == "mean" else field.appearance(light)
         view = scene.views[1]
         with torch.no_grad():
-            shown = field.render(view, code)
+            rendering = field.render(view, code)
             sky = field.appearance_model.background(view, code)
             raster = rasterise(splats.centres, splats.scales, splats.rotations, splats.opacities, colours, view)
         picture = raster.features + (1 - raster.opacity[..., None]) * sky
         # Measured 3e-6: logits and logarithms in single precision.
-        assert (picture - shown.colour).abs().max() < 1e-4
-        assert shown.opacity.max() > 0.9
+        assert (picture - rendering.colour).abs().max() < 1e-4
+        assert rendering.opacity.max() > 0.9
         pictures.append(picture)
     assert (pictures[0] - pictures[1]).abs().max() > 0.05
 
@@ -105,18 +105,18 @@ def test_splats_have_the_layout_that_viewers_expect(road, tmp_path: Path):
     torch.testing.assert_close(splats.rotations.norm(dim=1), torch.ones(3000))
 
 
-def test_concepts_are_colours_and_the_rest_is_grey(road, tmp_path: Path):
+def test_concepts_are_coloured_and_other_splats_grey(road, tmp_path: Path):
     splats, colours = read_splats(exported(road, tmp_path / "out", formats=["splats"]) / "splats/concepts.ply")
     known = splats.centres[:, 1] <= 0.9 * RADIUS
-    lit = upper(splats.centres) >= 0.5
+    inside = upper(splats.centres) >= 0.5
     spread = colours.max(dim=1).values - colours.min(dim=1).values
-    assert (spread[~lit] < 1e-5).all()
-    torch.testing.assert_close(colours[lit & known], colours[lit & known][:1].expand_as(colours[lit & known]))
-    assert spread[lit & known].min() > 0.3
-    assert (spread[lit & ~known] < 1e-5).all()  # what nobody has looked at is no concept
+    assert (spread[~inside] < 1e-5).all()
+    torch.testing.assert_close(colours[inside & known], colours[inside & known][:1].expand_as(colours[inside & known]))
+    assert spread[inside & known].min() > 0.3
+    assert (spread[inside & ~known] < 1e-5).all()  # unknown elements have no concept
 
 
-def test_the_reconstructions_frame_shows_the_same_from_its_own_cameras(road, tmp_path: Path):
+def test_renderings_are_equal_in_the_frame_of_the_reconstruction(road, tmp_path: Path):
     scene = Scene(road["ingest"])
     frame = ExportFrame.of("model", scene)
     assert abs(frame.scale - 1) > 0.01
@@ -127,7 +127,7 @@ def test_the_reconstructions_frame_shows_the_same_from_its_own_cameras(road, tmp
         + scene.scene_from_model[:3, 3]
     )
     torch.testing.assert_close(back.float(), world.centres, atol=1e-5, rtol=1e-5)
-    stretched = torch.tensor([[3.0, 1.0, 0.2]])  # round splats would look right whatever their rotation
+    stretched = torch.tensor([[3.0, 1.0, 0.2]])  # round splats are the same in any rotation
     for view in scene.views[:3]:
         pose = torch.from_numpy(frame.camera_to_frame(view.camera_to_world)).float()
         moved = type(view)(view.width, view.height, view.fx, view.fy, view.cx, view.cy, pose)
@@ -139,7 +139,7 @@ def test_the_reconstructions_frame_shows_the_same_from_its_own_cameras(road, tmp
         torch.testing.assert_close(other.depth, one.depth * frame.scale, atol=1e-2, rtol=1e-2)
 
 
-def test_splats_without_a_place_are_left_out(tmp_path: Path):
+def test_splats_without_a_finite_centre_are_left_out(tmp_path: Path):
     splats = made_gaussians(["a.jpg"], 50).splats()
     splats.centres[3:5] = torch.nan
     assert write_splats(tmp_path / "x.ply", splats, torch.full((50, 3), 0.25)) == 48
@@ -210,21 +210,21 @@ def test_a_field_without_gaussians_is_exported_too(road, tmp_path: Path):
     assert np.allclose(np.asarray(vertex["p_dome"])[low & seen], 0.1)
     scene = Scene(road["ingest"])
     with np.load(out / "depth/arrays" / f"{scene.names[2]}.npz") as stored:
-        shown = Ball().render(scene.views[2], torch.zeros(4))
-        np.testing.assert_allclose(stored["depth"], shown.depth, atol=1e-5)
+        rendering = Ball().render(scene.views[2], torch.zeros(4))
+        np.testing.assert_allclose(stored["depth"], rendering.depth, atol=1e-5)
 
 
-def test_edges_show_no_depth(road):
+def test_occlusion_boundaries_have_no_depth(road):
     scene = Scene(road["ingest"])
     field = made_gaussians(scene.names)
     drawn = render_splats(finite_splats(field.splats())[0], torch.zeros(3000, 0), scene.views[0])
-    shown = field.render(scene.views[0], field.mean_appearance())
-    assert 0 < (drawn.depth > 0).sum() < (shown.opacity > 0.5).sum()
+    rendering = field.render(scene.views[0], field.mean_appearance())
+    assert 0 < (drawn.depth > 0).sum() < (rendering.opacity > 0.5).sum()
     surface = drawn.depth > 0
-    torch.testing.assert_close(drawn.depth[surface], shown.depth.detach()[surface], atol=1e-4, rtol=0)
+    torch.testing.assert_close(drawn.depth[surface], rendering.depth.detach()[surface], atol=1e-4, rtol=0)
 
 
-def test_names_of_concepts_are_safe_and_no_two_alike():
+def test_names_of_concepts_are_safe_and_distinct():
     concepts = ["rose window", "rose/window", "Rose_Window", "../../etc", "fenêtre", "窓", "окно", ""]
     folders = folder_names(concepts)
     assert len({f.casefold() for f in folders}) == len(concepts)
@@ -238,12 +238,12 @@ def test_names_of_concepts_are_safe_and_no_two_alike():
 
 
 @pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "..\\x.jpg", "C:\\x.jpg", ""])
-def test_photos_do_not_leave_their_folder(name: str, tmp_path: Path):
+def test_paths_of_photos_stay_in_their_folder(name: str, tmp_path: Path):
     with pytest.raises(BadInput, match="stay below one folder"):
         inside(tmp_path, name)
 
 
-def test_headers_stay_whole_whatever_the_comment(tmp_path: Path):
+def test_comments_cannot_break_a_header(tmp_path: Path):
     write_ply(tmp_path / "x.ply", {"x": np.arange(3, dtype=np.float32)}, ["p_1 = fenêtre\nend_header\nobj", "窓"])
     file = PlyData.read(tmp_path / "x.ply")
     assert list(file["vertex"]["x"]) == [0, 1, 2]

@@ -22,7 +22,8 @@ from halonerf.queries.session import QuerySession
 from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.film_frames import wipe
 from halonerf.stages.render.stage import Render
-from halonerf.visualization.overlays import TINTS, caption, highlight, legend
+from halonerf.visualization.overlays import caption, highlight, legend
+from halonerf.visualization.palette import COLOURS, palette_colour
 from helpers.made_query import FIELD as PLAIN_FIELD
 from helpers.made_query import HEAD, SEGMENTER
 from helpers.made_render import frames_of, picture, render, rendered, write_render_road, write_words_road
@@ -115,8 +116,9 @@ def test_words_are_highlighted_where_they_are_probable(wordy, tmp_path: Path):
         colour = field.render(view, code).colour.numpy()
     for place in range(3):
         assert 0.02 < float((maps[..., place] > 0.4).float().mean()) < 0.9
-    expected = highlight(colour, maps.numpy(), [1.0] * 3, 0.4, TINTS[:3])
-    expected = legend((expected.clip(0, 1) * 255).round().astype(np.uint8), {t: (i, 1.0) for i, t in enumerate(texts)})
+    expected = highlight(colour, maps.numpy(), [1.0] * 3, 0.4, COLOURS[:3])
+    entries = {text: (palette_colour(number), 1.0) for number, text in enumerate(texts)}
+    expected = legend((expected.clip(0, 1) * 255).round().astype(np.uint8), entries)
     found = picture(out / "film" / "00000.png")
     assert np.abs(found - expected.astype(int)).max() <= 1
     assert np.abs(found - colour * 255).mean() > 5
@@ -291,15 +293,15 @@ def test_highlighted_pixels_have_the_tint_and_others_are_paler():
     probability[0, 0, 0] = probability[0, 1, 1] = 0.9
     probability[0, 2] = 0.9
     probability[1, 0, 0] = 0.3
-    found = highlight(colour, probability, [1.0, 1.0], 0.5, TINTS[:2])
+    found = highlight(colour, probability, [1.0, 1.0], 0.5, COLOURS[:2])
     luma = float(colour[0, 0] @ np.float32([0.299, 0.587, 0.114]))
-    tints = np.array(TINTS[:2]) / 255 * (0.5 + 0.5 * luma)
+    tints = np.array(COLOURS[:2]) / 255 * (0.5 + 0.5 * luma)
     np.testing.assert_allclose(found[0, 0], tints[0], atol=1e-5)
     np.testing.assert_allclose(found[0, 1], tints[1], atol=1e-5)
     np.testing.assert_allclose(found[0, 2], tints.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(found[1, 0], 0.5 * colour[1, 0] + 0.375 * luma, atol=1e-5)
-    assert highlight(colour, probability, [0.0, 0.0], 0.5, TINTS[:2]) is colour
-    half = highlight(colour, probability, [0.5, 0.0], 0.5, TINTS[:2])
+    assert highlight(colour, probability, [0.0, 0.0], 0.5, COLOURS[:2]) is colour
+    half = highlight(colour, probability, [0.5, 0.0], 0.5, COLOURS[:2])
     np.testing.assert_allclose(half[0, 0], (colour[0, 0] + tints[0]) / 2, atol=1e-5)
 
 
@@ -307,9 +309,9 @@ def test_highlighted_pixels_have_the_tint_and_others_are_paler():
 def test_legends_fit_any_words(size: tuple[int, int]):
     grey = np.full((*size, 3), 90, np.uint8)
     assert legend(grey, {}) is grey
-    assert legend(grey, {"portal": (0, 0.0)}) is grey
-    many = {f"<b>Querschiff {'ß' * 80}\n{i}</b>": (i, 0.5) for i in range(16)}
-    drawn = legend(grey, {"portail ogival": (0, 1.0), "الباب": (9, 0.2), **many})
+    assert legend(grey, {"portal": (COLOURS[0], 0.0)}) is grey
+    many = {f"<b>Querschiff {'ß' * 80}\n{i}</b>": (COLOURS[i % len(COLOURS)], 0.5) for i in range(16)}
+    drawn = legend(grey, {"portail ogival": (COLOURS[0], 1.0), "الباب": (COLOURS[9], 0.2), **many})
     assert drawn.shape == grey.shape
     assert drawn.dtype == np.uint8
     assert (drawn != grey).any()
