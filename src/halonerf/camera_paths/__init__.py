@@ -6,7 +6,7 @@ _HOMES = {
     "CameraPath": "path",
     "KeyFrame": "path",
     "Sample": "path",
-    "pure": "path",
+    "appearance_mix": "path",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""Terms of the loss that `reconstruct` minimises, and their weighted sum."""
+"""loss_terms"""
 
 from halonerf.exports import lazy_exports
 

@@ -4,6 +4,7 @@ from halonerf.exports import lazy_exports
 
 _HOMES = {
     "ConnectedPart": "connected_parts",
+    "PartOptions": "connected_parts",
     "QueryAnswer": "answer",
     "QueryOptions": "answer",
     "QuerySession": "session",
@@ -12,6 +13,7 @@ _HOMES = {
     "element_spacing": "connected_parts",
     "find_parts": "connected_parts",
     "lifting_table": "lifting_tables",
+    "render_elements": "word_layers",
     "rounded_seconds": "answer",
     "table_grid": "lifting_tables",
 }

@@ -4,13 +4,13 @@ from halonerf.exports import lazy_exports
 
 _HOMES = {
     "FrameRenderer": "film_frames",
-    "appearance_code": "lights",
+    "appearance_code": "appearance",
+    "at_working_size": "appearance",
     "most_important": "surfels",
-    "named_lights": "times_of_day",
     "open_splats": "surfels",
+    "photos_by_time_of_day": "times_of_day",
     "render_frame": "tiles",
-    "resolve_light": "lights",
-    "undistorted_photo": "lights",
+    "resolve_appearance": "appearance",
     "view_tiles": "tiles",
 }
 __all__ = [*_HOMES]

@@ -5,7 +5,7 @@ from halonerf.exports import lazy_exports
 _HOMES = {
     "Page": "html_pages",
     "caption": "overlays",
-    "concept_tint": "overlays",
+    "concept_colours": "palette",
     "confidence_colours": "overlays",
     "depth_colours": "pictures",
     "draw_curves": "plots",
@@ -13,15 +13,19 @@ _HOMES = {
     "fit": "pictures",
     "grid": "pictures",
     "heat": "pictures",
+    "hex_colour": "palette",
     "highlight": "overlays",
     "labelled_strip": "html_pages",
     "legend": "overlays",
+    "luminance": "pictures",
     "mosaic": "html_pages",
     "outline": "pictures",
     "overlay": "pictures",
+    "palette_colour": "palette",
     "relative_confidence": "overlays",
     "save_picture": "pictures",
     "save_video": "video",
+    "to_uint8": "pictures",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -20,11 +20,11 @@ from halonerf.data.labels.photo_labels import (
 )
 from halonerf.data.labels.table import read_labels
 from halonerf.data.labels.words import normalise_label
-from halonerf.stages.adapt_clip.batches import Draws, LabelBatches, PhotoBatches, load_image
+from halonerf.stages.adapt_clip.batches import LabelBatches, PairAugmentation, PhotoBatches, load_image
 from halonerf.types import PseudoLabel
 from helpers.made_labels import write_landmark
 
-DRAWS = Draws(("{label}", "a {label}, {x}"), plurals=0.5, smallest=0.5, mirror=True, photo_size=40)
+AUGMENTATION = PairAugmentation(("{label}", "a {label}, {x}"), plurals=0.5, min_crop=0.5, mirror=True, photo_size=40)
 
 
 def rows(labels: list[str]) -> list[PhotoLabel]:
@@ -98,7 +98,7 @@ def test_batches_state_the_texts_of_each_photo(tmp_path: Path):
     write_landmark(tmp_path, "here", labels, ["window", "window", "window", "dome", "dome"], seed=0)
     given = [PhotoLabel(tmp_path / "here" / "photos" / f"é{i:03d}.png", x, 0.5, "here") for i, x in enumerate(labels)]
     given.append(PhotoLabel(given[0].photo, "dome", 0.2, "here"))  # the first photo shows two things
-    batches = LabelBatches(given, merge_labels(labels), batch=10, draws=DRAWS, epochs=2, seed=3)
+    batches = LabelBatches(given, merge_labels(labels), batch=10, draws=AUGMENTATION, epochs=2, seed=3)
     assert (batches.steps, len(batches)) == (1, 2)
     batch = batches[0]
     order = interleave(["here"] * 6, np.random.default_rng((3, 0)))
@@ -125,14 +125,14 @@ def test_batches_state_the_texts_of_each_photo(tmp_path: Path):
 
 
 def test_texts_use_templates_and_plurals():
-    batches = LabelBatches(rows(["dome", "tower"]), {"dome": "dome", "tower": "tower"}, 2, DRAWS, 1, 0)
+    batches = LabelBatches(rows(["dome", "tower"]), {"dome": "dome", "tower": "tower"}, 2, AUGMENTATION, 1, 0)
     random = np.random.default_rng(0)
     found = {batches._text("dome", random) for _ in range(50)}
     assert found == {"dome", "domes", "a dome, {x}", "a domes, {x}"}
 
 
 def test_epochs_are_divided_evenly_and_show_all():
-    batches = LabelBatches(rows(["dome", "tower"] * 11), {"dome": "dome", "tower": "tower"}, 5, DRAWS, 3, 0)
+    batches = LabelBatches(rows(["dome", "tower"] * 11), {"dome": "dome", "tower": "tower"}, 5, AUGMENTATION, 3, 0)
     assert batches.steps == 5
     sizes = [len(part) for part in np.array_split(np.arange(22), 5)]
     assert max(sizes) - min(sizes) == 1

@@ -3,7 +3,6 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "Features": "features",
     "VerifiedPair": "verification",
     "accept": "shared_cameras",
     "check_model_photos": "photo_checks",
@@ -12,7 +11,6 @@ _HOMES = {
     "find_models": "colmap_model",
     "make_cameras": "mapping",
     "mapping_scale": "features",
-    "match_descriptors": "verification",
     "match_names": "colmap_model",
     "model_files": "colmap_model",
     "nearest_pairs": "pairing",

@@ -7,7 +7,7 @@ _HOMES = {
     "HolyScenes": "holyscenes",
     "IndexedMasks": "indexed_masks",
     "PhotoFolder": "photo_folder",
-    "pair": "holyscenes",
+    "pair_masks": "holyscenes",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -7,8 +7,10 @@ _HOMES = {
     "Refused": "server_client",
     "Reply": "answer_cache",
     "ServerClient": "server_client",
+    "VllmDistiller": "vllm_base",
+    "answer_with_ray": "vllm_ray",
     "as_text": "prompts",
-    "ask_with_ray": "vllm_ray",
+    "mean_token_probability": "vllm_base",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -26,7 +26,7 @@ from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field
 from halonerf.pipeline.stage import Stage
-from halonerf.rendering.lights import OWN, resolve_light
+from halonerf.rendering.appearance import OWN, resolve_appearance
 from halonerf.stages.export.contents import ExportContents, ExportOptions, ExtraTexts
 from halonerf.stages.export.formats import FORMATS, Format, PhotoFormat
 from halonerf.stages.export.frame import ExportFrame
@@ -98,7 +98,7 @@ class Export(ExportSpec, Stage):
     def prepare(self) -> None:
         field = open_field(self.field_config, self.inputs["reconstruct"])
         self.scene = fitted_scene(self.inputs)
-        light = resolve_light(self.light, field, self.scene, "export.light")
+        light = resolve_appearance(self.light, field, self.scene, "export.light")
         self.contents = ExportContents(
             self.inputs,
             field,

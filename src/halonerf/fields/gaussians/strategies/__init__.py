@@ -3,8 +3,8 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "DensificationLimits": "base",
     "BudgetStrategy": "budget",
+    "DensificationLimits": "base",
     "McmcStrategy": "mcmc",
     "ParameterRows": "base",
     "ThresholdStrategy": "threshold",
