@@ -31,7 +31,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from halonerf.data.labels.words import plural
 from halonerf.data.training.procedural import WHOLE, RenderedSample, RenderSettings, render_samples
 from halonerf.factory import build
-from halonerf.heads.features import RIVALS, relevancy
+from halonerf.heads.features import RIVALS, text_relevancy
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.retrievers.projected import Projected, pixel_features, pooled_features
 
@@ -210,7 +210,7 @@ def maps_of(retriever: Projected, image: Tensor, concepts: list[str]) -> dict[st
     size = image.shape[1:]
     dense, told = retriever.embed_dense(image[None])[0], retriever.embed_texts([*concepts, *PHRASES[:4]])
     cosines = torch.einsum("dhw,pd->hwp", dense, told).split([len(concepts), 4], dim=-1)
-    maps = {f"dense, rivals={rivals}": relevancy(*cosines, retriever.scale, rivals) for rivals in RIVALS}
+    maps = {f"dense, rivals={rivals}": text_relevancy(*cosines, retriever.scale, rivals) for rivals in RIVALS}
     logits = retriever.segmenter.decode(retriever.segmenter.encode(image[None]), concepts)
     drawn = {"segmenter": logits.sigmoid(), **{way: m.permute(2, 0, 1)[None] for way, m in maps.items()}}
     return {way: interpolate(m, size, mode="bilinear", align_corners=False)[0].numpy() for way, m in drawn.items()}

@@ -212,10 +212,10 @@ def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     """Mean over so many of the held-out photos, dB; fitted ones stand in where none is held out."""
     from halonerf.geometry import sample_image
     from halonerf.stages.reconstruct.image_metrics import score_heldout_photo
-    from halonerf.stages.reconstruct.stage import LIGHTS
+    from halonerf.stages.reconstruct.stage import MAX_START_CODES
 
     field, scores = stage.field, []
-    fitted = stage.train_views[:: -(-len(stage.train_views) // LIGHTS)]
+    fitted = stage.train_views[:: -(-len(stage.train_views) // MAX_START_CODES)]
     lights = [field.appearance(stage.scene.names[i]) for i in fitted]
     rays = getattr(field, "rays", None)
     if rays is not None:

@@ -1,4 +1,4 @@
-"""loss_terms"""
+"""Loss terms of a fit: photometric error, depth at scene points, regularisers, and their weighted sum."""
 
 from halonerf.exports import lazy_exports
 
