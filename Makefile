@@ -24,7 +24,7 @@ lock: setup ## pin all versions in constraints.txt, keeping those that still fit
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
 	  --extra all --extra dev --extra sweep --no-annotate --no-emit-index-url $(LOCK) --output-file constraints.txt
 
-demo: setup ## the whole road on a procedural landmark, then a word: artifacts/demo/report.html, artifacts/demo/query
+demo: setup ## the whole pipeline on a procedural landmark, then a text query: artifacts/demo/report.html, artifacts/demo/query
 	$(BIN)/halonerf +experiments=demo
 	$(BIN)/halonerf +experiments=demo stage=query text="window AND NOT rose window" query.views=4 publish=artifacts/demo/query
 

@@ -110,7 +110,7 @@ def one_window(browser: Browser, address: str, size: tuple[int, int], count: int
     first = time.perf_counter() - started
     seconds, answered = [], []
     for word in track(WORDS[:count], "words"):
-        page.wait_for_timeout(2500)  # the picture of the word before has settled
+        page.wait_for_timeout(2500)  # the previous picture has faded
         before, started = picture(page), time.perf_counter()
         ask(page, word)
         started += 2 * PAUSE_MS / 1000

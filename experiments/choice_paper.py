@@ -231,8 +231,8 @@ def measured(landmark: Landmark, options: argparse.Namespace) -> dict[str, Any]:
     def concept_weights(terms: list[str]) -> np.ndarray:
         return combine_scores(values(terms), "product", len(landmark.concepts))[1]
 
-    agreeing = concept_weights(["agreement"])
-    found["agreement"] = np.round(agreeing, 3).tolist()
+    by_agreement = concept_weights(["agreement"])
+    found["agreement"] = np.round(by_agreement, 3).tolist()
     tried: list[tuple[str, str, list[int], np.ndarray]] = []  # photos, name, which, weights
     for count in options.counts:
         for seed in range(options.random):
@@ -245,13 +245,13 @@ def measured(landmark: Landmark, options: argparse.Namespace) -> dict[str, Any]:
             )
             tried.append((str(count), name, pick, plain))
             if name in WEIGHTED:
-                tried.append((str(count), f"{name} + agreement weights", pick, agreeing))
+                tried.append((str(count), f"{name} + agreement weights", pick, by_agreement))
     weights = {
         "all": plain,
         "all + quality weights": concept_weights(["quality"]),
         "all + certainty weights": concept_weights(["certainty"]),
-        "all + agreement weights": agreeing,
-        "all + squared agreement weights": agreeing**2,
+        "all + agreement weights": by_agreement,
+        "all + squared agreement weights": by_agreement**2,
         "all + certainty x agreement weights": concept_weights(["certainty", "agreement"]),
         "all + quality x agreement weights": concept_weights(["quality", "agreement"]),
     }

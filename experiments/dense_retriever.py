@@ -40,7 +40,7 @@ OUT = Path(__file__).parent / "out"
 KINDS = ("cathedral", "mosque", "synagogue")
 PHRASES = ("object", "things", "stuff", "texture", "background", "building")  # names of what has no name
 LEARNT, SCORED = range(200, 204), (501,)
-LESSONS, LANDMARKS = RenderSettings(16, 0.5, 320, 8), RenderSettings(8, 1.0, 320, 8)
+TRAINING, LANDMARKS = RenderSettings(16, 0.5, 320, 8), RenderSettings(8, 1.0, 320, 8)
 PIXELS = 1200  # a photo, half of them spread evenly over what it shows
 CROPS = 24  # a photo
 CROP = (0.12, 0.7)  # of a photo's short side
@@ -67,7 +67,7 @@ def main() -> None:
     if options.weights:
         retriever = build({**config, "weights": options.weights})
     else:
-        rendered = render_samples(cache, LESSONS, KINDS, LEARNT, 1)
+        rendered = render_samples(cache, TRAINING, KINDS, LEARNT, 1)
         samples = [sample for sample in rendered if not (options.close and sample.subject == WHOLE)]
         torch.manual_seed(options.seed)
         retriever = build({**config, "weights": None})

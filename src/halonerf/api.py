@@ -1,4 +1,4 @@
-"""The scene for callers in Python: open it with the command line's options, then ask word after word.
+"""The scene for callers in Python: open it with the command line's options, then run text queries.
 
 >>> from halonerf import Scene
 >>> scene = Scene.open("scene=photos", "scene.path=photos/milan")
@@ -15,7 +15,7 @@ from halonerf.cli import composed, run
 from halonerf.pipeline.plan import resolve
 from halonerf.queries.session import QuerySession
 
-ANY = "building"  # a word for the plan, which asks for one
+PLACEHOLDER = "building"  # a text for the plan of stage `query`, which requires one
 
 
 class Scene(QuerySession):
@@ -23,15 +23,15 @@ class Scene(QuerySession):
 
     @classmethod
     def open(cls, *overrides: str, device: torch.device | str = "cpu") -> Scene:
-        """Make what is not there yet (down to the stage `index`) and open it.
+        """Run the stages that are not cached, up to `index`, and open the scene.
 
         Args:
-            overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.max_photos=32", …; not "stage=…".
+            overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.max_photos=32", …; no "stage=…".
             device: of segmenter and field.
 
         Raises: UserError, as the command line would print it.
         """
-        config = composed([*overrides, "stage=query", f"text={ANY}", "plan=false", "publish=null"])
+        config = composed([*overrides, "stage=query", f"text={PLACEHOLDER}", "plan=false", "publish=null"])
         plan = resolve(config)
         query, needed = plan.goal.config, plan.goal.inputs
         if not all(plan.store.has(*artifact) for artifact in needed.values()):

@@ -100,7 +100,7 @@ def canvas(page: Page) -> Locator:
     return page.locator("canvas").first
 
 
-def settled(page: Page, viewer: Viewer) -> np.ndarray:
+def resting_picture(page: Page, viewer: Viewer) -> np.ndarray:
     """The canvas once it shows the field's picture."""
     window = list(viewer.windows.values())[-1]
     deadline = time.monotonic() + PATIENCE_MS / 1000
@@ -158,13 +158,13 @@ def truth_on_canvas(road: dict[str, Path], viewer: Viewer, photo: str, concept: 
 def test_a_word_is_highlighted_where_the_ground_truth_has_it(page: Page, viewer: Viewer, road: dict[str, Path]):
     photo = HELD_OUT
     stand_at(page, viewer, photo)
-    before = settled(page, viewer)
+    before = resting_picture(page, viewer)
     assert before.std() > 15, "an empty canvas"
     keep(page, "explore_photo")
     tab(page, "Words")
     find(page, "rose window")
     page.get_by_text(re.compile("'rose window': 1 part")).wait_for()
-    after = settled(page, viewer)
+    after = resting_picture(page, viewer)
     keep(page, "explore_word")
     tint = np.array([230, 159, 0])
     direction = (after - before) @ (tint - tint.mean()) / np.linalg.norm(tint - tint.mean())  # towards the tint's hue
@@ -183,16 +183,16 @@ def test_words_have_different_colours_and_can_be_switched_off_and_removed(page: 
     page.get_by_text(re.compile("'portal': ")).wait_for()
     session = list(viewer.windows.values())[-1].session
     assert [word.colour for word in session.words.values()] == [(230, 159, 0), (86, 180, 233)]
-    both = settled(page, viewer)
+    both = resting_picture(page, viewer)
     keep(page, "explore_two_words")
     page.get_by_label("Highlight").first.click()
     page.wait_for_timeout(500)
     assert [word.highlighted for word in session.words.values()] == [False, True]
-    one = settled(page, viewer)
+    one = resting_picture(page, viewer)
     assert np.abs(one - both).max() > 40
     page.get_by_role("button", name=re.compile("^1: .* wide")).first.click()
     page.wait_for_timeout(1500)
-    assert np.abs(settled(page, viewer) - one).mean() > 5, "flying to a part shows something else"
+    assert np.abs(resting_picture(page, viewer) - one).mean() > 5, "flying to a part shows something else"
     page.get_by_role("button", name="Remove").first.click()
     page.wait_for_timeout(500)
     assert list(session.words) == ["portal"]
@@ -207,13 +207,13 @@ def test_unknown_and_malformed_words_get_messages(page: Page, viewer: Viewer):
 
 def test_light_changes_the_picture(page: Page, viewer: Viewer):
     session = list(viewer.windows.values())[-1].session
-    before = settled(page, viewer)
+    before = resting_picture(page, viewer)
     tab(page, "Photos")
     page.get_by_role("button", name="Take its light").click()
     page.wait_for_timeout(1000)
     assert dict(session.mix) == {viewer.engine.photos[0]: 1.0}
     tab(page, "Light")
-    after = settled(page, viewer)
+    after = resting_picture(page, viewer)
     keep(page, "explore_light")
     assert np.abs(after - before).mean() > 0.5
 

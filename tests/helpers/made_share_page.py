@@ -12,7 +12,7 @@ from PIL import Image
 from halonerf.stages.share.stage import Share
 from helpers.made_cathedral import FIELD, HEAD
 
-SETTLED = '#picture[data-settled="yes"]'
+IDLE = '#picture[data-idle="yes"]'
 YELLOW = 60  # of 255 that red exceeds blue by where "rose window" is highlighted, and only there
 
 
@@ -26,11 +26,11 @@ def share(road: dict[str, Path], folder: Path, **options: Any) -> Path:
 
 
 def wait_until_drawn(page: Any) -> None:
-    page.wait_for_selector(SETTLED)
+    page.wait_for_selector(IDLE)
 
 
 def seen(page: Any, box: dict[str, float] | None = None) -> np.ndarray:
-    """A screenshot of the settled picture, or of `box` of the window, [H, W, 3] in 0..255."""
+    """A screenshot of the finished picture, or of `box` of the window, [H, W, 3] in 0..255."""
     wait_until_drawn(page)
     page.add_style_tag(content="#photo-bar, #home, #guess { opacity: 0 } #picture { outline: none !important }")
     clip = box or page.locator("#picture").bounding_box()

@@ -109,7 +109,7 @@ class Report(ReportSpec, Stage):
         ]
         page.write(
             self.folder / REPORT,
-            "report.html",
+            "pipeline.html",
             metrics=self.metrics,
             distill_accuracy=self.results["distill_accuracy"],
             header=page.embedded(Image.fromarray(self._header()), self.width),

@@ -7,7 +7,7 @@ the stage's line in `--help`; each class in `stages/` inherits its spec from her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts, required_texts
@@ -49,7 +49,7 @@ class DistillSpec(_CorpusSpec):
     name = "distill"
     version = 2
     runtime_options = ("engine", "workers", "worker_gpus", "address")
-    compatible_defaults = {"min_count": 1}
+    compatible_defaults: ClassVar[Mapping[str, Any]] = {"min_count": 1}
 
 
 class CompareLabelsSpec(_CorpusSpec):

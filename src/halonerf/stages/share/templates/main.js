@@ -19,7 +19,7 @@ let msPerPixel = 0; // measured by `measureSpeed`; 0 before it
 
 // Draw the next frame.
 function wake() {
-  canvas.dataset.settled = "no";
+  canvas.dataset.idle = "no";
   if (!frame) frame = requestAnimationFrame(step);
 }
 
@@ -55,7 +55,7 @@ function step(now) {
   element("guess").hidden = !isExtrapolated();
   draw(moving ? resolution : stillResolution());
   if (moving || pose !== sortedFor) wake();
-  else if (requested === received && !frame) canvas.dataset.settled = "yes";
+  else if (requested === received && !frame) canvas.dataset.idle = "yes";
 }
 
 // Full width and height of the picture, device pixels.
