@@ -26,7 +26,7 @@ class Scene(QuerySession):
         """Run the stages that are not cached, up to `index`, and open the scene.
 
         Args:
-            overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.max_photos=32", …; no "stage=…".
+            overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.max_photos=32"; no "stage=…".
             device: of segmenter and field.
 
         Raises: UserError, as the command line would print it.
