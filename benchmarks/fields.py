@@ -174,14 +174,14 @@ def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None
             self.stage, self.steps, self.pixels, self.seconds = stage, 0, 0, 0.0
             self.curve: list[list[float]] = []
             self.marks = list(marks)
-            window = stage.field.window
+            window = stage.field.training_view
 
             def counted(*given: Any) -> Any:
                 view = window(*given)
                 self.pixels += view.width * view.height
                 return view
 
-            stage.field.window = counted
+            stage.field.training_view = counted
             self.window, self.counted = window, counted
 
         def on_train_start(self, *_: Any) -> None:
@@ -202,9 +202,9 @@ def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None
 
         def score(self) -> None:
             assert score is not None
-            stage.field.window = self.window
+            stage.field.training_view = self.window
             self.curve.append([round(self.seconds, 2), score(stage)])
-            stage.field.window = self.counted
+            stage.field.training_view = self.counted
             print(f"{self.seconds:7.1f} s, step {self.steps}: {self.curve[-1][1]:.2f} dB", file=sys.stderr)
 
     return Clock()
@@ -214,10 +214,10 @@ def heldout_psnr(name: str, stage: Any, photos: int, light_steps: int) -> float:
     """Mean over so many of the held-out photos, dB; fitted ones stand in where none is held out."""
     from halonerf.geometry import sample_image
     from halonerf.stages.reconstruct.image_metrics import score_heldout_photo
-    from halonerf.stages.reconstruct.stage import LIGHTS
+    from halonerf.stages.reconstruct.stage import MAX_START_CODES
 
     field, scores = stage.field, []
-    fitted = stage.train_views[:: -(-len(stage.train_views) // LIGHTS)]
+    fitted = stage.train_views[:: -(-len(stage.train_views) // MAX_START_CODES)]
     lights = [field.appearance(stage.scene.names[i]) for i in fitted]
     rays = getattr(field, "rays", None)
     if rays is not None:
