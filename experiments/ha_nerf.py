@@ -172,14 +172,14 @@ def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None
             self.stage, self.steps, self.pixels, self.seconds = stage, 0, 0, 0.0
             self.curve: list[list[float]] = []
             self.marks = list(marks)
-            window = stage.field.window
+            window = stage.field.training_view
 
             def counted(*given: Any) -> Any:
                 view = window(*given)
                 self.pixels += view.width * view.height
                 return view
 
-            stage.field.window = counted
+            stage.field.training_view = counted
             self.window, self.counted = window, counted
 
         def on_train_start(self, *_: Any) -> None:
@@ -200,9 +200,9 @@ def make_clock(stage: Any, limit: float, marks: list[float], score: Score | None
 
         def score(self) -> None:
             assert score is not None
-            stage.field.window = self.window
+            stage.field.training_view = self.window
             self.curve.append([round(self.seconds, 2), score(stage)])
-            stage.field.window = self.counted
+            stage.field.training_view = self.counted
             print(f"{self.seconds:7.1f} s, step {self.steps}: {self.curve[-1][1]:.2f} dB", file=sys.stderr)
 
     return Clock()
