@@ -136,7 +136,7 @@ class Engine:
         """The appearance code [A] of a light by name, a code, or a mix. Raises: BadInput for another; reads no file."""
         field, scene = self.scene.field, self.scene.data
         with self._lock:
-            known = resolve_appearance(light, field, scene, "a light", files=False, times_of_day=self.named)  # type: ignore[arg-type]
+            known = resolve_appearance(light, field, scene, "a light", files=False, times_of_day=self.named)
             return appearance_code(known, field, scene, 0).detach()
 
     @torch.no_grad()
