@@ -23,7 +23,7 @@ OWN, MEAN = "own", "mean"
 
 
 def resolve_appearance(
-    spec: AppearanceSpec,
+    spec: AppearanceSpec | AppearanceMix,
     field: TrainableField,
     scene: Scene,
     option: str,

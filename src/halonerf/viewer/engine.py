@@ -150,12 +150,7 @@ class Engine:
         """
         with self._lock:
             known = resolve_appearance(
-                light,  # type: ignore[arg-type]
-                self.field,
-                self.scene,
-                "a light",
-                files=False,
-                times_of_day=self.times_of_day,
+                light, self.field, self.scene, "a light", files=False, times_of_day=self.times_of_day
             )
             return appearance_code(known, self.field, self.scene, 0).detach()
 
