@@ -115,14 +115,17 @@ class Ingest(IngestSpec, Stage):
 
     @cached_property
     def collection(self) -> Collection:
+        """The collection of `collect`."""
         return Collection.read(self.inputs["collect"])
 
     @property
     def work(self) -> Path:
+        """Folder of intermediate files."""
         return self.folder / "work"
 
     @cached_property
     def steps(self) -> IngestSteps:
+        """The steps, for this collection and these options."""
         return IngestSteps(
             self.collection, self.folder, self.work, self.options, PHOTOS_PER_ITEM, PAIRS_PER_ITEM, self.seed
         )
