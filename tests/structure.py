@@ -173,7 +173,8 @@ def circles(package: Package) -> list[list[str]]:
 
 def largest_folder(package: Package) -> tuple[str, int]:
     """The folder with the most modules, without procedural/ (one building element a file), and how many."""
-    counts = Counter(str(path.parent.relative_to(package.root)) for path in package.files.values())
+    modules = (path for path in package.files.values() if path.name != "__init__.py")
+    counts = Counter(str(path.parent.relative_to(package.root)) for path in modules)
     counts = Counter({folder: count for folder, count in counts.items() if not folder.endswith("procedural")})
     return counts.most_common(1)[0]
 

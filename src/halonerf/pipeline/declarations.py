@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -170,7 +171,10 @@ def _imports(tree: ast.Module) -> dict[str, str]:
 
 
 def _exported(tree: ast.Module, module: str, name: str) -> str | None:
-    """Where a package's `__init__` has a name from: imported, or exported lazily (`halonerf.exports`)."""
+    """Where a package's `__init__` has a name from: imported, exported lazily (`halonerf.exports`), or by convention.
+
+    By convention a class is in the module of its name in snake case, as every stage is.
+    """
     imported = _imports(tree).get(name)
     if imported is not None:
         return imported
@@ -179,7 +183,8 @@ def _exported(tree: ast.Module, module: str, name: str) -> str | None:
             homes = _literal(node.value)
             if isinstance(homes, dict) and isinstance(homes.get(name), str):
                 return f"{module}.{homes[name]}.{name}"
-    return None
+    own = f"{module}.{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()}"
+    return f"{own}.{name}" if source_file(own) else None
 
 
 def _attributes(body: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None]]:

@@ -1,30 +1,8 @@
 """The stages of the pipeline; each reads the artifacts of others and writes its own. `specs` has the graph."""
 
 from halonerf.exports import lazy_exports
+from halonerf.stages.specs import SPECS
 
-_HOMES = {
-    "AdaptClip": "adapt_clip.stage",
-    "AdaptSegmenter": "adapt_segmenter.stage",
-    "Collect": "collect",
-    "Compare": "compare.stage",
-    "CompareLabels": "compare_labels",
-    "Distill": "distill.stage",
-    "Evaluate": "evaluate",
-    "Explore": "explore",
-    "Export": "export.stage",
-    "Features": "features",
-    "Index": "index.stage",
-    "Ingest": "ingest.stage",
-    "Localize": "localize",
-    "Mine": "mine.stage",
-    "Query": "query",
-    "Reconstruct": "reconstruct.stage",
-    "Render": "render.stage",
-    "Report": "report",
-    "Segment": "segment.stage",
-    "Share": "share.stage",
-    "Targets": "targets",
-    "TrainSegmenter": "train_segmenter",
-}
+_HOMES = {name: spec.name for name, spec in SPECS.items()}  # a stage's class lies in the module of the stage's name
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -6,13 +6,15 @@ import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from halonerf.files import write_atomic
+
+if TYPE_CHECKING:  # sources of data make pictures, too, and a plan builds them without PyTorch
+    from torch import Tensor
 
 REC601 = (0.299, 0.587, 0.114)  # luma weights of red, green and blue in ITU-R BT.601
 REC709 = (0.2126, 0.7152, 0.0722)  # in ITU-R BT.709
@@ -33,7 +35,7 @@ def luminance(colours: np.ndarray | Tensor, weights: tuple[float, float, float] 
 
     colours: [..., 3] of any range. Integers are computed in double precision, other colours in their own.
     """
-    if isinstance(colours, Tensor):
+    if not isinstance(colours, np.ndarray):
         return colours @ colours.new_tensor(weights)
     kind = colours.dtype if np.issubdtype(colours.dtype, np.floating) else np.float64
     luma: np.ndarray = colours @ np.array(weights, kind)
