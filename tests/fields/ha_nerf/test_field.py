@@ -310,5 +310,5 @@ def test_rays_must_fill_a_square():
 
 def test_a_file_of_other_sizes_is_refused(fitted: HaNerf, tmp_path: Path):
     fitted.save(tmp_path / "field.safetensors")
-    with pytest.raises(BadInput, match=r"sizes that field=ha_nerf was given.*\n.*field\.width="):
+    with pytest.raises(BadInput, match=r"sizes of field=ha_nerf.*\n.*field\.width="):
         small(width=16).load(tmp_path / "field.safetensors")
