@@ -116,8 +116,8 @@ def test_photos_are_upright_and_never_enlarged(tmp_path: Path):
 
 def batches(plain: list[TrainingPhoto], paired: list[TrainingPhoto], **change: object) -> AdaptationBatches:
     options: dict = {
-        "share": 0.5, "words": ["tower", "dome"], "prompts": 3, "batch": 4, "plurals": 0.0, "relight": 0.0,
-        "size": 64, "sides": (0.3, 0.5), "candidates": 2, "details": 1, "batches": 8, "seed": 0,
+        "target_share": 0.5, "words": ["tower", "dome"], "prompts": 3, "batch": 4, "plurals": 0.0, "relight": 0.0,
+        "size": 64, "crop_sides": (0.3, 0.5), "candidates": 2, "details": 1, "batches": 8, "seed": 0,
     }  # fmt: skip
     return AdaptationBatches(plain, paired, **{**options, **change})
 
@@ -147,7 +147,7 @@ def test_batches_depend_on_seed_and_number_alone(tmp_path: Path):
     studies = group_targets(read_targets(tmp_path))
     plain = [TrainingPhoto(study.photo, ("dome",)) for study in studies]
     one, other = batches(plain, studies, relight=1.0), batches(plain, studies, relight=1.0)
-    assert torch.equal(torch.stack(one[3]["shown"]), torch.stack(other[3]["shown"]))
+    assert torch.equal(torch.stack(one[3]["augmented"]), torch.stack(other[3]["augmented"]))
     assert one[3]["prompts"] == other[3]["prompts"]
     assert torch.equal(one[3]["crops"], other[3]["crops"])
     assert not torch.equal(one[3]["crops"][:2], one[4]["crops"][:2])
