@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -28,7 +29,16 @@ def stage_table() -> str:
     return "\n".join(f"  {spec.name:<17} {spec.summary_line()}" for spec in SPECS.values())
 
 
+def component_table() -> str:
+    """The config groups with their options, one group a line, for `--help`; a file named _X is no option."""
+    loader = GlobalHydra.instance().config_loader()
+    groups = [group for group in loader.list_groups("") if group not in ("hydra", "stages")]
+    options = {group: [name for name in loader.get_group_options(group) if name[0] != "_"] for group in groups}
+    return "\n".join(f"  {group}: {', '.join(names)}" for group, names in options.items())
+
+
 OmegaConf.register_new_resolver("stage_table", stage_table, replace=True)
+OmegaConf.register_new_resolver("component_table", component_table, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")
