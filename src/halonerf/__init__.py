@@ -8,6 +8,6 @@ __all__ = ["Scene", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Scene":  # brings in PyTorch and Hydra, which take seconds: only for those who ask for it
+    if name == "Scene":  # brings in PyTorch and Hydra, which take seconds: only where it is used
         return import_module("halonerf.api").Scene
     raise AttributeError(f"module 'halonerf' has no attribute '{name}'")

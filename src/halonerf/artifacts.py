@@ -1,8 +1,8 @@
-"""Where stages put their output: fingerprints, locks, and folders that are whole or not there.
+"""The store of artifacts: fingerprints, locks, and folders that appear complete.
 
 A stage writes into `<root>/<scene>/<stage>/<fingerprint>.partial/` while it holds `<fingerprint>.lock`; the folder
 is renamed to `<fingerprint>/` once its `manifest.json` is on disk. A killed run leaves the partial folder, in which
-the next run goes on.
+the next run resumes.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class ArtifactStore:
         return self.root / safe_name(scene) / stage / key
 
     def has(self, scene: str, stage: str, key: str) -> bool:
-        """Whether that output is there, whole."""
+        """Whether that output is finished."""
         return (self.folder(scene, stage, key) / MANIFEST).is_file()
 
     def manifest(self, scene: str, stage: str, key: str) -> dict[str, Any]:
-        """What was recorded about that output.
+        """The manifest of that output.
 
         Raises: MissingArtifact where it is not there.
         """

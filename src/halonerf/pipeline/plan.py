@@ -62,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps that a config asks for, each after those it reads; the goal comes last.
+    """The steps that a config requires, each after those it reads; the goal comes last.
 
     trainer: arguments of `lightning.Trainer`, plain values.
     """
@@ -137,7 +137,7 @@ def missing_options(node: Any, place: str = "") -> Iterator[str]:
 
 
 def resolve(config: DictConfig) -> Plan:
-    """The plan that a composed config asks for; nothing is run.
+    """The plan of a composed config; nothing is run.
 
     Raises: BadInput for a missing or unknown stage, for an option that must be given and is not, and for whatever a
     stage can tell to be wrong before it runs.
@@ -246,7 +246,7 @@ def identity_of(value: Any, declared: Declaration | None = None, option: str = "
     """`value` as it enters a fingerprint: runtime options left out, data replaced by the digest of its contents.
 
     Args:
-        declared: of the class whose options these are; a mapping with a `_target_` is a component of its own.
+        declared: of the class whose options these are; a mapping with a `_target_` is another component.
     """
     if isinstance(value, Mapping):
         if "_target_" not in value:

@@ -1,4 +1,4 @@
-"""Runs one stage with Lightning and leaves a whole folder, or one that the next run goes on from."""
+"""Run the steps of a plan with Lightning: each leaves a finished folder, or a partial one that the next run resumes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger("halonerf")
 
 
 def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
-    """Make what is not cached, and give the goal's folder.
+    """Run the steps that are not cached; gives the folder of the goal.
 
     Args:
         logger: config of a Lightning logger for the stages that learn; None: no log.
@@ -73,7 +73,7 @@ def run_step(
     trainer: Mapping[str, Any],
     make_logger: Callable[[Path], list[Logger]],
 ) -> Path:
-    """Make the output of `step` unless it is there, and give its folder.
+    """Run one step unless it is cached; gives its folder.
 
     Args:
         trainer: arguments of `lightning.Trainer` that choose the hardware.
@@ -123,7 +123,7 @@ def run_step(
 
 
 def serve_step(step: Step, seed: int, store: ArtifactStore) -> Path:
-    """Let an interactive stage serve until people have done; gives the folder of what they kept.
+    """Run an interactive stage until the user quits; gives the folder of what was saved.
 
     That folder belongs to the scene, not to the options, and is never "finished": nothing in it is made twice.
 

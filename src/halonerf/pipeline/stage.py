@@ -1,4 +1,4 @@
-"""What every stage is: a Lightning module that reads finished folders and fills one of its own.
+"""The base of every stage: a Lightning module that reads the folders of other stages and writes its own.
 
 A stage that learns implements `training_step` and is fitted; its Lightning checkpoints make it resumable. A stage
 that does not learn lists its work as `items`, does one in each `predict_step`, and says which are `done` already.
