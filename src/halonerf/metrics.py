@@ -214,7 +214,9 @@ def label_retrieval(similarity: Array, shows: Array, depth: int = 3) -> dict[str
     """
     similarity, shows = np.asarray(similarity, np.float64), np.asarray(shows, bool)
     if similarity.ndim != 2 or similarity.shape != shows.shape:
-        raise BadInput(f"expected similarities and labels of one shape [N, L], got {similarity.shape} and {shows.shape}.")
+        raise BadInput(
+            f"expected similarities and labels of one shape [N, L], got {similarity.shape} and {shows.shape}."
+        )
     kept = np.ix_(shows.any(axis=1), shows.any(axis=0))
     similarity, shows = similarity[kept], shows[kept]
     ranked = np.take_along_axis(shows, np.argsort(-similarity, axis=1, kind="stable"), axis=1)
