@@ -3,7 +3,7 @@
 Output:
     field.safetensors      the fitted field (its options are in manifest.json)
     cameras.npz            all cameras as fitted, where they are refined (see `camera_refinement`)
-    metrics.json           psnr, ssim and lpips: means, _train and _heldout (null without held-out photos), each photo's
+    metrics.json           psnr, ssim and lpips: means, _train and _heldout (null where undefined), and each photo's
     pictures/<view>.png    photo | rendering | depth | error | transient mask
 """
 
