@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
 from halonerf.queries.index_files import IndexedPhoto, IndexedView
 from halonerf.queries.word_maps import MAX_CACHED_WORDS, WordMapCache, downsized_logits, relative_probability
 from halonerf.types import View
@@ -26,9 +26,9 @@ def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: o
     centres, _ = balls()
     visibility = torch.zeros(3, len(centres), dtype=torch.float16)
     visibility[0, :200], visibility[1, 200:300], visibility[2, :300] = 0.001, 0.001, 0.0005
-    given = {"threshold": 0.5, "radius": 0.6, "min_elements": 4, "max_parts": 9, **options}
+    given = {"part_radius": 6.0, "min_elements": 4, "max_parts": 9, **options}  # radius: in spacings of 0.1
     known = torch.ones(len(centres)) if confidence is None else confidence
-    return find_parts(probability, known, centres, ([4, 7, 9], visibility), **given)  # type: ignore[arg-type]
+    return find_parts(probability, known, centres, ([4, 7, 9], visibility), 0.5, 0.1, PartOptions(**given))  # type: ignore[arg-type]
 
 
 def test_neighbouring_elements_are_a_part():
@@ -54,7 +54,7 @@ def test_parts_are_sorted_by_size_times_probability():
 
 def test_a_large_radius_joins_all_parts():
     centres, probability = balls()
-    parts = parts_of(probability, part_radius=60.0)
+    parts = parts_of(probability, part_radius=600.0)
     # each is joined to its 16 nearest: within a dense ball none reaches out, from the stray one does
     assert sum(len(part.elements) for part in parts) == len(centres) - 1
     assert len(parts) < 3
