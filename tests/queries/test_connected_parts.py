@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.queries.connected_parts import ConnectedPart, element_spacing, find_parts
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
 from halonerf.queries.index_files import IndexedPhoto, IndexedView
 from halonerf.queries.word_maps import MAX_CACHED_WORDS, WordMapCache, downsized_logits, relative_probability
 from halonerf.types import View
@@ -26,9 +26,10 @@ def parts_of(probability: Tensor, confidence: Tensor | None = None, **options: o
     centres, _ = balls()
     visibility = torch.zeros(3, len(centres), dtype=torch.float16)
     visibility[0, :200], visibility[1, 200:300], visibility[2, :300] = 0.001, 0.001, 0.0005
-    given = {"threshold": 0.5, "radius": 0.6, "min_elements": 4, "max_parts": 9, **options}
+    threshold = float(options.pop("threshold", 0.5))  # type: ignore[arg-type]
+    given = PartOptions(**{"part_radius": 0.6, "min_elements": 4, "max_parts": 9, **options})  # type: ignore[arg-type]
     known = torch.ones(len(centres)) if confidence is None else confidence
-    return find_parts(probability, known, centres, ([4, 7, 9], visibility), **given)  # type: ignore[arg-type]
+    return find_parts(probability, known, centres, ([4, 7, 9], visibility), threshold, 1.0, given)
 
 
 def test_neighbouring_elements_are_a_part():

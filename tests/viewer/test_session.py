@@ -37,7 +37,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     with torch.no_grad():  # codes that differ, as those of a fitted field do
         random = torch.Generator().manual_seed(0)
         session.field.codes.table.copy_(torch.randn(session.field.codes.table.shape, generator=random))
-        weight = session.field.light.to_affine.weight
+        weight = session.field.appearance_model.to_affine.weight
         weight.copy_(torch.randn(weight.shape, generator=random))
     return Engine(session, PartOptions(min_elements=2), CONCEPTS)
 

@@ -181,9 +181,9 @@ class QuerySession:
     def _notes(self, texts: list[str], confidence: Tensor) -> Iterator[str]:
         segmenter = self.word_maps.segmenter
         vocabulary = segmenter.vocabulary() if isinstance(segmenter, MaskFolderSegmenter) else ()
-        for text, said in zip(texts, confidence.T, strict=True):
-            if not (said > 0).any():
+        for text, support in zip(texts, confidence.T, strict=True):
+            if not (support > 0).any():
                 known = f" The segmenter knows: {', '.join(vocabulary)}." if vocabulary else ""
-                yield f"'{text}': nothing is known of it anywhere, which is not a 'no'.{known}"
+                yield f"'{text}': unknown everywhere, which does not mean absent.{known}"
         if not isinstance(self.field, PlacedField):
             yield f"no parts: the elements of {type(self.field).__name__} have no centres"
