@@ -211,7 +211,7 @@ def test_the_documented_options_are_those_of_a_query():
         ({"threshold": 0.0}, r"query\.threshold"),
         ({"views": 0}, r"query\.views"),
         ({"size": 8}, r"query\.size"),
-        ({"part_radius": 0.0}, r"query\.part_radius"),
+        ({"part_radius": 0.0}, r"part_radius above 0"),
         ({"negatives": "sky"}, r"query\.negatives=\[sky,tree\]"),
     ],
 )
@@ -266,7 +266,7 @@ def test_python_opens_artifacts_of_the_command_line(tmp_path: Path, inputs: dict
 
 
 def test_the_papers_field_answers_queries(tmp_path: Path):
-    sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "support_side": 6}
+    sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "grid_side": 6}
     nerf = {"_target_": "halonerf.fields.HaNerf", **sizes}
     folders = write_query_road(tmp_path, photos=3)
     field = build(nerf)
