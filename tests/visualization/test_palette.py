@@ -121,8 +121,10 @@ def test_all_outputs_give_a_concept_one_colour(tmp_path: Path, monkeypatch: pyte
     assert (to_uint8(rgb[coloured]) == expected).all()
 
     drawn: dict[str, tuple[int, int, int]] = {}
-    draw = curves._picture
-    monkeypatch.setattr(curves, "_picture", lambda arrays, colours: drawn.update(colours) or draw(arrays, colours))
+    draw = curves.draw_precision_recall
+    monkeypatch.setattr(
+        curves, "draw_precision_recall", lambda panels, colours: drawn.update(colours) or draw(panels, colours)
+    )
     write_masks(tmp_path / "masks", "window", Scene(folders["ingest"]).names)
     run_stage(Evaluate(masks=str(tmp_path / "masks")), tmp_path / "evaluate", folders)
     assert drawn

@@ -89,8 +89,8 @@ class TrainSegmenter(TrainSegmenterSpec, Stage):
         self.workers = workers
         self.crop_options: dict[str, Any] = {
             "size": crop,
-            "smallest": min_crop,
-            "largest": max_crop,
+            "min_side": min_crop,
+            "max_side": max_crop,
             "stretch": stretch,
         }
         self.batch_options: dict[str, Any] = {

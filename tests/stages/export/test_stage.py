@@ -21,11 +21,12 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
 from halonerf.lifting import render_known
 from halonerf.queries.session import QuerySession
-from halonerf.stages.export.contents import ExportContents, ExportedConcepts
+from halonerf.stages.export.contents import ExportContents, ExportedConcepts, choose_concepts
 from halonerf.stages.export.formats import FORMATS, Format, PhotoFormat
 from halonerf.stages.export.stage import Export
 from halonerf.stages.index.stage import Index
 from halonerf.types import Splats
+from halonerf.visualization.palette import palette_colour
 from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
 from helpers.made_query import FIELD, SEGMENTER, write_query_road
 from helpers.made_road import run_stage
@@ -213,12 +214,10 @@ def test_the_folder_of_an_image_file_is_not_published(road, tmp_path: Path):
 
 def test_concepts_keep_their_positions():
     probability = torch.rand(5, 3)
-    chosen = ExportedConcepts.select(["a", "b", "c"], probability, probability + 1, ["c", "a"])
-    assert (chosen.names, chosen.positions) == (["c", "a"], [2, 0])
-    assert torch.equal(chosen.probability, probability[:, [2, 0]])
-    more = chosen.with_texts(["a", "new"], torch.zeros(5, 2), torch.zeros(5, 2))
-    assert (more.names, more.positions) == (["c", "a", "new"], [2, 0, None])
-    assert len(set(more.colours)) == 3
+    assert choose_concepts(["a", "b", "c"], ["c", "a"]) == ["c", "a"]
+    assert choose_concepts(["a", "b", "c"], None) == ["a", "b", "c"]
+    concepts = ExportedConcepts(["c", "a", "new"], probability, probability, [2, 0, None], ["a", "b", "c"])
+    assert concepts.colours == [palette_colour(number) for number in (2, 0, 3)]
 
 
 def test_a_splat_shows_the_rarest_of_its_concepts():

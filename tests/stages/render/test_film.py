@@ -282,7 +282,7 @@ def test_invalid_options_are_reported_before_any_stage_runs(tmp_path: Path, lit)
         Render.requires({"path": str(tmp_path / "bad.json")})
     with pytest.raises(BadInput, match="AND"):
         Render.requires({"path": str(keep(tmp_path / "p.json", lit, "mean", words=("portal AND",)))})
-    with pytest.raises(BadInput, match="words to compare with and without"):
+    with pytest.raises(BadInput, match="concepts to compare with and without"):
         Render.requires({"path": "orbit", "compare": "wipe"})
 
 
