@@ -23,7 +23,7 @@ from halonerf.queries.session import QuerySession
 from halonerf.stages.index.stage import Index
 from halonerf.viewer.browser import Browser as Viewer
 from helpers.chromium import MARKS, open_browser, open_page
-from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_road
+from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_folders
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -37,10 +37,10 @@ PATIENCE_MS = 90_000  # WebGL in software, beside other tests
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A cathedral down to `index`, whose segmenter knows the true masks; the photo that is held out is not in it."""
     root = tmp_path_factory.mktemp("landmark")
-    folders = write_cathedral_road(root)
+    folders = write_cathedral_folders(root)
     scene = Scene(folders["ingest"])
     (root / "segment").mkdir()
     rows = [
@@ -57,15 +57,15 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {**folders, "index": root / "index"}
 
 
-def segmenter(road: dict[str, Path]) -> dict[str, Any]:
-    return {"_target_": "halonerf.segmenters.Masks", "path": str(road["collect"] / "masks")}
+def segmenter(folders: dict[str, Path]) -> dict[str, Any]:
+    return {"_target_": "halonerf.segmenters.Masks", "path": str(folders["collect"] / "masks")}
 
 
 @pytest.fixture(scope="module")
-def viewer(road: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
+def viewer(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     """A viewer that serves the cathedral; it saves files in `folder`."""
     made = Viewer(port=0, still_size=600, cameras=4, upload_mb=1.0)
-    session = QuerySession(road, segmenter(road), FIELD, HEAD)
+    session = QuerySession(folders, segmenter(folders), FIELD, HEAD)
     made.address = made.start(session, tmp_path_factory.mktemp("cathedral") / "explore")  # type: ignore[attr-defined]
     yield made
     made.stop()
@@ -141,11 +141,11 @@ def stand_at(page: Page, viewer: Viewer, photo: str) -> None:
         page.wait_for_timeout(200)
 
 
-def truth_on_canvas(road: dict[str, Path], viewer: Viewer, photo: str, concept: str, shape: tuple[int, ...]) -> Any:
+def truth_on_canvas(folders: dict[str, Path], viewer: Viewer, photo: str, concept: str, shape: tuple[int, ...]) -> Any:
     """The true mask of a photo, as the canvas [H, W] sees it from that photo's camera."""
     window = list(viewer.windows.values())[-1]
     view = viewer.engine.scene.views[viewer.engine.photos.index(photo)]
-    mask = true_mask(road["collect"], concept, photo).numpy() > 0.5
+    mask = true_mask(folders["collect"], concept, photo).numpy() > 0.5
     height, width = shape[:2]
     focal = height / 2 / np.tan(window.client.camera.fov / 2)
     rows, columns = np.mgrid[0:height, 0:width] + 0.5
@@ -155,7 +155,7 @@ def truth_on_canvas(road: dict[str, Path], viewer: Viewer, photo: str, concept: 
     return inside & mask[y.clip(0, mask.shape[0] - 1), x.clip(0, mask.shape[1] - 1)]
 
 
-def test_a_word_is_highlighted_where_the_ground_truth_has_it(page: Page, viewer: Viewer, road: dict[str, Path]):
+def test_a_word_is_highlighted_where_the_ground_truth_has_it(page: Page, viewer: Viewer, folders: dict[str, Path]):
     photo = HELD_OUT
     stand_at(page, viewer, photo)
     before = resting_picture(page, viewer)
@@ -169,7 +169,7 @@ def test_a_word_is_highlighted_where_the_ground_truth_has_it(page: Page, viewer:
     tint = np.array([230, 159, 0])
     direction = (after - before) @ (tint - tint.mean()) / np.linalg.norm(tint - tint.mean())  # towards the tint's hue
     highlighted = direction > 25
-    truth = truth_on_canvas(road, viewer, photo, "rose window", highlighted.shape)
+    truth = truth_on_canvas(folders, viewer, photo, "rose window", highlighted.shape)
     assert truth.sum() > 500
     overlap = (highlighted & truth).sum() / (highlighted | truth).sum()
     print(f"IoU of highlighted pixels and ground truth: {overlap:.3f}")

@@ -17,7 +17,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
 from helpers.chromium import MARKS, open_browser, open_page
-from helpers.made_cathedral import CODE, GAUSSIANS, HELD_OUT, true_mask, write_cathedral_road
+from helpers.made_cathedral import CODE, GAUSSIANS, HELD_OUT, true_mask, write_cathedral_folders
 from helpers.made_share_page import apart, highlighted, overlap, seen, share, visit, wait_until_drawn
 
 pytestmark = MARKS
@@ -26,13 +26,13 @@ Open = Callable[..., AbstractContextManager[tuple[Any, list[str]]]]
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_cathedral_road(tmp_path_factory.mktemp("landmark") / "road")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_cathedral_folders(tmp_path_factory.mktemp("landmark") / "folders")
 
 
 @pytest.fixture(scope="module")
-def shared(road: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return share(road, tmp_path_factory.mktemp("shared") / "out", lights=2)
+def shared(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return share(folders, tmp_path_factory.mktemp("shared") / "out", lights=2)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def opened(browser: Any, shared: Path) -> Open:
     return lambda **options: open_page(browser, shared.as_uri(), **options)
 
 
-def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, road: dict[str, Path]):
+def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, folders: dict[str, Path]):
     """In a photo that neither the Gaussians nor the words come from."""
-    scene = Scene(road["ingest"])
+    scene = Scene(folders["ingest"])
     view = scene.views[scene.index(HELD_OUT)]
     field, head = Gaussians(code_size=CODE), Lifted()
-    field.load(road["reconstruct"] / "field.safetensors")
-    head.load(road["localize"] / "head.safetensors")
+    field.load(folders["reconstruct"] / "field.safetensors")
+    head.load(folders["localize"] / "head.safetensors")
     with opened() as (page, errors):
         box = visit(page, HELD_OUT)
         plain = seen(page, box)
@@ -62,7 +62,7 @@ def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, road:
         assert not errors
     small = Image.fromarray(picture.astype(np.uint8)).resize((view.width, view.height), Image.Resampling.BOX)
     found = highlighted(np.asarray(small).astype(float))
-    truth = true_mask(road["collect"], "rose window", HELD_OUT).numpy() > 0.5
+    truth = true_mask(folders["collect"], "rose window", HELD_OUT).numpy() > 0.5
     with torch.no_grad():
         ours, _ = head.render(field, view, field.mean_appearance())
         rendering = field.render(view.resized(plain.shape[1], plain.shape[0]), field.mean_appearance())
@@ -239,14 +239,14 @@ def test_a_browser_without_webgl_gets_a_message(opened: Open):
         assert not errors
 
 
-def test_a_page_without_words(road: dict[str, Path], browser: Any, tmp_path: Path):
+def test_a_page_without_words(folders: dict[str, Path], browser: Any, tmp_path: Path):
     bare = tmp_path / "localize"
     bare.mkdir()
     write_json(bare / "concepts.json", [])
     head = Lifted()
     head.hold(torch.zeros(GAUSSIANS, 0), torch.zeros(GAUSSIANS, 0))
     head.save(bare / "head.safetensors")
-    page_file = share({**road, "localize": bare}, tmp_path / "out", max_photos=1, lights=0)
+    page_file = share({**folders, "localize": bare}, tmp_path / "out", max_photos=1, lights=0)
     with open_page(browser, page_file.as_uri(), size=(600, 500)) as (page, errors):
         start = seen(page)
         assert page.locator("#no-words").is_visible()
@@ -259,8 +259,8 @@ def test_a_page_without_words(road: dict[str, Path], browser: Any, tmp_path: Pat
         assert not errors
 
 
-def test_texts_of_users_stay_text(road: dict[str, Path], browser: Any, tmp_path: Path):
-    page_file = share(road, tmp_path / "out", title=HOSTILE, lights=1)
+def test_texts_of_users_stay_text(folders: dict[str, Path], browser: Any, tmp_path: Path):
+    page_file = share(folders, tmp_path / "out", title=HOSTILE, lights=1)
     with open_page(browser, page_file.as_uri(), size=(600, 500)) as (page, errors):
         page.on("dialog", lambda dialog: errors.append(dialog.message))
         wait_until_drawn(page)

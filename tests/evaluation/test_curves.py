@@ -48,7 +48,7 @@ def test_curves_of_a_scene_are_pooled_over_photos(tmp_path: Path):
     known = np.ones_like(truth)
     counts = histogram(truth.astype(np.float32), truth, known)
     photos = [{"histograms": {"window": {"2d": counts, "3d": counts}}}, {"histograms": {"window": {"3d": counts}}}]
-    write_curves(tmp_path, photos, ["window", "dome"])
+    write_curves(tmp_path, photos, {"window": (255, 0, 0), "dome": (0, 0, 255)})
     with np.load(tmp_path / "pr_curves.npz", allow_pickle=False) as arrays:
         assert arrays["concepts"].tolist() == ["window", "dome"]
         assert arrays["precision_3d"].shape == (2, BINS)

@@ -14,7 +14,7 @@ from halonerf.errors import BadInput
 from halonerf.evaluation.protocol import check_held_out, native_map, resized_map, scored_pixels, scored_views
 from halonerf.evaluation.scores import histogram, score_map
 from halonerf.stages.evaluate import Evaluate
-from helpers.made_road import run_stage, write_masks, write_road
+from helpers.made_folders import run_stage, write_folders, write_masks
 
 RANDOM = np.random.default_rng(0)
 
@@ -74,7 +74,7 @@ def test_the_protocol_selects_the_scored_photos():
 
 
 def test_held_out_photos_must_not_be_lifted(tmp_path: Path):
-    folders = write_road(tmp_path)
+    folders = write_folders(tmp_path)
     names = Scene(folders["ingest"]).names
     write_masks(tmp_path / "masks", "window", names)
     manifest = folders["localize"] / "manifest.json"

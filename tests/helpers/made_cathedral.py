@@ -1,4 +1,4 @@
-"""A procedural cathedral as a finished road, from its true cameras, depth and masks: no fit, a few seconds.
+"""A procedural cathedral as finished folders, from its true cameras, depth and masks: no fit, a few seconds.
 
 The first photo is held out: neither Gaussians nor words come from it, so that its mask is a test.
 """
@@ -32,7 +32,7 @@ HELD_OUT = "0000.jpg"
 NEAR_SAME = 0.02  # of the depth: another photo sees the same point
 
 
-def write_cathedral_road(root: Path) -> dict[str, Path]:
+def write_cathedral_folders(root: Path) -> dict[str, Path]:
     """Finished folders of `collect`, `ingest`, `reconstruct` and `localize`."""
     folders = {stage: root / stage for stage in ("collect", "ingest", "reconstruct", "localize")}
     for folder in folders.values():

@@ -15,7 +15,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.geometry import pixel_centres, ray_directions
 from halonerf.heads.lifted import Lifted
 from halonerf.types import Rendering, View
-from helpers.made_road import write_road
+from helpers.made_folders import write_folders
 
 RADIUS = 0.5  # world units
 RED, BLUE = (0.8, 0.2, 0.2), (0.2, 0.2, 0.8)
@@ -104,26 +104,26 @@ def upper(centres: Tensor) -> Tensor:
     return torch.where(centres[:, 2] > 0, 0.9, 0.1)
 
 
-def write_ball_road(root: Path, concepts: tuple[str, ...] = ("dome", "nothing"), photos: int = 8) -> dict[str, Path]:
+def write_ball_folders(root: Path, concepts: tuple[str, ...] = ("dome", "nothing"), photos: int = 8) -> dict[str, Path]:
     """Finished folders with the ball in Gaussians; of the concepts the first is its upper half, others are nowhere."""
     pycolmap.set_random_seed(0)  # the cameras are placed by chance
-    road = write_road(root, photos, concepts)
-    field = made_gaussians(Scene(road["ingest"]).names)
-    field.save(road["reconstruct"] / "field.safetensors")
-    write_head(road, field.means.detach(), concepts)
-    for path in (road["localize"] / "renders").glob("*.npz"):
+    folders = write_folders(root, photos, concepts)
+    field = made_gaussians(Scene(folders["ingest"]).names)
+    field.save(folders["reconstruct"] / "field.safetensors")
+    write_head(folders, field.means.detach(), concepts)
+    for path in (folders["localize"] / "renders").glob("*.npz"):
         with np.load(path) as stored:
             probability, confidence = stored["probability"], stored["confidence"]
         probability[1:] = 0
         np.savez(path, probability=probability, confidence=confidence)
-    return road
+    return folders
 
 
-def write_head(road: dict[str, Path], centres: Tensor, concepts: tuple[str, ...]) -> None:
+def write_head(folders: dict[str, Path], centres: Tensor, concepts: tuple[str, ...]) -> None:
     probability = torch.zeros(len(centres), len(concepts))
     probability[:, 0] = upper(centres)
     support = torch.full_like(probability, 3.0)
     support[centres[:, 1] > 0.9 * RADIUS] = 0.0  # an unobserved spot
     head = Lifted()
     head.hold(probability, support)
-    head.save(road["localize"] / "head.safetensors")
+    head.save(folders["localize"] / "head.safetensors")

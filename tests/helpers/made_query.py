@@ -1,4 +1,4 @@
-"""A tiny road up to `index`: photos of noise, Gaussians around the origin, a segmenter that knows colours."""
+"""Finished folders of a tiny scene up to `index`: photos of noise, Gaussians, a segmenter that knows colours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from halonerf.data.scene.scene import Scene
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.files import write_csv
-from helpers.made_road import write_ingest
+from helpers.made_folders import write_ingest
 
 CHANNELS = {"red": 0, "green": 1, "blue": 2}
 FIELD: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians"}
@@ -53,7 +53,7 @@ def made_field(points: int = 60) -> Gaussians:
     return field.eval()
 
 
-def write_query_road(root: Path, photos: int = 5, untrusted: int = 1) -> dict[str, Path]:
+def write_query_folders(root: Path, photos: int = 5, untrusted: int = 1) -> dict[str, Path]:
     """Finished ingest, reconstruct and segment folders; the last `untrusted` photos were not chosen."""
     names = write_ingest(root / "ingest", photos)
     (root / "reconstruct").mkdir()

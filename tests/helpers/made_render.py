@@ -1,4 +1,4 @@
-"""A made-up road for `render`: photos in very different light, words that the head knows and words of the index."""
+"""Made-up folders for `render`: photos in very different light, words that the head knows and words of the index."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
 from halonerf.stages.index.stage import Index
 from halonerf.stages.render.stage import Render
+from helpers.made_folders import run_stage, write_folders
 from helpers.made_query import FIELD as PLAIN_FIELD
-from helpers.made_query import HEAD, SEGMENTER, write_query_road
-from helpers.made_road import run_stage, write_road
+from helpers.made_query import HEAD, SEGMENTER, write_query_folders
 
 CODE = 4
 FIELD: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians", "code_size": CODE}
@@ -35,10 +35,10 @@ class Mirror(Gaussians):
         return torch.cat([photo.mean(dim=(0, 1)), photo.new_zeros(CODE - 3)])
 
 
-def write_render_road(root: Path) -> dict[str, Path]:
+def write_render_folders(root: Path) -> dict[str, Path]:
     """Folders up to `localize`, with a field whose photos were taken in very different light."""
-    road = write_road(root)
-    scene = Scene(road["ingest"])
+    folders = write_folders(root)
+    scene = Scene(folders["ingest"])
     field = Gaussians(code_size=CODE)
     field.initialise(scene.points, scene.colours, [n for i, n in enumerate(scene.names) if i], seed=0)
     random = torch.Generator().manual_seed(0)
@@ -48,20 +48,20 @@ def write_render_road(root: Path) -> dict[str, Path]:
         field.log_scales += 0.5
         for parameter in field.appearance_model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=random)
-    field.save(road["reconstruct"] / "field.safetensors")
+    field.save(folders["reconstruct"] / "field.safetensors")
     head = Lifted()
     views = [v.cropped(0, 0, v.width, v.height) for v in scene.views]
     maps = [torch.rand(v.height, v.width, 2, generator=random) for v in views]
     head.fit(field, views, maps, [torch.ones_like(m) for m in maps])
-    head.save(road["localize"] / "head.safetensors")
-    return road
+    head.save(folders["localize"] / "head.safetensors")
+    return folders
 
 
-def write_words_road(root: Path) -> dict[str, Path]:
+def write_words_folders(root: Path) -> dict[str, Path]:
     """Folders up to `index`, whose segmenter knows red, green and blue; `localize` knows "portal", at half of all."""
-    road = write_query_road(root)
-    scene, field = Scene(road["ingest"]), Gaussians()
-    field.load(road["reconstruct"] / "field.safetensors")
+    folders = write_query_folders(root)
+    scene, field = Scene(folders["ingest"]), Gaussians()
+    field.load(folders["reconstruct"] / "field.safetensors")
     maps = [torch.zeros(v.height, v.width, 1) for v in scene.views]
     for i, view in enumerate(scene.views):
         left = field.element_centres()[:, 0] < 0
@@ -70,12 +70,12 @@ def write_words_road(root: Path) -> dict[str, Path]:
         maps[i] = (shown.detach() > 0.2).float()
     head = Lifted()
     head.fit(field, scene.views, maps, [torch.ones_like(m) for m in maps])
-    road["localize"] = root / "localize"
-    road["localize"].mkdir()
-    head.save(road["localize"] / "head.safetensors")
-    write_json(road["localize"] / "concepts.json", ["portal"])
-    run_stage(Index(SEGMENTER, PLAIN_FIELD, max_photos=3, map_size=32), root / "index", road)
-    return {**road, "index": root / "index"}
+    folders["localize"] = root / "localize"
+    folders["localize"].mkdir()
+    head.save(folders["localize"] / "head.safetensors")
+    write_json(folders["localize"] / "concepts.json", ["portal"])
+    run_stage(Index(SEGMENTER, PLAIN_FIELD, max_photos=3, map_size=32), root / "index", folders)
+    return {**folders, "index": root / "index"}
 
 
 def rendered(folders: dict[str, Path], out: Path, field: dict[str, Any] = FIELD, **options: Any) -> Path:

@@ -15,8 +15,8 @@ from halonerf.data.scene.scene import Scene
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
 from halonerf.stages.share.stage import Share
+from helpers.made_folders import run_stage, write_folders
 from helpers.made_query import SEGMENTER
-from helpers.made_road import run_stage, write_road
 
 CODE = 4
 FIELD: dict[str, Any] = {"_target_": "halonerf.fields.Gaussians", "code_size": CODE}
@@ -26,10 +26,10 @@ WORDS = ("window", HOSTILE)
 GAUSSIANS = 300
 
 
-def write_share_road(root: Path) -> dict[str, Path]:
+def write_share_folders(root: Path) -> dict[str, Path]:
     """Four photos with 300 Gaussians, different appearance codes, and a concept whose name contains a script."""
-    road = write_road(root, concepts=WORDS)
-    scene = Scene(road["ingest"])
+    folders = write_folders(root, concepts=WORDS)
+    scene = Scene(folders["ingest"])
     random = torch.Generator().manual_seed(0)
     field = Gaussians(code_size=CODE)
     places = torch.cat(
@@ -44,13 +44,13 @@ def write_share_road(root: Path) -> dict[str, Path]:
         field.appearance_model.to_affine.weight.copy_(
             torch.randn(field.appearance_model.to_affine.weight.shape, generator=random)
         )
-    field.save(road["reconstruct"] / "field.safetensors")
+    field.save(folders["reconstruct"] / "field.safetensors")
     head = Lifted()
     support = 9 * torch.rand(GAUSSIANS, 2, generator=random) + 0.1
     support[:40] = 0
     head.hold((places[:, :1] > 0).float() * torch.tensor([[0.9, 0.2]]), support)
-    head.save(road["localize"] / "head.safetensors")
-    return road
+    head.save(folders["localize"] / "head.safetensors")
+    return folders
 
 
 def shared(folders: dict[str, Path], out: Path, **options: Any) -> tuple[str, dict[str, Any]]:

@@ -16,10 +16,10 @@ IDLE = '#picture[data-idle="yes"]'
 YELLOW = 60  # of 255 that red exceeds blue by where "rose window" is highlighted, and only there
 
 
-def share(road: dict[str, Path], folder: Path, **options: Any) -> Path:
+def share(folders: dict[str, Path], folder: Path, **options: Any) -> Path:
     folder.mkdir()
     stage = Share(FIELD, HEAD, {}, preview=64, min_elements=5, **options)
-    stage.bind(folder, road, 0)
+    stage.bind(folder, folders, 0)
     stage.prepare()
     stage.predict_step("index.html", 0)
     return folder / "index.html"

@@ -14,7 +14,7 @@ from halonerf.lifting import render_known
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers, render_elements
 from helpers.made_query import FIELD, HEAD, SEGMENTER
-from helpers.made_render import write_words_road
+from helpers.made_render import write_words_folders
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Finished folders whose head was fitted to "portal" alone."""
-    return write_words_road(tmp_path_factory.mktemp("words") / "road")
+    return write_words_folders(tmp_path_factory.mktemp("words") / "folders")
 
 
 @pytest.fixture(scope="module")

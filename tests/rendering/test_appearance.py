@@ -15,7 +15,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.rendering.appearance import appearance_code, resolve_appearance
 from halonerf.rendering.times_of_day import ViewStatistics, classify_times_of_day, photos_by_time_of_day
 from halonerf.types import Rendering, View
-from helpers.made_render import FIELD, picture, rendered, write_render_road
+from helpers.made_render import FIELD, picture, rendered, write_render_folders
 
 DAY, DUSK, NIGHT = (0.6, 0.5, 0.0), (0.5, 0.45, 0.5), (0.1, 0.4, 0.05)  # of sky and building, and log(red / blue)
 
@@ -37,13 +37,13 @@ class Painted(Gaussians):
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_render_road(tmp_path_factory.mktemp("road") / "road")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_render_folders(tmp_path_factory.mktemp("folders") / "folders")
 
 
-def painted(road: dict[str, Path], *codes: tuple[float, float, float]) -> tuple[Painted, Scene]:
+def painted(folders: dict[str, Path], *codes: tuple[float, float, float]) -> tuple[Painted, Scene]:
     """A field whose fitted photos, all but the first of the scene, have these lights."""
-    scene = Scene(road["ingest"])
+    scene = Scene(folders["ingest"])
     field = Painted(code_size=4)
     field.initialise(scene.points, scene.colours, scene.names[1:], seed=0)
     with torch.no_grad():
@@ -51,19 +51,19 @@ def painted(road: dict[str, Path], *codes: tuple[float, float, float]) -> tuple[
     return field.eval(), scene
 
 
-def test_times_of_day_are_found_in_the_renderings(road):
-    field, scene = painted(road, DUSK, NIGHT, DAY)
+def test_times_of_day_are_found_in_the_renderings(folders):
+    field, scene = painted(folders, DUSK, NIGHT, DAY)
     names = scene.names
     assert photos_by_time_of_day(field, scene) == {"day": names[3], "dusk": names[1], "night": names[2]}
     assert torch.equal(appearance_code("night", field, scene, 0), field.appearance(names[2]))
 
 
-def test_times_of_day_without_photos_are_not_offered(road):
-    field, scene = painted(road, DAY, DAY, DAY)
+def test_times_of_day_without_photos_are_not_offered(folders):
+    field, scene = painted(folders, DAY, DAY, DAY)
     assert list(photos_by_time_of_day(field, scene)) == ["day"]
     with pytest.raises(BadInput, match=r"render\.light to be a light that the photos have, got 'night'.\n.*have: day"):
         resolve_appearance("night", field, scene, "render.light")
-    field, scene = painted(road, NIGHT, NIGHT, NIGHT)
+    field, scene = painted(folders, NIGHT, NIGHT, NIGHT)
     assert list(photos_by_time_of_day(field, scene)) == ["night"]
 
 
@@ -88,7 +88,7 @@ def test_grey_photos_have_no_dusk_and_a_single_photo_is_classified():
     assert list(classify_times_of_day(statistics(NIGHT), sky=True)) == ["night"]
 
 
-def test_day_dusk_and_night_of_a_fitted_scene_are_separated(road):
+def test_day_dusk_and_night_of_a_fitted_scene_are_separated(folders):
     """Figures of a fitted procedural cathedral: sky, building, log(red / blue); four photos of night, two of dusk."""
     night = [(0.119, 0.476, 0.08), (0.119, 0.375, 0.17), (0.142, 0.430, 0.06), (0.144, 0.381, 0.18)]
     dusk = [(0.434, 0.409, 0.49), (0.412, 0.409, 0.24)]
@@ -103,16 +103,16 @@ def test_day_dusk_and_night_of_a_fitted_scene_are_separated(road):
     assert found["day"] in {f"{i}.jpg" for i in range(6, 20)}
 
 
-def test_a_photo_named_like_a_time_of_day_is_that_photo(road):
-    field, scene = painted(road, DAY, NIGHT, DAY)
+def test_a_photo_named_like_a_time_of_day_is_that_photo(folders):
+    field, scene = painted(folders, DAY, NIGHT, DAY)
     scene.names[1] = "night"
     scene._index = {name: i for i, name in enumerate(scene.names)}
     assert resolve_appearance("night", field, scene, "render.light") == "night"
     assert torch.equal(appearance_code("night", field, scene, 0), field.appearance("night"))
 
 
-def test_times_of_day_are_measured_once_for_several_appearances(road):
-    field, scene = painted(road, DUSK, NIGHT, DAY)
+def test_times_of_day_are_measured_once_for_several_appearances(folders):
+    field, scene = painted(folders, DUSK, NIGHT, DAY)
     times: dict[str, str] = {}
     assert resolve_appearance("day", field, scene, "render.light", times_of_day=times) == scene.names[3]
     assert set(times) == {"day", "dusk", "night"}
@@ -122,8 +122,8 @@ def test_times_of_day_are_measured_once_for_several_appearances(road):
     assert field.drawn == drawn
 
 
-def test_mixes_and_codes_are_weighted_means(road):
-    field, scene = painted(road, DUSK, NIGHT, DAY)
+def test_mixes_and_codes_are_weighted_means(folders):
+    field, scene = painted(folders, DUSK, NIGHT, DAY)
     a, b = (field.appearance(scene.names[i]) for i in (1, 2))
     mixed = appearance_code({scene.names[1]: 1, scene.names[2]: 3}, field, scene, 0)
     torch.testing.assert_close(mixed, 0.25 * a + 0.75 * b)
@@ -150,18 +150,18 @@ def test_mixes_and_codes_are_weighted_means(road):
         ({"mean": 1.0, "elsewhere.jpg": 1.0}, r"render\.light=own, mean.*got 'elsewhere\.jpg'"),
     ],
 )
-def test_an_invalid_appearance_is_refused(road, light: Any, message: str):
-    field, scene = painted(road, DAY, DAY, DAY)
+def test_an_invalid_appearance_is_refused(folders, light: Any, message: str):
+    field, scene = painted(folders, DAY, DAY, DAY)
     with pytest.raises(BadInput, match=message):
         resolve_appearance(light, field, scene, "render.light")
 
 
-def test_render_takes_a_name_or_a_mix_as_light(road, tmp_path: Path):
-    names = Scene(road["ingest"]).names
+def test_render_takes_a_name_or_a_mix_as_light(folders, tmp_path: Path):
+    names = Scene(folders["ingest"]).names
     options = {"views": "test", "concepts": []}
-    one, other = (picture(rendered(road, tmp_path / n, light=n, **options) / "colour/00000.png") for n in names[1:3])
+    one, other = (picture(rendered(folders, tmp_path / n, light=n, **options) / "colour/00000.png") for n in names[1:3])
     pure, mixed = (
-        picture(rendered(road, tmp_path / str(number), FIELD, light=light, **options) / "colour/00000.png")
+        picture(rendered(folders, tmp_path / str(number), FIELD, light=light, **options) / "colour/00000.png")
         for number, light in enumerate(({names[1]: 2}, {names[1]: 1, names[2]: 1}))
     )
     assert (pure == one).all()

@@ -19,12 +19,12 @@ from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.report import Report
 from halonerf.types import ImageRecord
 from halonerf.visualization.html_pages import Page, duration, figure, labelled_strip, mosaic
-from helpers.made_road import HEIGHT, WIDTH, run_stage, write_masks, write_road
+from helpers.made_folders import HEIGHT, WIDTH, run_stage, write_folders, write_masks
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Path]:
-    return write_road(tmp_path)
+    return write_folders(tmp_path)
 
 
 @pytest.fixture

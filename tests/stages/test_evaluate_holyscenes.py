@@ -20,8 +20,8 @@ COUNT = 6
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The scene, and the options of a road that is told the truth of the fitted photos, in our own layout."""
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The scene, and the options of a run that is given the truth of the fitted photos, in our own layout."""
     root = tmp_path_factory.mktemp("holy")
     for key, truth in write_holyscenes(root, COUNT).items():
         concept, photo = key.split("/")
@@ -35,16 +35,16 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     return root, ["stage=evaluate", *scene, *seen, *small]
 
 
-def done(road: tuple[Path, list[str]], *overrides: str) -> tuple[Path, dict, list[dict[str, str]]]:
-    folder = Path(run(composed([*road[1], *overrides])))
+def done(folders: tuple[Path, list[str]], *overrides: str) -> tuple[Path, dict, list[dict[str, str]]]:
+    folder = Path(run(composed([*folders[1], *overrides])))
     with open(folder / "per_image.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return folder, json.loads((folder / "metrics.json").read_text()), rows
 
 
-def test_the_papers_metrics_are_reproduced_exactly(road: tuple[Path, list[str]]):
+def test_the_papers_metrics_are_reproduced_exactly(folders: tuple[Path, list[str]]):
     """Computed again from the renders and from the JPEGs of the benchmark, by scikit-learn, with ids from the table."""
-    folder, metrics, rows = done(road, "evaluate.protocol=paper")
+    folder, metrics, rows = done(folders, "evaluate.protocol=paper")
     assert (metrics["protocol"], metrics["views"], metrics["photos_scored"]) == ("paper", "all", COUNT)
     assert set(metrics["concepts"]) == {"portals", "rose window"}
     # Measured 0.92 and 0.96 after 40 steps; a wrong polarity gives less than 0.2. A wrong id fails below.
@@ -62,7 +62,7 @@ def test_the_papers_metrics_are_reproduced_exactly(road: tuple[Path, list[str]])
         levels = torch.nn.functional.interpolate(half[None, None], (240, 320), mode="bilinear")[0, 0]
         p = np.round(levels.numpy() * 255).astype(np.uint8) / 255
         file = f"{row['concept'].replace(' ', '_')}/{photo_id(view, COUNT):04d}-gt.jpg"
-        with Image.open(road[0] / "masks" / "cathedral" / "hurba" / file) as drawn:
+        with Image.open(folders[0] / "masks" / "cathedral" / "hurba" / file) as drawn:
             truth = 1 - np.asarray(drawn.convert("L")) / 255 > 0.5
         both, either = ((p > 0.5) & truth).sum(), ((p > 0.5) | truth).sum()
         assert float(row["ap"]) == pytest.approx(average_precision_score(truth.ravel(), p.ravel()), abs=1e-6)
@@ -78,24 +78,24 @@ def test_the_papers_metrics_are_reproduced_exactly(road: tuple[Path, list[str]])
         assert min(mine) <= low <= entry["ap"]["3d"] <= high <= max(mine)
 
 
-def test_only_held_out_photos_are_scored(road: tuple[Path, list[str]]):
-    folder, metrics, rows = done(road, "evaluate.protocol=heldout")
+def test_only_held_out_photos_are_scored(folders: tuple[Path, list[str]]):
+    folder, metrics, rows = done(folders, "evaluate.protocol=heldout")
     assert {row["photo"] for row in rows} == {"0001.jpg", "0002.jpg"}
     assert metrics["map"]["segmenter_2d"] is None  # nobody drew on them for the segmenter
     assert metrics["map"]["halonerf_3d"] > 0.8  # measured 0.92
     assert (folder / "examples.png").is_file()
 
 
-def test_the_benchmarks_folder_can_be_given_directly(road: tuple[Path, list[str]]):
+def test_the_benchmarks_folder_can_be_given_directly(folders: tuple[Path, list[str]]):
     """The same masks, given as they come: paired with the scene's own ids, and the same figures."""
-    own = done(road, "evaluate.protocol=paper")[1]
-    masks = road[0] / "masks" / "cathedral" / "hurba"
-    named = done(road, "evaluate.protocol=paper", f"evaluate.masks={masks}")[1]
+    own = done(folders, "evaluate.protocol=paper")[1]
+    masks = folders[0] / "masks" / "cathedral" / "hurba"
+    named = done(folders, "evaluate.protocol=paper", f"evaluate.masks={masks}")[1]
     assert list(named["concepts"]) == ["portals", "rose_window"]
     assert [e["ap"] for e in named["concepts"].values()] == [e["ap"] for e in own["concepts"].values()]
     assert named["photos_left_out"] == []
 
 
-def test_lifted_test_photos_are_refused(road: tuple[Path, list[str]]):
+def test_lifted_test_photos_are_refused(folders: tuple[Path, list[str]]):
     with pytest.raises(BadInput, match=r"halonerf stage=evaluate evaluate\.protocol=heldout localize\.views=train"):
-        done(road, "evaluate.protocol=heldout", "localize.views=all")
+        done(folders, "evaluate.protocol=heldout", "localize.views=all")

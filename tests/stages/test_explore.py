@@ -20,8 +20,8 @@ from halonerf.queries.connected_parts import PartOptions
 from halonerf.stages.explore import Explore
 from halonerf.stages.index.stage import Index
 from halonerf.viewer.browser import Browser
-from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_road
-from helpers.made_road import run_stage
+from helpers.made_folders import run_stage
+from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_folders
 from helpers.places import CONF
 
 GROUP = CONF / "viewer"
@@ -56,15 +56,15 @@ class Recorder:
 def step(tmp_path: Path):
     """Makes stage explore, on a tiny scene in a store, a step of a plan."""
     store = ArtifactStore(tmp_path / "artifacts")
-    road = write_query_road(tmp_path / "road")
-    run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=32), tmp_path / "road" / "index", road)
+    folders = write_query_folders(tmp_path / "folders")
+    run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=32), tmp_path / "folders" / "index", folders)
     inputs = {}
-    write_json(tmp_path / "road" / "segment" / CONCEPTS, ["dome", "red"])
+    write_json(tmp_path / "folders" / "segment" / CONCEPTS, ["dome", "red"])
     for stage in ("ingest", "reconstruct", "segment", "index"):
         inputs[stage] = ArtifactId("my church", stage, "0" * 16)
         folder = store.folder(*inputs[stage])
         folder.parent.mkdir(parents=True)
-        (tmp_path / "road" / stage).rename(folder)
+        (tmp_path / "folders" / stage).rename(folder)
 
     def make(**options: Any) -> tuple[Step, ArtifactStore]:
         config = {
@@ -102,7 +102,7 @@ def test_the_viewer_is_stopped_after_an_error(step):
 
 
 def test_it_requires_the_index_and_checks_words_before_any_stage_runs():
-    assert Explore.requires({"words": None}) == ("ingest", "reconstruct", "index")
+    assert Explore.requires({"words": None}) == ("ingest", "reconstruct", "segment", "index")
     assert "adapt_segmenter" in Explore.requires({"adapted": True})
     with pytest.raises(BadInput):
         Explore.requires({"words": ["portal AND"]})

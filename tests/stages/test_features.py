@@ -20,7 +20,7 @@ from halonerf.files import write_csv, write_json
 from halonerf.stages.features import Features, crop_starts
 from halonerf.stages.localize import Localize
 from halonerf.types import View
-from helpers.made_road import VIEW, run_stage, write_ingest
+from helpers.made_folders import VIEW, run_stage, write_ingest
 
 FIELD = {"_target_": "halonerf.fields.Gaussians"}
 DFF = {"_target_": "halonerf.heads.LiftedFeatures", "scales": []}

@@ -15,7 +15,7 @@ from halonerf.fields.gaussians.field import Gaussians
 from halonerf.files import write_csv, write_json
 from halonerf.heads.learning import ROUND_STEPS
 from halonerf.stages.localize import Localize
-from helpers.made_road import VIEW, run_stage, write_ingest
+from helpers.made_folders import VIEW, run_stage, write_ingest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FIELD = {"_target_": "halonerf.fields.Gaussians"}
@@ -34,7 +34,7 @@ CONCEPTS = ("fenêtre", "dome")
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Three photos; what the i-th says of every pixel is i / 2 for the first concept, and the opposite."""
-    root = tmp_path_factory.mktemp("road")
+    root = tmp_path_factory.mktemp("folders")
     folders = {stage: root / stage for stage in ("ingest", "reconstruct", "segment")}
     names = write_ingest(folders["ingest"], 3)
     scene = Scene(folders["ingest"])

@@ -29,14 +29,14 @@ from halonerf.queries.answer import QueryOptions
 from halonerf.queries.session import QuerySession
 from halonerf.stages.index.stage import Index
 from halonerf.stages.query import Query
-from helpers.made_query import CHANNELS, FIELD, HEAD, SEGMENTER, Colours, bilinear, noise, write_query_road
-from helpers.made_road import run_stage, write_masks
+from helpers.made_folders import run_stage, write_masks
+from helpers.made_query import CHANNELS, FIELD, HEAD, SEGMENTER, Colours, bilinear, noise, write_query_folders
 
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> dict[str, Path]:
     """Finished folders up to `index`, whose maps are as fine as the segmenter's."""
-    folders = write_query_road(tmp_path)
+    folders = write_query_folders(tmp_path)
     run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=32), tmp_path / "index", folders)
     return {**folders, "index": tmp_path / "index"}
 
@@ -147,7 +147,7 @@ def test_words_unknown_to_the_segmenter_are_unknown(tmp_path: Path, inputs: dict
 
 
 def test_mask_folders_know_only_their_concepts(tmp_path: Path):
-    folders = write_query_road(tmp_path)
+    folders = write_query_folders(tmp_path)
     write_masks(tmp_path / "masks", "domes", Scene(folders["ingest"]).names[:3])
     masks = {"_target_": "halonerf.segmenters.Masks", "path": str(tmp_path / "masks")}
     run_stage(Index(masks, FIELD, max_photos=4, map_size=32), tmp_path / "index", folders)
@@ -268,7 +268,7 @@ def test_python_opens_artifacts_of_the_command_line(tmp_path: Path, inputs: dict
 def test_the_papers_field_answers_queries(tmp_path: Path):
     sizes = {"width": 16, "depth": 5, "position_frequencies": 3, "samples": 6, "render_samples": 8, "grid_side": 6}
     nerf = {"_target_": "halonerf.fields.HaNerf", **sizes}
-    folders = write_query_road(tmp_path, photos=3)
+    folders = write_query_folders(tmp_path, photos=3)
     field = build(nerf)
     field.initialise(noise((60, 3)) - 0.5, noise((60, 3)), ["a.jpg"], seed=0)
     field.save(folders["reconstruct"] / "field.safetensors")

@@ -22,16 +22,16 @@ from halonerf.viewer.saved_files import save_numbered, temporary_file
 from halonerf.viewer.session import MAX_WORDS, Session
 from halonerf.viewer.still_image import StillRenderer
 from halonerf.visualization.overlays import confidence_colours, relative_confidence
-from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_road
-from helpers.made_road import run_stage
+from helpers.made_folders import run_stage
+from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_folders
 
 CONCEPTS = ("green", "red")
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    root = tmp_path_factory.mktemp("road")
-    folders = write_query_road(root)
+    root = tmp_path_factory.mktemp("folders")
+    folders = write_query_folders(root)
     run_stage(Index(SEGMENTER, FIELD, max_photos=4, map_size=32), root / "index", folders)
     session = QuerySession({**folders, "index": root / "index"}, SEGMENTER, FIELD, HEAD)
     with torch.no_grad():  # codes that differ, as those of a fitted field do

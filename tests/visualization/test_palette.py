@@ -21,8 +21,8 @@ from halonerf.viewer.engine import TextResult
 from halonerf.viewer.session import MAX_WORDS, Session
 from halonerf.visualization.palette import COLOURS, concept_colours, hex_colour, palette_colour
 from halonerf.visualization.pictures import REC601, REC709, luminance, to_uint8
-from helpers.made_road import run_stage, write_masks
-from helpers.made_share import FIELD, HEAD, shared, write_share_road
+from helpers.made_folders import run_stage, write_masks
+from helpers.made_share import FIELD, HEAD, shared, write_share_folders
 
 # Linear RGB as seen with full dichromacy (Machado, Oliveira and Fernandes 2009, table 1).
 VISION = {
@@ -99,7 +99,7 @@ def test_a_window_gives_concepts_their_colours_and_other_words_free_ones():
 
 def test_all_outputs_give_a_concept_one_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The second concept of a scene, alone in an export, in the shared page, a window, a film and curves."""
-    folders = write_share_road(tmp_path / "road")
+    folders = write_share_folders(tmp_path / "folders")
     concepts = read_concepts(folders["localize"])
     expected = palette_colour(1)
     _, facts = shared(folders, tmp_path / "share")

@@ -53,8 +53,7 @@ class Explore(ExploreSpec, Stage):
         session = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )
-        concepts = read_concepts(self.inputs["segment"]) if "segment" in self.inputs else []
-        address = viewer.start(session, self.folder, self.words, concepts)
+        address = viewer.start(session, self.folder, self.words, read_concepts(self.inputs["segment"]))
         try:
             print(viewer.directions(address), file=sys.stderr, flush=True)
             viewer.wait()

@@ -19,7 +19,7 @@ from halonerf.pipeline.spec import StageSource
 from halonerf.stages.compare.runs import READ_STAGES, RunGrid
 from halonerf.stages.compare.stage import Compare
 from halonerf.stages.evaluate import Evaluate
-from helpers.made_road import run_stage, write_masks, write_road
+from helpers.made_folders import run_stage, write_folders, write_masks
 
 METHODS = {
     "flat": {"title": "2D & flat", "maps": "2d"},
@@ -30,7 +30,7 @@ METHODS = {
 
 def run(root: Path, blank: bool = False) -> dict[str, Path]:
     """Finished folders of a run; `blank`: with empty 3D maps."""
-    folders = write_road(root)
+    folders = write_folders(root)
     names = Scene(folders["ingest"]).names
     for concept in ("window", "dome"):
         write_masks(root / "masks", concept, names)

@@ -27,7 +27,7 @@ from halonerf.stages.distill.shards import group_by_record
 from halonerf.stages.distill.stage import Distill
 from halonerf.types import ImageRecord, PseudoLabel
 from helpers.made_corpus import corpus_of
-from helpers.made_road import run_stage
+from helpers.made_folders import run_stage
 
 RULES = {"_target_": "halonerf.distillers.Rules"}
 ROWS = [

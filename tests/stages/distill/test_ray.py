@@ -21,7 +21,7 @@ from halonerf.errors import BadInput, MissingExtra
 from halonerf.stages.distill import ray as distill_ray
 from halonerf.stages.distill.stage import Distill
 from helpers.made_corpus import corpus_of
-from helpers.made_road import run_stage
+from helpers.made_folders import run_stage
 from helpers.places import ROOT
 from helpers.tiny_language import write_llama
 

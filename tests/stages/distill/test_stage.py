@@ -17,7 +17,7 @@ from halonerf.stages.distill.scoring import score
 from halonerf.stages.distill.shards import LabelShard, LabelShards
 from halonerf.stages.distill.stage import Distill, RareLabelMerger
 from halonerf.types import ImageRecord, PseudoLabel
-from helpers.made_road import run_stage
+from helpers.made_folders import run_stage
 
 RULES = {"_target_": "halonerf.distillers.Rules"}
 RECORDS = [

@@ -17,16 +17,16 @@ from halonerf.loading import fitted_scene, write_cameras
 from halonerf.stages.export.images import write_image
 from halonerf.stages.export.stage import Export
 from halonerf.types import View
-from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
-from helpers.made_road import run_stage
+from helpers.made_export import GAUSSIANS, HEAD, write_ball_folders
+from helpers.made_folders import run_stage
 
 NAMED = [("a.JPG", "JPEG"), ("b/ü.png", "PNG"), ("c.webp", "WEBP"), ("d.heic", "PNG")]
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """With cameras that were refined while the field was fitted."""
-    folders = write_ball_road(tmp_path_factory.mktemp("road"))
+    folders = write_ball_folders(tmp_path_factory.mktemp("folders"))
     views = []
     for view in Scene(folders["ingest"]).views:
         pose = view.camera_to_world.clone()
@@ -37,9 +37,9 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module", params=["world", "model"])
-def out(request, road, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(request, folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out") / request.param
-    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["colmap", "nerfstudio"], frame=request.param), folder, road)
+    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["colmap", "nerfstudio"], frame=request.param), folder, folders)
     return folder
 
 
@@ -55,8 +55,8 @@ def sorted_rows(points: np.ndarray) -> np.ndarray:
     return points[np.lexsort(np.round(points, 4).T)]
 
 
-def test_colmap_cameras_show_points_where_ours_do(road, out: Path):
-    scene = fitted_scene(road)
+def test_colmap_cameras_show_points_where_ours_do(folders, out: Path):
+    scene = fitted_scene(folders)
     model = pycolmap.Reconstruction(out / "colmap/sparse/0")
     assert {i: model.image(i).name for i in model.reg_image_ids()} == dict(
         zip(scene.colmap_ids, scene.names, strict=True)
@@ -72,8 +72,8 @@ def test_colmap_cameras_show_points_where_ours_do(road, out: Path):
         assert np.abs(projected - pixels_of(view, scene.points)).max() < 0.01
 
 
-def test_colmap_points_keep_their_tracks(road, out: Path):
-    scene = Scene(road["ingest"])
+def test_colmap_points_keep_their_tracks(folders, out: Path):
+    scene = Scene(folders["ingest"])
     model = pycolmap.Reconstruction(out / "colmap/sparse/0")
     ids = sorted(model.point3D_ids())
     for index, number in enumerate(scene.colmap_ids):
@@ -86,8 +86,8 @@ def test_colmap_points_keep_their_tracks(road, out: Path):
     assert all(model.point3D(i).error >= 0 for i in ids)
 
 
-def test_nerfstudio_cameras_show_points_where_ours_do(road, out: Path):
-    scene = fitted_scene(road)
+def test_nerfstudio_cameras_show_points_where_ours_do(folders, out: Path):
+    scene = fitted_scene(folders)
     entry = json.loads((out / "nerfstudio/transforms.json").read_text())
     vertex = PlyData.read(out / "nerfstudio" / entry["ply_file_path"])["vertex"]
     points = np.stack([vertex["x"], vertex["y"], vertex["z"]], axis=1).astype(float)
@@ -103,8 +103,8 @@ def test_nerfstudio_cameras_show_points_where_ours_do(road, out: Path):
             assert picture.size == (frame["w"], frame["h"]) == (view.width, view.height)
 
 
-def test_nerfstudio_has_the_transform_from_the_reconstruction(road, out: Path):
-    scene = Scene(road["ingest"])
+def test_nerfstudio_has_the_transform_from_the_reconstruction(folders, out: Path):
+    scene = Scene(folders["ingest"])
     entry = json.loads((out / "nerfstudio/transforms.json").read_text())
     vertex = PlyData.read(out / "nerfstudio/sparse_pc.ply")["vertex"]
     here = np.stack([vertex["x"], vertex["y"], vertex["z"]], axis=1)
@@ -120,26 +120,26 @@ def test_nerfstudio_has_the_transform_from_the_reconstruction(road, out: Path):
         np.testing.assert_allclose(moved, here, atol=1e-4)
 
 
-def test_the_two_frames_differ(road, tmp_path: Path):
+def test_the_two_frames_differ(folders, tmp_path: Path):
     entries = []
     for frame in ("world", "model"):
-        run_stage(Export(GAUSSIANS, HEAD, {}, formats=["nerfstudio"], frame=frame), tmp_path / frame, road)
+        run_stage(Export(GAUSSIANS, HEAD, {}, formats=["nerfstudio"], frame=frame), tmp_path / frame, folders)
         entries.append(json.loads((tmp_path / frame / "nerfstudio/transforms.json").read_text()))
     first, second = (np.array(e["frames"][0]["transform_matrix"]) for e in entries)
     assert np.abs(first - second).max() > 0.05
     assert entries[0]["train_filenames"] == entries[1]["train_filenames"]
 
 
-def test_the_split_is_kept(road, out: Path):
-    scene = Scene(road["ingest"])
+def test_the_split_is_kept(folders, out: Path):
+    scene = Scene(folders["ingest"])
     entry = json.loads((out / "nerfstudio/transforms.json").read_text())
     assert entry["test_filenames"] == [f"images/{scene.names[0]}"]
     assert len(entry["train_filenames"]) == len(scene) - 1
     assert {*entry["train_filenames"], *entry["test_filenames"]} == {f["file_path"] for f in entry["frames"]}
 
 
-def test_photos_are_kept_under_their_names(road, out: Path):
-    scene = Scene(road["ingest"])
+def test_photos_are_kept_under_their_names(folders, out: Path):
+    scene = Scene(folders["ingest"])
     for index, name in enumerate(scene.names):
         files = [out / folder / "images" / name for folder in ("colmap", "nerfstudio")]
         pictures = [np.asarray(Image.open(file)) for file in files]

@@ -16,26 +16,26 @@ from halonerf.masks import MaskFolder
 from halonerf.stages.export.formats.depth import MAX_STEPS, write_depth
 from halonerf.stages.export.formats.masks import encode_mask, write_coco, write_masks
 from halonerf.stages.export.stage import Export
-from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
-from helpers.made_road import VIEW, made_mask, run_stage
+from helpers.made_export import GAUSSIANS, HEAD, write_ball_folders
+from helpers.made_folders import VIEW, made_mask, run_stage
 
 CONCEPTS = ("../fenêtre ✞", "nothing")
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ball_road(tmp_path_factory.mktemp("road"), CONCEPTS, photos=6)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_ball_folders(tmp_path_factory.mktemp("folders"), CONCEPTS, photos=6)
 
 
 @pytest.fixture(scope="module")
-def out(road, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out") / "out"
-    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["masks", "depth"]), folder, road)
+    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["masks", "depth"]), folder, folders)
     return folder
 
 
-def test_coco_masks_equal_the_exact_masks(road, out: Path, capsys):
-    names = Scene(road["ingest"]).names
+def test_coco_masks_equal_the_exact_masks(folders, out: Path, capsys):
+    names = Scene(folders["ingest"]).names
     coco = COCO(out / "masks/coco.json")
     assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == list(CONCEPTS)
     assert [i["file_name"] for i in coco.loadImgs(coco.getImgIds())] == [f"images/{name}" for name in names]
@@ -54,8 +54,8 @@ def test_coco_masks_equal_the_exact_masks(road, out: Path, capsys):
             assert picture.size == (image["width"], image["height"]) == VIEW
 
 
-def test_masks_can_be_read_as_masks_again(road, out: Path):
-    names = Scene(road["ingest"]).names
+def test_masks_can_be_read_as_masks_again(folders, out: Path):
+    names = Scene(folders["ingest"]).names
     folder = MaskFolder.open(out / "masks/binary")
     assert folder.concepts == ["fenêtre", "nothing"]
     for index, name in enumerate(names):
@@ -100,16 +100,18 @@ def test_run_lengths_go_down_the_columns(mask: np.ndarray):
     assert found["bbox"] == coco_mask.toBbox(runs).tolist()
 
 
-def test_without_concepts_there_is_an_empty_table(road, tmp_path: Path, capsys):
-    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["masks", "splats", "points"], concepts=[]), tmp_path / "out", road)
+def test_without_concepts_there_is_an_empty_table(folders, tmp_path: Path, capsys):
+    run_stage(
+        Export(GAUSSIANS, HEAD, {}, formats=["masks", "splats", "points"], concepts=[]), tmp_path / "out", folders
+    )
     coco = COCO(tmp_path / "out/masks/coco.json")
     assert (len(coco.imgs), len(coco.anns), len(coco.cats)) == (6, 0, 0)
 
 
-def test_depth_is_that_of_the_field(road, out: Path):
-    scene = Scene(road["ingest"])
+def test_depth_is_that_of_the_field(folders, out: Path):
+    scene = Scene(folders["ingest"])
     field = Gaussians(code_size=4)
-    field.load(road["reconstruct"] / "field.safetensors")
+    field.load(folders["reconstruct"] / "field.safetensors")
     unit = json.loads((out / "depth/contents.json").read_text())["unit"]
     for index in (0, 5):
         rendering = field.render(scene.views[index], field.mean_appearance())
@@ -126,9 +128,9 @@ def test_depth_is_that_of_the_field(road, out: Path):
         assert np.abs(steps[solid] * unit - depth[solid]).max() <= 0.51 * unit
 
 
-def test_depth_has_the_units_of_the_frame(road, out: Path, tmp_path: Path):
-    scene = Scene(road["ingest"])
-    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["depth"], frame="model"), tmp_path / "out", road)
+def test_depth_has_the_units_of_the_frame(folders, out: Path, tmp_path: Path):
+    scene = Scene(folders["ingest"])
+    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["depth"], frame="model"), tmp_path / "out", folders)
     scale = np.cbrt(np.linalg.det(scene.scene_from_model[:3, :3].numpy()))
     files = [folder / "depth/arrays" / f"{scene.names[3]}.npz" for folder in (out, tmp_path / "out")]
     world, model = (np.load(file)["depth"] for file in files)

@@ -24,8 +24,8 @@ from halonerf.stages.export.formats.surface import (
 )
 from halonerf.stages.export.stage import Export
 from halonerf.types import View
-from helpers.made_export import GAUSSIANS, HEAD, RADIUS, colours_at, made_gaussians, on_ball, write_ball_road
-from helpers.made_road import run_stage
+from helpers.made_export import GAUSSIANS, HEAD, RADIUS, colours_at, made_gaussians, on_ball, write_ball_folders
+from helpers.made_folders import run_stage
 
 VOXELS = 64
 PIXEL = 0.09  # world units, of the photos on the ball
@@ -33,18 +33,18 @@ CONCEPTS = ("Kuppel/über <b>", "building", "nothing")
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ball_road(tmp_path_factory.mktemp("road"), CONCEPTS, photos=24)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_ball_folders(tmp_path_factory.mktemp("folders"), CONCEPTS, photos=24)
 
 
-def exported(road: dict[str, Path], out: Path, **options) -> Path:
-    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["mesh"], voxels=VOXELS, **options), out, road)
+def exported(folders: dict[str, Path], out: Path, **options) -> Path:
+    run_stage(Export(GAUSSIANS, HEAD, {}, formats=["mesh"], voxels=VOXELS, **options), out, folders)
     return out / "mesh" / "mesh.glb"
 
 
 @pytest.fixture(scope="module")
-def glb(road, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(road, tmp_path_factory.mktemp("out") / "out")
+def glb(folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(folders, tmp_path_factory.mktemp("out") / "out")
 
 
 def looking_at_ball(place: tuple[float, float, float]) -> View:
@@ -104,14 +104,14 @@ def test_small_pieces_are_removed():
     assert kept.tolist() == [True] * 2000 + [False]
 
 
-def test_the_mesh_lies_on_the_ball_in_the_lights_colours(glb: Path, road):
+def test_the_mesh_lies_on_the_ball_in_the_lights_colours(glb: Path, folders):
     scene = trimesh.load(glb, process=False)
     whole = scene.geometry["building"]
     away = np.abs(np.linalg.norm(whole.vertices, axis=1) - RADIUS)
     # A pixel of these views is 0.084 wide on the ball, which is 12 px across. Measured: median 0.03, at most 0.07.
     assert np.median(away) < 0.045
     assert away.max() < PIXEL
-    field = made_gaussians(Scene(road["ingest"]).names)
+    field = made_gaussians(Scene(folders["ingest"]).names)
     of_splats = field.splat_colours(field.mean_appearance()).detach()
     got = whole.visual.vertex_attributes["color"][:, :3] / 255
     for side, sign in (("left", -1), ("right", 1)):
@@ -142,9 +142,9 @@ def test_each_concept_is_a_node_of_its_name(glb: Path):
     assert counts["faces"]["building"] == len(whole.faces)
 
 
-def test_nodes_rotate_the_mesh_so_that_y_is_up(glb: Path, road, tmp_path: Path):
-    up = Scene(road["ingest"]).up.numpy()
-    for path, frame in ((glb, "world"), (exported(road, tmp_path / "model", frame="model"), "model")):
+def test_nodes_rotate_the_mesh_so_that_y_is_up(glb: Path, folders, tmp_path: Path):
+    up = Scene(folders["ingest"]).up.numpy()
+    for path, frame in ((glb, "world"), (exported(folders, tmp_path / "model", frame="model"), "model")):
         scene = trimesh.load(path, process=False)
         matrix, _ = scene.graph.get("building")
         if frame == "world":
@@ -174,9 +174,9 @@ def test_srgb_is_converted_to_linear_values():
     )
 
 
-def test_a_grid_beyond_the_memory_limit_is_refused(road, tmp_path: Path):
+def test_a_grid_beyond_the_memory_limit_is_refused(folders, tmp_path: Path):
     with pytest.raises(BadInput, match=r"at most 1 MB, got one of .*takes \d+ MB[\s\S]*export\.memory_mb"):
-        exported(road, tmp_path / "out", memory_mb=1)
+        exported(folders, tmp_path / "out", memory_mb=1)
 
 
 def test_empty_views_give_no_surface():

@@ -34,19 +34,19 @@ from helpers.made_export import (
     made_gaussians,
     on_ball,
     upper,
-    write_ball_road,
+    write_ball_folders,
     write_head,
 )
-from helpers.made_road import run_stage
+from helpers.made_folders import run_stage
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ball_road(tmp_path_factory.mktemp("road"))
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_ball_folders(tmp_path_factory.mktemp("folders"))
 
 
-def exported(road: dict[str, Path], out: Path, field: dict = GAUSSIANS, **options) -> Path:
-    run_stage(Export(field, HEAD, {}, **options), out, road)
+def exported(folders: dict[str, Path], out: Path, field: dict = GAUSSIANS, **options) -> Path:
+    run_stage(Export(field, HEAD, {}, **options), out, folders)
     return out
 
 
@@ -68,14 +68,14 @@ def read_splats(path: Path) -> tuple[Splats, torch.Tensor]:
     return splats, colours
 
 
-def test_a_rendering_of_the_file_equals_that_of_the_field(road, tmp_path: Path):
-    scene = Scene(road["ingest"])
+def test_a_rendering_of_the_file_equals_that_of_the_field(folders, tmp_path: Path):
+    scene = Scene(folders["ingest"])
     field = Gaussians(code_size=4)
-    field.load(road["reconstruct"] / "field.safetensors")
+    field.load(folders["reconstruct"] / "field.safetensors")
     pictures = []
     for light in ("mean", scene.names[3]):
         splats, colours = read_splats(
-            exported(road, tmp_path / light, formats=["splats"], light=light) / "splats/splats.ply"
+            exported(folders, tmp_path / light, formats=["splats"], light=light) / "splats/splats.ply"
         )
         code = field.mean_appearance() if light == "mean" else field.appearance(light)
         view = scene.views[1]
@@ -91,8 +91,8 @@ def test_a_rendering_of_the_file_equals_that_of_the_field(road, tmp_path: Path):
     assert (pictures[0] - pictures[1]).abs().max() > 0.05
 
 
-def test_splats_have_the_layout_that_viewers_expect(road, tmp_path: Path):
-    path = exported(road, tmp_path / "out", formats=["splats"]) / "splats/splats.ply"
+def test_splats_have_the_layout_that_viewers_expect(folders, tmp_path: Path):
+    path = exported(folders, tmp_path / "out", formats=["splats"]) / "splats/splats.ply"
     file = PlyData.read(path)
     assert (file.text, file.byte_order) == (False, "<")
     names = [p.name for p in file["vertex"].properties]
@@ -105,8 +105,8 @@ def test_splats_have_the_layout_that_viewers_expect(road, tmp_path: Path):
     torch.testing.assert_close(splats.rotations.norm(dim=1), torch.ones(3000))
 
 
-def test_concepts_are_coloured_and_other_splats_grey(road, tmp_path: Path):
-    splats, colours = read_splats(exported(road, tmp_path / "out", formats=["splats"]) / "splats/concepts.ply")
+def test_concepts_are_coloured_and_other_splats_grey(folders, tmp_path: Path):
+    splats, colours = read_splats(exported(folders, tmp_path / "out", formats=["splats"]) / "splats/concepts.ply")
     known = splats.centres[:, 1] <= 0.9 * RADIUS
     inside = upper(splats.centres) >= 0.5
     spread = colours.max(dim=1).values - colours.min(dim=1).values
@@ -116,12 +116,12 @@ def test_concepts_are_coloured_and_other_splats_grey(road, tmp_path: Path):
     assert (spread[inside & ~known] < 1e-5).all()  # unknown elements have no concept
 
 
-def test_renderings_are_equal_in_the_frame_of_the_reconstruction(road, tmp_path: Path):
-    scene = Scene(road["ingest"])
+def test_renderings_are_equal_in_the_frame_of_the_reconstruction(folders, tmp_path: Path):
+    scene = Scene(folders["ingest"])
     frame = ExportFrame.of("model", scene)
     assert abs(frame.scale - 1) > 0.01
-    world, colours = read_splats(exported(road, tmp_path / "w", formats=["splats"]) / "splats/splats.ply")
-    model, _ = read_splats(exported(road, tmp_path / "m", formats=["splats"], frame="model") / "splats/splats.ply")
+    world, colours = read_splats(exported(folders, tmp_path / "w", formats=["splats"]) / "splats/splats.ply")
+    model, _ = read_splats(exported(folders, tmp_path / "m", formats=["splats"], frame="model") / "splats/splats.ply")
     back = (
         torch.from_numpy(np.asarray(model.centres) @ scene.scene_from_model[:3, :3].numpy().T)
         + scene.scene_from_model[:3, 3]
@@ -160,24 +160,24 @@ def test_certain_opacities_and_flat_splats_stay_finite(tmp_path: Path):
     assert all(np.isfinite(vertex[p.name]).all() for p in vertex.properties)
 
 
-def test_points_have_colours_normals_probabilities_and_confidence(road, tmp_path: Path):
-    out = exported(road, tmp_path / "out", formats=["points"], opacity=0.3)
+def test_points_have_colours_normals_probabilities_and_confidence(folders, tmp_path: Path):
+    out = exported(folders, tmp_path / "out", formats=["points"], opacity=0.3)
     vertex = PlyData.read(out / "points/points.ply")["vertex"]
     centres = np.stack([vertex["x"], vertex["y"], vertex["z"]], axis=1)
     assert len(centres) == 3000
     np.testing.assert_allclose(vertex["p_dome"], np.where(vertex["c_dome"] > 0, upper(torch.from_numpy(centres)), 0))
     assert set(np.unique(vertex["c_dome"])) == {0.0, 3.0}
     assert not np.asarray(vertex["p_nothing"]).any()
-    field = made_gaussians(Scene(road["ingest"]).names)
+    field = made_gaussians(Scene(folders["ingest"]).names)
     wanted = field.splat_colours(field.mean_appearance()).detach().numpy() * 255
     got = np.stack([vertex["red"], vertex["green"], vertex["blue"]], axis=1)
     assert got.dtype == np.uint8
     assert np.abs(got - wanted).max() <= 0.51
 
 
-def test_normals_face_the_cameras_that_see_them(road):
+def test_normals_face_the_cameras_that_see_them(folders):
     """Flat splats on the ball, whose axes point in or out by chance: outwards is where cameras are."""
-    scene = Scene(road["ingest"])
+    scene = Scene(folders["ingest"])
     splats = finite_splats(open_splats(Ball(), scene.views).splats())[0]
     w, x, y, z = splats.rotations.unbind(dim=1)
     inwards = torch.arange(len(splats)) % 2 == 0
@@ -189,11 +189,11 @@ def test_normals_face_the_cameras_that_see_them(road):
     assert outwards.median() > 0.95
 
 
-def test_a_field_without_gaussians_is_exported_too(road, tmp_path: Path):
-    inputs = {**road, "localize": tmp_path / "localize"}
+def test_a_field_without_gaussians_is_exported_too(folders, tmp_path: Path):
+    inputs = {**folders, "localize": tmp_path / "localize"}
     (tmp_path / "localize").mkdir()
     for path in ("concepts.json", "renders"):
-        (tmp_path / "localize" / path).symlink_to(road["localize"] / path)
+        (tmp_path / "localize" / path).symlink_to(folders["localize"] / path)
     write_head(inputs, on_ball(200), ("dome", "nothing"))
     out = exported(inputs, tmp_path / "out", BALL, formats=["splats", "points", "depth"])
     splats, colours = read_splats(out / "splats/splats.ply")
@@ -208,14 +208,14 @@ def test_a_field_without_gaussians_is_exported_too(road, tmp_path: Path):
     seen = np.asarray(vertex["c_dome"]) > 0
     assert np.allclose(np.asarray(vertex["p_dome"])[high & seen], 0.9)
     assert np.allclose(np.asarray(vertex["p_dome"])[low & seen], 0.1)
-    scene = Scene(road["ingest"])
+    scene = Scene(folders["ingest"])
     with np.load(out / "depth/arrays" / f"{scene.names[2]}.npz") as stored:
         rendering = Ball().render(scene.views[2], torch.zeros(4))
         np.testing.assert_allclose(stored["depth"], rendering.depth, atol=1e-5)
 
 
-def test_occlusion_boundaries_have_no_depth(road):
-    scene = Scene(road["ingest"])
+def test_occlusion_boundaries_have_no_depth(folders):
+    scene = Scene(folders["ingest"])
     field = made_gaussians(scene.names)
     drawn = render_splats(finite_splats(field.splats())[0], torch.zeros(3000, 0), scene.views[0])
     rendering = field.render(scene.views[0], field.mean_appearance())

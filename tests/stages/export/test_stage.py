@@ -27,14 +27,14 @@ from halonerf.stages.export.stage import Export
 from halonerf.stages.index.stage import Index
 from halonerf.types import Splats
 from halonerf.visualization.palette import palette_colour
-from helpers.made_export import GAUSSIANS, HEAD, write_ball_road
-from helpers.made_query import FIELD, SEGMENTER, write_query_road
-from helpers.made_road import run_stage
+from helpers.made_export import GAUSSIANS, HEAD, write_ball_folders
+from helpers.made_folders import run_stage
+from helpers.made_query import FIELD, SEGMENTER, write_query_folders
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_ball_road(tmp_path_factory.mktemp("road"), photos=6)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_ball_folders(tmp_path_factory.mktemp("folders"), photos=6)
 
 
 class Mirror(Gaussians):
@@ -46,14 +46,14 @@ class Mirror(Gaussians):
         return torch.cat([photo.mean(dim=(0, 1)), photo.new_zeros(1)])
 
 
-def exported(road: dict[str, Path], out: Path, **options) -> Export:
-    stage = run_stage(Export(GAUSSIANS, HEAD, {}, **options), out, road)
+def exported(folders: dict[str, Path], out: Path, **options) -> Export:
+    stage = run_stage(Export(GAUSSIANS, HEAD, {}, **options), out, folders)
     assert isinstance(stage, Export)
     return stage
 
 
-def test_every_format_has_a_folder_with_a_description(road, tmp_path: Path):
-    stage = exported(road, tmp_path / "out", formats=list(FORMATS), voxels=32)
+def test_every_format_has_a_folder_with_a_description(folders, tmp_path: Path):
+    stage = exported(folders, tmp_path / "out", formats=list(FORMATS), voxels=32)
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {*FORMATS, "export.json"}
     described = json.loads((out / "export.json").read_text())
@@ -77,6 +77,7 @@ class CameraTable:
     name = "cameras"
     summary = "centres.csv: centres of the cameras."
     wants_images = False
+    packages = ()
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         centres = contents.frame.points(torch.stack([view.centre for view in contents.scene.views]))
@@ -91,13 +92,13 @@ class CameraTable:
         self.files(contents, folder, view)[0].write_text(f"{camera.width} {camera.height}")
 
 
-def test_a_format_from_outside_is_one_entry_of_the_registry(road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_format_from_outside_is_one_entry_of_the_registry(folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert isinstance(CameraTable(), PhotoFormat)
     with pytest.raises(BadInput, match=r"export\.formats among .*got cameras"):
         Export(GAUSSIANS, HEAD, {}, formats=["cameras"])
     monkeypatch.setitem(FORMATS, "cameras", CameraTable())
-    stage = exported(road, tmp_path / "out", formats=["cameras", "depth"], frame="model")
-    folder, scene = tmp_path / "out" / "cameras", Scene(road["ingest"])
+    stage = exported(folders, tmp_path / "out", formats=["cameras", "depth"], frame="model")
+    folder, scene = tmp_path / "out" / "cameras", Scene(folders["ingest"])
     assert np.loadtxt(folder / "centres.csv", delimiter=",").shape == (len(scene), 3)
     assert (folder / "00003.txt").read_text() == f"{scene.views[3].width} {scene.views[3].height}"
     assert "centres.csv: centres of the cameras." in (folder / "README.txt").read_text()
@@ -114,7 +115,7 @@ def test_every_format_is_described_and_has_a_unique_name():
 
 
 def test_authors_and_licences_are_exported(tmp_path: Path):
-    folders = write_ball_road(tmp_path / "road", photos=4)
+    folders = write_ball_folders(tmp_path / "folders", photos=4)
     names = Scene(folders["ingest"]).names
     rows = [Attribution(n, author="=Äda <b>", licence="CC BY-SA 4.0" if i else "CC0") for i, n in enumerate(names)]
     write_attribution(folders["collect"], rows)
@@ -126,12 +127,12 @@ def test_authors_and_licences_are_exported(tmp_path: Path):
     assert "CC BY-SA 4.0: 3 of the photos" in text
 
 
-def test_a_stopped_run_resumes(road, tmp_path: Path):
-    whole = exported(road, tmp_path / "whole")
-    first = run_stage(Export(GAUSSIANS, HEAD, {}), tmp_path / "out", road, most=7)
+def test_a_stopped_run_resumes(folders, tmp_path: Path):
+    whole = exported(folders, tmp_path / "whole")
+    first = run_stage(Export(GAUSSIANS, HEAD, {}), tmp_path / "out", folders, most=7)
     assert [first.done(item) for item in first.items()] == [True] * 7 + [False] * (len(first.items()) - 7)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    second = exported(road, tmp_path / "out")
+    second = exported(folders, tmp_path / "out")
     assert all(second.done(item) for item in second.items())
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
     names = [sorted(p.relative_to(r) for p in r.rglob("*") if p.is_file()) for r in (tmp_path / "out", whole.folder)]
@@ -142,7 +143,7 @@ def test_a_stopped_run_resumes(road, tmp_path: Path):
 
 
 def test_words_are_exported_beside_the_concepts(tmp_path: Path):
-    folders = write_query_road(tmp_path / "road")
+    folders = write_query_folders(tmp_path / "folders")
     scene = Scene(folders["ingest"])
     folders["collect"], folders["localize"], folders["index"] = (tmp_path / n for n in ("collect", "localize", "index"))
     folders["collect"].mkdir()
@@ -200,13 +201,13 @@ def test_words_need_the_index():
         Export.requires({"words": ["window AND"]})
 
 
-def test_the_folder_of_an_image_file_is_not_published(road, tmp_path: Path):
+def test_the_folder_of_an_image_file_is_not_published(folders, tmp_path: Path):
     place = tmp_path / "secret" / "dusk.png"
     place.parent.mkdir()
     Image.new("RGB", (40, 30), "red").save(place)
     mirror = {"_target_": f"{__name__}.Mirror", "code_size": 4}
     stage = Export(mirror, HEAD, {}, formats=["splats"], light=os.fspath(place))
-    run_stage(stage, tmp_path / "out", road)
+    run_stage(stage, tmp_path / "out", folders)
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or b"secret" not in path.read_bytes()
     assert "Light: dusk.png." in (tmp_path / "out/splats/README.txt").read_text()
@@ -253,6 +254,8 @@ def test_options_out_of_range_are_refused(options: dict, message: str):
         ({"concepts": ["spire"]}, r"among dome, nothing; got spire.*\n.*export\.words=\[spire\]"),
     ],
 )
-def test_frames_lights_and_concepts_that_the_scene_lacks_are_refused(road, tmp_path: Path, options: dict, message: str):
+def test_frames_lights_and_concepts_that_the_scene_lacks_are_refused(
+    folders, tmp_path: Path, options: dict, message: str
+):
     with pytest.raises(BadInput, match=message):
-        exported(road, tmp_path / "out", formats=["splats"], **options)
+        exported(folders, tmp_path / "out", formats=["splats"], **options)

@@ -17,8 +17,8 @@ from halonerf.queries.lifting_tables import lifting_table, table_grid
 from halonerf.stages.index.photo_selection import select_covering_photos
 from halonerf.stages.index.stage import Index
 from halonerf.types import View
-from helpers.made_query import FIELD, SEGMENTER, Colours, made_field, noise, write_query_road
-from helpers.made_road import run_stage
+from helpers.made_folders import run_stage
+from helpers.made_query import FIELD, SEGMENTER, Colours, made_field, noise, write_query_folders
 
 
 def camera(width: int, height: int) -> View:
@@ -69,7 +69,7 @@ def test_the_score_decides_between_similar_photos():
 
 
 def test_the_index_contains_what_queries_need(tmp_path: Path):
-    inputs = write_query_road(tmp_path)
+    inputs = write_query_folders(tmp_path)
     stage = run_stage(Index(SEGMENTER, FIELD, max_photos=3, map_size=16), tmp_path / "index", inputs)
     assert sorted(p.stem for p in (tmp_path / "index" / "seen").iterdir()) == ["00000", "00001", "00002", "00003"]
     stored = sorted((tmp_path / "index" / "photos").iterdir())
@@ -82,7 +82,7 @@ def test_the_index_contains_what_queries_need(tmp_path: Path):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path):
-    inputs = write_query_road(tmp_path)
+    inputs = write_query_folders(tmp_path)
     options = {"segmenter": SEGMENTER, "field": FIELD, "max_photos": 3, "map_size": 16}
     run_stage(Index(**options), tmp_path / "whole", inputs)
     run_stage(Index(**options), tmp_path / "killed", inputs, most=2)
@@ -98,7 +98,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path):
 
 
 def test_a_smaller_rendering_size_keeps_the_unit(tmp_path: Path):
-    inputs = write_query_road(tmp_path)
+    inputs = write_query_folders(tmp_path)
     totals = []
     for size in (None, 32):
         folder = tmp_path / f"index{size}"
@@ -112,7 +112,7 @@ def test_a_smaller_rendering_size_keeps_the_unit(tmp_path: Path):
 def test_options_and_photos_are_checked(tmp_path: Path):
     with pytest.raises(BadInput, match=r"index\.max_photos"):
         Index(SEGMENTER, FIELD, max_photos=0)
-    inputs = write_query_road(tmp_path, photos=3, untrusted=3)
+    inputs = write_query_folders(tmp_path, photos=3, untrusted=3)
     with pytest.raises(BadInput, match=r"segment chose none"):
         run_stage(Index(SEGMENTER, FIELD), tmp_path / "index", inputs)
 

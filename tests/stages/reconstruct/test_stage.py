@@ -21,7 +21,7 @@ from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.loading import fitted_scene
 from halonerf.stages.reconstruct.stage import Reconstruct
-from helpers.made_road import write_ingest
+from helpers.made_folders import write_ingest
 from helpers.places import CONF
 
 GROUP = CONF

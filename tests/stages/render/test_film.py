@@ -26,7 +26,7 @@ from halonerf.visualization.overlays import caption, highlight, legend
 from halonerf.visualization.palette import COLOURS, palette_colour
 from helpers.made_query import FIELD as PLAIN_FIELD
 from helpers.made_query import HEAD, SEGMENTER
-from helpers.made_render import frames_of, picture, render, rendered, write_render_road, write_words_road
+from helpers.made_render import frames_of, picture, render, rendered, write_render_folders, write_words_folders
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = 64  # px
@@ -34,14 +34,14 @@ SIZE = 64  # px
 
 @pytest.fixture(scope="module")
 def lit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A road whose photos were taken in very different light."""
-    return write_render_road(tmp_path_factory.mktemp("lit") / "road")
+    """A folders whose photos were taken in very different light."""
+    return write_render_folders(tmp_path_factory.mktemp("lit") / "folders")
 
 
 @pytest.fixture(scope="module")
 def wordy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A road with an index, whose head knows "portal" alone."""
-    return write_words_road(tmp_path_factory.mktemp("wordy") / "road")
+    """A folders with an index, whose head knows "portal" alone."""
+    return write_words_folders(tmp_path_factory.mktemp("wordy") / "folders")
 
 
 def film(folders: dict[str, Path], out: Path, path: Path | str, **options: Any) -> Path:

@@ -15,14 +15,14 @@ from halonerf.pipeline.plan import identity_of
 from halonerf.rendering.appearance import appearance_code
 from halonerf.stages.render.stage import Render
 from helpers.made_query import HEAD, SEGMENTER
-from helpers.made_render import FIELD, Mirror, frames_of, picture, render, rendered, write_render_road
+from helpers.made_render import FIELD, Mirror, frames_of, picture, render, rendered, write_render_folders
 
 MIRROR = {**FIELD, "_target_": "helpers.made_render.Mirror"}
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_render_road(tmp_path_factory.mktemp("road") / "road")
+    return write_render_folders(tmp_path_factory.mktemp("folders") / "folders")
 
 
 def test_every_view_has_its_pictures(folders, tmp_path: Path):

@@ -21,7 +21,7 @@ from halonerf.lifting import lift_weighted
 from halonerf.stages.segment.agreement import LeaveOneOutSums, WorkItem, downsized, photos_added
 from halonerf.stages.segment.stage import Segment
 from halonerf.types import Rendering, View
-from helpers.made_road import VIEW, write_ingest, write_masks
+from helpers.made_folders import VIEW, write_ingest, write_masks
 
 GRID = (12, 16)  # elements down and across
 

@@ -18,13 +18,13 @@ from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.report import Report
 from halonerf.stages.share.page import escaped_json
 from halonerf.types import ImageRecord
-from helpers.made_road import run_stage
-from helpers.made_share import GAUSSIANS, HOSTILE, element, shared, write_share_road
+from helpers.made_folders import run_stage
+from helpers.made_share import GAUSSIANS, HOSTILE, element, shared, write_share_folders
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Path]:
-    return write_share_road(tmp_path / "road")
+    return write_share_folders(tmp_path / "folders")
 
 
 def test_texts_of_records_cannot_run_as_script(folders, tmp_path: Path):

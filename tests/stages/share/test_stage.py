@@ -16,14 +16,14 @@ from halonerf.heads.lifted import Lifted
 from halonerf.stages.index.stage import Index
 from halonerf.stages.share.stage import Share
 from helpers.made_export import Ball
+from helpers.made_folders import run_stage
 from helpers.made_query import SEGMENTER
-from helpers.made_road import run_stage
-from helpers.made_share import FIELD, GAUSSIANS, HEAD, WORDS, array, element, opened_field, shared, write_share_road
+from helpers.made_share import FIELD, GAUSSIANS, HEAD, WORDS, array, element, opened_field, shared, write_share_folders
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> dict[str, Path]:
-    return write_share_road(tmp_path / "road")
+    return write_share_folders(tmp_path / "folders")
 
 
 def test_the_arrays_equal_the_field_up_to_quantisation(folders, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Finished folders of a tiny made-up road, for tests of the stages at its end."""
+"""Finished folders of a tiny made-up scene, for tests of the stages at its end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_ingest(folder: Path, photos: int) -> list[str]:
     return names
 
 
-def write_road(root: Path, photos: int = 4, concepts: tuple[str, ...] = ("window", "dome")) -> dict[str, Path]:
+def write_folders(root: Path, photos: int = 4, concepts: tuple[str, ...] = ("window", "dome")) -> dict[str, Path]:
     """Every folder that `evaluate` and `report` read. The 3D map is exact; the 2D one is not, and absent in photo 0."""
     folders = {stage: root / stage for stage in STAGES}
     names = write_ingest(folders["ingest"], photos)
