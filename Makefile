@@ -47,12 +47,12 @@ $(VLLM)/.installed: pyproject.toml
 	@touch $@
 
 test-vllm: $(VLLM)/.installed ## a real vLLM on this CPU, in an environment of its own (7 GB, some minutes)
-	$(VLLM)/bin/python -m pytest -rA -m vllm tests/distillers/test_vllm_real.py
-	$(VLLM)/bin/python -m pytest -k vllm tests/distillers/test_vllm.py tests/contracts/test_distillers.py
+	$(VLLM)/bin/python -m pytest -rA -m vllm tests/distillers/llm/test_vllm_real.py
+	$(VLLM)/bin/python -m pytest -k vllm tests/distillers/llm/test_vllm.py tests/contracts/test_distillers.py
 
 test-vllm-ray: $(VLLM)/.installed ## the same through Ray Data's own integration
 	$(VLLM)/bin/pip install --quiet --disable-pip-version-check 'ray[data]>=2.60'
-	$(VLLM)/bin/python -m pytest -rA -m vllm tests/distillers/test_vllm_ray_real.py
+	$(VLLM)/bin/python -m pytest -rA -m vllm tests/distillers/llm/test_vllm_ray_real.py
 
 lint: setup ## style and types
 	$(BIN)/ruff check .

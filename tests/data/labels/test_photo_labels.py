@@ -98,7 +98,7 @@ def test_batches_state_the_texts_of_each_photo(tmp_path: Path):
     write_landmark(tmp_path, "here", labels, ["window", "window", "window", "dome", "dome"], seed=0)
     given = [PhotoLabel(tmp_path / "here" / "photos" / f"é{i:03d}.png", x, 0.5, "here") for i, x in enumerate(labels)]
     given.append(PhotoLabel(given[0].photo, "dome", 0.2, "here"))  # the first photo shows two things
-    batches = LabelBatches(given, merge_labels(labels), batch=10, draws=AUGMENTATION, epochs=2, seed=3)
+    batches = LabelBatches(given, merge_labels(labels), batch=10, augmentation=AUGMENTATION, epochs=2, seed=3)
     assert (batches.steps, len(batches)) == (1, 2)
     batch = batches[0]
     order = interleave(["here"] * 6, np.random.default_rng((3, 0)))
@@ -107,15 +107,15 @@ def test_batches_state_the_texts_of_each_photo(tmp_path: Path):
     def at(matrix: torch.Tensor, photo: int, text: int) -> bool:
         return bool(matrix[place[photo], place[text]])
 
-    assert at(batch["shows"], 0, 1), "a plural is the same label"
-    assert at(batch["shows"], 0, 3), "another row says that the first photo shows a dome"
-    assert at(batch["shows"], 3, 5)
-    assert not at(batch["shows"], 1, 3), "the second photo does not"
-    assert at(batch["kin"], 0, 2)
-    assert at(batch["kin"], 2, 0)
-    assert not at(batch["kin"], 3, 2)
-    assert not (batch["kin"] & batch["shows"]).any()
-    assert batch["shows"].diagonal().all()
+    assert at(batch["positive"], 0, 1), "a plural is the same label"
+    assert at(batch["positive"], 0, 3), "another row says that the first photo shows a dome"
+    assert at(batch["positive"], 3, 5)
+    assert not at(batch["positive"], 1, 3), "the second photo does not"
+    assert at(batch["related"], 0, 2)
+    assert at(batch["related"], 2, 0)
+    assert not at(batch["related"], 3, 2)
+    assert not (batch["related"] & batch["positive"]).any()
+    assert batch["positive"].diagonal().all()
     assert batch["weight"][place[5]].item() == pytest.approx(0.2)
     assert {image.shape[0] for image in batch["images"]} == {3}
     again, other = batches[0], batches[1]
