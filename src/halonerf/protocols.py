@@ -355,7 +355,7 @@ class GaussianRows(Protocol):
         """[N] in [0, 1]."""
 
     def table(self) -> dict[str, Tensor]:
-        """All parameters by name."""
+        """All parameters by name, each [N, ...] with one row per Gaussian."""
 
     def replace(self, keep: Tensor, extra: Mapping[str, Tensor]) -> None:
         """Keep the rows `keep` (bool [N]), append `extra` without momentum, and reset all statistics."""

@@ -25,7 +25,10 @@ ZERO, ONE, TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
 
 class PhotometricFunction(torch.autograd.Function):
-    """mean_p w_p mean_c ((1 - s) |x - y| + s (1 - SSIM)); differentiable in the image alone."""
+    """mean_p w_p mean_c ((1 - s) |x - y| + s (1 - SSIM)), a scalar; differentiable in the image alone.
+
+    image x, photo y: [H, W, C]. weight w: [H, W]. ssim_share s: in [0, 1].
+    """
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, photo: Tensor, weight: Tensor, ssim_share: float) -> Tensor:

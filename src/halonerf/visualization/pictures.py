@@ -94,7 +94,12 @@ def fit(picture: np.ndarray, height: int) -> np.ndarray:
 
 
 def grid(rows: Sequence[Sequence[np.ndarray]], height: int = 180, gap: int = 4) -> np.ndarray:
-    """One picture of rows of pictures: each resized to `height` px, `gap` px of white between them and to the right."""
+    """One picture of rows of pictures: each resized to `height` px, `gap` px of white between them and to the right.
+
+    Args:
+        rows: pictures, uint8 [h, w, 3] of any sizes; rows may differ in length.
+    Returns: uint8 [H, W, 3].
+    """
     strips = []
     for row in rows:
         tiles = [np.pad(fit(tile, height), ((0, gap), (0, gap), (0, 0)), constant_values=255) for tile in row]

@@ -98,7 +98,7 @@ def rectangle(
 
 
 def between(mesh: MeshBuilder, frame: LocalFrame, xs: Array, low: Array, high: Array, c: float, material: str) -> None:
-    """Add the area between two curves over xs, at c."""
+    """Add the area between two curves, heights `low` and `high` [N] over `xs` [N], metres, in the wall's plane at c."""
     mesh.strip(at(frame, np.stack([xs, low], 1), c), at(frame, np.stack([xs, high], 1), c), material)
 
 

@@ -41,7 +41,7 @@ class ParameterRows:
         return torch.sigmoid(self["opacity_logits"])
 
     def table(self) -> dict[str, Tensor]:
-        """All parameters by name."""
+        """All parameters by name, each [N, ...] with one row per Gaussian."""
         return {name: self[name] for name in self.names}
 
     def replace(self, keep: Tensor, extra: Mapping[str, Tensor]) -> None:
