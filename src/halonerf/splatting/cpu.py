@@ -164,7 +164,7 @@ def gather(plan: TilePlan, number: int, maps: np.ndarray) -> np.ndarray:
 
 
 def pack_camera(view: View) -> Tensor:
-    """A camera as `halonerf.splatting.projection` reads it: pose, intrinsics, size, limits, float32 [22], on the CPU."""
+    """A camera as `halonerf.splatting.projection` reads it: pose, intrinsics, size, limits; float32 [22], CPU."""
     pose = view.world_to_camera.detach().to("cpu", torch.float32)
     left, right, top, bottom = slope_limits(view)
     lens = [view.fx, view.fy, view.cx, view.cy, view.width, view.height, left, right, top, bottom]
