@@ -45,6 +45,9 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
     for ending, package in LOGGERS.items():  # before hours of work
         if logger and str(logger["_target_"]).endswith(ending) and any(step.spec.trainable for step in plan.steps):
             require(package, package)
+    for step in plan.steps:
+        for package, extra in step.spec.extra_packages(step.config).items() if not step.cached else ():
+            require(package, extra)
     folder = plan.folder
     for step in plan.steps:
         if step.spec.interactive:

@@ -64,6 +64,11 @@ class StageSpec:
         return {}
 
     @classmethod
+    def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        """Optional packages that it imports with these options, with the extra of each; checked before the first stage."""
+        return {}
+
+    @classmethod
     def owner(cls, config: Mapping[str, Any]) -> str | None:
         """Name of the folder above its output where that is not the scene's; None: the scene's, or the stage's own."""
         return None

@@ -213,6 +213,10 @@ class ExploreSpec(StageSpec):
             read_texts(texts)
         return (*cls.needs, *_adapted(config))
 
+    @classmethod
+    def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        return {"viser": "viewer"} if config["viewer"]["_target_"] == "halonerf.viewer.Browser" else {}
+
 
 class RenderSpec(StageSpec):
     """pictures of every view, or a film: path=orbit"""
@@ -239,6 +243,11 @@ class RenderSpec(StageSpec):
             return ("ingest", "reconstruct")
         return (*cls.needs, "index", *_adapted(config))
 
+    @classmethod
+    def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        films = config.get("path") is not None or config.get("video")
+        return {"av": "video"} if films and config.get("film") != "frames" else {}
+
 
 class _TextsSpec(StageSpec):
     """Stages that take further text prompts as `words` beside the concepts that `localize` found."""
@@ -260,6 +269,10 @@ class ExportSpec(_TextsSpec):
     name = "export"
     runtime_options = ("memory_mb",)
     file_options = ("light",)
+
+    @classmethod
+    def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
+        return {"skimage": "export", "trimesh": "export"} if "mesh" in (config.get("formats") or ()) else {}
 
 
 class ShareSpec(_TextsSpec):

@@ -77,7 +77,6 @@ class CameraTable:
     name = "cameras"
     summary = "centres.csv: centres of the cameras."
     wants_images = False
-    packages = ()
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         centres = contents.frame.points(torch.stack([view.centre for view in contents.scene.views]))

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from halonerf.errors import BadInput, require
+from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field
@@ -89,8 +89,6 @@ class Export(ExportSpec, Stage):
         if voxels < 8:
             raise BadInput(f"expected export.voxels >= 8, got {voxels}")
         self.formats = {name: FORMATS[name] for name in names}
-        for package in (package for kind in self.formats.values() for package in kind.packages):
-            require(package, "export")
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.light, self.frame_name, self.wanted = light, frame, concepts
         self.words = _texts(words)

@@ -13,13 +13,12 @@ class Format(Protocol):
     """A format that stage `export` writes into a folder named after it; `halonerf.stages.export.formats` lists all.
 
     name: of the folder, and in export.formats. summary: of the files, for README.txt. wants_images: whether
-    `<folder>/images/` is to hold the undistorted photos. packages: that it imports, of the extra "export".
+    `<folder>/images/` is to hold the undistorted photos.
     """
 
     name: str
     summary: str
     wants_images: bool
-    packages: tuple[str, ...]
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         """Write the files that are not of a single photo, into `folder`, which exists.

@@ -23,7 +23,6 @@ class ColmapModel:
         "lens distortion."
     )
     wants_images = True
-    packages: tuple[str, ...] = ()
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         """Write sparse/0; numbers of `photos` and `points`."""

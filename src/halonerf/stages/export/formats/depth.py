@@ -28,7 +28,6 @@ class DepthMaps:
         "opacity. pictures/<photo>.png: 16 bit, in steps of the unit in contents.json; 0 is no surface."
     )
     wants_images = False
-    packages: tuple[str, ...] = ()
 
     def files(self, contents: ExportContents, folder: Path, view: int) -> list[Path]:
         """An array and a picture."""

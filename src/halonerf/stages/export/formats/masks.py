@@ -28,7 +28,6 @@ class ConceptMasks:
         "rendered from the concepts in 3D, and match the pictures in images, which are without lens distortion."
     )
     wants_images = True
-    packages: tuple[str, ...] = ()
 
     def files(self, contents: ExportContents, folder: Path, view: int) -> list[Path]:
         """Two masks per concept."""

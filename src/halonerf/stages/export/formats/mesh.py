@@ -46,7 +46,6 @@ class ConceptMesh:
         "Vertices are in the frame below; the nodes rotate them so that +y is up. Colours are linear, as in glTF."
     )
     wants_images = False
-    packages: tuple[str, ...] = ("skimage", "trimesh")
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         """Write mesh.glb; `faces`: their number in each node."""

@@ -32,7 +32,6 @@ class NerfstudioScene:
         "from the reconstruction's points to these."
     )
     wants_images = True
-    packages: tuple[str, ...] = ()
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         """Write transforms.json and sparse_pc.ply; numbers of `photos` and `points`."""

@@ -27,7 +27,6 @@ class PointCloud:
         "is 0 nothing is known, which does not mean that the concept is absent."
     )
     wants_images = False
-    packages: tuple[str, ...] = ()
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         """Write points.ply; `points`: their number."""

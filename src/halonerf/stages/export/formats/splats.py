@@ -38,7 +38,6 @@ class GaussianSplats:
         "0.28209479 f_dc_*; no higher spherical harmonics."
     )
     wants_images = False
-    packages: tuple[str, ...] = ()
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         """Write splats.ply and concepts.ply; `splats`: their number."""
