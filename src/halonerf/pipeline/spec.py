@@ -65,7 +65,7 @@ class StageSpec:
 
     @classmethod
     def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
-        """Optional packages that it imports with these options, with the extra of each; checked before the first stage."""
+        """Optional packages that these options need, with the extra of each; checked before the first stage runs."""
         return {}
 
     @classmethod
