@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pytest
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed
 from halonerf.errors import BadInput
+from halonerf.pipeline import declarations
 from halonerf.pipeline.declarations import declaration
-from halonerf.pipeline.plan import identity_of, make_plan, resolve
+from halonerf.pipeline.plan import identity_of, is_stage, make_plan, resolve
 
 HEAD = '''
 """A component from outside the package."""
@@ -56,15 +57,25 @@ class DepthPrior(Stage):
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder on the path with a package of somebody's own, `elsewhere`."""
+    _forget()
     package = tmp_path / "elsewhere"
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "heads.py").write_text(HEAD)
     (package / "stages.py").write_text(STAGE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return package
+    yield package
+    _forget()
+
+
+def _forget() -> None:
+    """As in a new process: nothing of `elsewhere` is imported or parsed."""
+    declarations.declaration_in_source.cache_clear()
+    declarations._parsed.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "elsewhere"]:
+        del sys.modules[name]
 
 
 def keys(*overrides: str) -> dict[str, str]:
@@ -78,6 +89,42 @@ def test_editing_an_outside_components_source_makes_its_stage_stale(outside: Pat
     assert identity_of(component) != before
     (outside / "heads.py").write_text(HEAD)
     assert identity_of(component) == before
+
+
+@pytest.mark.parametrize("edited", ["heads.py", "parts/network.py", "parts/deeper.py"])
+def test_editing_what_an_outside_component_inherits_or_imports_makes_it_stale(outside: Path, edited: str):
+    (outside / "parts").mkdir()
+    (outside / "parts" / "__init__.py").write_text("")
+    (outside / "parts" / "network.py").write_text("from .. import heads\nfrom . import deeper\n")
+    (outside / "parts" / "deeper.py").write_text("WIDTH = 3\n")
+    (outside / "others.py").write_text(
+        "from .heads import Mine\n\n\n"
+        "class Derived(Mine):\n    def start(self):\n        from .parts.network import deeper\n"
+    )
+    component = {"_target_": "elsewhere.others.Derived", "power": 2.0}
+    before = identity_of(component)
+    assert declaration("elsewhere.others.Derived").data_options == {"table"}, (
+        "those of a base that is imported relatively"
+    )
+    (outside / edited).write_text((outside / edited).read_text() + "\n# another line\n")
+    _forget()
+    assert identity_of(component) != before
+
+
+def test_a_stage_may_inherit_from_a_module_beside_it_and_its_package_have_specs_of_its_own(
+    outside: Path, tmp_path: Path
+):
+    (outside / "specs.py").write_text("WIDTH = 3\n")
+    (outside / "more.py").write_text(
+        "from .stages import DepthPrior\n\n\nclass Prior(DepthPrior):\n    name = 'prior'\n"
+    )
+    (outside / "__init__.py").write_text("from .more import Prior\n")
+    assert is_stage("elsewhere.more.Prior")
+    stages = {
+        "collect": {"_target_": "halonerf.stages.Collect", "scene": None},
+        "prior": {"_target_": "elsewhere.Prior", "scale": 1.0},
+    }
+    assert [step.stage for step in make_plan("prior", stages, "s", 0, ArtifactStore(tmp_path))] == ["collect", "prior"]
 
 
 def test_editing_an_outside_stages_source_makes_it_stale_and_nothing_upstream(outside: Path, tmp_path: Path):

@@ -37,7 +37,8 @@ OPTION_LISTS = ("runtime_options", "data_options", "file_options")
 class Declaration:
     """What a class declares: names of options, and the values of its literal class attributes.
 
-    files: source files of the class and of its bases, the class's first; those of libraries are left out.
+    files: source files of the class and of its bases, the class's first; those of libraries are left out. For a class
+        of another package also those of all modules of that package that they import, directly or not.
     names: of all attributes and methods in the class bodies.
     """
 
@@ -87,7 +88,7 @@ def declaration_in_source(target: str) -> Declaration | None:
                 listed[name] |= set(_literal(value) or ())
             elif name not in literals and (literal := _literal(value)) is not None:
                 literals[name] = literal
-    files = tuple(dict.fromkeys(path for path, _ in found))
+    files = tuple(dict.fromkeys([*(path for path, _ in found), *_imported_files(target)]))
     options = {name: frozenset(values) for name, values in listed.items()}
     return Declaration(target, files, frozenset(names), literals, **options)
 
@@ -117,7 +118,7 @@ def _class_bodies(target: str, seen: frozenset[str] = frozenset()) -> Iterator[t
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             yield path, node
-            origins = _imports(tree)
+            origins = _imports(tree, _package(module, path))
             for base in node.bases:
                 text = ast.unparse(base)
                 first, _, rest = text.partition(".")
@@ -125,7 +126,7 @@ def _class_bodies(target: str, seen: frozenset[str] = frozenset()) -> Iterator[t
                 if full.split(".")[0] in {target.split(".")[0], "halonerf"}:
                     yield from _class_bodies(full, seen | {target})
             return
-    origin = _exported(tree, module, name)
+    origin = _exported(tree, module, _package(module, path), name)
     if origin is not None:
         yield from _class_bodies(origin, seen | {target})
 
@@ -157,12 +158,37 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _imports(tree: ast.Module) -> dict[str, str]:
-    """Names that a module imports at its top level, with what each stands for."""
+def _imported_files(target: str) -> list[Path]:
+    """Source files of the modules of an outside class's own package that its module imports, directly or not."""
+    top = target.split(".")[0]
+    if top == "halonerf":
+        return []
+    found: dict[str, Path] = {}
+    waiting = [target.rpartition(".")[0]]
+    while waiting:
+        module = waiting.pop()
+        path = source_file(module) if module.split(".")[0] == top and module not in found else None
+        if path is None:
+            continue
+        found[module] = path
+        for origin in _imports(_parsed(path), _package(module, path), nested=True).values():
+            waiting += [origin, origin.rpartition(".")[0]]
+    return list(found.values())
+
+
+def _package(module: str, path: Path) -> str:
+    """The package that a module's relative imports start from."""
+    return module if path.name == "__init__.py" else module.rpartition(".")[0]
+
+
+def _imports(tree: ast.Module, package: str, nested: bool = False) -> dict[str, str]:
+    """Names that a module of `package` imports, with what each stands for; `nested`: inside functions, too."""
     found: dict[str, str] = {}
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in ast.walk(tree) if nested else tree.body:
+        if isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            origin = ".".join([*above, *filter(None, [node.module])])
+            found |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.split(".")[0]
@@ -170,12 +196,12 @@ def _imports(tree: ast.Module) -> dict[str, str]:
     return found
 
 
-def _exported(tree: ast.Module, module: str, name: str) -> str | None:
+def _exported(tree: ast.Module, module: str, package: str, name: str) -> str | None:
     """Where a package's `__init__` has a name from: imported, exported lazily (`halonerf.exports`), or by convention.
 
     By convention a class is in the module of its name in snake case, as every stage is.
     """
-    imported = _imports(tree).get(name)
+    imported = _imports(tree, package).get(name)
     if imported is not None:
         return imported
     for node in tree.body:

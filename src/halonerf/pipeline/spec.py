@@ -89,7 +89,7 @@ def spec_of(target: str) -> type[StageSpec]:
     """
     package, _, name = target.rpartition(".")
     if source_file(f"{package}.specs") is not None:
-        spec = import_module(f"{package}.specs").SPECS.get(name)
+        spec = getattr(import_module(f"{package}.specs"), "SPECS", {}).get(name)
         if spec is not None:
             return spec
     return locate(target)
