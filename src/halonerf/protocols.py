@@ -1,4 +1,4 @@
-"""The contracts between the rooms. Every implementation passes its room's test in `tests/contracts/`."""
+"""The contracts of components. Every implementation passes the tests of its contract in `tests/contracts/`."""
 
 from __future__ import annotations
 

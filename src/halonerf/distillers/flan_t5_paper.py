@@ -11,6 +11,10 @@ class FlanT5Paper(HfGenerate):
     The prompt is `prompts/paper.txt`. Four beams without length penalty, stopped early, at most 20 new tokens. Answers
     are lower-cased, filtered for "unknown", and lose a leading compass direction; nothing is merged, verified against
     the record, or filtered by confidence. Evidence is searched for all the same, for display.
+
+    Args:
+        weights: hub id or local folder. characters: maximum length of each field in the prompt.
+        batch, dtype, device: as for `HfGenerate`. cache: folder of replies that runs share.
     """
 
     def __init__(

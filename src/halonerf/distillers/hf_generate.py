@@ -22,6 +22,14 @@ class HfGenerate(LanguageDistiller):
     it has none. transformers cannot constrain decoding to a schema: with answers=json the prompt states the format and
     the answer is validated. With answers=plain or paper, the confidence is the geometric mean of the answer's token
     probabilities.
+
+    Args:
+        weights: hub id or local folder.
+        beams: of beam search; 1: greedy. length_penalty, early_stopping: of beam search, as in transformers.
+        tokens: maximum number of new tokens per answer.
+        chat_options: for the model's chat template.
+        batch: prompts at a time; bounds memory.
+        dtype: "auto", as the weights are stored, or the name of a PyTorch type. device: None: a GPU where there is one.
     """
 
     runtime_options: ClassVar[tuple[str, ...]] = ("device",)

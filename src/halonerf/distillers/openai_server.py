@@ -25,6 +25,17 @@ class OpenaiServer(LanguageDistiller):
 
     The key is read from the environment and written nowhere. A server that is down makes the run pause; see
     `ServerClient`. A request that fails while the server answers others gives an empty label and is counted by kind.
+
+    Args:
+        model: its name on the server. url: of the server's API. key_variable: environment variable with the key.
+        structured: how answers are constrained: "json_schema", "json_object", "none", or "auto", the strictest that
+            the server accepts.
+        temperature, top_p, seed: of sampling; seed None: the server is given none.
+        tokens: maximum number of new tokens per answer. tokens_name: the server's name of that option.
+        chat_options: for the model's chat template, on vLLM's server.
+        workers: concurrent requests. per_minute: requests at most; None: any number.
+        timeout_s: s, of a request. retries: of a request. backoff_s: s before the first retry, doubled each time.
+        patience_s: s that the server may be down before the run is given up.
     """
 
     runtime_options: ClassVar[tuple[str, ...]] = (

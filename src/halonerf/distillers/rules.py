@@ -54,7 +54,16 @@ NO_EVIDENCE = FieldEvidence((), frozenset())
 
 
 class Rules:
-    """A `LabelDistiller` and `LabelHierarchy` by the vocabulary of `halonerf.distillers.gazetteer`."""
+    """A `LabelDistiller` and `LabelHierarchy` by the vocabulary of `halonerf.distillers.gazetteer`.
+
+    Args:
+        vocabulary: a YAML file in the layout of `vocabulary.yaml` beside this file; None: that one.
+        caption_weight, filename_weight: in [0, 1], confidence of a part that the field names.
+        category_weight: in [0, 1], the same of the deepest category. category_step: less for each level up.
+        min_confidence: in [0, 1]; labels of lower confidence are dropped.
+        labels: maximum number per record, of unrelated parts.
+        characters: maximum length of each field that is read.
+    """
 
     data_options = ("vocabulary",)
 

@@ -72,5 +72,5 @@ def _gaussians(field: RadianceField, term: str) -> GaussianField:
 def _unfit(field: RadianceField, term: str, expected: str) -> BadInput:
     return BadInput(
         f"expected {expected} for the loss term {term}, got {type(field).__name__}.\n"
-        "Take the loss of that field, such as loss=ha_nerf, or leave the term out: loss.terms.NAME.weight=0"
+        "Leave loss= out, which takes the loss of the field's name, or leave the term out: loss.terms.NAME.weight=0"
     )

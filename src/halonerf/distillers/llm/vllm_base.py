@@ -19,6 +19,14 @@ ShardReader = Callable[[int], list[ImageRecord]]  # number of a shard to its rec
 class VllmDistiller(LanguageDistiller):
     """Options, prompts and sampling that are the same wherever vLLM runs; subclasses get the answers (`query`).
 
+    Args:
+        weights: hub id or local folder.
+        temperature, top_p, seed: of sampling; temperature 0 is greedy.
+        tokens: maximum number of new tokens per answer. context: tokens of prompt and answer.
+        chat_options: for the model's chat template.
+        dtype: as vLLM names it. gpus: over which the model is split.
+        memory: in (0, 1], share of a GPU's memory that vLLM may take. eager: without CUDA graphs.
+
     Attributes:
         engine_options: arguments of vLLM's engine. sampling_options: arguments of its `SamplingParams`.
         max_prompt_tokens: longest prompt that leaves room for an answer.

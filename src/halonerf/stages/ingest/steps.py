@@ -138,7 +138,8 @@ class IngestState:
             reasons = "; ".join(f"{f.image_id}: {f.problem}" for f in aside[:3])
             raise BadInput(
                 f"expected at least two usable photos in {self.collection.photos}, found {len(usable)} among "
-                f"{len(self.names)}{f' ({reasons})' if reasons else ''}.\nAdd photos of the place: scene.path=DIR"
+                f"{len(self.names)}{f' ({reasons})' if reasons else ''}.\n"
+                "Mend what is wrong with them, or add photos of the place"
             )
         return usable, aside
 
