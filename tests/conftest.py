@@ -35,7 +35,7 @@ def halonerf(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         *arguments: str, timeout: float = 300, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "halonerf.cli", *arguments],
+            [sys.executable, "-m", "halonerf", *arguments],
             cwd=tmp_path,
             capture_output=True,
             text=True,

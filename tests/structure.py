@@ -24,7 +24,7 @@ LAYERS = {
     **dict.fromkeys(SERVICES, 3),
     "queries": 4,
     "stages": 5, "viewer": 5,
-    "cli": 6, "api": 7,
+    "cli": 6, "api": 7, "__main__": 7,
 }  # fmt: skip
 FREE = 1  # parts up to this layer may import each other within it, without circles of files
 DATA_ORDER = {
@@ -173,7 +173,7 @@ def circles(package: Package) -> list[list[str]]:
 
 def largest_folder(package: Package) -> tuple[str, int]:
     """The folder with the most modules, without procedural/ (one building element a file), and how many."""
-    modules = (path for path in package.files.values() if path.name != "__init__.py")
+    modules = (path for path in package.files.values() if path.name not in ("__init__.py", "__main__.py"))
     counts = Counter(str(path.parent.relative_to(package.root)) for path in modules)
     counts = Counter({folder: count for folder, count in counts.items() if not folder.endswith("procedural")})
     return counts.most_common(1)[0]
