@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from halonerf.pipeline.datamodule import EpochSampler, WorkData
 from halonerf.pipeline.declarations import Declaration
 from halonerf.pipeline.overrides import apply_overrides, merge_overrides
 from halonerf.pipeline.plan import describe, identity_of, make_plan
-from halonerf.pipeline.run import run_step, torch_threads
+from halonerf.pipeline.run import library_versions, run_step, torch_threads
 from halonerf.pipeline.spec import StageSource
 from halonerf.pipeline.stage import Stage
 
@@ -413,3 +414,17 @@ def test_every_epoch_sees_the_photos_evenly_and_in_the_same_order_again():
     order = [i for number in range(5) for i in epoch(number)]
     assert all(sorted(order[k : k + 5]) == [0, 1, 2, 3, 4] for k in range(0, 35, 5))
     assert epoch(2) == order[14:21]
+
+
+def test_a_library_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch):
+    versions = metadata.version
+
+    def without_mitsuba(name: str) -> str:
+        if name == "mitsuba":
+            raise metadata.PackageNotFoundError(name)
+        return versions(name)
+
+    monkeypatch.setattr(metadata, "version", without_mitsuba)
+    found = library_versions()
+    assert "mitsuba" not in found
+    assert found["numpy"] == np.__version__

@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -235,8 +235,12 @@ def code_version() -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape results."""
-    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in LIBRARIES}}
+    """Versions of Python and of the libraries that shape results; those of extras where they are installed."""
+    found = {"python": sys.version.split()[0]}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _peak_memory_mb() -> float:
