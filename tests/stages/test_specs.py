@@ -41,3 +41,10 @@ def test_options_that_need_no_extra_name_none():
     assert ExportSpec.extra_packages({"formats": ["splats", "masks"]}) == {}
     assert RenderSpec.extra_packages({"path": None, "video": None, "film": "mp4"}) == {}
     assert RenderSpec.extra_packages({"path": "orbit", "film": "frames"}) == {}
+
+
+def test_a_procedural_landmark_needs_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    found = errors.find_spec
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "mitsuba" else found(name))
+    with pytest.raises(MissingExtra, match=r"halonerf\[procedural\]"):
+        run(composed(["stage=collect", "scene=mosque", f"artifacts={tmp_path}"]))

@@ -32,6 +32,7 @@ from halonerf.data.collection import write_collection
 from halonerf.data.procedural.building import GENERATOR_VERSION, build
 from halonerf.data.procedural.capture import CapturePlan, PhotoSession
 from halonerf.data.procedural.metadata import landmark, record
+from halonerf.errors import require
 from halonerf.files import write_atomic, write_json
 
 
@@ -77,7 +78,11 @@ class ProceduralLandmark:
         return fingerprint({"version": GENERATOR_VERSION, **vars(self.plan)})
 
     def collect(self, folder: Path) -> None:
-        """Render the photos that are not in `folder` yet, then write the collection's tables."""
+        """Render the photos that are not in `folder` yet, then write the collection's tables.
+
+        Raises: MissingExtra without Mitsuba.
+        """
+        require("mitsuba", "procedural")
         building = build(self.plan.kind, self.plan.seed)
         for name in ("photos", "depth", "notes", *(f"masks/{concept}" for concept in building.concepts)):
             (folder / name).mkdir(parents=True, exist_ok=True)
