@@ -56,7 +56,7 @@ def test_halving_the_steps_through_fog_changes_nothing():
 
 def test_stratified_samples_lie_one_in_each_part():
     near, far = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 10.0])
-    t = stratified(near, far, 16, torch.Generator().manual_seed(0))
+    t = stratified(near, far, 16, torch.rand(len(near), 16, generator=torch.Generator().manual_seed(0)))
     part = (t - near[:, None]) / (far - near)[:, None] * 16
     assert torch.equal(part.floor(), torch.arange(16.0).expand(2, 16))
     assert (part - part.floor()).std() > 0.2  # anywhere in their part, not all in one place
@@ -66,7 +66,9 @@ def test_stratified_samples_lie_one_in_each_part():
 
 def test_importance_samples_follow_the_weights():
     edges = torch.tensor([[0.0, 1.0, 2.0, 4.0]])
-    t = importance(edges, torch.tensor([[0.1, 0.6, 0.3]]), 2000, torch.Generator().manual_seed(0))[0]
+    t = importance(
+        edges, torch.tensor([[0.1, 0.6, 0.3]]), 2000, torch.rand(1, 2000, generator=torch.Generator().manual_seed(0))
+    )[0]
     shares = torch.histc(t, 4, 0, 4) / 2000
     # stratified quantiles: off by one sample at most, and by the 1e-5 added to each weight
     torch.testing.assert_close(shares, torch.tensor([0.1, 0.6, 0.15, 0.15]), atol=2e-3, rtol=0)

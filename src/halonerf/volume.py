@@ -11,27 +11,26 @@ import torch
 from torch import Tensor
 
 
-def stratified(near: Tensor, far: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
+def stratified(near: Tensor, far: Tensor, samples: int, places: Tensor | None = None) -> Tensor:
     """Sample positions, one in each of `samples` equal parts of every ray (Mildenhall et al., NeRF, 2020, eq. 2).
 
     Args:
         near, far: [R], near < far.
-        generator: of a sample's position in its part; None: the middle.
+        places: [R, S] in [0, 1], of the samples in their parts; None: the middle.
     Returns: t, [R, S], increasing.
     """
-    shape = (len(near), samples)
-    place = torch.full(shape, 0.5) if generator is None else torch.rand(shape, generator=generator)
-    share = (torch.arange(samples, device=near.device) + place.to(near)) / samples
+    places = near.new_full((len(near), samples), 0.5) if places is None else places.to(near)
+    share = (torch.arange(samples, device=near.device) + places) / samples
     return near[:, None] + (far - near)[:, None] * share
 
 
-def importance(edges: Tensor, weights: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
+def importance(edges: Tensor, weights: Tensor, samples: int, places: Tensor | None = None) -> Tensor:
     """Sample positions drawn from piecewise-constant densities by inversion (NeRF, section 5.2).
 
     Args:
         edges: [R, B + 1], of the bins, increasing. weights: [R, B], of the bins, non-negative, of any sum; 1e-5 is
             added to each, so that a ray of zeros is sampled evenly.
-        generator: of stratified random quantiles; None: evenly spaced ones, the same on every call.
+        places: [R, S] in [0, 1], of the quantiles in their equal parts; None: the middle of each.
     Returns: t, [R, S], increasing; not differentiable.
     """
     with torch.no_grad():
@@ -39,7 +38,7 @@ def importance(edges: Tensor, weights: Tensor, samples: int, generator: torch.Ge
         share = share / share.sum(dim=1, keepdim=True)
         reached = torch.cat([torch.zeros_like(share[:, :1]), share.cumsum(dim=1)], dim=1)
         zero = torch.zeros_like(reached[:, 0])
-        quantiles = stratified(zero, zero + 1, samples, generator) * reached[:, -1:]
+        quantiles = stratified(zero, zero + 1, samples, places) * reached[:, -1:]
         upper = torch.searchsorted(reached, quantiles, right=True).clamp(1, weights.shape[1])
         before, after = reached.gather(1, upper - 1), reached.gather(1, upper)
         left, right = edges.gather(1, upper - 1), edges.gather(1, upper)

@@ -157,8 +157,11 @@ class HaNerf(nn.Module):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.step)) if fitting else None
         other = self.codes.another(generator) if generator is not None else None
         parts: dict[str, list[Tensor]] = {}
-        for _, rays in rays_of(view, self.points, self._chunk(0 if channels is None else channels.shape[1])):
-            for name, values in self._render_rays(rays, appearance, other, channels, generator).items():
+        shape = (2, view.height * view.width, self.samples)  # drawn for all rays at once: chunks change no result
+        places = None if generator is None else torch.rand(shape, generator=generator)
+        for rows, rays in rays_of(view, self.points, self._chunk(0 if channels is None else channels.shape[1])):
+            drawn = None if places is None else places[:, rows.cpu()]
+            for name, values in self._render_rays(rays, appearance, other, channels, drawn).items():
                 parts.setdefault(name, []).append(values)
         whole = {name: torch.cat(values).unflatten(0, (view.height, view.width)) for name, values in parts.items()}
         self._pair = RelitPair(whole["colour"], appearance, other, whole.get("relit")) if fitting else None
@@ -174,7 +177,7 @@ class HaNerf(nn.Module):
         sums = weighted.new_zeros(self.elements, weighted.shape[1])
         chunk = self._chunk(weighted.shape[1])
         for rows, rays in rays_of(view, self.points, chunk, chosen=(weighted != 0).any(dim=1)):
-            samples = self.networks.march(rays, self.render_samples, generator=None, colour=False)
+            samples = self.networks.march(rays, self.render_samples, colour=False)
             shares = samples.weights[..., None] * weighted[rows][:, None]
             sums.index_add_(0, self.voxels.elements_at(samples.points).flatten(), shares.flatten(0, 1))
         return sums[:, :-1], sums[:, -1]
@@ -250,10 +253,10 @@ class HaNerf(nn.Module):
         code: Tensor,
         other: Tensor | None,
         channels: Tensor | None,
-        generator: torch.Generator | None,
+        places: Tensor | None,
     ) -> dict[str, Tensor]:
         """The composited values of R rays by name, [R, ...] each; "coarse" and "relit" only while fitting."""
-        samples = self.networks.march(rays, self.render_samples if generator is None else self.samples, generator)
+        samples = self.networks.march(rays, self.render_samples if places is None else self.samples, places)
         weights, opacity = samples.weights, samples.weights.sum(dim=1)
         assert samples.base is not None
         values = {
@@ -312,7 +315,7 @@ def shade_rays(
 
     def chunk(rays: Rays) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            marched = networks.march(rays, samples, generator=None, colour=False)
+            marched = networks.march(rays, samples, colour=False)
         values = function(marched.feature).view(*marched.weights.shape, -1)
         return composite(marched.weights, values), marched.weights.sum(dim=1).clamp(max=1)
 

@@ -58,15 +58,16 @@ class SamplerPair(nn.Module):
         self.fine_colour = Colour(width, direction_frequencies, code_size)
         self.register_buffer("scale", torch.ones(()))
 
-    def march(self, rays: Rays, samples: int, generator: torch.Generator | None, colour: bool = True) -> Samples:
+    def march(self, rays: Rays, samples: int, places: Tensor | None = None, colour: bool = True) -> Samples:
         """Evaluate the coarse network at `samples` depths per ray, and the fine one there and at as many drawn by it.
 
-        generator: of the samples' depths, while fitting; None: the same depths on every call, without gradients of
-        the coarse network. colour: whether colours are needed.
+        places: [2, R, samples] uniform in [0, 1], which place the samples of either network while fitting; None: the
+        same depths on every call, without gradients of the coarse network. colour: whether colours are needed.
         """
-        fitting = generator is not None
+        fitting = places is not None
+        coarse_places, fine_places = (None, None) if places is None else places
         first = rays.directions.detach().new_full((len(rays.directions),), rays.near)
-        t = stratified(first, torch.full_like(first, rays.far), samples, generator)
+        t = stratified(first, torch.full_like(first, rays.far), samples, coarse_places)
         coarse = None
         with torch.set_grad_enabled(fitting and torch.is_grad_enabled()):
             density, feature = self.coarse((self.scale * _points(rays, t)).flatten(0, 1))
@@ -75,7 +76,8 @@ class SamplerPair(nn.Module):
                 hidden = self.coarse_colour.base(feature, F.normalize(rays.directions, dim=1))
                 coarse = composite(weights, self.coarse_colour(hidden, None))
         middle = (t[:, 1:] + t[:, :-1]) / 2
-        t = torch.cat([t, importance(middle, weights.detach()[:, 1:-1], samples, generator)], dim=1).sort(dim=1).values
+        drawn = importance(middle, weights.detach()[:, 1:-1], samples, fine_places)
+        t = torch.cat([t, drawn], dim=1).sort(dim=1).values
         points = _points(rays, t)
         density, feature = self.fine((self.scale * points).flatten(0, 1))
         base = self.fine_colour.base(feature, F.normalize(rays.directions, dim=1)) if colour else None
