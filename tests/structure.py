@@ -86,7 +86,7 @@ def upward_imports(package: Package) -> list[str]:
     found = []
     for name, other in package.edges():
         here, there = part(name), part(other)
-        if here == there or "__init__" in (there,):
+        if there in (here, "__init__"):
             continue
         low, high = LAYERS.get(there, 99), LAYERS.get(here, 99)
         if low > high or (low == high > FREE):

@@ -215,7 +215,7 @@ class ExploreSpec(StageSpec):
 
     @classmethod
     def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
-        return {"viser": "viewer"} if config["viewer"]["_target_"] == "halonerf.viewer.Browser" else {}
+        return declaration(config["viewer"]["_target_"]).literals.get("extra_packages", {})
 
 
 class RenderSpec(StageSpec):

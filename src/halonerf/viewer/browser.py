@@ -9,9 +9,9 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class Browser:
         memory_mb: MB that rendering a part of a picture may take.
         part_radius, min_elements, max_parts: how connected parts are found, see `PartOptions`.
     """
+
+    extra_packages: ClassVar[Mapping[str, str]] = {"viser": "viewer"}  # package and extra, read before any stage runs
 
     def __init__(
         self,

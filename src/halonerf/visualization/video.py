@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from halonerf.errors import BadInput, MissingExtra
+from halonerf.errors import BadInput, require
 
 # Nearly lossless, with a single intra frame: each further one is coded independently, so slow changes would pulse.
 H264 = {"crf": "16", "g": "100000", "preset": "fast"}
@@ -31,10 +31,9 @@ def save_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
 
     Raises: MissingExtra without PyAV; BadInput without frames, or for another ending.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtra("av", "video") from error
+    require("av", "video")
+    import av
+
     writers: dict[str, Callable[..., bool]] = {".mp4": _write_mp4, ".webm": _write_webm, ".gif": _write_gif}
     if path.suffix not in writers:
         raise BadInput(f"expected a video's name to end in {', '.join(writers)}, got {path.name}")

@@ -17,7 +17,7 @@ from halonerf.data.procedural.camera import Camera
 from halonerf.data.procedural.light import OutdoorLight, overcast_sky
 from halonerf.data.procedural.mesh import Array, MeshBuilder, MeshSurface
 from halonerf.data.procedural.textures import Texture
-from halonerf.errors import MissingExtra
+from halonerf.errors import require
 
 LIGHT_SCALE = 1e6  # ratio of light to the emission that carries colours and indices
 NEAR_PLANE = 0.1  # metres
@@ -231,11 +231,10 @@ class SceneRenderer:
 
 
 def _mitsuba(threads: int) -> Any:
-    try:
-        import drjit
-        import mitsuba
-    except ImportError as error:
-        raise MissingExtra("mitsuba", "procedural") from error
+    require("mitsuba", "procedural")
+    import drjit
+    import mitsuba
+
     mitsuba.set_variant("scalar_rgb")
     mitsuba.set_log_level(mitsuba.LogLevel.Error)
     if threads:
