@@ -17,7 +17,7 @@ from helpers.places import ROOT
 PACKAGE = structure.Package(ROOT)
 UPWARD = structure.upward_imports(PACKAGE)
 ALLOWED = {  # heavy library: the parts of the package, or the modules, that may import it
-    "hydra": {"halonerf.cli", "halonerf.config_sources"},
+    "hydra": {"halonerf.cli", "halonerf.config"},
     "lightning": {"halonerf.pipeline", "halonerf.stages"},
     "wandb": set[str](),
     "transformers": {"halonerf.distillers", "halonerf.segmenters", "halonerf.retrievers", "halonerf.hub"},

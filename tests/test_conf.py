@@ -14,7 +14,7 @@ from hydra.plugins.config_source import ConfigLoadError
 from omegaconf import OmegaConf
 
 from halonerf.cli import composed
-from halonerf.config_sources import ExperimentSource, config_root
+from halonerf.config.sources import ExperimentSource, config_root
 from halonerf.errors import BadInput
 from halonerf.factory import locate
 from halonerf.pipeline.declarations import declaration

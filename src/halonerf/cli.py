@@ -6,8 +6,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -15,9 +17,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from halonerf.config_sources import config_root, register_experiments
+from halonerf import __version__
+from halonerf.config.explanations import COMPOSING_ERRORS, explain
+from halonerf.config.sources import config_root, register_experiments
 from halonerf.errors import UserError
-from halonerf.files import atomic_path, storage_errors
+from halonerf.files import atomic_path, output_folder, storage_errors
 from halonerf.memory import keep_freed_memory
 from halonerf.pipeline.plan import plain, resolve
 
@@ -43,7 +47,8 @@ OmegaConf.register_new_resolver("component_table", component_table, replace=True
 
 @hydra.main(version_base="1.3", config_path=str(config_root() / "conf"), config_name="config")
 def _task(config: DictConfig) -> None:
-    config.command = _command(HydraConfig.get().overrides.task)
+    given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False) or []  # may hold ${...}
+    config.command = _command([str(override) for override in list(given)])
     try:
         print(run(config), flush=True)
     except UserError as error:
@@ -65,7 +70,33 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     keep_freed_memory()
     register_experiments()
-    _task()
+    arguments = sys.argv[1:]
+    if "--version" in arguments:
+        print(f"halonerf {__version__}")
+        return
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, instead of printing them
+    try:
+        _task()
+    except COMPOSING_ERRORS as error:
+        if traceback_wanted or _of_the_task(error):
+            raise
+        given = [argument for argument in arguments if not argument.startswith("-")]
+        print(f"halonerf: {explain(error, given, _unresolved)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _of_the_task(error: Exception) -> bool:
+    """Whether an error arose in a run, here or in another process, and not in composing its config."""
+    here = any(frame.f_code.co_name == "_task" for frame, _ in traceback.walk_tb(error.__traceback__))
+    return here or type(error.__cause__).__name__ == "_RemoteTraceback"
+
+
+def _unresolved(overrides: Sequence[str]) -> Mapping[str, Any]:
+    """The config for these arguments as a plain container, with its references."""
+    container = OmegaConf.to_container(composed(overrides), resolve=False)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 def _command(overrides: Sequence[str]) -> str:
@@ -94,9 +125,11 @@ def run(config: DictConfig) -> Path | str:
     from halonerf.pipeline.run import run_plan
 
     print(f"scene {plan.goal.scene}\n{plan.describe()}", file=sys.stderr)
+    output_folder(config.artifacts, "artifacts")
+    target = output_folder(config.publish, "publish") if config.publish else None  # before hours of work
     folder = run_plan(plan, plain(config.logger) if config.logger else None)
-    if config.publish:
-        publish(folder, Path(config.publish).expanduser().absolute())
+    if target is not None:
+        publish(folder, target)
     return folder
 
 

@@ -99,6 +99,22 @@ def storage_errors(root: Path) -> Iterator[None]:
         ) from error
 
 
+def output_folder(path: str, option: str) -> Path:
+    """The folder that an option names, made where it is not there yet.
+
+    Raises: StorageError where it cannot be made.
+    """
+    folder = Path(path).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StorageError(
+            f"expected {option} to be a folder that can be made, got {path}: {reason}.\nGive another: {option}=DIR"
+        ) from error
+    return folder
+
+
 def safe_name(name: str) -> str:
     """`name` as a folder name: letters, digits, dots, dashes and underscores; at most 60 characters."""
     cleaned = re.sub(r"[^\w.-]+", "_", name, flags=re.UNICODE).strip("._")

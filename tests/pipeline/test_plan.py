@@ -14,7 +14,7 @@ import pytest
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed
 from halonerf.errors import BadInput
-from halonerf.pipeline import declarations
+from halonerf.pipeline import declarations, source_code
 from halonerf.pipeline.declarations import declaration
 from halonerf.pipeline.plan import identity_of, is_stage, make_plan, resolve
 
@@ -73,7 +73,8 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def _forget() -> None:
     """As in a new process: nothing of `elsewhere` is imported or parsed."""
     declarations.declaration_in_source.cache_clear()
-    declarations._parsed.cache_clear()
+    declarations._imported_files.cache_clear()
+    source_code.parsed.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "elsewhere"]:
         del sys.modules[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from halonerf.config.option_types import PositiveInt, Text
 from halonerf.distillers.hf_generate import HfGenerate
 
 
@@ -19,10 +20,10 @@ class FlanT5Paper(HfGenerate):
 
     def __init__(
         self,
-        weights: str = "google/flan-t5-xl",
-        characters: int = 1000,
-        batch: int = 16,
-        dtype: str = "auto",
+        weights: Text = "google/flan-t5-xl",
+        characters: PositiveInt = 1000,
+        batch: PositiveInt = 16,
+        dtype: Text = "auto",
         device: str | None = None,
         cache: str | None = None,
     ) -> None:

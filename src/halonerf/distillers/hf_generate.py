@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jinja2 import TemplateError
 
+from halonerf.config.option_types import Fraction, PositiveInt, Text
 from halonerf.distillers.llm.answer_cache import Reply
 from halonerf.distillers.llm.base import LanguageDistiller
 from halonerf.distillers.llm.prompts import Messages, as_text
@@ -37,23 +38,23 @@ class HfGenerate(LanguageDistiller):
 
     def __init__(
         self,
-        weights: str = "Qwen/Qwen3-4B-Instruct-2507",
-        prompt: str = "structured",
-        answers: str = "json",
-        labels: int = 3,
+        weights: Text = "Qwen/Qwen3-4B-Instruct-2507",
+        prompt: Text = "structured",
+        answers: Literal["json", "plain", "paper"] = "json",
+        labels: PositiveInt = 3,
         closed: bool = False,
         vocabulary: str | None = None,
         same_as: str | None = None,
-        ungrounded: float = 0.5,
-        min_confidence: float = 0.2,
-        characters: int = 1000,
-        beams: int = 1,
+        ungrounded: Fraction = 0.5,
+        min_confidence: Fraction = 0.2,
+        characters: PositiveInt = 1000,
+        beams: PositiveInt = 1,
         length_penalty: float = 1.0,
         early_stopping: bool = False,
-        tokens: int = 256,
+        tokens: PositiveInt = 256,
         chat_options: Mapping[str, Any] | None = None,
-        batch: int = 16,
-        dtype: str = "auto",
+        batch: PositiveInt = 16,
+        dtype: Text = "auto",
         device: str | None = None,
         cache: str | None = None,
     ) -> None:

@@ -8,9 +8,19 @@ import threading
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from halonerf.config.option_types import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Seed,
+    Text,
+)
 from halonerf.distillers.llm.answer_cache import Reply
 from halonerf.distillers.llm.base import LanguageDistiller
 from halonerf.distillers.llm.prompts import Messages
@@ -44,31 +54,31 @@ class OpenaiServer(LanguageDistiller):
 
     def __init__(
         self,
-        model: str,
-        url: str = "http://localhost:8000/v1",
-        key_variable: str = "OPENAI_API_KEY",
-        prompt: str = "structured",
-        answers: str = "json",
-        structured: str = "auto",
-        labels: int = 3,
+        model: Text,
+        url: Text = "http://localhost:8000/v1",
+        key_variable: Text = "OPENAI_API_KEY",
+        prompt: Text = "structured",
+        answers: Literal["json", "plain", "paper"] = "json",
+        structured: Literal["auto", "json_schema", "json_object", "none"] = "auto",
+        labels: PositiveInt = 3,
         closed: bool = False,
         vocabulary: str | None = None,
         same_as: str | None = None,
-        ungrounded: float = 0.5,
-        min_confidence: float = 0.2,
-        characters: int = 1000,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int | None = 0,
-        tokens: int = 1024,
-        tokens_name: str = "max_tokens",
+        ungrounded: Fraction = 0.5,
+        min_confidence: Fraction = 0.2,
+        characters: PositiveInt = 1000,
+        temperature: NonNegativeFloat = 0.0,
+        top_p: PositiveFraction = 1.0,
+        seed: Seed | None = 0,
+        tokens: PositiveInt = 1024,
+        tokens_name: Text = "max_tokens",
         chat_options: Mapping[str, Any] | None = None,
-        workers: int = 32,
-        per_minute: float | None = None,
-        timeout_s: float = 120.0,
-        retries: int = 4,
-        backoff_s: float = 0.5,
-        patience_s: float = 600.0,
+        workers: PositiveInt = 32,
+        per_minute: PositiveFloat | None = None,
+        timeout_s: PositiveFloat = 120.0,
+        retries: NonNegativeInt = 4,
+        backoff_s: PositiveFloat = 0.5,
+        patience_s: PositiveFloat = 600.0,
         cache: str | None = None,
     ) -> None:
         """Raises: BadInput for options out of their range."""

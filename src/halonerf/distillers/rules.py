@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveInt
 from halonerf.distillers.gazetteer.inflection import words
 from halonerf.distillers.gazetteer.mentions import (
     ALSO,
@@ -70,13 +71,13 @@ class Rules:
     def __init__(
         self,
         vocabulary: str | None = None,
-        caption_weight: float = 1.0,
-        filename_weight: float = 0.9,
-        category_weight: float = 0.8,
-        category_step: float = 0.1,
-        min_confidence: float = 0.2,
-        labels: int = 1,
-        characters: int = 1000,
+        caption_weight: Fraction = 1.0,
+        filename_weight: Fraction = 0.9,
+        category_weight: Fraction = 0.8,
+        category_step: NonNegativeFloat = 0.1,
+        min_confidence: Fraction = 0.2,
+        labels: PositiveInt = 1,
+        characters: PositiveInt = 1000,
     ) -> None:
         weights = (caption_weight, filename_weight, category_weight, category_step, min_confidence)
         if not all(0.0 <= weight <= 1.0 for weight in weights):

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
+from halonerf.config.option_types import NonNegativeFloat, PositiveFraction
 from halonerf.errors import BadInput
 from halonerf.heads.elements import check_supervision
 from halonerf.lifting import over_known
@@ -52,10 +53,10 @@ class LiftedFeatures(nn.Module):
 
     def __init__(
         self,
-        scales: Sequence[float],
-        rivals: str,
-        min_confidence: float = 0.05,
-        top: float = 0.01,
+        scales: Sequence[PositiveFraction],
+        rivals: Literal["words", "phrases"],
+        min_confidence: NonNegativeFloat = 0.05,
+        top: PositiveFraction = 0.01,
     ) -> None:
         super().__init__()
         if rivals not in RIVALS or min_confidence < 0 or not 0 < top <= 1:

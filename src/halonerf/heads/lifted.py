@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from halonerf.config.option_types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from halonerf.errors import BadInput
 from halonerf.heads.aggregation import mean_lift, robust_lift
 from halonerf.heads.elements import ElementHead, check_supervision
@@ -45,14 +48,14 @@ class Lifted(ElementHead):
 
     def __init__(
         self,
-        min_confidence: float = 0.05,
-        refinements: int = 0,
-        robust: str = "none",
-        trim: float = 0.3,
-        tolerance: float = 1.5,
-        smoothing: float = 0.0,
-        neighbours: int = 8,
-        memory_mb: float = 2000.0,
+        min_confidence: NonNegativeFloat = 0.05,
+        refinements: NonNegativeInt = 0,
+        robust: Literal["none", "trimmed", "median", "consensus"] = "none",
+        trim: Annotated[float, Interval(gt=0, lt=0.5)] = 0.3,
+        tolerance: PositiveFloat = 1.5,
+        smoothing: NonNegativeFloat = 0.0,
+        neighbours: PositiveInt = 8,
+        memory_mb: PositiveFloat = 2000.0,
     ) -> None:
         super().__init__(min_confidence)
         if refinements < 0:

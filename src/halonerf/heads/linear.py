@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import nn
 
+from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Seed
 from halonerf.heads.learning import LearnedElementHead
 
 
@@ -18,14 +21,14 @@ class Linear(LearnedElementHead):
 
     def __init__(
         self,
-        min_confidence: float = 0.05,
-        steps: int = 500,
-        rays: int = 7225,
-        learning_rate: float = 1e-2,
-        final_lr_fraction: float = 0.05,
-        targets: str = "soft",
+        min_confidence: NonNegativeFloat = 0.05,
+        steps: PositiveInt = 500,
+        rays: PositiveInt = 7225,
+        learning_rate: PositiveFloat = 1e-2,
+        final_lr_fraction: Fraction = 0.05,
+        targets: Literal["soft", "paper"] = "soft",
         normalise: bool = True,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
 

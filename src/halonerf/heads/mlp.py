@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor, nn
 
+from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Seed
 from halonerf.errors import BadInput
 from halonerf.heads.learning import LearnedElementHead
 
@@ -31,16 +34,16 @@ class Mlp(LearnedElementHead):
 
     def __init__(
         self,
-        widths: Sequence[int] = (128, 128),
+        widths: Annotated[Sequence[PositiveInt], MinLen(1)] = (128, 128),
         together: bool = True,
-        min_confidence: float = 0.05,
-        steps: int = 1000,
-        rays: int = 7225,
-        learning_rate: float = 6e-3,
-        final_lr_fraction: float = 0.05,
-        targets: str = "soft",
+        min_confidence: NonNegativeFloat = 0.05,
+        steps: PositiveInt = 1000,
+        rays: PositiveInt = 7225,
+        learning_rate: PositiveFloat = 6e-3,
+        final_lr_fraction: Fraction = 0.05,
+        targets: Literal["soft", "paper"] = "soft",
         normalise: bool = True,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
         if not widths or min(widths) < 1:

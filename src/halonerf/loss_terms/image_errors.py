@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from halonerf.config.option_types import Fraction, NonNegativeFloat
 from halonerf.losses import photometric, squared_error
 from halonerf.protocols import LossContext
 
@@ -20,7 +21,7 @@ class Photometric:
 
     needs_normals: ClassVar[bool] = False
 
-    def __init__(self, weight: float = 1.0, ssim_share: float = 0.2) -> None:
+    def __init__(self, weight: NonNegativeFloat = 1.0, ssim_share: Fraction = 0.2) -> None:
         self.weight, self.ssim_share = weight, ssim_share
 
     def __call__(self, context: LossContext) -> Tensor:
@@ -37,7 +38,7 @@ class SquaredError:
 
     needs_normals: ClassVar[bool] = False
 
-    def __init__(self, weight: float = 0.5) -> None:
+    def __init__(self, weight: NonNegativeFloat = 0.5) -> None:
         self.weight = weight
 
     def __call__(self, context: LossContext) -> Tensor:

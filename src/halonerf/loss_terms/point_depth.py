@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from halonerf.config.option_types import NonNegativeFloat
 from halonerf.losses import depth_at_points
 from halonerf.protocols import LossContext
 
@@ -21,7 +22,7 @@ class PointDepth:
 
     needs_normals: ClassVar[bool] = False
 
-    def __init__(self, weight: float = 0.1) -> None:
+    def __init__(self, weight: NonNegativeFloat = 0.1) -> None:
         self.weight = weight
 
     def __call__(self, context: LossContext) -> Tensor:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from halonerf.config.option_types import NonNegativeFloat
 from halonerf.errors import BadInput
 from halonerf.protocols import GaussianField, LossContext, RadianceField, RegularisedField
 
@@ -19,7 +20,7 @@ class MeanOpacity:
 
     needs_normals: ClassVar[bool] = False
 
-    def __init__(self, weight: float = 1e-3) -> None:
+    def __init__(self, weight: NonNegativeFloat = 1e-3) -> None:
         self.weight = weight
 
     def __call__(self, context: LossContext) -> Tensor:
@@ -36,7 +37,7 @@ class MeanScale:
 
     needs_normals: ClassVar[bool] = False
 
-    def __init__(self, weight: float = 3e-2) -> None:
+    def __init__(self, weight: NonNegativeFloat = 3e-2) -> None:
         self.weight = weight
 
     def __call__(self, context: LossContext) -> Tensor:
@@ -53,7 +54,7 @@ class FieldRegularisation:
 
     needs_normals: ClassVar[bool] = False
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: NonNegativeFloat = 1.0) -> None:
         self.weight = weight
 
     def __call__(self, context: LossContext) -> Tensor:

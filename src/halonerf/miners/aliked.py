@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
+from halonerf.config.option_types import Fraction, Pixels, PositiveFraction, PositiveInt, Text
 from halonerf.errors import BadInput
 from halonerf.matching import mutual_nearest
 from halonerf.miners.scaling import clamp_inside, limit_size
@@ -41,13 +44,13 @@ class Aliked(nn.Module):
 
     def __init__(
         self,
-        weights: str = "hub",
-        model: str = "aliked-n16rot",
-        size: int = 1024,
-        features: int = 4096,
-        threshold: float = 0.1,
-        max_ratio: float = 0.95,
-        min_cosine: float = 0.5,
+        weights: Text = "hub",
+        model: Literal["aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32"] = "aliked-n16rot",
+        size: Pixels = 1024,
+        features: PositiveInt = 4096,
+        threshold: Fraction = 0.1,
+        max_ratio: PositiveFraction = 0.95,
+        min_cosine: Annotated[float, Interval(ge=-1, le=1)] = 0.5,
     ) -> None:
         from kornia.feature import ALIKED
 

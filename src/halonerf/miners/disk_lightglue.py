@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from halonerf.config.option_types import HalfOpenFraction, Pixels, PositiveInt, Text
 from halonerf.errors import BadInput
 from halonerf.miners.scaling import clamp_inside, limit_size
 from halonerf.miners.weights import fill
@@ -43,11 +44,11 @@ class DiskLightGlue(nn.Module):
 
     def __init__(
         self,
-        weights: str = "hub",
-        matcher: str = "hub",
-        size: int = 1024,
-        features: int = 2048,
-        min_score: float = 0.1,
+        weights: Text = "hub",
+        matcher: Text = "hub",
+        size: Pixels = 1024,
+        features: PositiveInt = 2048,
+        min_score: HalfOpenFraction = 0.1,
     ) -> None:
         from kornia.feature import DISK, LightGlue
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from halonerf.config.option_types import HalfOpenFraction, Pixels, Text
 from halonerf.errors import BadInput
 from halonerf.miners.scaling import clamp_inside, limit_size, luma
 from halonerf.miners.weights import fill
@@ -36,7 +37,7 @@ class Loftr(nn.Module):
 
     data_options = ("weights",)
 
-    def __init__(self, weights: str = "hub", size: int = 640, min_score: float = 0.2) -> None:
+    def __init__(self, weights: Text = "hub", size: Pixels = 640, min_score: HalfOpenFraction = 0.2) -> None:
         from kornia.feature import LoFTR
         from kornia.feature.loftr.loftr import default_cfg
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.config.option_types import PositiveInt
 from halonerf.errors import BadInput
 from halonerf.miners.published import read_published
 from halonerf.types import Matches
@@ -24,7 +25,7 @@ class SfmTracks:
 
     data_options = ("path",)
 
-    def __init__(self, path: str | None = None, short_side: int | None = 200) -> None:
+    def __init__(self, path: str | None = None, short_side: PositiveInt | None = 200) -> None:
         if short_side is not None and short_side <= 0:
             raise BadInput(
                 f"expected miner.short_side above 0, or null for that of the scene's photos, got {short_side}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from halonerf.config.option_types import NonNegativeFloat, Pixels, PositiveFraction, PositiveInt
 from halonerf.matching import mutual_nearest
 from halonerf.miners.scaling import clamp_inside, limit_size, luma
 from halonerf.sift import extract_sift
@@ -24,7 +25,11 @@ class Sift:
     """
 
     def __init__(
-        self, size: int = 1024, features: int = 8192, peak_threshold: float = 0.004, max_ratio: float = 0.85
+        self,
+        size: Pixels = 1024,
+        features: PositiveInt = 8192,
+        peak_threshold: NonNegativeFloat = 0.004,
+        max_ratio: PositiveFraction = 0.85,
     ) -> None:
         self.size, self.max_features, self.peak_threshold, self.max_ratio = size, features, peak_threshold, max_ratio
 

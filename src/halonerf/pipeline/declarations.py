@@ -18,17 +18,15 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from halonerf.factory import locate
+from halonerf.pipeline.source_code import class_bodies, imports, literal, package_of, parsed, source_file
 
 OPTION_LISTS = ("runtime_options", "data_options", "file_options")
 
@@ -37,13 +35,12 @@ OPTION_LISTS = ("runtime_options", "data_options", "file_options")
 class Declaration:
     """What a class declares: names of options, and the values of its literal class attributes.
 
-    files: source files of the class and of its bases, the class's first; those of libraries are left out. For a class
-        of another package also those of all modules of that package that they import, directly or not.
+    own_files: source files of the class and of its bases, the class's first; those of libraries are left out.
     names: of all attributes and methods in the class bodies.
     """
 
     target: str
-    files: tuple[Path, ...] = ()
+    own_files: tuple[Path, ...] = ()
     names: frozenset[str] = frozenset()
     literals: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     runtime_options: frozenset[str] = frozenset()
@@ -57,6 +54,11 @@ class Declaration:
     @property
     def version(self) -> int:
         return int(self.literals.get("version", 1))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """`own_files`, and of a class of another package those of all its modules that they import, directly or not."""
+        return tuple(dict.fromkeys([*self.own_files, *_imported_files(self.target)]))
 
     @property
     def own(self) -> bool:
@@ -75,20 +77,20 @@ def declaration(target: str) -> Declaration:
 @cache
 def declaration_in_source(target: str) -> Declaration | None:
     """The same, None where the class's source is not found: nothing is imported."""
-    found = list(_class_bodies(target))
+    found = list(class_bodies(target))
     if not found:
         return None
     names: set[str] = set()
     literals: dict[str, Any] = {}
     listed: dict[str, set[str]] = {name: set() for name in OPTION_LISTS}
-    for _, body in found:
-        for name, value in _attributes(body):
+    for body in found:
+        for name, value in _attributes(body.node):
             names.add(name)
             if name in listed:
-                listed[name] |= set(_literal(value) or ())
-            elif name not in literals and (literal := _literal(value)) is not None:
-                literals[name] = literal
-    files = tuple(dict.fromkeys([*(path for path, _ in found), *_imported_files(target)]))
+                listed[name] |= set(literal(value) or ())
+            elif name not in literals and (constant := literal(value)) is not None:
+                literals[name] = constant
+    files = tuple(dict.fromkeys(body.path for body in found))
     options = {name: frozenset(values) for name, values in listed.items()}
     return Declaration(target, files, frozenset(names), literals, **options)
 
@@ -108,56 +110,7 @@ def _imported(target: str) -> Declaration:
     return Declaration(target, tuple(dict.fromkeys(files)), names, literals, **listed)
 
 
-def _class_bodies(target: str, seen: frozenset[str] = frozenset()) -> Iterator[tuple[Path, ast.ClassDef]]:
-    """File and body of the class, then of its bases, depth first; nothing where the class is not found."""
-    module, _, name = target.rpartition(".")
-    path = source_file(module) if module and target not in seen else None
-    if path is None:
-        return
-    tree = _parsed(path)
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            yield path, node
-            origins = _imports(tree, _package(module, path))
-            for base in node.bases:
-                text = ast.unparse(base)
-                first, _, rest = text.partition(".")
-                full = f"{origins[first]}.{rest}".rstrip(".") if first in origins else f"{module}.{text}"
-                if full.split(".")[0] in {target.split(".")[0], "halonerf"}:
-                    yield from _class_bodies(full, seen | {target})
-            return
-    origin = _exported(tree, module, _package(module, path), name)
-    if origin is not None:
-        yield from _class_bodies(origin, seen | {target})
-
-
-def source_file(module: str) -> Path | None:
-    """The source file of a module that is imported already or lies on the path; packages above are not imported."""
-    loaded = getattr(sys.modules.get(module), "__file__", None)
-    if loaded:
-        return Path(loaded)
-    first, *rest = module.split(".")
-    try:
-        spec = find_spec(first)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    for root in spec.submodule_search_locations or ():
-        place = Path(root).joinpath(*rest)
-        for path in (place / "__init__.py", place.with_suffix(".py")):
-            if path.is_file():
-                return path
-    return None
-
-
 @cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def _imported_files(target: str) -> list[Path]:
     """Source files of the modules of an outside class's own package that its module imports, directly or not."""
     top = target.split(".")[0]
@@ -171,46 +124,9 @@ def _imported_files(target: str) -> list[Path]:
         if path is None:
             continue
         found[module] = path
-        for origin in _imports(_parsed(path), _package(module, path), nested=True).values():
+        for origin in imports(parsed(path), package_of(module, path), nested=True).values():
             waiting += [origin, origin.rpartition(".")[0]]
     return list(found.values())
-
-
-def _package(module: str, path: Path) -> str:
-    """The package that a module's relative imports start from."""
-    return module if path.name == "__init__.py" else module.rpartition(".")[0]
-
-
-def _imports(tree: ast.Module, package: str, nested: bool = False) -> dict[str, str]:
-    """Names that a module of `package` imports, with what each stands for; `nested`: inside functions, too."""
-    found: dict[str, str] = {}
-    for node in ast.walk(tree) if nested else tree.body:
-        if isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            origin = ".".join([*above, *filter(None, [node.module])])
-            found |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                first = alias.name.split(".")[0]
-                found[alias.asname or first] = alias.name if alias.asname else first
-    return found
-
-
-def _exported(tree: ast.Module, module: str, package: str, name: str) -> str | None:
-    """Where a package's `__init__` has a name from: imported, exported lazily (`halonerf.exports`), or by convention.
-
-    By convention a class is in the module of its name in snake case, as every stage is.
-    """
-    imported = _imports(tree, package).get(name)
-    if imported is not None:
-        return imported
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            homes = _literal(node.value)
-            if isinstance(homes, dict) and isinstance(homes.get(name), str):
-                return f"{module}.{homes[name]}.{name}"
-    own = f"{module}.{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()}"
-    return f"{own}.{name}" if source_file(own) else None
 
 
 def _attributes(body: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None]]:
@@ -222,11 +138,3 @@ def _attributes(body: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None]]:
             yield node.target.id, node.value
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name, None
-
-
-def _literal(value: ast.expr | None) -> Any:
-    """The value of a literal expression; None for any other."""
-    try:
-        return None if value is None else ast.literal_eval(value)
-    except ValueError:
-        return None

@@ -8,6 +8,7 @@ this package its version and the `version` of each class, of classes from elsewh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,16 +16,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from halonerf import __version__
 from halonerf.artifacts import ArtifactStore, fingerprint
-from halonerf.errors import BadInput
+from halonerf.errors import BadInput, first_line
 from halonerf.factory import build
 from halonerf.files import files_digest
 from halonerf.pipeline.declarations import Declaration, declaration, declaration_in_source
 from halonerf.pipeline.overrides import apply_overrides, merge_overrides
+from halonerf.pipeline.run_options import RUN_OPTIONS, checked_trainer
 from halonerf.pipeline.spec import StageSpec, spec_of
+from halonerf.pipeline.validation import checked, checked_values
 
 # Options of `lightning.Trainer` that choose hardware and logging. All others change what a fit learns.
 HARDWARE_OPTIONS = frozenset(
@@ -118,13 +121,26 @@ class StageConfigs(Mapping[str, Mapping[str, Any]]):
 
     def _resolve(self, name: str) -> Mapping[str, Any]:
         try:
-            return plain(self.config[name])
+            return checked(plain(self.config[name]), lambda option: self.written_at(f"{name}.{option}"))
         except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
             missing = sorted(missing_options(OmegaConf.to_container(self.config)))
             raise BadInput(
                 f"stage '{name}' needs options that were not given; these have no value: {', '.join(missing)}.\n"
                 f"Give them as KEY=VALUE, for example: halonerf stage={self.config.stage} {missing[0]}=..."
             ) from error
+        except OmegaConfBaseException as error:
+            raise BadInput(
+                f"expected the options of stage '{name}' to have values: {first_line(error)}.\n"
+                "Text with ${ is read as a reference to another option; write \\${ for the characters themselves."
+            ) from error
+
+    def written_at(self, option: str) -> str:
+        """The dotted name of the option whose value another takes: `field` for `reconstruct.field`."""
+        node = OmegaConf.to_container(self.config, resolve=False)
+        for part in option.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
+        return self.written_at(reference[1]) if reference else option
 
 
 def missing_options(node: Any, place: str = "") -> Iterator[str]:
@@ -142,6 +158,9 @@ def resolve(config: DictConfig) -> Plan:
     Raises: BadInput for a missing or unknown stage, for an option that must be given and is not, and for whatever a
     stage can tell to be wrong before it runs.
     """
+    top = {str(name): value for name in config if (value := config._get_node(name)) is not None}
+    given = {name: value._value() for name, value in top.items() if name in RUN_OPTIONS}
+    checked_values(given, RUN_OPTIONS, str)
     corpus = config.get("corpus")
     if corpus and "collect" in declaration(corpus._target_).names:  # it fetches photos: a scene like any other
         config = config.copy()
@@ -154,7 +173,7 @@ def resolve(config: DictConfig) -> Plan:
             "See what a stage would do with: halonerf stage=report plan=true"
         )
     store = ArtifactStore(Path(config.artifacts).expanduser().absolute())
-    trainer = plain(config.trainer)
+    trainer = checked_trainer(plain(config.trainer))
     steps = make_plan(config.stage, stages, lambda: build(stages["collect"]["scene"]).name, config.seed, store, trainer)
     return Plan(steps, config.seed, trainer, store)
 
@@ -202,6 +221,8 @@ def make_plan(
         config = apply_overrides(stages[name], name, overrides)
         if source is not None:  # another scene: its own photos, and its own records
             config |= {key: value for key, value in (("scene", source), ("corpus", None)) if key in config}
+        if overrides or source is not None:
+            config = checked(config, lambda option: f"{name}.{option}")
         spec = spec_of(config["_target_"])
         needs = spec.requires(config)
         inputs = {need: visit(need, source, overrides, (*trail, name)) for need in needs}

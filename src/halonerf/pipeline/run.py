@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from halonerf import __version__
 from halonerf.artifacts import MANIFEST, ArtifactStore
-from halonerf.errors import require
+from halonerf.errors import BadInput, first_line, require
 from halonerf.factory import build
 from halonerf.files import safe_name, storage_errors, write_json
 from halonerf.pipeline.plan import Plan, Step
@@ -31,6 +32,7 @@ from halonerf.pipeline.stage import Stage
 
 LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap", "numba", "numpy", "mitsuba")
 LOGGERS = {"WandbLogger": "wandb", "TensorBoardLogger": "tensorboard"}  # and the package that each needs
+FULL_PRECISION = "32-true"
 log = logging.getLogger("halonerf")
 
 
@@ -48,6 +50,10 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
     for step in plan.steps:
         for package, extra in step.spec.extra_packages(step.config).items() if not step.cached else ():
             require(package, extra)
+    waiting = [step for step in plan.steps if step.spec.interactive or not step.cached]
+    check_trainer([step for step in waiting if not step.spec.interactive], plan.trainer)
+    for step in waiting:
+        build(step.config, nested=False)  # constructors check what options mean together
     folder = plan.folder
     for step in plan.steps:
         if step.spec.interactive:
@@ -56,6 +62,28 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
             log.info("%s %s %s", *step.id)
             run_step(step, plan.seed, plan.store, plan.trainer, lambda place, step=step: loggers(logger, step, place))  # type: ignore[misc]
     return folder
+
+
+def check_trainer(steps: Sequence[Step], options: Mapping[str, Any]) -> None:
+    """Make a trainer as these steps will, without using it, and say which options have no effect on any of them.
+
+    Raises: BadInput for options that Lightning refuses on this machine, such as a GPU where there is none.
+    """
+    if not steps:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            lightning.Trainer(**options, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+        given = ", ".join(f"trainer.{name}={value}" for name, value in options.items())
+        raise BadInput(
+            f"expected trainer options that work on this machine, got {given}.\nLightning: {first_line(error)}\n"
+            "The defaults work on any machine: trainer.accelerator=cpu trainer.devices=1 trainer.strategy=auto"
+        ) from error
+    precision = options.get("precision", FULL_PRECISION)
+    if precision != FULL_PRECISION and not any(step.spec.mixed_precision for step in steps):
+        log.warning("trainer.precision=%s has no effect: all stages of this run work in %s", precision, FULL_PRECISION)
 
 
 def loggers(config: Mapping[str, Any] | None, step: Step, folder: Path) -> list[Logger]:

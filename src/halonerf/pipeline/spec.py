@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from halonerf.factory import locate
-from halonerf.pipeline.declarations import source_file
+from halonerf.pipeline.source_code import source_file
 
 
 class StageSource(NamedTuple):

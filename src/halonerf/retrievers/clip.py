@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from halonerf.config.option_types import PositiveFloat, PositiveInt, Text
 from halonerf.errors import BadInput
 from halonerf.files import atomic_folder
 from halonerf.hub import PretrainedSource
@@ -42,10 +43,10 @@ class Clip(nn.Module):
 
     def __init__(
         self,
-        weights: str = PUBLISHED,
-        trainable: str = "lora",
-        rank: int = 8,
-        alpha: float = 16.0,
+        weights: Text = PUBLISHED,
+        trainable: Literal["none", "lora", "full"] = "lora",
+        rank: PositiveInt = 8,
+        alpha: PositiveFloat = 16.0,
     ) -> None:
         super().__init__()
         if trainable not in TRAINABLE or rank < 1:

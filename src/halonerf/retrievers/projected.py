@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
+from halonerf.config.option_types import PositiveInt
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.files import atomic_folder
 
@@ -45,7 +46,7 @@ class Projected(nn.Module):
 
     data_options = ("weights",)
 
-    def __init__(self, segmenter: Any, crops: Any, weights: str | None = "offline", width: int = 64) -> None:
+    def __init__(self, segmenter: Any, crops: Any, weights: str | None = "offline", width: PositiveInt = 64) -> None:
         super().__init__()
         lacks = [part for part in ("encode", "text") if not hasattr(segmenter, part)]
         if lacks or not hasattr(crops, "encode"):

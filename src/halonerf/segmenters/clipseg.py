@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from halonerf.config.option_types import Pixels, PositiveFraction, Text
 from halonerf.errors import BadInput
 from halonerf.hub import PretrainedSource, write_pretrained
 
@@ -43,10 +44,10 @@ class ClipSeg(nn.Module):
 
     def __init__(
         self,
-        weights: str = PUBLISHED,
-        image_size: int = 352,
-        stride: float = 0.25,
-        trainable: Sequence[str] = ("decoder",),
+        weights: Text = PUBLISHED,
+        image_size: Pixels = 352,
+        stride: PositiveFraction = 0.25,
+        trainable: Sequence[Text] = ("decoder",),
     ) -> None:
         super().__init__()
         from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from halonerf.config.option_types import PositiveInt, ProperFraction, Text
 from halonerf.errors import BadInput
 from halonerf.hub import PretrainedSource
 
@@ -42,7 +43,11 @@ class GroundedSam(nn.Module):
     shared_keys: ClassVar[tuple[str, ...]] = ("size", "frame")
 
     def __init__(
-        self, weights: str = DETECTOR, sam_weights: str = SAM, threshold: float = 0.25, boxes: int = 50
+        self,
+        weights: Text = DETECTOR,
+        sam_weights: Text = SAM,
+        threshold: ProperFraction = 0.25,
+        boxes: PositiveInt = 50,
     ) -> None:
         super().__init__()
         from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor, Sam2Model, Sam2Processor

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder, match_concepts
 
@@ -33,7 +34,7 @@ class Masks:
     data_options = ("path",)
     shared_keys: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Text) -> None:
         self.folder = MaskFolder.open(path)
         self._place: Place | None = None
 

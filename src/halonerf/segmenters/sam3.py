@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
 from halonerf.hub import PretrainedSource, write_pretrained
 
@@ -45,9 +46,9 @@ class Sam3(nn.Module):
 
     def __init__(
         self,
-        weights: str = PUBLISHED,
+        weights: Text = PUBLISHED,
         output: Literal["instances", "semantic"] = "instances",
-        trainable: Sequence[str] = ("mask_decoder", "dot_product_scoring"),
+        trainable: Sequence[Text] = ("mask_decoder", "dot_product_scoring"),
     ) -> None:
         super().__init__()
         from transformers import Sam3Model, Sam3Processor

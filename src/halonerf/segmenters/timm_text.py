@@ -11,14 +11,16 @@ import json
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
+from annotated_types import Interval
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad, relu
 
+from halonerf.config.option_types import PositiveInt, Text
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.files import write_atomic
 from halonerf.segmenters.text_towers import HubText, LetterTower
@@ -109,11 +111,11 @@ class TimmText(nn.Module):
     def __init__(
         self,
         weights: str | None = "offline",
-        backbone: str = "regnety_002",
-        channels: int = 64,
-        image_size: int = 320,
-        text: str = "letters",
-        trainable: Sequence[str] | None = None,
+        backbone: Text = "regnety_002",
+        channels: PositiveInt = 64,
+        image_size: Annotated[int, Interval(ge=32, le=65535)] = 320,
+        text: Text = "letters",
+        trainable: Sequence[Text] | None = None,
     ) -> None:
         super().__init__()
         if image_size < PADDING_MULTIPLE:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from halonerf.config.option_types import Component
 from halonerf.data.collection import COLLECTION, Collection
 from halonerf.factory import build
 from halonerf.pipeline.stage import Stage
@@ -19,7 +19,7 @@ class Collect(CollectSpec, Stage):
         scene: config of a `halonerf.protocols.SceneSource` or `PhotoCorpus`.
     """
 
-    def __init__(self, scene: Mapping[str, Any]) -> None:
+    def __init__(self, scene: Component) -> None:
         super().__init__()
         self.scene = scene
 

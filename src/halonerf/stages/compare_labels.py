@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations, groupby
 from typing import Any
 
+from halonerf.config.option_types import Component, NonNegativeInt
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABELS, METRICS
 from halonerf.data.labels.page import Sample, sample
@@ -41,9 +42,9 @@ class CompareLabels(CompareLabelsSpec, Stage):
 
     def __init__(
         self,
-        distillers: Mapping[str, Mapping[str, Any]],
-        corpus: Mapping[str, Any] | None = None,
-        samples: int = 60,
+        distillers: Mapping[str, Component],
+        corpus: Component | None = None,
+        samples: NonNegativeInt = 60,
     ) -> None:
         super().__init__()
         if len(distillers) < 2:

@@ -21,7 +21,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,12 @@ class Evaluate(EvaluateSpec, Stage):
         protocol: "strict", "heldout" or "paper" (`halonerf.evaluation.protocol`).
     """
 
-    def __init__(self, masks: str | None = None, views: str = "all", protocol: str = "strict") -> None:
+    def __init__(
+        self,
+        masks: str | None = None,
+        views: Literal["all", "train", "test"] = "all",
+        protocol: Literal["strict", "heldout", "paper"] = "strict",
+    ) -> None:
         super().__init__()
         self.masks_path, self.views, self.protocol = masks, scored_views(protocol, views), protocol
 

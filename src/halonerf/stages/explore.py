@@ -6,9 +6,9 @@ Output: pictures/, films/ and paths/ with what users save there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from halonerf.config.option_types import Component, PositiveInt
 from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.expressions import given_texts
 from halonerf.factory import build
@@ -32,13 +32,13 @@ class Explore(ExploreSpec, Stage):
 
     def __init__(
         self,
-        viewer: Mapping[str, Any],
-        segmenter: Mapping[str, Any],
-        field: Mapping[str, Any],
-        head: Mapping[str, Any],
+        viewer: Component,
+        segmenter: Component,
+        field: Component,
+        head: Component,
         words: str | Sequence[str] | None = None,
         sky: str | None = None,
-        batch: int = 8,
+        batch: PositiveInt = 8,
         adapted: bool = False,
     ) -> None:
         super().__init__()

@@ -6,14 +6,16 @@ words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `sca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import torch
+from annotated_types import MinLen
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from halonerf.config.option_types import Component, HalfOpenFraction, Pixels, PositiveInt, Text
 from halonerf.data.formats.feature_maps import feature_map_path
 from halonerf.data.formats.names import MAPS, TEXT_EMBEDDINGS
 from halonerf.data.formats.photo_choice import read_photo_choice
@@ -42,12 +44,12 @@ class Features(FeaturesSpec, Stage):
 
     def __init__(
         self,
-        retriever: Mapping[str, Any],
-        head: Mapping[str, Any],
-        overlap: float = 0.5,
-        phrases: Sequence[str] = ("object", "things", "stuff", "texture"),
-        size: int | None = None,
-        batch: int = 64,
+        retriever: Component,
+        head: Component,
+        overlap: HalfOpenFraction = 0.5,
+        phrases: Annotated[Sequence[Text], MinLen(1)] = ("object", "things", "stuff", "texture"),
+        size: Pixels | None = None,
+        batch: PositiveInt = 64,
     ) -> None:
         super().__init__()
         scales = list(head.get("scales") or ())

@@ -14,11 +14,12 @@ import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from halonerf.config.option_types import Component
 from halonerf.data.formats.feature_maps import FeatureMaps, read_text_embeddings
 from halonerf.data.formats.names import CONCEPT_WEIGHTS, CONCEPTS, HEAD, RENDERS, view_file
 from halonerf.data.formats.photo_choice import read_concept_weights, read_photo_choice, read_photo_scores
@@ -54,7 +55,11 @@ class Localize(LocalizeSpec, Stage):
     """
 
     def __init__(
-        self, head: Mapping[str, Any], field: Mapping[str, Any], views: str = "all", weights: str | None = "concepts"
+        self,
+        head: Component,
+        field: Component,
+        views: Literal["all", "train"] = "all",
+        weights: Literal["concepts", "score"] | None = "concepts",
     ) -> None:
         super().__init__()
         if views not in ("all", "train"):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from halonerf.config.option_types import Component, Pixels, PositiveFloat, PositiveInt, ProperFraction
 from halonerf.expressions import required_texts
 from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
@@ -44,21 +45,21 @@ class Query(QuerySpec, Stage):
 
     def __init__(
         self,
-        segmenter: Mapping[str, Any],
-        field: Mapping[str, Any],
-        head: Mapping[str, Any],
+        segmenter: Component,
+        field: Component,
+        head: Component,
         words: str | Sequence[str] | None = None,
         negatives: Sequence[str] = (),
         relevancy: bool = False,
-        threshold: float = 0.5,
+        threshold: ProperFraction = 0.5,
         view: str | None = None,
-        views: int = 1,
-        size: int | None = 320,
-        part_radius: float = 3.0,
-        min_elements: int = 10,
-        max_parts: int = 50,
+        views: PositiveInt = 1,
+        size: Pixels | None = 320,
+        part_radius: PositiveFloat = 3.0,
+        min_elements: PositiveInt = 10,
+        max_parts: PositiveInt = 50,
         sky: str | None = None,
-        batch: int = 8,
+        batch: PositiveInt = 8,
         adapted: bool = False,
     ) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from halonerf.artifacts import MANIFEST
+from halonerf.config.option_types import Pixels, PositiveInt
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import (
     LABELS,
@@ -57,7 +58,9 @@ class Report(ReportSpec, Stage):
         command: that made the report, without its stage; the report shows further commands with the same options.
     """
 
-    def __init__(self, max_photos: int = 4, width: int = 1400, explore: bool = True, command: str = "halonerf") -> None:
+    def __init__(
+        self, max_photos: PositiveInt = 4, width: Pixels = 1400, explore: bool = True, command: str = "halonerf"
+    ) -> None:
         super().__init__()
         self.max_photos, self.width, self.explore, self.command = max_photos, width, explore, command
 

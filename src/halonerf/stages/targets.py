@@ -8,15 +8,16 @@ Output: the files of `halonerf.data.formats.target_maps`, and:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from halonerf.config.option_types import Component, Fraction, NonNegativeInt, PositiveInt, Text
 from halonerf.data.formats.names import LABELS, MATCHES, OVERVIEW, PAIRS, TARGETS
 from halonerf.data.formats.target_maps import (
     NEGATIVE,
@@ -58,14 +59,14 @@ class Targets(TargetsSpec, Stage):
 
     def __init__(
         self,
-        segmenter: Mapping[str, Any],
-        warp: str = "local",
-        min_quality: float = 0.0,
-        words: Sequence[str] | None = None,
-        max_words: int = 8,
+        segmenter: Component,
+        warp: Literal["local", "homography"] = "local",
+        min_quality: Fraction = 0.0,
+        words: Sequence[Text] | None = None,
+        max_words: NonNegativeInt = 8,
         unlabelled: bool = True,
-        min_photos: int = 2,
-        min_confidence: float = 0.0,
+        min_photos: PositiveInt = 2,
+        min_confidence: Fraction = 0.0,
     ) -> None:
         super().__init__()
         if warp not in ("local", "homography"):

@@ -17,6 +17,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, normalize
 
+from halonerf.config.option_types import (
+    Component,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Pixels,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+)
 from halonerf.data.formats.names import EXAMPLES, METRICS
 from halonerf.data.labels.words import plural
 from halonerf.data.training.batches import SampleBatches
@@ -59,24 +69,24 @@ class TrainSegmenter(TrainSegmenterSpec, Stage):
 
     def __init__(
         self,
-        segmenter: Mapping[str, Any],
-        training_data: Mapping[str, Any],
-        prompts: int = 8,
-        batch: int = 16,
-        crop: int = 128,
-        min_crop: float = 0.5,
-        max_crop: float = 1.0,
-        stretch: float = 0.0,
-        plurals: float = 0.5,
-        relight: float = 1.0,
-        synonyms: float = 0.1,
-        balance: float = 0.0,
-        steps: int = 2000,
-        rate: float = 2e-3,
-        decay: float = 0.02,
+        segmenter: Component,
+        training_data: Component,
+        prompts: PositiveInt = 8,
+        batch: PositiveInt = 16,
+        crop: Pixels = 128,
+        min_crop: PositiveFraction = 0.5,
+        max_crop: PositiveFraction = 1.0,
+        stretch: NonNegativeFloat = 0.0,
+        plurals: Fraction = 0.5,
+        relight: Fraction = 1.0,
+        synonyms: NonNegativeFloat = 0.1,
+        balance: NonNegativeFloat = 0.0,
+        steps: PositiveInt = 2000,
+        rate: PositiveFloat = 2e-3,
+        decay: NonNegativeFloat = 0.02,
         close_up: Mapping[str, Any] | None = None,
-        workers: int = 1,
-        threads: int = 0,
+        workers: NonNegativeInt = 1,
+        threads: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         self.threads = threads

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from halonerf.config.option_types import NonNegativeFloat, PositiveFloat, PositiveInt
 from halonerf.geometry import image_coordinates
 from halonerf.transients.none import normalised
 from halonerf.types import Rendering, View
@@ -37,15 +38,15 @@ class MaskNetwork(nn.Module):
 
     def __init__(
         self,
-        embedding: int = 128,
-        frequencies: int = 10,
-        width: int = 256,
-        depth: int = 4,
-        samples: int = 1024,
-        first_penalty: float = 5e-2,
-        last_penalty: float = 6e-3,
-        penalty_decay: float = 1e-3,
-        learning_rate: float = 5e-4,
+        embedding: PositiveInt = 128,
+        frequencies: PositiveInt = 10,
+        width: PositiveInt = 256,
+        depth: PositiveInt = 4,
+        samples: PositiveInt = 1024,
+        first_penalty: NonNegativeFloat = 5e-2,
+        last_penalty: NonNegativeFloat = 6e-3,
+        penalty_decay: NonNegativeFloat = 1e-3,
+        learning_rate: PositiveFloat = 5e-4,
     ) -> None:
         super().__init__()
         self.embedding, self.frequencies, self.samples = embedding, frequencies, samples

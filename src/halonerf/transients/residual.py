@@ -10,6 +10,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from halonerf.config.option_types import Fraction, NonNegativeFloat
 from halonerf.geometry import sample_image
 from halonerf.losses import transient_mask
 from halonerf.transients.none import normalised
@@ -35,7 +36,13 @@ class ResidualMask(nn.Module):
             a nearer one by the square of its distance.
     """
 
-    def __init__(self, start: float = 0.3, quantile: float = 0.88, floor: float = 0.1, reach: float = 0.08) -> None:
+    def __init__(
+        self,
+        start: Fraction = 0.3,
+        quantile: Fraction = 0.88,
+        floor: NonNegativeFloat = 0.1,
+        reach: NonNegativeFloat = 0.08,
+    ) -> None:
         super().__init__()
         self.start, self.quantile, self.floor, self.reach = start, quantile, floor, reach
         self._distance: dict[str, Tensor] = {}  # [MAP_SIDE, MAP_SIDE, 1] per photo, in sides of the photo

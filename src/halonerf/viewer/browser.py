@@ -11,10 +11,12 @@ import socket
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
+from annotated_types import Interval
 
+from halonerf.config.option_types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Text
 from halonerf.errors import BadInput
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
@@ -61,19 +63,19 @@ class Browser:
 
     def __init__(
         self,
-        host: str = "127.0.0.1",
-        port: int = 8080,
-        windows: int = 16,
-        splats: int = 100_000,
-        still_size: int = 960,
-        rest_s: float = 0.4,
-        upload_mb: float = 25.0,
-        cameras: int = 150,
-        thumbnail: int = 96,
-        memory_mb: float = 512.0,
-        part_radius: float = 3.0,
-        min_elements: int = 10,
-        max_parts: int = 50,
+        host: Text = "127.0.0.1",
+        port: Annotated[int, Interval(ge=0, le=65535)] = 8080,
+        windows: PositiveInt = 16,
+        splats: PositiveInt = 100_000,
+        still_size: NonNegativeInt = 960,
+        rest_s: NonNegativeFloat = 0.4,
+        upload_mb: PositiveFloat = 25.0,
+        cameras: NonNegativeInt = 150,
+        thumbnail: Annotated[int, Interval(ge=8, le=4096)] = 96,
+        memory_mb: PositiveFloat = 512.0,
+        part_radius: PositiveFloat = 3.0,
+        min_elements: PositiveInt = 10,
+        max_parts: PositiveInt = 50,
     ) -> None:
         if windows < 1 or splats < 1 or cameras < 0 or thumbnail < 8 or still_size < 0 or not 0 <= port < 65536:
             raise BadInput(

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from halonerf import __version__
+from halonerf.config.option_types import NonNegativeFloat, NonNegativeInt, PositiveFloat, Text
 from halonerf.data.collection import write_collection
 from halonerf.data.commons.api import Api
 from halonerf.data.commons.attribution import Attribution, write_attribution
@@ -69,30 +70,30 @@ class Commons:
 
     def __init__(
         self,
-        category: str,
+        category: Text,
         contact: str = "",
         name: str = "",
-        depth: int = 3,
-        skip: Sequence[str] = (),
-        photos: int = 0,
-        width: int = 1920,
-        kinds: Sequence[str] = ("image/jpeg", "image/png", "image/webp"),
-        min_pixels: int = 300_000,
-        max_pixels: int = 150_000_000,
-        min_bytes: int = 0,
-        max_bytes: int = 100_000_000,
-        licences: Sequence[str] = FREE_LICENCES,
+        depth: NonNegativeInt = 3,
+        skip: Sequence[Text] = (),
+        photos: NonNegativeInt = 0,
+        width: NonNegativeInt = 1920,
+        kinds: Sequence[Text] = ("image/jpeg", "image/png", "image/webp"),
+        min_pixels: NonNegativeInt = 300_000,
+        max_pixels: NonNegativeInt = 150_000_000,
+        min_bytes: NonNegativeInt = 0,
+        max_bytes: NonNegativeInt = 100_000_000,
+        licences: Sequence[Text] = FREE_LICENCES,
         captions: bool = True,
-        concepts: Sequence[str] = (),
+        concepts: Sequence[Text] = (),
         building_type: str = "",
         snapshot: str = "",
-        rate: float = 1.0,
-        timeout: float = 60.0,
-        retries: int = 8,
-        pause: float = 5.0,
-        patience: float = 600.0,
-        maxlag: int = 5,
-        api: str = "https://commons.wikimedia.org/w/api.php",
+        rate: PositiveFloat = 1.0,
+        timeout: PositiveFloat = 60.0,
+        retries: NonNegativeInt = 8,
+        pause: NonNegativeFloat = 5.0,
+        patience: NonNegativeFloat = 600.0,
+        maxlag: NonNegativeInt = 5,
+        api: Text = "https://commons.wikimedia.org/w/api.php",
     ) -> None:
         self.category = category_title(category)
         if not self.category:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from halonerf.config.option_types import Text
 from halonerf.data.corpora.files import corpus_files, field_text, files_identity
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord
@@ -38,9 +39,9 @@ class Table:
 
     def __init__(
         self,
-        path: str,
+        path: Text,
         columns: Mapping[str, str | Sequence[str]],
-        separator: str = ";",
+        separator: Text = ";",
         where: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> None:
@@ -183,7 +184,7 @@ class OriginalCsv:
         name: of the corpus and of the folder of its labels; None: the file's.
     """
 
-    def __init__(self, path: str, split: str | None = None, name: str | None = None) -> None:
+    def __init__(self, path: Text, split: str | None = None, name: str | None = None) -> None:
         self.table = Table(path, ORIGINAL_COLUMNS, ";", None if split is None else {"spl": split}, name)
         self.name = self.table.name
 

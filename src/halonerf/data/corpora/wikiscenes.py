@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from halonerf.config.option_types import Text
 from halonerf.data.corpora.files import field_text, read_json
 from halonerf.errors import BadInput
 from halonerf.files import files_digest
@@ -37,7 +38,7 @@ class WikiScenes:
     Raises: BadInput where no `category.json` lies in `path` or in a folder of it.
     """
 
-    def __init__(self, path: str, name: str | None = None) -> None:
+    def __init__(self, path: Text, name: str | None = None) -> None:
         self.path = Path(path).expanduser()
         self.name = name or self.path.resolve().name
         if not (self.path / CATEGORY_FILE).is_file() and not any(self.path.glob(f"*/{CATEGORY_FILE}")):

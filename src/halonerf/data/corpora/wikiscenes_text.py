@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Iterator
 
+from halonerf.config.option_types import Text
 from halonerf.data.corpora.files import corpus_files, files_identity
 from halonerf.types import ImageRecord
 
@@ -28,7 +29,7 @@ class WikiScenesText:
         name: of the corpus and of the folder of its labels; None: the name of the file or folder.
     """
 
-    def __init__(self, path: str, name: str | None = None) -> None:
+    def __init__(self, path: Text, name: str | None = None) -> None:
         self.files = corpus_files(path, ENDINGS)
         self.name = name or (self.files[0].stem if len(self.files) == 1 else self.files[0].parent.name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from halonerf.data.procedural.mesh import Array, MeshBuilder
 from halonerf.data.procedural.renderer import RenderPasses, SceneRenderer
 from halonerf.data.procedural.viewpoints import Shot, choose_part, close_up, overview
 
+Kind = Literal["cathedral", "mosque", "synagogue"]
 FILM_DIAGONAL = float(np.hypot(36.0, 24.0))  # mm; equivalent focal lengths compare diagonals (CIPA DCG-001)
 
 

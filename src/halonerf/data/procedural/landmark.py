@@ -28,9 +28,10 @@ from rich.progress import (
 from rich.text import Text
 
 from halonerf.artifacts import fingerprint
+from halonerf.config.option_types import Fraction, NonNegativeFloat, NonNegativeInt, Pixels, PositiveInt, Seed
 from halonerf.data.collection import write_collection
 from halonerf.data.procedural.building import GENERATOR_VERSION, build
-from halonerf.data.procedural.capture import CapturePlan, PhotoSession
+from halonerf.data.procedural.capture import CapturePlan, Kind, PhotoSession
 from halonerf.data.procedural.metadata import landmark, record
 from halonerf.errors import require
 from halonerf.files import write_atomic, write_json
@@ -60,14 +61,14 @@ class ProceduralLandmark:
 
     def __init__(
         self,
-        kind: str,
-        seed: int = 0,
-        photos: int = 64,
-        width: int = 400,
-        samples: int = 16,
-        close_ups: float = 0.45,
-        passers_by: float = 10.0,
-        workers: int = 0,
+        kind: Kind,
+        seed: Seed = 0,
+        photos: PositiveInt = 64,
+        width: Pixels = 400,
+        samples: PositiveInt = 16,
+        close_ups: Fraction = 0.45,
+        passers_by: NonNegativeFloat = 10.0,
+        workers: NonNegativeInt = 0,
     ) -> None:
         self.plan = CapturePlan(kind, seed, photos, width, samples, close_ups, passers_by)
         self.workers = workers

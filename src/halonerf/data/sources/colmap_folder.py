@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from halonerf.config.option_types import Text
 from halonerf.data.collection import write_collection
 from halonerf.data.sfm.colmap_model import find_models, match_names, model_files, read_model, registered_names
 from halonerf.data.sources.photo_folder import ENDINGS, landmark_name
@@ -45,7 +46,7 @@ class ColmapFolder:
     """
 
     def __init__(
-        self, path: str, images: str = "", name: str = "", concepts: Sequence[str] = (), building_type: str = ""
+        self, path: Text, images: str = "", name: str = "", concepts: Sequence[Text] = (), building_type: str = ""
     ) -> None:
         self.path = Path(path).expanduser()
         self.images = Path(images).expanduser() if images else None

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from halonerf.config.option_types import Text
 from halonerf.data.collection import Collection, write_collection
 from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
 from halonerf.data.sources.colmap_folder import ColmapFolder
@@ -47,7 +48,7 @@ class HolyScenes:
     """
 
     def __init__(
-        self, path: str, masks: str, landmark: str = "", images: str = "", name: str = "", building_type: str = ""
+        self, path: Text, masks: Text, landmark: str = "", images: str = "", name: str = "", building_type: str = ""
     ) -> None:
         self.masks, self.landmark, self.building_type = Path(masks).expanduser(), landmark, building_type
         self.reconstruction = ColmapFolder(path, images, name or landmark)

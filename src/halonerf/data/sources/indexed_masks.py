@@ -10,10 +10,13 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import numpy as np
+from annotated_types import MinLen
 from PIL import Image, UnidentifiedImageError
 
+from halonerf.config.option_types import NonNegativeInt, PositiveInt, Text
 from halonerf.data.collection import write_collection
 from halonerf.data.sources.photo_folder import landmark_name, list_photos
 from halonerf.errors import BadInput
@@ -43,11 +46,11 @@ class IndexedMasks:
 
     def __init__(
         self,
-        path: str,
-        classes: Mapping[str, int | Sequence[int]],
+        path: Text,
+        classes: Annotated[Mapping[str, NonNegativeInt | Sequence[NonNegativeInt]], MinLen(1)],
         masks: str = "",
-        first: int = 1,
-        last: int = 0,
+        first: PositiveInt = 1,
+        last: NonNegativeInt = 0,
         name: str = "",
         building_type: str = "",
     ) -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from halonerf.config.option_types import Text
 from halonerf.data.collection import write_collection
 from halonerf.data.photo_io import can_open
 from halonerf.errors import BadInput
@@ -37,10 +38,10 @@ class PhotoFolder:
 
     def __init__(
         self,
-        path: str,
+        path: Text,
         name: str = "",
         metadata: str = "",
-        concepts: Sequence[str] = (),
+        concepts: Sequence[Text] = (),
         building_type: str = "",
     ) -> None:
         self.path = Path(path).expanduser()

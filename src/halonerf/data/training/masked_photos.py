@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 from zlib import crc32
 
 import numpy as np
+from annotated_types import Len
 from PIL import Image
 
 from halonerf.artifacts import fingerprint
+from halonerf.config.option_types import Pixels, PositiveFraction, PositiveInt
 from halonerf.data.augmentation import crop_window
 from halonerf.data.collection import Collection
 from halonerf.data.photo_io import read_photo, shrink
@@ -47,9 +50,9 @@ class MaskedPhotos:
         source: SceneSource,
         words: Mapping[str, Sequence[str]] | None = None,
         negative_words: Sequence[str] = (),
-        test_photos: int = 40,
-        size: int = 320,
-        close: Sequence[float] = (0.2, 0.375),
+        test_photos: PositiveInt = 40,
+        size: Pixels = 320,
+        close: Annotated[Sequence[PositiveFraction], Len(2, 2)] = (0.2, 0.375),
     ) -> None:
         if len(close) != 2 or not 0 < close[0] <= close[1] <= 1:
             raise BadInput(f"expected training_data.close=[smallest,largest] in (0, 1], got {list(close)}.")

@@ -8,14 +8,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
+from annotated_types import MinLen
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from halonerf.config.option_types import Fraction, NonNegativeInt, Pixels, PositiveInt, Seed
 from halonerf.data.procedural.building import GENERATOR_VERSION
+from halonerf.data.procedural.capture import Kind
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.errors import BadInput, require
 
@@ -75,15 +78,15 @@ class ProceduralDataset:
         self,
         words: Mapping[str, Sequence[str]],
         negative_words: Sequence[str],
-        kinds: Sequence[str] = ("cathedral", "mosque", "synagogue"),
-        first_seed: int = 1000,
-        buildings: int = 14,
-        test_buildings: int = 2,
-        photos: int = 24,
-        whole: float = 0.25,
-        width: int = 224,
-        samples: int = 8,
-        workers: int = 2,
+        kinds: Annotated[Sequence[Kind], MinLen(1)] = ("cathedral", "mosque", "synagogue"),
+        first_seed: Seed = 1000,
+        buildings: PositiveInt = 14,
+        test_buildings: PositiveInt = 2,
+        photos: PositiveInt = 24,
+        whole: Fraction = 0.25,
+        width: Pixels = 224,
+        samples: PositiveInt = 8,
+        workers: NonNegativeInt = 2,
     ) -> None:
         self.words, self.negative_words = words, negative_words
         self.kinds, self.first_seed, self.workers = kinds, first_seed, workers

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import exp
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from jinja2 import TemplateError
 
+from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFraction, PositiveInt, Seed, Text
 from halonerf.distillers.llm.base import LanguageDistiller
 from halonerf.distillers.llm.prompts import Messages, as_text
 from halonerf.errors import BadInput
@@ -39,25 +40,25 @@ class VllmDistiller(LanguageDistiller):
 
     def __init__(
         self,
-        weights: str = "Qwen/Qwen3-4B-Instruct-2507",
-        prompt: str = "structured",
-        answers: str = "json",
-        labels: int = 3,
+        weights: Text = "Qwen/Qwen3-4B-Instruct-2507",
+        prompt: Text = "structured",
+        answers: Literal["json", "plain", "paper"] = "json",
+        labels: PositiveInt = 3,
         closed: bool = False,
         vocabulary: str | None = None,
         same_as: str | None = None,
-        ungrounded: float = 0.5,
-        min_confidence: float = 0.2,
-        characters: int = 1000,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        tokens: int = 1024,
+        ungrounded: Fraction = 0.5,
+        min_confidence: Fraction = 0.2,
+        characters: PositiveInt = 1000,
+        temperature: NonNegativeFloat = 0.0,
+        top_p: PositiveFraction = 1.0,
+        seed: Seed = 0,
+        tokens: PositiveInt = 1024,
         chat_options: Mapping[str, Any] | None = None,
-        context: int = 4096,
-        dtype: str = "auto",
-        gpus: int = 1,
-        memory: float = 0.9,
+        context: PositiveInt = 4096,
+        dtype: Text = "auto",
+        gpus: PositiveInt = 1,
+        memory: PositiveFraction = 0.9,
         eager: bool = False,
         cache: str | None = None,
     ) -> None:

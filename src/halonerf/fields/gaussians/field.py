@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.optim import Optimizer
 
+from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from halonerf.errors import BadInput
 from halonerf.fields.field_file import read_field, write_field
 from halonerf.fields.gaussians.appearance import AppearanceCodes, AppearanceModel
@@ -81,27 +82,27 @@ class Gaussians(GaussianTable):
 
     def __init__(
         self,
-        budget: int = 40000,
-        codes: str = "embedding",
-        code_size: int = 16,
-        tint: str = "network",
-        feature_size: int = 12,
-        width: int = 32,
-        sh_degree: int = 0,
-        grow_from: float = 0.08,
-        grow_until: float = 0.6,
-        grow_every: int = 100,
-        min_grad: float = 5e-5,
-        split_size: float = 0.02,
-        max_scale: float = 0.5,
-        prune_opacity: float = 0.01,
-        densification: str = "budget",
-        grad_threshold: float = 2e-4,
-        reset_every: float = 0.1,
-        noise: float = 1e5,
-        coarse_until: float = 0.1,
-        final_lr_fraction: float = 0.3,
-        learning_rates: Mapping[str, float] = LEARNING_RATES,
+        budget: PositiveInt = 40000,
+        codes: Literal["embedding", "encoder"] = "embedding",
+        code_size: PositiveInt = 16,
+        tint: Literal["network", "affine", "none"] = "network",
+        feature_size: PositiveInt = 12,
+        width: PositiveInt = 32,
+        sh_degree: Literal[0, 1, 2, 3] = 0,
+        grow_from: Fraction = 0.08,
+        grow_until: Fraction = 0.6,
+        grow_every: PositiveInt = 100,
+        min_grad: NonNegativeFloat = 5e-5,
+        split_size: PositiveFloat = 0.02,
+        max_scale: PositiveFloat = 0.5,
+        prune_opacity: Fraction = 0.01,
+        densification: Literal["budget", "threshold", "mcmc"] = "budget",
+        grad_threshold: NonNegativeFloat = 2e-4,
+        reset_every: Fraction = 0.1,
+        noise: NonNegativeFloat = 1e5,
+        coarse_until: Fraction = 0.1,
+        final_lr_fraction: Fraction = 0.3,
+        learning_rates: Mapping[str, NonNegativeFloat] = LEARNING_RATES,
     ) -> None:
         if not 0 <= sh_degree <= MAX_DEGREE:
             raise BadInput(f"expected field.sh_degree between 0 and {MAX_DEGREE}, got {sh_degree}")

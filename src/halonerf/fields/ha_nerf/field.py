@@ -13,6 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
+from halonerf.config.option_types import (
+    Fraction,
+    NonNegativeFloat,
+    Pixels,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+)
 from halonerf.errors import BadInput
 from halonerf.fields.encoder import initialise_layers
 from halonerf.fields.field_file import read_field, write_field
@@ -58,23 +66,23 @@ class HaNerf(nn.Module):
 
     def __init__(
         self,
-        code_size: int = 48,
-        width: int = 256,
-        depth: int = 8,
-        position_frequencies: int = 15,
-        direction_frequencies: int = 4,
-        samples: int = 64,
-        render_samples: int = 256,
-        rays: int = 1024,
-        window_from: float = 0.5,
-        photo_size: int = 64,
-        learning_rate: float = 5e-4,
-        code_weight: float = 1e-5,
-        relit_weight: float = 1e-3,
-        spread_weight: float = 1e-6,
-        grid_side: int = 128,
-        min_hit_weight: float = 0.05,
-        memory_mb: int = 64,
+        code_size: PositiveInt = 48,
+        width: PositiveInt = 256,
+        depth: PositiveInt = 8,
+        position_frequencies: PositiveInt = 15,
+        direction_frequencies: PositiveInt = 4,
+        samples: PositiveInt = 64,
+        render_samples: PositiveInt = 256,
+        rays: PositiveInt = 1024,
+        window_from: PositiveFraction = 0.5,
+        photo_size: Pixels = 64,
+        learning_rate: PositiveFloat = 5e-4,
+        code_weight: NonNegativeFloat = 1e-5,
+        relit_weight: NonNegativeFloat = 1e-3,
+        spread_weight: NonNegativeFloat = 1e-6,
+        grid_side: PositiveInt = 128,
+        min_hit_weight: Fraction = 0.05,
+        memory_mb: PositiveInt = 64,
     ) -> None:
         super().__init__()
         if math.isqrt(rays) ** 2 != rays:

@@ -12,14 +12,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
+from halonerf.config.option_types import (
+    Component,
+    Fraction,
+    HalfOpenFraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Pixels,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Text,
+)
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABELS, METRICS
 from halonerf.data.labels.photo_labels import PhotoLabel, label_table, merge_labels, photo_labels, split_photos
@@ -72,29 +85,29 @@ class AdaptClip(AdaptClipSpec, Stage):
 
     def __init__(
         self,
-        retriever: Mapping[str, Any],
-        landmarks: Mapping[str, Any] = NO_LANDMARKS,
-        validation: Mapping[str, Any] = NO_LANDMARKS,
-        heldout: float = 0.15,
-        min_confidence: float = 0.0,
+        retriever: Component,
+        landmarks: Mapping[str, Component] = NO_LANDMARKS,
+        validation: Mapping[str, Component] = NO_LANDMARKS,
+        heldout: HalfOpenFraction = 0.15,
+        min_confidence: Fraction = 0.0,
         weight_by_confidence: bool = True,
-        repeated_labels: str = "positive",
+        repeated_labels: Literal["positive", "ignore", "negative"] = "positive",
         symmetric: bool = True,
-        scale: float | None = None,
-        templates: Sequence[str] = TEMPLATES,
-        plurals: float = 0.25,
-        min_crop: float = 0.7,
+        scale: PositiveFloat | None = None,
+        templates: Annotated[Sequence[Text], MinLen(1)] = TEMPLATES,
+        plurals: Fraction = 0.25,
+        min_crop: PositiveFraction = 0.7,
         mirror: bool = True,
-        photo_size: int = 256,
-        batch: int = 128,
-        chunk: int | None = None,
-        epochs: int = 20,
-        patience: int | None = 4,
-        rate: float = 2e-4,
-        decay: float = 0.02,
-        warm_up: float = 0.1,
-        schedule: str = "cosine",
-        workers: int = 2,
+        photo_size: Pixels = 256,
+        batch: PositiveInt = 128,
+        chunk: PositiveInt | None = None,
+        epochs: PositiveInt = 20,
+        patience: NonNegativeInt | None = 4,
+        rate: PositiveFloat = 2e-4,
+        decay: NonNegativeFloat = 0.02,
+        warm_up: Fraction = 0.1,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        workers: NonNegativeInt = 2,
     ) -> None:
         super().__init__()
         if repeated_labels not in REPEATED_LABELS or schedule not in SCHEDULES or min(batch, epochs, chunk or 1) < 1:

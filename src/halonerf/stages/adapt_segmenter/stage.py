@@ -10,12 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.config.option_types import (
+    Component,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Pixels,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Text,
+)
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import EXAMPLES, METRICS
 from halonerf.errors import BadInput
@@ -84,38 +95,38 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
 
     def __init__(
         self,
-        segmenter: Mapping[str, Any],
+        segmenter: Component,
         teacher: Mapping[str, Any] | None = None,
-        retriever: Mapping[str, Any] | None = None,
-        landmarks: Mapping[str, Mapping[str, Any]] | None = None,
-        validation: Mapping[str, Mapping[str, Any]] | None = None,
-        test: Mapping[str, Mapping[str, Any]] | None = None,
+        retriever: Component | None = None,
+        landmarks: Mapping[str, Component] | None = None,
+        validation: Mapping[str, Component] | None = None,
+        test: Mapping[str, Component] | None = None,
         original: str | None = None,
         original_table: str | None = None,
-        words: Sequence[str] | None = None,
-        losses: Mapping[str, float] = DEFAULT_WEIGHTS,
-        consensus: float = 2.0,
-        candidates: int = 2,
-        detail_crops: int = 4,
-        crop_sides: Sequence[float] = (0.3, 0.6),
-        target_share: float = 1.0,
-        plurals: float = 0.5,
-        relight: float = 0.5,
-        size: int = 500,
-        batch: int = 8,
-        prompts: int = 6,
-        epochs: int = 10,
-        epoch_steps: int = 25,
-        rate: float = 3e-4,
-        schedule: str = "cosine",
-        warm_up: float = 0.1,
-        decay: float = 0.01,
-        patience: int = 0,
+        words: Sequence[Text] | None = None,
+        losses: Mapping[str, NonNegativeFloat] = DEFAULT_WEIGHTS,
+        consensus: NonNegativeFloat = 2.0,
+        candidates: PositiveInt = 2,
+        detail_crops: PositiveInt = 4,
+        crop_sides: Sequence[PositiveFraction] = (0.3, 0.6),
+        target_share: Fraction = 1.0,
+        plurals: Fraction = 0.5,
+        relight: Fraction = 0.5,
+        size: Pixels = 500,
+        batch: PositiveInt = 8,
+        prompts: PositiveInt = 6,
+        epochs: PositiveInt = 10,
+        epoch_steps: PositiveInt = 25,
+        rate: PositiveFloat = 3e-4,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        warm_up: Fraction = 0.1,
+        decay: NonNegativeFloat = 0.01,
+        patience: NonNegativeInt = 0,
         update_batchnorm: bool = False,
-        max_scored_photos: int | None = None,
-        min_confidence: float = 0.0,
-        workers: int = 1,
-        threads: int = 0,
+        max_scored_photos: PositiveInt | None = None,
+        min_confidence: Fraction = 0.0,
+        workers: NonNegativeInt = 1,
+        threads: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         self.threads = threads

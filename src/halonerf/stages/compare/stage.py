@@ -17,6 +17,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from halonerf.config.option_types import Component, NonNegativeInt, PositiveInt
 from halonerf.data.formats.names import METRICS, PER_IMAGE, REPORT
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import DRAWS, differences, estimates
@@ -50,11 +51,11 @@ class Compare(CompareSpec, Stage):
 
     def __init__(
         self,
-        scenes: Mapping[str, Mapping[str, Any]] | None = None,
+        scenes: Mapping[str, Component] | None = None,
         methods: Mapping[str, Mapping[str, Any]] | None = None,
         protocols: Mapping[str, Mapping[str, Any]] | None = None,
-        draws: int = DRAWS,
-        pictures: int = 3,
+        draws: PositiveInt = DRAWS,
+        pictures: NonNegativeInt = 3,
     ) -> None:
         super().__init__()
         self.grid = RunGrid.from_options(scenes, methods, protocols)

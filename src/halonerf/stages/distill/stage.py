@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from halonerf.config.option_types import Component, NonNegativeFloat, NonNegativeInt, PositiveInt
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABEL_PAGE, METRICS
 from halonerf.data.labels.page import LabelSamples, write_label_page
@@ -53,15 +54,15 @@ class Distill(DistillSpec, Stage):
 
     def __init__(
         self,
-        distiller: Mapping[str, Any],
-        corpus: Mapping[str, Any] | None = None,
-        batch: int = 256,
-        table: str = "csv",
-        samples: int = 4,
-        min_count: int = 1,
-        engine: str = "local",
-        workers: int = 0,
-        worker_gpus: float = 0.0,
+        distiller: Component,
+        corpus: Component | None = None,
+        batch: PositiveInt = 256,
+        table: Literal["csv", "parquet"] = "csv",
+        samples: NonNegativeInt = 4,
+        min_count: PositiveInt = 1,
+        engine: Literal["local", "ray"] = "local",
+        workers: NonNegativeInt = 0,
+        worker_gpus: NonNegativeFloat = 0.0,
         address: str | None = None,
     ) -> None:
         super().__init__()

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from annotated_types import Interval
 
+from halonerf.config.option_types import Component, Fraction, PositiveFloat, PositiveFraction, PositiveInt, Text
 from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
@@ -29,11 +31,13 @@ from halonerf.pipeline.stage import Stage
 from halonerf.rendering.appearance import OWN, resolve_appearance
 from halonerf.stages.export.contents import ExportContents, ExportOptions, ExtraTexts
 from halonerf.stages.export.formats import FORMATS, Format, PhotoFormat
+from halonerf.stages.export.formats.base import FormatName
 from halonerf.stages.export.frame import ExportFrame
 from halonerf.stages.export.images import image_files, write_image
 from halonerf.stages.export.readme import copy_licences, write_description, write_readme
 from halonerf.stages.specs import ExportSpec
 
+EVERY_FORMAT: tuple[FormatName, ...] = get_args(FormatName)
 IMAGES = "images"  # the item that writes a photo for all formats that want photos
 CONTENTS = "contents.json"
 
@@ -60,20 +64,20 @@ class Export(ExportSpec, Stage):
 
     def __init__(
         self,
-        field: Mapping[str, Any],
-        head: Mapping[str, Any],
-        segmenter: Mapping[str, Any],
-        formats: Sequence[str] = tuple(FORMATS),
-        light: str = "mean",
-        frame: str = "world",
+        field: Component,
+        head: Component,
+        segmenter: Component,
+        formats: FormatName | Sequence[FormatName] = EVERY_FORMAT,
+        light: Text = "mean",
+        frame: Literal["world", "model"] = "world",
         concepts: Sequence[str] | None = None,
         words: Sequence[str] | None = None,
-        threshold: float = 0.5,
-        opacity: float = 0.3,
-        voxels: int = 256,
-        memory_mb: float = 2000.0,
+        threshold: PositiveFraction = 0.5,
+        opacity: Fraction = 0.3,
+        voxels: Annotated[int, Interval(ge=8, le=65535)] = 256,
+        memory_mb: PositiveFloat = 2000.0,
         sky: str | None = None,
-        batch: int = 8,
+        batch: PositiveInt = 8,
         adapted: bool = False,
     ) -> None:
         super().__init__()
@@ -88,7 +92,7 @@ class Export(ExportSpec, Stage):
             raise BadInput(f"expected export.threshold in (0, 1] and export.opacity in [0, 1], got {got}")
         if voxels < 8:
             raise BadInput(f"expected export.voxels >= 8, got {voxels}")
-        self.formats = {name: FORMATS[name] for name in names}
+        self.formats: dict[str, Format] = {name: FORMATS[name] for name in names}
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.light, self.frame_name, self.wanted = light, frame, concepts
         self.words = _texts(words)

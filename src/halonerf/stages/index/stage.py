@@ -9,7 +9,6 @@ photos/<view>.safetensors   `encoding.*`: the segmenter's encoding of that photo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from halonerf.config.option_types import Component, PositiveInt
 from halonerf.data.formats.names import INDEXED_PHOTOS, view_file
 from halonerf.data.formats.photo_choice import read_photo_choice
 from halonerf.errors import BadInput
@@ -48,11 +48,11 @@ class Index(IndexSpec, Stage):
 
     def __init__(
         self,
-        segmenter: Mapping[str, Any],
-        field: Mapping[str, Any],
-        max_photos: int = 16,
-        map_size: int = 80,
-        size: int | None = None,
+        segmenter: Component,
+        field: Component,
+        max_photos: PositiveInt = 16,
+        map_size: PositiveInt = 80,
+        size: PositiveInt | None = None,
         adapted: bool = False,
     ) -> None:
         super().__init__()

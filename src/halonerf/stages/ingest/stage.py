@@ -13,8 +13,19 @@ import shutil
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
+
+from halonerf.config.option_types import (
+    LARGEST,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Pixels,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+)
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import INGEST_REPORT, REGISTRATION
 from halonerf.data.scene.scene import Scene
@@ -57,24 +68,24 @@ class Ingest(IngestSpec, Stage):
 
     def __init__(
         self,
-        mapper: str = "incremental",
-        size: int = 512,
-        feature_size: int = 1024,
-        features: int = 8192,
-        peak_threshold: float = 0.004,
-        max_ratio: float = 0.85,
-        exhaustive_limit: int = 120,
-        neighbours: int = 20,
-        sequence: int = 5,
-        min_inliers: int = 15,
-        init_inliers: int = 50,
-        pose_inliers: int = 15,
-        mapping_threads: int = 1,
-        max_error: float = 2.0,
-        min_track: int = 2,
-        min_angle: float = 1.5,
-        test_every: int = 8,
-        test_from: int = 16,
+        mapper: Literal["incremental", "global"] = "incremental",
+        size: Pixels = 512,
+        feature_size: Annotated[int, Interval(ge=64, le=65535)] = 1024,
+        features: PositiveInt = 8192,
+        peak_threshold: NonNegativeFloat = 0.004,
+        max_ratio: PositiveFraction = 0.85,
+        exhaustive_limit: NonNegativeInt = 120,
+        neighbours: PositiveInt = 20,
+        sequence: NonNegativeInt = 5,
+        min_inliers: PositiveInt = 15,
+        init_inliers: PositiveInt = 50,
+        pose_inliers: PositiveInt = 15,
+        mapping_threads: PositiveInt = 1,
+        max_error: PositiveFloat = 2.0,
+        min_track: Annotated[int, Interval(ge=2, le=LARGEST)] = 2,
+        min_angle: NonNegativeFloat = 1.5,
+        test_every: NonNegativeInt = 8,
+        test_from: NonNegativeInt = 16,
     ) -> None:
         super().__init__()
         if mapper not in ("incremental", "global"):

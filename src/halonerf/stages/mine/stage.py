@@ -12,13 +12,15 @@ import logging
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
+from halonerf.config.option_types import Component, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from halonerf.data.formats.names import MATCHES, PAIRS
 from halonerf.data.pairs.proposals import by_appearance, by_tracks, union
 from halonerf.data.pairs.zoom import scale_ratio, verify_zoom
@@ -80,19 +82,19 @@ class Mine(MineSpec, Stage):
 
     def __init__(
         self,
-        miner: Mapping[str, Any],
-        proposals: str = "auto",
-        neighbours: int = 20,
-        exhaustive_limit: int = 60,
-        min_shared: int = 10,
-        min_ratio: float = 1.5,
-        min_coverage: float = 0.1,
-        min_inside: float = 0.7,
-        tolerance: float = 0.02,
-        epipolar: float = 0.004,
-        farther: int = 10,
-        memory_mb: float = 1000.0,
-        workers: int = 0,
+        miner: Component,
+        proposals: Literal["auto", "tracks", "appearance", "both"] = "auto",
+        neighbours: PositiveInt = 20,
+        exhaustive_limit: NonNegativeInt = 60,
+        min_shared: PositiveInt = 10,
+        min_ratio: Annotated[float, Interval(ge=1)] = 1.5,
+        min_coverage: Fraction = 0.1,
+        min_inside: Fraction = 0.7,
+        tolerance: PositiveFloat = 0.02,
+        epipolar: PositiveFloat = 0.004,
+        farther: PositiveInt = 10,
+        memory_mb: PositiveFloat = 1000.0,
+        workers: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         if proposals not in PROPOSALS:

@@ -19,6 +19,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.optim import Optimizer
 
+from halonerf.config.option_types import Component, Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from halonerf.data.formats.names import FIELD, METRICS
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
@@ -66,16 +67,16 @@ class Reconstruct(ReconstructSpec, Stage):
 
     def __init__(
         self,
-        field: Mapping[str, Any],
-        loss: Mapping[str, Any],
-        transients: Mapping[str, Any],
-        steps: int = 2000,
-        epoch_steps: int = 250,
+        field: Component,
+        loss: Component,
+        transients: Component,
+        steps: PositiveInt = 2000,
+        epoch_steps: PositiveInt = 250,
         refine_cameras: bool = False,
-        refine_from: float = 0.1,
-        refine_rate: float = 1e-4,
-        heldout_steps: int = 60,
-        max_scored_photos: int | None = None,
+        refine_from: Fraction = 0.1,
+        refine_rate: PositiveFloat = 1e-4,
+        heldout_steps: NonNegativeInt = 60,
+        max_scored_photos: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         if steps < 1 or epoch_steps < 1:

@@ -7,14 +7,15 @@ film.mp4 (or .webm, .gif, or the folder film/), film.jpg with some of its frames
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from halonerf.camera_paths.path import AppearanceSpec, Sample
+from halonerf.config.option_types import Component, Pixels, PositiveFloat, PositiveInt
 from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.errors import BadInput
 from halonerf.files import safe_name
@@ -63,25 +64,25 @@ class Render(RenderSpec, Stage):
 
     def __init__(
         self,
-        field: Mapping[str, Any],
-        head: Mapping[str, Any],
-        segmenter: Mapping[str, Any],
+        field: Component,
+        head: Component,
+        segmenter: Component,
         light: AppearanceSpec = "own",
-        views: str = "all",
-        size: int | None = None,
+        views: Literal["all", "train", "test"] = "all",
+        size: Pixels | None = None,
         concepts: Sequence[str] | None = None,
         normals: bool = False,
-        memory_mb: float = 512.0,
+        memory_mb: PositiveFloat = 512.0,
         path: str | None = None,
-        film: str = "mp4",
-        compare: str | None = None,
+        film: Literal["mp4", "webm", "gif", "frames"] = "mp4",
+        compare: Literal["side", "wipe"] | None = None,
         against: AppearanceSpec | None = None,
         video: Sequence[AppearanceSpec] | None = None,
         video_view: str | None = None,
-        seconds: float = 10.0,
-        fps: float = 25.0,
+        seconds: PositiveFloat = 10.0,
+        fps: PositiveFloat = 25.0,
         sky: str | None = None,
-        batch: int = 8,
+        batch: PositiveInt = 8,
         adapted: bool = False,
     ) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from halonerf.protocols import TrainableField
 
 PHOTO_TERMS = ("quality", "geometry", "occlusion")  # one value per photo
 CONCEPT_TERMS = ("certainty", "agreement")  # one value per photo and concept
+ScoreTerm = Literal["quality", "geometry", "occlusion", "certainty", "agreement"]
 COVER_CELLS = 12  # along each side of a photo, in which registered points are counted
 CLIPPED_GREY = (8, 247)  # grey values at or beyond which a pixel counts as black or overexposed
 

@@ -13,14 +13,16 @@ overview.png             some photos with their maps
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 
 from halonerf.artifacts import MANIFEST
+from halonerf.config.option_types import Component, PositiveInt, Text
 from halonerf.data.formats.names import CONCEPTS, MAPS, OVERVIEW, view_file
 from halonerf.data.formats.photo_choice import write_concept_weights, write_photo_choice
 from halonerf.data.formats.probability_maps import read_levels, read_probability, segment_map_path, write_maps
@@ -34,7 +36,7 @@ from halonerf.prediction import ConceptPredictor
 from halonerf.protocols import MaskFolderSegmenter, TrainableField
 from halonerf.stages.segment.agreement import AgreementPass, ViewMaps, WorkItem
 from halonerf.stages.segment.concepts import decide_concepts
-from halonerf.stages.segment.photo_scores import PhotoMeasures, combine_scores, row_means, term_values
+from halonerf.stages.segment.photo_scores import PhotoMeasures, ScoreTerm, combine_scores, row_means, term_values
 from halonerf.stages.segment.selection import (
     check_options,
     explain,
@@ -74,20 +76,20 @@ class Segment(SegmentSpec, Stage):
 
     def __init__(
         self,
-        segmenter: Mapping[str, Any],
-        concepts: Sequence[str] | None = None,
-        min_photos: int = 3,
-        max_concepts: int = 12,
-        max_photos: int = 150,
-        score_terms: Sequence[str] = ("quality", "certainty"),
-        combine: str = "product",
-        selection: str = "best",
-        agreement_size: int = 96,
-        building: str | None = None,
-        building_segmenter: Mapping[str, Any] | None = None,
+        segmenter: Component,
+        concepts: Annotated[Sequence[Text], MinLen(1)] | None = None,
+        min_photos: PositiveInt = 3,
+        max_concepts: PositiveInt = 12,
+        max_photos: PositiveInt = 150,
+        score_terms: Annotated[Sequence[ScoreTerm], MinLen(1)] = ("quality", "certainty"),
+        combine: Literal["product", "sum"] = "product",
+        selection: Literal["best", "coverage"] = "best",
+        agreement_size: PositiveInt = 96,
+        building: Text | None = None,
+        building_segmenter: Component | None = None,
         crop: bool = True,
-        sky: str | None = None,
-        batch: int = 1,
+        sky: Text | None = None,
+        batch: PositiveInt = 1,
         adapted: bool = False,
     ) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.config.option_types import Component, NonNegativeInt, Pixels, PositiveFloat, PositiveInt, ProperFraction
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import SHARED_FACTS, SHARED_PAGE, SHARED_PREVIEW
 from halonerf.data.formats.probability_maps import read_concepts
@@ -64,22 +65,22 @@ class Share(ShareSpec, Stage):
 
     def __init__(
         self,
-        field: Mapping[str, Any],
-        head: Mapping[str, Any],
-        segmenter: Mapping[str, Any],
+        field: Component,
+        head: Component,
+        segmenter: Component,
         words: str | Sequence[str] = (),
         title: str | None = None,
-        splats: int = 60_000,
-        max_photos: int = 24,
-        photo_size: int = 480,
-        lights: int = 4,
-        threshold: float = 0.5,
-        part_radius: float = 3.0,
-        min_elements: int = 10,
-        max_parts: int = 12,
-        preview: int = 1200,
+        splats: PositiveInt = 60_000,
+        max_photos: PositiveInt = 24,
+        photo_size: Pixels = 480,
+        lights: NonNegativeInt = 4,
+        threshold: ProperFraction = 0.5,
+        part_radius: PositiveFloat = 3.0,
+        min_elements: PositiveInt = 10,
+        max_parts: PositiveInt = 12,
+        preview: Pixels = 1200,
         sky: str | None = None,
-        batch: int = 8,
+        batch: PositiveInt = 8,
         adapted: bool = False,
     ) -> None:
         super().__init__()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from halonerf.stages.export.contents import ExportContents
+
+FormatName = Literal["splats", "points", "mesh", "colmap", "nerfstudio", "masks", "depth"]
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ GROUP = "experiments"
 
 def config_root() -> Path:
     """Folder that holds `conf/` and `experiments/`: the installed package, or the checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     return package if (package / "conf").is_dir() else package.parents[1]
 
 

@@ -1,0 +1,20 @@
+"""Every command line that cannot be run ends with exit code 2 and a message, before anything was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.bad_command_lines import CASES, run_here
+
+
+@pytest.mark.parametrize(("line", "words"), CASES, ids=[line for line, _ in CASES])
+def test_a_bad_command_line_is_refused(line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    code, message = run_here(line)
+    assert code == 2, message
+    assert "Traceback" not in message
+    assert words in message
+    assert not list(tmp_path.rglob("manifest.json"))
