@@ -120,13 +120,6 @@ def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool
     return focal
 
 
-def shrink(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Photo, uint8 [H, W, 3], resized to `width` x `height` px by averaging areas, in its stored gamma space."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
-
-
 def _exif(path: Path) -> tuple[dict[int, Any], dict[int, Any]]:
     with Image.open(path) as image:
         exif = image.getexif()

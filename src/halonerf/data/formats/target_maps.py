@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from halonerf.data.formats.names import TARGETS
-from halonerf.data.photo_io import read_photo, shrink
+from halonerf.data.photo_io import read_photo
 from halonerf.errors import BadInput
 from halonerf.files import read_csv, write_atomic, write_csv, write_npz
+from halonerf.geometry import resize_pixels
 from halonerf.visualization.pictures import to_uint8
 
 FIELDS = ("photo", "label", "map", "close_up", "kind", "quality")
@@ -154,5 +155,5 @@ def photo_tensor(path: Path, size: int | None = None) -> Tensor:
     height, width = pixels.shape[:2]
     if size is not None and max(height, width) > size:
         scale = size / max(height, width)
-        pixels = shrink(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = resize_pixels(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
     return torch.tensor(pixels).permute(2, 0, 1).float() / 255

@@ -20,6 +20,7 @@ from halonerf.data.sfm.colmap_model import match_names, read_model, registered_n
 from halonerf.data.sources.colmap_folder import ColmapFolder
 from halonerf.errors import BadInput
 from halonerf.files import files_digest, write_csv
+from halonerf.geometry import resize_pixels
 from halonerf.masks import ENDINGS, MaskFolder, read_mask
 
 log = logging.getLogger(__name__)
@@ -202,8 +203,7 @@ def _photo_beside(mask: Path) -> Path | None:
 def _thumbnail(path: Path) -> np.ndarray | None:
     try:
         with Image.open(path) as picture:
-            small = picture.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
-            return np.asarray(small, np.float64)
+            return resize_pixels(np.asarray(picture.convert("L"), np.float32), THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         return None
 

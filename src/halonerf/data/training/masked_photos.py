@@ -20,14 +20,15 @@ from PIL import Image
 from halonerf.artifacts import fingerprint
 from halonerf.data.augmentation import crop_window
 from halonerf.data.collection import Collection
-from halonerf.data.photo_io import read_photo, shrink
+from halonerf.data.photo_io import read_photo
 from halonerf.data.training.procedural import WHOLE
 from halonerf.errors import BadInput
 from halonerf.files import write_json
+from halonerf.geometry import resize_pixels
 from halonerf.masks import MaskFolder
 from halonerf.protocols import SceneSource
 
-STORE_VERSION = 1  # raise it when the stored arrays change
+STORE_VERSION = 2  # raise it when the stored arrays change
 
 
 class MaskedPhotos:
@@ -191,6 +192,5 @@ def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
     for plane, concept in enumerate(masks.concepts):
         if masks.find(concept, name) is not None:
             drawn = masks.read(concept, name, (width, height)).astype(np.uint8) * 255
-            shrunk = Image.fromarray(drawn).resize((columns, rows), Image.Resampling.BOX)
-            planes[..., plane] = np.asarray(shrunk) >= 128
-    return np.concatenate([shrink(pixels, columns, rows), np.packbits(planes, axis=-1)], axis=-1)
+            planes[..., plane] = resize_pixels(drawn, columns, rows) >= 128
+    return np.concatenate([resize_pixels(pixels, columns, rows), np.packbits(planes, axis=-1)], axis=-1)
