@@ -93,7 +93,7 @@ def resize_pixels(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     rows, columns = pixels.shape[:2]
     if (rows, columns) == (height, width):
         return pixels
-    source = torch.from_numpy(np.ascontiguousarray(pixels))
+    source = torch.from_numpy(np.require(pixels, requirements=("C", "W")))
     result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
     (first, weights), across = _weights(rows, height), _weights(columns, width)
     together = max(1, BLOCK * height // (max(1, source[:1].numel()) * max(rows, height)))

@@ -16,6 +16,7 @@ from halonerf.data.scene.scene import Scene
 from halonerf.data.undistortion import working_size
 from halonerf.errors import BadInput
 from halonerf.geometry import resize_pixels
+from halonerf.picture_files import UnreadablePicture
 from halonerf.protocols import TrainableField
 from halonerf.rendering.times_of_day import TIMES_OF_DAY, photos_by_time_of_day
 
@@ -134,6 +135,6 @@ def _read_photo(path: Path, scene: Scene) -> Tensor:
     """
     try:
         pixels = read_photo(path)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, UnreadablePicture) as error:
         raise BadInput(f"expected a photo at {path}, but it cannot be read: {error}") from error
     return at_working_size(pixels, scene)

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from halonerf.data.collection import Collection, write_collection
 from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
 from halonerf.data.sources.colmap_folder import ColmapFolder
-from halonerf.errors import BadInput
+from halonerf.errors import BadInput, first_line
 from halonerf.files import files_digest, write_csv
 from halonerf.geometry import resize_pixels
 from halonerf.masks import ENDINGS, MaskFolder, read_mask
@@ -89,8 +89,13 @@ class HolyScenes:
                 photo = pairs.get(Path(key).name.removesuffix("-gt"))
                 if photo is None:
                     continue
-                with Image.open(photos / photo) as opened:
-                    size = opened.size  # a model's photos are used as they are stored
+                try:
+                    with Image.open(photos / photo) as opened:
+                        size = opened.size  # a model's photos are used as they are stored
+                except (OSError, ValueError, SyntaxError) as error:
+                    reason = f"its photo, {photo}, cannot be read: {first_line(error)}"
+                    left_out.append((file.relative_to(masks.root).as_posix(), reason))
+                    continue
                 try:
                     mask = read_mask(file, size, dark=True)
                 except BadInput as error:

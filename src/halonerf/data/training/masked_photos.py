@@ -15,7 +15,6 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-from PIL import Image
 
 from halonerf.artifacts import fingerprint
 from halonerf.data.augmentation import crop_window
@@ -26,6 +25,7 @@ from halonerf.errors import BadInput
 from halonerf.files import write_json
 from halonerf.geometry import resize_pixels
 from halonerf.masks import MaskFolder
+from halonerf.picture_files import UnreadablePicture
 from halonerf.protocols import SceneSource
 
 STORE_VERSION = 2  # raise it when the stored arrays change
@@ -165,7 +165,7 @@ def store_photos(source: SceneSource, size: int, folder: Path) -> None:
             f"expected a scene source with complete masks, but '{source.name}' has none.\n"
             "Photos of which every pixel is labelled are read with: scene=facades scene.path=DIR"
         )
-    masks = MaskFolder.open(collection.masks)
+    masks = MaskFolder.open(collection.masks, complete=True)
     names = sorted(record.image_id for record in collection.records())
     for number, name in enumerate(names):
         np.save(partial / f"{number:06d}.npy", _shrunk(collection.photos / name, masks, name, size))
@@ -181,7 +181,7 @@ def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
     """
     try:
         pixels = read_photo(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, UnreadablePicture) as error:
         raise BadInput(
             f"expected a photo at {path}, but it cannot be read: {error}.\nReplace it, or remove it with its masks."
         ) from error

@@ -276,7 +276,10 @@ class IngestSteps(IngestState):
         """Normalise the world, filter points, split photos; write the scene's tables."""
         options = self.options
         filters = Filters(options.max_error, options.min_track, options.min_angle, options.feature_size)
-        figures = write_tables(self.folder, self.collection.name, self._sparse, options.size, filters, self._split())
+        ignored = {f.image_id: f.orientation for f in self._usable if not f.upright}
+        figures = write_tables(
+            self.folder, self.collection.name, self._sparse, options.size, filters, self._split(), ignored
+        )
         write_json(self.work / "tables.json", figures)
 
     def report(self) -> dict[str, Any]:
