@@ -51,7 +51,7 @@ def _reading(source: Path | BinaryIO, formats: Sequence[str] | None) -> Iterator
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on large pictures and on odd metadata
-            with Image.open(source, formats=formats) as picture:
+            with Image.open(source, formats=None if formats is None else tuple(formats)) as picture:
                 yield picture
     except (FileNotFoundError, PermissionError, MemoryError):
         raise

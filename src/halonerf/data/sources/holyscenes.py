@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from halonerf.data.collection import Collection, write_collection
 from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
 from halonerf.data.sources.colmap_folder import ColmapFolder
+from halonerf.data.sources.photo_folder import scene_folder, scene_text
 from halonerf.errors import BadInput, first_line
 from halonerf.files import files_digest, write_csv
 from halonerf.geometry import resize_pixels
@@ -50,8 +51,9 @@ class HolyScenes:
     def __init__(
         self, path: str, masks: str, landmark: str = "", images: str = "", name: str = "", building_type: str = ""
     ) -> None:
-        self.masks, self.landmark, self.building_type = Path(masks).expanduser(), landmark, building_type
-        self.reconstruction = ColmapFolder(path, images, name or landmark)
+        self.masks, self.landmark = scene_folder(masks, "scene.masks"), scene_text(landmark)
+        self.building_type = scene_text(building_type)
+        self.reconstruction = ColmapFolder(path, images, scene_text(name) or self.landmark)
         self.name = self.reconstruction.name
 
     def identity(self) -> str:
@@ -125,6 +127,7 @@ class HolyScenes:
             model=found.model,
             concepts=list(concepts),
             building_type=building_type,
+            passed_over=found.passed_over,
         )
 
     def _folder(self) -> tuple[Path, str]:

@@ -302,7 +302,10 @@ class IngestSteps(IngestState):
                 *mapping["other_models"],
             ],
             "unregistered": mapping["unregistered"],
-            "set_aside": [{"photo": f.image_id, "reason": f.problem} for f in aside],
+            "set_aside": [
+                *({"photo": f.image_id, "reason": f.problem} for f in aside),
+                *({"photo": name, "reason": reason} for name, reason in self.collection.passed_over.items()),
+            ],
         }
 
     def _match(self, first: int, second: int) -> VerifiedPair | None:
