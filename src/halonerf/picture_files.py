@@ -53,8 +53,10 @@ def _reading(source: Path | BinaryIO, formats: Sequence[str] | None) -> Iterator
             warnings.simplefilter("ignore")  # on large pictures and on odd metadata
             with Image.open(source, formats=None if formats is None else tuple(formats)) as picture:
                 yield picture
-    except (FileNotFoundError, PermissionError, MemoryError):
+    except (FileNotFoundError, PermissionError):
         raise
+    except MemoryError as error:  # chunks of a damaged PNG may claim gigabytes
+        raise UnreadablePicture("unreadable: it asks for more memory than there is") from error
     except Image.DecompressionBombError as error:
         raise UnreadablePicture("too large to be decoded safely") from error
     except Exception as error:  # decoders of damaged files also raise struct.error, KeyError, zlib.error, …

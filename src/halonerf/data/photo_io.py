@@ -123,10 +123,11 @@ def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool
 def _exif(path: Path) -> tuple[dict[int, Any], dict[int, Any]]:
     """EXIF tags of a photo, and those of its EXIF block; empty where they are damaged, which costs no photo."""
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exif = image.getexif()
-            return dict(exif), dict(exif.get_ifd(_EXIF_BLOCK))
+            with Image.open(path) as image:
+                exif = image.getexif()
+                return dict(exif), dict(exif.get_ifd(_EXIF_BLOCK))
     except Exception:  # the EXIF parser has no error of its own
         return {}, {}
 

@@ -189,8 +189,8 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path):
 
 NAMES = [
     "nb\u00a0space.jpg", "Screenshot at 1.00\u202fPM.png", "\u200f\u05e9\u05dc\u05d5\u05dd.jpg",
-    "family 👨\u200d👩\u200d👧.jpg", "soft\u00adhyphen.jpg", "12:30:11.jpg", "two\nlines.jpg", "line\u2028separator.jpg",
-    "=1+1.jpg",
+    "family 👨\u200d👩\u200d👧.jpg", "soft\u00adhyphen.jpg", "12:30:11.jpg", "two\nlines.jpg",
+    "line\u2028separator.jpg", "=1+1.jpg",
 ]  # fmt: skip
 
 
