@@ -14,6 +14,7 @@ from halonerf.data.formats.names import CAMERAS, FIELD, HEAD
 from halonerf.data.scene.scene import Scene
 from halonerf.factory import build, locate
 from halonerf.files import write_npz
+from halonerf.masks import framed_mask
 from halonerf.protocols import MaskFolderSegmenter, Segmenter, SemanticHead, TrainableField
 from halonerf.types import View
 
@@ -70,7 +71,9 @@ def open_segmenter(config: Mapping[str, Any], scene: Scene, adapted: Path | None
     if isinstance(segmenter, MaskFolderSegmenter):
 
         def undistorted(name: str, mask: np.ndarray) -> np.ndarray:
-            return scene.undistort(scene.index(name), mask)
+            view = scene.index(name)
+            turned = framed_mask(mask, f"the mask of '{name}'", scene.native_size(view), scene.orientation(view))
+            return scene.undistort(view, turned)
 
         segmenter.place(undistorted)
     return segmenter

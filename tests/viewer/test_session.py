@@ -147,6 +147,15 @@ def test_uploads_are_photos_or_refused():
     content = io.BytesIO()
     Image.new("L", (30, 20), 99).save(content, "PNG")
     assert read_upload(content.getvalue()).size == (30, 20)
+    odd = (
+        b"Exif\0\0II*\0\x08\0\0\0\x02\0"
+        + bytes.fromhex("1201030001000000060000001a01020004000000")
+        + b"abc\0"
+        + bytes(8)
+    )
+    turned = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(turned, "JPEG", exif=odd)  # a resolution that is text, beside an orientation
+    assert read_upload(turned.getvalue()).size == (20, 30)
     large = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(large, "PNG")
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>"

@@ -1,6 +1,7 @@
 """The files of a collection, which `collect` writes: photos, their metadata and, where it is known, the ground truth.
 
-    collection.json   paths of photos, masks and a finished reconstruction (relative to the file, or absolute)
+    collection.json   paths of photos, masks and a finished reconstruction (relative to the file, or absolute); what was
+                      passed over, with the reason
     records.csv       image_id, landmark, filename, caption, categories (one per line), building_type
     truth.csv         image_id, label: what the photo shows, for scoring only (optional)
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from halonerf.files import read_csv, write_csv, write_json
@@ -36,6 +37,7 @@ class Collection:
     model: Path | None = None  # folder of a finished COLMAP model
     concepts: tuple[str, ...] = ()  # to be segmented; empty: `segment` decides
     building_type: str = ""
+    passed_over: Mapping[str, str] = field(default_factory=dict)  # files and folders that are not used: the reason
 
     @classmethod
     def read(cls, folder: Path) -> Collection:
@@ -53,6 +55,7 @@ class Collection:
             model=place(entry["model"]),
             concepts=tuple(entry["concepts"]),
             building_type=entry["building_type"],
+            passed_over=entry.get("passed_over", {}),
         )
 
     def records(self) -> list[ImageRecord]:
@@ -87,12 +90,14 @@ def write_collection(
     concepts: Sequence[str] = (),
     building_type: str = "",
     truth: Mapping[str, str] | None = None,
+    passed_over: Mapping[str, str] | None = None,
 ) -> None:
     """Write a collection's files into `folder`.
 
     Args:
         photos, masks, model: paths relative to `folder`, or absolute.
         truth: true label by image id.
+        passed_over: what looks like a photo or a folder of photos and is not used, with the reason.
     """
     rows = [
         {
@@ -118,5 +123,6 @@ def write_collection(
             "model": None if model is None else str(model),
             "concepts": list(concepts),
             "building_type": building_type,
+            "passed_over": dict(passed_over or {}),
         },
     )

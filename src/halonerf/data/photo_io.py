@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from halonerf.picture_files import UnreadablePicture, load_picture, oriented, rgb_pixels, swaps_sides
 
 MIN_SIDE = 64  # px; smaller photos have too few features to be registered
 
-_ORIENTATION, _EXIF_BLOCK, _MAKE, _MODEL = 0x0112, 0x8769, 0x010F, 0x0110
+_EXIF_BLOCK, _MAKE, _MODEL = 0x8769, 0x010F, 0x0110
 _FOCAL_MM, _FOCAL_35, _PLANE_RESOLUTION, _PLANE_UNIT, _STORED_WIDTH = 0x920A, 0xA405, 0xA20E, 0xA210, 0xA002
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 1e-3}  # EXIF 2.3, FocalPlaneResolutionUnit
 _DIAGONAL_35MM = math.hypot(36.0, 24.0)
@@ -33,53 +35,50 @@ class PhotoFacts:
     content: str = ""  # digest of the file
     pixels: str = ""  # digest of the upright pixels
     upright: bool = True  # whether the EXIF orientation was applied; a finished model may be of the stored pixels
+    orientation: int = 1  # EXIF orientation, 1 to 8
 
 
 def can_open(path: Path) -> bool:
     """Whether Pillow can read the photo's header; its pixels are not decoded."""
     try:
-        with Image.open(path) as image:
-            return image.width > 0
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.width > 0
+    except Exception:  # readers of damaged headers raise errors of many kinds
         return False
 
 
 def read_photo(path: Path, upright: bool = True) -> np.ndarray:
-    """RGB pixels of a photo, uint8 [H, W, 3].
+    """RGB pixels of a photo, uint8 [H, W, 3]; see `rgb_pixels` for pictures of other depths and with transparency.
 
     Args:
         upright: apply the EXIF orientation.
 
-    Raises: OSError, ValueError or SyntaxError where Pillow cannot decode the whole photo.
+    Raises: UnreadablePicture where the whole photo cannot be decoded; FileNotFoundError and PermissionError.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            image.load()
-            turned = ImageOps.exif_transpose(image) if upright else image
-            if turned.mode.startswith("I;16") or turned.mode == "I":
-                grey = np.asarray(turned, dtype=np.float64) / 257.0
-                return np.repeat(np.clip(grey + 0.5, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
-            return np.array(turned.convert("RGB"))
+    picture, orientation = load_picture(path)
+    return oriented(rgb_pixels(picture), orientation if upright else 1)
 
 
 def inspect_photo(folder: Path, image_id: str, upright: bool = True) -> PhotoFacts:
     """Facts about the photo `image_id` below `folder`, decoded once; `problem` says why it cannot be used."""
     path = folder / image_id
     try:
-        pixels = read_photo(path, upright)
+        picture, orientation = load_picture(path)
+        pixels = oriented(rgb_pixels(picture), orientation if upright else 1)
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        exif, block = _exif(path)
-    except Image.DecompressionBombError:
-        return PhotoFacts(image_id, problem="too large to be decoded safely")
     except FileNotFoundError:
-        return PhotoFacts(image_id, problem="missing")
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        return PhotoFacts(image_id, problem=f"unreadable: {str(error).splitlines()[0] if str(error) else 'damaged'}")
+        return PhotoFacts(image_id, problem="missing: a link to nothing" if path.is_symlink() else "missing")
+    except PermissionError:
+        return PhotoFacts(image_id, problem="unreadable: permission denied")
+    except UnreadablePicture as error:
+        return PhotoFacts(image_id, problem=str(error))
     height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE:
         return PhotoFacts(image_id, problem=f"tiny: {width}x{height} px, at least {MIN_SIDE} per side are needed")
-    focal = focal_from_exif(block, width, height, turned=upright and exif.get(_ORIENTATION, 1) in (5, 6, 7, 8))
+    exif, block = _exif(path)
+    focal = focal_from_exif(block, width, height, turned=upright and swaps_sides(orientation))
     maker = " ".join(str(exif.get(tag, "")).strip() for tag in (_MAKE, _MODEL)).strip()
     return PhotoFacts(
         image_id=image_id,
@@ -90,6 +89,7 @@ def inspect_photo(folder: Path, image_id: str, upright: bool = True) -> PhotoFac
         content=content,
         pixels=hashlib.sha256(f"{width}x{height}".encode() + pixels.tobytes()).hexdigest(),
         upright=upright,
+        orientation=orientation,
     )
 
 
@@ -120,22 +120,21 @@ def focal_from_exif(block: dict[int, Any], width: int, height: int, turned: bool
     return focal
 
 
-def shrink(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Photo, uint8 [H, W, 3], resized to `width` x `height` px by averaging areas, in its stored gamma space."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
-
-
 def _exif(path: Path) -> tuple[dict[int, Any], dict[int, Any]]:
-    with Image.open(path) as image:
-        exif = image.getexif()
-        return dict(exif), dict(exif.get_ifd(_EXIF_BLOCK))
+    """EXIF tags of a photo, and those of its EXIF block; empty where they are damaged, which costs no photo."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                exif = image.getexif()
+                return dict(exif), dict(exif.get_ifd(_EXIF_BLOCK))
+    except Exception:  # the EXIF parser has no error of its own
+        return {}, {}
 
 
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return number if math.isfinite(number) and number > 0 else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pycolmap
-from PIL import Image
 from scipy.ndimage import map_coordinates
+
+from halonerf.geometry import resize_pixels
 
 MIN_SHIFT = 0.05  # px; below, resampling would blur more than the distortion displaces
 ASPECT_TOLERANCE = 0.01  # relative; besides, a pixel of rounding at the smaller image's side
@@ -77,15 +78,15 @@ def undistort(
     identity = np.stack(np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height), axis=-1)
     shift = np.nan_to_num(source / (camera.width, camera.height) - identity, nan=np.inf) * (width, height)
     if np.abs(shift).max() < MIN_SHIFT:
-        return _resize(image, width, height), inside
+        return resize_pixels(image, width, height), inside
     fine_w, fine_h = min(columns, 2 * width), min(rows, 2 * height)
-    fine = _resize(image, fine_w, fine_h)
+    fine = resize_pixels(image, fine_w, fine_h)
     fine_source, fine_inside = source_map(camera, max(fine_w, width), max(fine_h, height))
     warped = _bilinear(fine, fine_source * (np.array([fine_w / camera.width, fine_h / camera.height])))
     warped = np.where(_widen(fine_inside, warped), warped, 0)
     if image.dtype == np.uint8:
         warped = np.clip(warped + 0.5, 0, 255).astype(np.uint8)
-    result = _resize(warped.astype(image.dtype), width, height)
+    result = resize_pixels(warped.astype(image.dtype), width, height)
     return np.where(_widen(inside, result), result, 0).astype(image.dtype), inside
 
 
@@ -111,20 +112,6 @@ def _folded(camera: pycolmap.Camera, rays: np.ndarray) -> np.ndarray:
 
 def _widen(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     return mask if image.ndim == 2 else mask[..., None]
-
-
-def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    if image.shape[:2] == (height, width):
-        return image
-    kind = Image.Resampling.BOX if width <= image.shape[1] else Image.Resampling.BILINEAR
-    if image.dtype == np.uint8 and (image.ndim == 2 or image.shape[2] == 3):
-        return np.asarray(Image.fromarray(image).resize((width, height), kind))
-    planes = np.atleast_3d(image).astype(np.float32)
-    resized = [np.asarray(Image.fromarray(p).resize((width, height), kind)) for p in np.moveaxis(planes, 2, 0)]
-    result = np.stack(resized, axis=2)
-    if np.issubdtype(image.dtype, np.integer):
-        result = np.rint(result)
-    return (result if image.ndim == 3 else result[..., 0]).astype(image.dtype)
 
 
 def _bilinear(image: np.ndarray, source: np.ndarray) -> np.ndarray:

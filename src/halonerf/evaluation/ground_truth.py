@@ -21,6 +21,7 @@ class GroundTruthMasks:
 
     scene: Scene
     masks: MaskFolder
+    upright: bool = True  # drawn on upright photos, not on the stored ones that a finished model may be of
     mispaired: list[tuple[str, str]] = field(default_factory=list)  # masks of no photo, with the reason
 
     @classmethod
@@ -33,12 +34,12 @@ class GroundTruthMasks:
         chosen = collection.masks if path is None else path
         if chosen is None:
             return None
-        masks = MaskFolder.open(chosen)
+        masks = MaskFolder.open(chosen, complete=path is None)
         if not masks.numbered:
-            return cls(scene, masks)
+            return cls(scene, masks, upright=path is not None or collection.model is None)
         ids = dict(zip(scene.colmap_ids, scene.names, strict=True))
         pairs, mispaired = pair_masks(masks, ids, collection.photos)
-        return cls(scene, masks.paired(pairs), mispaired)
+        return cls(scene, masks.paired(pairs), False, mispaired)
 
     def unmatched(self) -> list[dict[str, str]]:
         """Masks that belong to no photo of the scene: "mask" and "reason" of each."""
@@ -58,7 +59,8 @@ class GroundTruthMasks:
         Raises: BadInput where a mask's aspect is not the photo's.
         """
         native = self.scene.native_size(view)
-        drawn = {concept: self.masks.read(concept, self.scene.names[view], native) for concept in concepts}
+        turned = self.scene.orientation(view) if self.upright else 1
+        drawn = {concept: self.masks.read(concept, self.scene.names[view], native, turned) for concept in concepts}
         truths: dict[str, NDArray[np.bool_]] = {}
         covered = np.ones(native[::-1], bool)
         for shape in {mask.shape for mask in drawn.values()}:  # usually one: undistorted together, with their frame

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from halonerf.camera_paths.path import AppearanceMix, AppearanceSpec
@@ -16,6 +15,8 @@ from halonerf.data.photo_io import read_photo
 from halonerf.data.scene.scene import Scene
 from halonerf.data.undistortion import working_size
 from halonerf.errors import BadInput
+from halonerf.geometry import resize_pixels
+from halonerf.picture_files import UnreadablePicture
 from halonerf.protocols import TrainableField
 from halonerf.rendering.times_of_day import TIMES_OF_DAY, photos_by_time_of_day
 
@@ -110,8 +111,7 @@ def at_working_size(pixels: np.ndarray, scene: Scene) -> Tensor:
     """A photo, uint8 [h, w, 3], as fields encode it: [H, W, 3] in [0, 1], no larger than the scene's photos."""
     long_side = max(max(view.width, view.height) for view in scene.views)
     size = working_size(pixels.shape[1], pixels.shape[0], long_side)
-    resized = Image.fromarray(pixels).resize(size, Image.Resampling.BOX)
-    return torch.from_numpy(np.asarray(resized).astype(np.float32) / 255)
+    return torch.from_numpy(resize_pixels(pixels, *size).astype(np.float32) / 255)
 
 
 def _checked_code(numbers: Sequence[float], field: TrainableField, option: str) -> Tensor:
@@ -135,6 +135,6 @@ def _read_photo(path: Path, scene: Scene) -> Tensor:
     """
     try:
         pixels = read_photo(path)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, UnreadablePicture) as error:
         raise BadInput(f"expected a photo at {path}, but it cannot be read: {error}") from error
     return at_working_size(pixels, scene)

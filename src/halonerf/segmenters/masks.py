@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
+from halonerf.geometry import resize_mean
 from halonerf.masks import MaskFolder, match_concepts
 
 MIN_PROBABILITY = 1e-4  # outside a mask; a logit of -9.2, which rounds to 0 of 255
@@ -84,4 +84,4 @@ class Masks:
         if self._place is not None:
             return self._place(name, self.folder.read(concept, name).astype(np.float32))
         mask = self.folder.read(concept, name, (width, height)).astype(np.float32)
-        return interpolate(torch.from_numpy(mask)[None, None], size=(height, width), mode="area")[0, 0].numpy()
+        return resize_mean(torch.from_numpy(mask), height, width).numpy()

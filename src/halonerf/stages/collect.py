@@ -42,6 +42,7 @@ class Collect(CollectSpec, Stage):
         return {
             "scene": collection.name,
             "photos": len(collection.records()),
+            "passed_over": len(collection.passed_over),
             "concepts": list(collection.concepts),
             "truth": bool(collection.truth()),
         }

@@ -26,6 +26,7 @@ class IngestSpec(StageSpec):
     """photos -> cameras, points, undistorted images (structure from motion)"""
 
     name = "ingest"
+    version = 2
     needs = ("collect",)
 
 
@@ -105,6 +106,7 @@ class AdaptSegmenterSpec(StageSpec):
     """fine-tuning of the segmenter on zoomed-out photos, supervised by zoomed-in ones"""
 
     name = "adapt_segmenter"
+    version = 2
     needs = ("collect", "distill")
     trainable = True
     mixed_precision = True
@@ -318,6 +320,7 @@ class TrainSegmenterSpec(StageSpec):
     """training of the offline segmenter from scratch"""
 
     name = "train_segmenter"
+    version = 2
     trainable = True
     mixed_precision = True
     runtime_options = ("workers", "threads")

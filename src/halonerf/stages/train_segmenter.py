@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from halonerf.config.option_types import (
     Component,
@@ -34,6 +34,7 @@ from halonerf.data.training.procedural import WHOLE, MaskedSample, SegmentationD
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_json
+from halonerf.geometry import resize_mean
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
@@ -150,7 +151,7 @@ class TrainSegmenter(TrainSegmenterSpec, Stage):
         """
         images = batch["images"].contiguous(memory_format=torch.channels_last)
         logits = self.segmenter(images, batch["prompts"]).float()
-        targets = adaptive_avg_pool2d(batch["targets"], logits.shape[-2:])
+        targets = resize_mean(batch["targets"], *logits.shape[-2:])
         maps = balanced_loss(logits, targets, self.balance)
         self.log("loss", maps, prog_bar=True)
         if not self.synonyms:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from halonerf.camera_paths.path import AppearanceMix, AppearanceSpec
 from halonerf.errors import BadInput
+from halonerf.picture_files import UnreadablePicture, load_picture, oriented, rgb_pixels, shown_size
 from halonerf.queries.connected_parts import ConnectedPart, PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.rendering.appearance import MEAN, appearance_code, at_working_size, resolve_appearance
@@ -31,6 +32,7 @@ BEST_PHOTOS, MAP_SIZE = 3, 64  # photos named per text; px, long side of a query
 TRIAL_SIZES, MAX_TRIAL_S = (64, 320), 0.3  # px, long sides of timed renderings; no larger one after one this slow
 MAX_TEXT_CHARS = 200
 MAX_UPLOAD_PIXELS = 100_000_000
+UPLOAD_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 
 
 @dataclass(frozen=True)
@@ -224,13 +226,10 @@ def read_upload(content: bytes) -> Image.Image:
     Raises: BadInput where it cannot be decoded, or has more than `MAX_UPLOAD_PIXELS` pixels.
     """
     try:
-        photo = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP"))
-        if photo.width * photo.height > MAX_UPLOAD_PIXELS:
-            raise BadInput(
-                f"expected a photo of at most {MAX_UPLOAD_PIXELS:,} pixels, got {photo.width} x {photo.height}"
-            )
-        return ImageOps.exif_transpose(photo).convert("RGB")
-    except BadInput:
-        raise
-    except Exception as error:  # decoders raise errors of many kinds for broken files
+        width, height = shown_size(io.BytesIO(content), UPLOAD_FORMATS)
+        if width * height > MAX_UPLOAD_PIXELS:
+            raise BadInput(f"expected a photo of at most {MAX_UPLOAD_PIXELS:,} pixels, got {width} x {height}")
+        picture, orientation = load_picture(io.BytesIO(content), UPLOAD_FORMATS)
+        return Image.fromarray(oriented(rgb_pixels(picture), orientation))
+    except UnreadablePicture as error:
         raise BadInput(f"expected a photo (JPEG, PNG, WebP, TIFF, BMP), but it cannot be read: {error}") from error

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from halonerf.data.collection import Collection
-from halonerf.data.sources.indexed_masks import IndexedMasks
+from halonerf.data.sources.indexed_masks import IndexedMasks, read_index_image
 from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder
+from halonerf.picture_files import oriented
 
 CLASSES: dict[str, Any] = {"window": 3, "wall": [2, 3]}
 
@@ -186,3 +187,20 @@ def test_real_facades(shared: Callable[[str], Path], tmp_path: Path):
         with Image.open(path / record.image_id) as photo:
             share = masks.read("window", record.image_id, photo.size).mean()
         assert 0.02 < share < 0.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_index_images_are_turned_by_their_own_orientation(tmp_path: Path, orientation: int):
+    numbers = numbers_of(2, 40, 60)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(oriented(numbers, orientation, back=True)).save(tmp_path / "n.png", exif=exif)
+    np.testing.assert_array_equal(read_index_image(tmp_path / "n.png"), numbers)
+
+
+def test_whole_floats_are_numbers_and_fractions_are_not(tmp_path: Path):
+    Image.fromarray(numbers_of(0, 40, 60).astype(np.float32)).save(tmp_path / "n.tif")
+    np.testing.assert_array_equal(read_index_image(tmp_path / "n.tif"), numbers_of(0, 40, 60))
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(BadInput, match="got fractions"):
+        read_index_image(tmp_path / "f.tif")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from PIL import Image
 from halonerf.data.collection import Collection
 from halonerf.data.photo_io import focal_from_exif, inspect_photo, read_photo
 from halonerf.data.sfm.photo_checks import check_photos, split_usable
-from halonerf.data.sources.photo_folder import PhotoFolder, list_photos
+from halonerf.data.sources.colmap_folder import ColmapFolder
+from halonerf.data.sources.photo_folder import PhotoFolder, find_photos, list_photos
 from halonerf.errors import BadInput
 
 
@@ -183,3 +185,168 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path):
     pixels = read_photo(tmp_path / "deep.png")
     assert pixels.shape == (80, 100, 3)
     assert np.abs(pixels[..., 0] - ramp / 257.0).max() <= 0.51  # rounding to 8 bits
+
+
+NAMES = [
+    "nb\u00a0space.jpg", "Screenshot at 1.00\u202fPM.png", "\u200f\u05e9\u05dc\u05d5\u05dd.jpg",
+    "family 👨\u200d👩\u200d👧.jpg", "soft\u00adhyphen.jpg", "12:30:11.jpg", "two\nlines.jpg",
+    "line\u2028separator.jpg", "=1+1.jpg",
+]  # fmt: skip
+
+
+def test_any_name_that_is_text_is_kept(tmp_path: Path):
+    for seed, name in enumerate(NAMES):
+        save(tmp_path / "photos" / name, seed)
+    out = tmp_path / "out"
+    out.mkdir()
+    PhotoFolder(str(tmp_path / "photos")).collect(out)
+    collection = Collection.read(out)
+    assert [record.image_id for record in collection.records()] == sorted(NAMES)
+    assert collection.passed_over == {}
+    assert [f.problem for f in check_photos(tmp_path / "photos", sorted(NAMES), workers=2)] == [""] * len(NAMES)
+
+
+def test_what_cannot_be_used_is_passed_over_with_the_reason(tmp_path: Path):
+    photos = tmp_path / "photos"
+    save(photos / "a.jpg")
+    save(tmp_path / "other" / "c.jpg", 1)
+    save(tmp_path / "other" / "deep" / "d.jpg", 2)
+    (photos / "broken.jpg").symlink_to("nowhere.jpg")
+    (photos / "linked.jpg").symlink_to(tmp_path / "other" / "c.jpg")
+    (photos / "linked").symlink_to(tmp_path / "other")
+    (photos / "loop").symlink_to(photos)
+    (photos / "again").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "deep" / "up").symlink_to(tmp_path / "other")
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / os.fsdecode(b"caf\xe9.jpg")).write_bytes((photos / "a.jpg").read_bytes())
+    names, passed = find_photos(photos)
+    assert names == ["a.jpg", "again/c.jpg", "again/deep/d.jpg", "linked.jpg"]
+    assert passed == {
+        "broken.jpg": "a link to nothing",
+        "pipe.jpg": "not a file",
+        "caf\\udce9.jpg": "its name is not valid UTF-8; rename it to use it",
+        "linked": "a link to a folder that is searched already",
+        "loop": "a link to a folder that is searched already",
+        "again/deep/up": "a link to a folder that is searched already",
+    }
+    (tmp_path / "out").mkdir()
+    source = PhotoFolder(str(photos))
+    source.collect(tmp_path / "out")
+    assert source.identity()
+    assert Collection.read(tmp_path / "out").passed_over == passed
+
+
+def test_a_folder_is_listed_under_its_own_name_rather_than_a_links(tmp_path: Path):
+    save(tmp_path / "z real" / "a.jpg")
+    (tmp_path / "a link").symlink_to(tmp_path / "z real")
+    assert find_photos(tmp_path) == (["z real/a.jpg"], {"a link": "a link to a folder that is searched already"})
+
+
+@pytest.mark.parametrize("path", ["", "  ", None])
+def test_an_empty_path_is_not_the_current_folder(path: str | None):
+    with pytest.raises(BadInput, match=r"scene\.path=DIR"):
+        PhotoFolder(path)
+    with pytest.raises(BadInput, match=r"scene\.path=DIR"):
+        ColmapFolder(path)
+
+
+def test_a_number_is_a_name(tmp_path: Path):
+    save(tmp_path / "2023" / "a.jpg")
+    source = PhotoFolder(tmp_path / "2023", name=2024, concepts=[1], building_type=7)
+    assert (source.name, source.concepts, source.building_type) == ("2024", ("1",), "7")
+    assert source.identity()
+    (tmp_path / "out").mkdir()
+    source.collect(tmp_path / "out")
+    assert Collection.read(tmp_path / "out").name == "2024"
+
+
+def odd_exif(tag: int, kind: int, count: int, value: bytes) -> bytes:
+    """EXIF data with an orientation of 6 and one more tag, little-endian."""
+    entries = [struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0), struct.pack("<HHI", tag, kind, count) + value]
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(sorted(entries)) + bytes(4) + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "count", "value"),
+    [
+        (0x011A, 2, 4, b"abc\0"),  # XResolution as text
+        (0x0131, 5, 1, struct.pack("<I", 40)),  # Software as a fraction, 0 / 0
+        (0x011A, 10, 1, struct.pack("<I", 40)),  # XResolution as a signed fraction
+        (0x8769, 2, 4, b"abc\0"),  # the EXIF block's place as text
+        (0x010F, 7, 4, b"\xff\xfe\0\0"),  # the maker as bytes
+        (0x8769, 4, 1, struct.pack("<I", 2**31)),  # the EXIF block far beyond the end
+    ],
+)
+def test_odd_exif_tags_cost_no_photo(tmp_path: Path, tag: int, kind: int, count: int, value: bytes):
+    save(tmp_path / "a.jpg", size=(112, 80), exif=odd_exif(tag, kind, count, value))
+    facts = inspect_photo(tmp_path, "a.jpg")
+    assert (facts.problem, facts.width, facts.height, facts.orientation) == ("", 80, 112, 6)
+
+
+RAMP = np.linspace(0, 1, 100 * 80).reshape(80, 100)
+DEEP = {
+    "float 0 to 1": (RAMP.astype(np.float32), "tif"),
+    "float 0 to 255": ((RAMP * 255).astype(np.float32), "tif"),
+    "float 0 to 65535": ((RAMP * 65535).astype(np.float32), "tif"),
+    "16 bits": ((RAMP * 65535).astype(np.uint16), "png"),
+    "16 bits as TIFF": ((RAMP * 65535).astype(np.uint16), "tif"),
+    "12 bits": ((RAMP * 4095).astype(np.uint16), "tif"),
+    "8 bits in 16": ((RAMP * 255).astype(np.uint16), "png"),
+    "8 bits in 32": ((RAMP * 255).astype(np.int32), "tif"),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_photos_keep_their_range(tmp_path: Path, kind: str):
+    values, ending = DEEP[kind]
+    Image.fromarray(values).save(tmp_path / f"a.{ending}")
+    pixels = read_photo(tmp_path / f"a.{ending}")
+    assert np.abs(pixels - 255 * RAMP[..., None]).max() <= 1.01  # rounding, or cutting, to 8 bits
+
+
+def test_floats_of_no_known_range_are_set_aside(tmp_path: Path):
+    for name, values in {"hdr": RAMP * 4, "signed": RAMP - 0.5, "huge": RAMP * 1e9}.items():
+        Image.fromarray(values.astype(np.float32)).save(tmp_path / f"{name}.tif")
+        problem = inspect_photo(tmp_path, f"{name}.tif").problem
+        assert problem.startswith("floating-point values from ")
+        assert problem.endswith("expected 0 to 1, 0 to 255 or 0 to 65535")
+
+
+def test_photos_of_other_modes_are_read_as_shown(tmp_path: Path):
+    colours = np.zeros((80, 100, 3), np.uint8)
+    colours[:, :50], colours[:, 50:] = (200, 30, 30), (20, 160, 220)
+    opacity = np.full((80, 100), 255, np.uint8)
+    opacity[40:] = 0
+    cut = colours * (opacity[..., None] > 0)
+    photo = Image.fromarray(colours)
+    with_opacity = Image.fromarray(np.dstack([colours, opacity]))
+    grey = np.asarray(photo.convert("L"))
+    photo.convert("CMYK").save(tmp_path / "cmyk.tif")
+    with_opacity.save(tmp_path / "rgba.png")
+    Image.fromarray(np.dstack([grey, opacity]), "LA").save(tmp_path / "la.png")
+    indexed = photo.quantize(2)
+    indexed.save(tmp_path / "p.png", transparency=indexed.getpixel((0, 0)))
+    photo.quantize(2).save(tmp_path / "opaque.gif")
+    Image.fromarray(np.dstack([colours, np.full_like(opacity, 90)])).save(tmp_path / "even.png")
+    one = np.where(grey > 100, 255, 0).astype(np.uint8)
+    Image.fromarray(one).convert("1").save(tmp_path / "bit.png")
+    for name, wanted in {
+        "cmyk.tif": colours,
+        "rgba.png": cut,
+        "la.png": np.repeat((grey * (opacity > 0))[..., None], 3, axis=2),
+        "p.png": np.where(np.arange(100)[None, :, None] < 50, 0, colours),
+        "opaque.gif": colours,
+        "even.png": colours,
+        "bit.png": np.repeat(one[..., None], 3, axis=2),
+    }.items():
+        assert np.abs(read_photo(tmp_path / name).astype(int) - wanted).max() <= 2, name
+
+
+@pytest.mark.parametrize("ending", ["avif", "webp", "png", "jpg", "tif"])
+def test_damaged_files_are_set_aside(tmp_path: Path, ending: str):
+    good = save(tmp_path / f"a.{ending}").read_bytes()
+    (tmp_path / f"a.{ending}").write_bytes(good[: len(good) // 2])
+    problem = inspect_photo(tmp_path, f"a.{ending}").problem
+    assert problem.startswith("unreadable: ")
+    (tmp_path / "b.jpg").symlink_to("nowhere")
+    assert inspect_photo(tmp_path, "b.jpg").problem == "missing: a link to nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ import torch
 from plyfile import PlyData
 
 from halonerf.data.scene.scene import Scene
-from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.rendering.surfels import open_splats
 from halonerf.splatting.rasterise import rasterise
@@ -20,7 +20,7 @@ from halonerf.stages.export.formats.ply import write_ply
 from halonerf.stages.export.formats.splat_views import outward_normals, render_splats
 from halonerf.stages.export.formats.splats import write_splats
 from halonerf.stages.export.frame import ExportFrame
-from halonerf.stages.export.names import folder_names, inside, property_names
+from halonerf.stages.export.names import folder_names, inside, photo_file, property_names
 from halonerf.stages.export.stage import Export
 from halonerf.types import Splats
 from helpers.made_export import (
@@ -237,10 +237,27 @@ def test_names_of_concepts_are_safe_and_distinct():
     assert all(p.isascii() and p.isidentifier() for p in properties)
 
 
-@pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "..\\x.jpg", "C:\\x.jpg", ""])
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "..\\x.jpg", "C:\\x.jpg", "..", ". "])
 def test_paths_of_photos_stay_in_their_folder(name: str, tmp_path: Path):
-    with pytest.raises(BadInput, match="stay below one folder"):
-        inside(tmp_path, name)
+    path = inside(tmp_path, name)
+    assert path.resolve().is_relative_to(tmp_path.resolve())
+    assert path.resolve() != tmp_path.resolve()
+
+
+def test_exported_names_of_photos_are_portable_and_distinct():
+    names = [
+        "12:30:11 photo.jpg", "12%3A30%3A11 photo.jpg", "12_30_11 photo.jpg", "a\\b.jpg", "a/b.jpg", "100%.jpg",
+        "a%5Cb.jpg", "what?.jpg", "what*.jpg", "two\nlines.jpg", "é/窓 .jpg", "dots../x.jpg", "dots/x.jpg", "%25.jpg",
+        "%.jpg", "%%3A.jpg", "%:.jpg",
+    ]  # fmt: skip
+    files = [photo_file(name) for name in names]
+    assert len(set(files)) == len(names)
+    assert not any(set(file) & set(':\\*?"<>|\n') for file in files)
+    assert [unquote(file) for file in files] == names
+    assert [photo_file(name) for name in ("a/b c.jpg", "é.JPG", "100%.jpg", "family 👨‍👩‍👧.jpg")] == [
+        "a/b c.jpg", "é.JPG", "100%.jpg", "family 👨‍👩‍👧.jpg",
+    ]  # fmt: skip
+    assert files[0] == "12%3A30%3A11 photo.jpg"
 
 
 def test_comments_cannot_break_a_header(tmp_path: Path):

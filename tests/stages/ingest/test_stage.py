@@ -17,6 +17,9 @@ from halonerf.data.scene.scene import Scene
 from halonerf.data.sources.colmap_folder import ColmapFolder
 from halonerf.data.sources.photo_folder import PhotoFolder
 from halonerf.errors import BadInput
+from halonerf.evaluation.ground_truth import GroundTruthMasks
+from halonerf.loading import open_segmenter
+from halonerf.picture_files import oriented
 from halonerf.stages.ingest.stage import Ingest
 from halonerf.stages.ingest.steps import train_test_split
 from helpers.made_photos import FOCAL, corner_photo, corner_poses, write_corner
@@ -261,3 +264,51 @@ def test_herz_jesu_agrees_with_the_surveyed_cameras(shared: Callable[[str], Path
     scene = Scene(tmp_path / "out")
     assert len(scene) == 25
     assert centre_errors(scene, truth).mean() < 0.03
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_masks_follow_photos_that_a_model_uses_as_stored(
+    finished: Path, corner: Path, tmp_path: Path, orientation: int
+):
+    """COLMAP ignores EXIF data; viewers and mask editors turn the photo, so that the mask is drawn turned."""
+    project = tmp_path / "project"
+    shutil.copytree(finished / "ingest" / "sparse", project / "sparse" / "0")
+    shutil.copytree(corner, project / "images")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    name = "Ü/photo01.jpg"
+    photo = project / "images" / name
+    Image.open(photo).save(photo, exif=exif, quality=95)
+    collection = collected(ColmapFolder(str(project)), tmp_path)
+    ingest(collection, tmp_path / "ingest", test_every=0)
+    scene = Scene(tmp_path / "ingest")
+    view = scene.index(name)
+    others = [scene.orientation(i) for i in range(len(scene)) if i != view]
+    assert (scene.orientation(view), set(others)) == (orientation, {1})
+    stored = np.zeros((240, 320), np.uint8)
+    stored[20:90, 30:140] = 255  # in the frame of the scene's photo
+    drawn = Image.fromarray(oriented(stored, orientation))
+    path = (tmp_path / "masks" / "window" / name).with_suffix(".png")
+    path.parent.mkdir(parents=True)
+    drawn.save(path)
+    truths = GroundTruthMasks.open(scene, collection, str(tmp_path / "masks"))
+    assert truths is not None
+    truth = truths.read(view, ["window"])[0]["window"]
+    wanted = scene.undistort(view, stored, scene.native_size(view)) >= 128
+    np.testing.assert_array_equal(truth, wanted)
+    segmenter = open_segmenter({"_target_": "halonerf.segmenters.Masks", "path": str(tmp_path / "masks")}, scene)
+    logits = segmenter.decode(segmenter.encode(scene.photo(view).permute(2, 0, 1)[None] / 255, [name]), ["window"])
+    found = logits[0, 0].numpy() > 0
+    small = scene.undistort(view, stored) >= 128
+    assert (found & small).sum() / (found | small).sum() > 0.97  # edges between pixels
+
+
+def test_what_was_passed_over_is_in_the_report(corner: Path, tmp_path: Path):
+    photos = tmp_path / "photos"
+    shutil.copytree(corner, photos)
+    (photos / "broken.jpg").symlink_to("nowhere")
+    ingest(collected(PhotoFolder(str(photos)), tmp_path), tmp_path / "ingest")
+    report = json.loads((tmp_path / "ingest" / "report.json").read_text())
+    reasons = {entry["photo"]: entry["reason"] for entry in report["set_aside"]}
+    assert reasons["broken.jpg"] == "a link to nothing"
+    assert set(reasons) == {"broken.jpg", "tiny.png", "truncated.jpg", "Ü/photo00.jpg"}

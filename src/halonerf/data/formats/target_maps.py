@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from halonerf.data.formats.names import TARGETS
-from halonerf.data.photo_io import read_photo, shrink
-from halonerf.errors import BadInput
+from halonerf.data.photo_io import read_photo
+from halonerf.errors import BadInput, first_line
 from halonerf.files import read_csv, write_atomic, write_csv, write_npz
+from halonerf.geometry import resize_pixels
 from halonerf.visualization.pictures import to_uint8
 
 FIELDS = ("photo", "label", "map", "close_up", "kind", "quality")
@@ -68,13 +69,16 @@ class Target:
                     probability, region = stored["probability"] / 255.0, stored["region"]
             else:
                 probability, region = (np.load(path, allow_pickle=False) for path in self.files)
-        except (OSError, ValueError, KeyError) as error:
-            raise BadInput(f"expected a target's map in {self.files[0]}, but it cannot be read: {error}") from error
-        probability, region = np.squeeze(probability), np.squeeze(region)
-        if probability.shape != region.shape or probability.ndim != 2:
+        except Exception as error:  # readers of damaged arrays also raise BadZipFile, EOFError, zlib.error, …
             raise BadInput(
-                f"expected a probability and a region of one size [H, W] in {self.files[0]}, got "
-                f"{probability.shape} and {region.shape}."
+                f"expected a target's map in {self.files[0]}, but it cannot be read: {first_line(error)}"
+            ) from error
+        probability, region = np.squeeze(probability), np.squeeze(region)
+        numbers = all(array.dtype.kind in "biuf" for array in (probability, region))
+        if not numbers or probability.shape != region.shape or probability.ndim != 2 or 0 in probability.shape:
+            raise BadInput(
+                f"expected a probability and a region, numbers of one size [H, W], in {self.files[0]}, got "
+                f"{probability.dtype} {probability.shape} and {region.dtype} {region.shape}."
             )
         return probability, region
 
@@ -154,5 +158,5 @@ def photo_tensor(path: Path, size: int | None = None) -> Tensor:
     height, width = pixels.shape[:2]
     if size is not None and max(height, width) > size:
         scale = size / max(height, width)
-        pixels = shrink(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = resize_pixels(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
     return torch.tensor(pixels).permute(2, 0, 1).float() / 255

@@ -9,7 +9,7 @@ sparse/         the COLMAP model in the original photos' pixels
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,20 @@ def layout(photos: Sequence[PosedPhoto], size: int) -> tuple[list[tuple[int, int
 
 
 def write_tables(
-    folder: Path, name: str, model: pycolmap.Reconstruction, size: int, filters: Filters, split: dict[str, str]
+    folder: Path,
+    name: str,
+    model: pycolmap.Reconstruction,
+    size: int,
+    filters: Filters,
+    split: dict[str, str],
+    orientations: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Write `scene.json` and `geometry.npz` of a model whose photos are in the flat files already.
 
     Args:
         size: long side of the working images, px.
         split: photo name to "train" or "test".
+        orientations: photo name to the EXIF orientation that its camera ignores; others are used upright.
     Returns: figures for the report.
 
     Raises: BadInput where the filters leave too few points.
@@ -103,7 +110,10 @@ def write_tables(
         observed_depth=depth.astype(np.float32),
         observed_point=point.astype(np.int32),
     )
-    write_json(folder / SCENE, {"name": name, "size": size, **_cameras(photos, sizes, split), **_frame(frame)})
+    write_json(
+        folder / SCENE,
+        {"name": name, "size": size, **_cameras(photos, sizes, split, orientations or {}), **_frame(frame)},
+    )
     return {
         "points": len(ids),
         "points_before_filter": int(model.num_points3D()),
@@ -116,7 +126,12 @@ def _frame(frame: Similarity) -> dict[str, Any]:
     return {"up": [0.0, 0.0, 1.0], "scene_from_model": frame.matrix().tolist()}
 
 
-def _cameras(photos: Sequence[PosedPhoto], sizes: Sequence[tuple[int, int]], split: dict[str, str]) -> dict[str, Any]:
+def _cameras(
+    photos: Sequence[PosedPhoto],
+    sizes: Sequence[tuple[int, int]],
+    split: dict[str, str],
+    orientations: Mapping[str, int],
+) -> dict[str, Any]:
     views = []
     for photo, (width, height) in zip(photos, sizes, strict=True):
         camera = photo.camera
@@ -137,6 +152,7 @@ def _cameras(photos: Sequence[PosedPhoto], sizes: Sequence[tuple[int, int]], spl
                     "width": camera.width,
                     "height": camera.height,
                     "params": [float(p) for p in camera.params],
+                    "orientation": orientations.get(photo.name, 1),
                 },
             }
         )

@@ -110,6 +110,13 @@ class Scene:
         """(width, height) of the upright original photo, px."""
         return self._native[i]["width"], self._native[i]["height"]
 
+    def orientation(self, i: int) -> int:
+        """EXIF orientation, 1 to 8, that the scene's frame of photo i ignores: 1 where the photo is used upright.
+
+        A finished COLMAP model may be of the stored pixels of photos that viewers turn.
+        """
+        return int(self._native[i].get("orientation", 1))
+
     def native_camera(self, i: int) -> pycolmap.Camera:
         """Camera of the upright original photo, in its pixels, with lens distortion."""
         native = self._native[i]

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from halonerf.data.photo_io import read_photo, shrink
+from halonerf.data.photo_io import read_photo
+from halonerf.geometry import resize_pixels
 from halonerf.sift import SiftFeatures, extract_sift
 
 
@@ -39,7 +40,7 @@ def extract_features(
         pixels = read_photo(folder / name, upright)
         height, width = pixels.shape[:2]
         scale = mapping_scale(width, height, size)
-        small = shrink(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+        small = resize_pixels(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
         greys.append(np.asarray(Image.fromarray(small).convert("L")))
         stretch.append((width * scale / small.shape[1], height * scale / small.shape[0]))
     found = extract_sift(greys, max_features, peak_threshold, len(os.sched_getaffinity(0)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from halonerf.config.option_types import Text
 from halonerf.data.collection import write_collection
 from halonerf.data.sfm.colmap_model import find_models, match_names, model_files, read_model, registered_names
-from halonerf.data.sources.photo_folder import ENDINGS, landmark_name
+from halonerf.data.sources.photo_folder import ENDINGS, landmark_name, scene_folder, scene_text
 from halonerf.errors import BadInput
 from halonerf.files import files_digest, write_csv
 from halonerf.types import ImageRecord
@@ -48,10 +48,10 @@ class ColmapFolder:
     def __init__(
         self, path: Text, images: str = "", name: str = "", concepts: Sequence[Text] = (), building_type: str = ""
     ) -> None:
-        self.path = Path(path).expanduser()
+        self.path = scene_folder(path)
         self.images = Path(images).expanduser() if images else None
-        self.concepts, self.building_type = tuple(concepts), building_type
-        self.name = name or landmark_name(self.path)
+        self.concepts, self.building_type = tuple(map(str, concepts)), scene_text(building_type)
+        self.name = scene_text(name) or landmark_name(self.path)
 
     def identity(self) -> str:
         """Digest of the model, its photos, the table of the split, and the options."""
@@ -99,6 +99,7 @@ class ColmapFolder:
             model=found.model.resolve(),
             concepts=self.concepts,
             building_type=self.building_type,
+            passed_over=dict.fromkeys(found.missing, f"named by the model, missing under {found.photos}"),
         )
 
     def _tables(self) -> list[Path]:

@@ -19,8 +19,10 @@ from halonerf.config.option_types import Text
 from halonerf.data.collection import Collection, write_collection
 from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
 from halonerf.data.sources.colmap_folder import ColmapFolder
-from halonerf.errors import BadInput
+from halonerf.data.sources.photo_folder import scene_folder, scene_text
+from halonerf.errors import BadInput, first_line
 from halonerf.files import files_digest, write_csv
+from halonerf.geometry import resize_pixels
 from halonerf.masks import ENDINGS, MaskFolder, read_mask
 
 log = logging.getLogger(__name__)
@@ -50,8 +52,9 @@ class HolyScenes:
     def __init__(
         self, path: Text, masks: Text, landmark: str = "", images: str = "", name: str = "", building_type: str = ""
     ) -> None:
-        self.masks, self.landmark, self.building_type = Path(masks).expanduser(), landmark, building_type
-        self.reconstruction = ColmapFolder(path, images, name or landmark)
+        self.masks, self.landmark = scene_folder(masks, "scene.masks"), scene_text(landmark)
+        self.building_type = scene_text(building_type)
+        self.reconstruction = ColmapFolder(path, images, scene_text(name) or self.landmark)
         self.name = self.reconstruction.name
 
     def identity(self) -> str:
@@ -89,8 +92,13 @@ class HolyScenes:
                 photo = pairs.get(Path(key).name.removesuffix("-gt"))
                 if photo is None:
                     continue
-                with Image.open(photos / photo) as opened:
-                    size = opened.size  # a model's photos are used as they are stored
+                try:
+                    with Image.open(photos / photo) as opened:
+                        size = opened.size  # a model's photos are used as they are stored
+                except (OSError, ValueError, SyntaxError) as error:
+                    reason = f"its photo, {photo}, cannot be read: {first_line(error)}"
+                    left_out.append((file.relative_to(masks.root).as_posix(), reason))
+                    continue
                 try:
                     mask = read_mask(file, size, dark=True)
                 except BadInput as error:
@@ -120,6 +128,7 @@ class HolyScenes:
             model=found.model,
             concepts=list(concepts),
             building_type=building_type,
+            passed_over=found.passed_over,
         )
 
     def _folder(self) -> tuple[Path, str]:
@@ -203,8 +212,7 @@ def _photo_beside(mask: Path) -> Path | None:
 def _thumbnail(path: Path) -> np.ndarray | None:
     try:
         with Image.open(path) as picture:
-            small = picture.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
-            return np.asarray(small, np.float64)
+            return resize_pixels(np.asarray(picture.convert("L"), np.float32), THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         return None
 

@@ -14,18 +14,17 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import MinLen
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from halonerf.config.option_types import NonNegativeInt, PositiveInt, Text
 from halonerf.data.collection import write_collection
-from halonerf.data.sources.photo_folder import landmark_name, list_photos
+from halonerf.data.sources.photo_folder import landmark_name, list_photos, scene_folder, scene_text
 from halonerf.errors import BadInput
 from halonerf.files import files_digest
+from halonerf.picture_files import UnreadablePicture, load_picture, oriented, shown_size
 from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
-
-_ORIENTATION, _SIDES_SWAPPED = 0x0112, (5, 6, 7, 8)  # EXIF tag, and its values that swap width and height
 
 
 class IndexedMasks:
@@ -58,11 +57,11 @@ class IndexedMasks:
             raise BadInput("expected scene.classes={concept: number, ...}, got none.")
         if first < 1 or (last and last < first):
             raise BadInput(f"expected 1 <= scene.first <= scene.last (or scene.last=0), got {first} and {last}.")
-        self.path = Path(path).expanduser()
+        self.path = scene_folder(path)
         self.masks = Path(masks).expanduser() if masks else self.path
         self.classes = {str(c): [n] if isinstance(n, int) else [int(i) for i in n] for c, n in classes.items()}
-        self.first, self.last, self.building_type = first, last, building_type
-        self.name = name or landmark_name(self.path)
+        self.first, self.last, self.building_type = first, last, scene_text(building_type)
+        self.name = scene_text(name) or landmark_name(self.path)
 
     def identity(self) -> str:
         """Digest of the photos, their index images and the options.
@@ -142,31 +141,32 @@ class IndexedMasks:
 
 
 def read_index_image(path: Path) -> np.ndarray:
-    """Class number of each pixel, [H, W], of an image with a palette or one channel.
+    """Class number of each pixel, integers [H, W], of an upright image with a palette or one channel.
 
-    Raises: BadInput where it cannot be read, or has colours instead of numbers.
+    Raises: BadInput where it cannot be read, or has colours or fractions instead of numbers.
     """
     try:
-        with Image.open(path) as picture:
-            numbers = np.asarray(picture)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        picture, orientation = load_picture(path)
+    except (UnreadablePicture, OSError) as error:
         raise BadInput(f"expected an index image at {path}, but it cannot be read: {error}.") from error
+    numbers = np.asarray(picture)
     if numbers.ndim != 2:
         raise BadInput(
             f"expected one number per pixel (a palette or grey values) in {path}, got {numbers.shape[2]} channels.\n"
             "Save the class numbers, not the colours that display them."
         )
-    return numbers
+    if numbers.dtype.kind == "f":
+        if not (np.isfinite(numbers) & (np.abs(numbers) < 2**31) & (numbers == np.rint(numbers))).all():
+            raise BadInput(f"expected whole class numbers in {path}, got fractions.\nSave the numbers as integers.")
+        numbers = numbers.astype(np.int64)
+    return oriented(numbers, orientation)
 
 
 def _check_shape(photo: Path, numbers: np.ndarray) -> None:
-    """Raises: BadInput where the upright photo and its index image differ in shape."""
+    """Raises: BadInput where the upright photo and its index image differ in shape, or the photo cannot be read."""
     try:
-        with Image.open(photo) as picture:
-            width, height = picture.size
-            if picture.getexif().get(_ORIENTATION) in _SIDES_SWAPPED:
-                width, height = height, width
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        width, height = shown_size(photo)
+    except (UnreadablePicture, OSError) as error:
         raise BadInput(f"expected a photo at {photo}, but it cannot be read: {error}.") from error
     if numbers.shape != (height, width):
         raise BadInput(

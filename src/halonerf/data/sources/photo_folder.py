@@ -28,7 +28,7 @@ class PhotoFolder:
     """A `SceneSource`: every photo below a folder.
 
     Args:
-        path: the folder; photos may lie in subfolders, with any names and endings in any case.
+        path: the folder; photos may lie in subfolders, linked ones too, with any names and endings in any case.
         name: the scene's name; empty takes the folder's.
         metadata: CSV with a column `filename` (path below the folder, or the bare file name) and any of `caption`,
             `categories` (separated by line breaks, "|" or ";"), `landmark`, `building_type`; empty: file names only.
@@ -44,10 +44,10 @@ class PhotoFolder:
         concepts: Sequence[Text] = (),
         building_type: str = "",
     ) -> None:
-        self.path = Path(path).expanduser()
+        self.path = scene_folder(path)
         self.metadata = Path(metadata).expanduser() if metadata else None
-        self.concepts, self.building_type = tuple(concepts), building_type
-        self.name = name or landmark_name(self.path)
+        self.concepts, self.building_type = tuple(map(str, concepts)), scene_text(building_type)
+        self.name = scene_text(name) or landmark_name(self.path)
 
     def identity(self) -> str:
         """Digest of every photo's name and content, the metadata and the options.
@@ -64,7 +64,9 @@ class PhotoFolder:
 
         Raises: BadInput where there is no readable photo, or the metadata cannot be used.
         """
-        names = list_photos(self.path)
+        names, passed_over = find_photos(self.path)
+        for name, reason in passed_over.items():
+            log.warning("passed over %s: %s", name, reason)
         if not any(can_open(self.path / name) for name in names):
             raise BadInput(
                 f"expected photos under {self.path}, but none of its {len(names)} files with a photo's ending can be "
@@ -96,6 +98,7 @@ class PhotoFolder:
             records=records,
             concepts=self.concepts,
             building_type=self.building_type,
+            passed_over=passed_over,
         )
 
 
@@ -108,37 +111,89 @@ def landmark_name(path: Path) -> str:
     return path.name or "scene"
 
 
+def scene_folder(path: object, option: str = "scene.path") -> Path:
+    """The folder of an option that must be given.
+
+    Raises: BadInput where it is empty, which would be the current folder.
+    """
+    if path is None or not str(path).strip():
+        raise BadInput(f"expected a folder, got nothing for {option}.\nGive it with: {option}=DIR")
+    return Path(str(path)).expanduser()
+
+
+def scene_text(value: object) -> str:
+    """The text of an option that the command line may have read as a number, such as scene.name=2024; None is ""."""
+    return "" if value is None else str(value)
+
+
 def list_photos(folder: Path) -> list[str]:
+    """Photos below `folder` that `find_photos` finds; it raises the same."""
+    return find_photos(folder)[0]
+
+
+def find_photos(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Paths below `folder`, with forward slashes, of all files with a photo's ending, sorted; without hidden ones.
 
-    Raises: BadInput where the folder is missing or there are none.
+    Links to files and folders are followed; a folder that is linked several times, or into itself, is searched once.
+
+    Returns: the photos; and what was passed over although it looks like a photo or a folder, with the reason.
+
+    Raises: BadInput where the folder is missing or there are no photos.
     """
     if not folder.is_dir():
         what = "a file" if folder.exists() else "nothing"
         raise BadInput(
             f"expected a folder of photos at {folder}, found {what}.\nGive it with: scene=photos scene.path=DIR"
         )
-    names, others = [], 0
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for file in files:
-            if file.startswith("."):
-                continue
-            if Path(file).suffix.lower() not in ENDINGS:
+    names: list[str] = []
+    passed: dict[str, str] = {}
+    others = 0
+    seen: set[tuple[int, int]] = set()
+    waiting, linked = [folder], list[Path]()  # links last, so that photos get the names of the folders they lie in
+    while waiting or linked:
+        parent = waiting.pop() if waiting else linked.pop(0)
+        place = parent.relative_to(folder).as_posix()
+        status = parent.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            passed[place] = "a link to a folder that is searched already"
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        try:
+            entries = sorted(parent.iterdir())
+        except OSError as error:
+            passed[place] = f"a folder that cannot be read: {error.strerror}"
+            continue
+        for path in (entry for entry in entries if not entry.name.startswith(".")):
+            name = path.relative_to(folder).as_posix()
+            if path.is_dir():
+                (linked if path.is_symlink() else waiting).append(path)
+            elif path.suffix.lower() not in ENDINGS:
                 others += 1
-                continue
-            name = (Path(parent) / file).relative_to(folder).as_posix()
-            if name.isprintable():
-                names.append(name)
+            elif reason := _unusable(path, name):
+                passed[name.encode(errors="backslashreplace").decode()] = reason
             else:
-                log.warning("left out %r: its name is not valid Unicode text; rename it to use it", name)
+                names.append(name)
     if not names:
         found = f"{others} files of other kinds" if others else "nothing"
+        reasons = "".join(f"; passed over {name}: {reason}" for name, reason in sorted(passed.items())[:3])
         raise BadInput(
-            f"expected photos ({', '.join(sorted(ENDINGS))}) under {folder}, found {found}.\n"
+            f"expected photos ({', '.join(sorted(ENDINGS))}) under {folder}, found {found}{reasons}.\n"
             "Give the folder with: scene=photos scene.path=DIR"
         )
-    return sorted(names)
+    return sorted(names), passed
+
+
+def _unusable(path: Path, name: str) -> str:
+    """Why a file with a photo's ending cannot be listed; empty where it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "its name is not valid UTF-8; rename it to use it"
+    if not path.exists():
+        return "a link to nothing" if path.is_symlink() else "missing"
+    if not path.is_file():
+        return "not a file"
+    return "" if os.access(path, os.R_OK) else "permission denied"
 
 
 def read_metadata(path: Path, names: Sequence[str]) -> dict[str, ImageRecord]:

@@ -17,20 +17,21 @@ from zlib import crc32
 
 import numpy as np
 from annotated_types import Len
-from PIL import Image
 
 from halonerf.artifacts import fingerprint
 from halonerf.config.option_types import Pixels, PositiveFraction, PositiveInt
 from halonerf.data.augmentation import crop_window
 from halonerf.data.collection import Collection
-from halonerf.data.photo_io import read_photo, shrink
+from halonerf.data.photo_io import read_photo
 from halonerf.data.training.procedural import WHOLE
 from halonerf.errors import BadInput
 from halonerf.files import write_json
+from halonerf.geometry import resize_pixels
 from halonerf.masks import MaskFolder
+from halonerf.picture_files import UnreadablePicture
 from halonerf.protocols import SceneSource
 
-STORE_VERSION = 1  # raise it when the stored arrays change
+STORE_VERSION = 2  # raise it when the stored arrays change
 
 
 class MaskedPhotos:
@@ -167,7 +168,7 @@ def store_photos(source: SceneSource, size: int, folder: Path) -> None:
             f"expected a scene source with complete masks, but '{source.name}' has none.\n"
             "Photos of which every pixel is labelled are read with: scene=facades scene.path=DIR"
         )
-    masks = MaskFolder.open(collection.masks)
+    masks = MaskFolder.open(collection.masks, complete=True)
     names = sorted(record.image_id for record in collection.records())
     for number, name in enumerate(names):
         np.save(partial / f"{number:06d}.npy", _shrunk(collection.photos / name, masks, name, size))
@@ -183,7 +184,7 @@ def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
     """
     try:
         pixels = read_photo(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, UnreadablePicture) as error:
         raise BadInput(
             f"expected a photo at {path}, but it cannot be read: {error}.\nReplace it, or remove it with its masks."
         ) from error
@@ -194,6 +195,5 @@ def _shrunk(path: Path, masks: MaskFolder, name: str, size: int) -> np.ndarray:
     for plane, concept in enumerate(masks.concepts):
         if masks.find(concept, name) is not None:
             drawn = masks.read(concept, name, (width, height)).astype(np.uint8) * 255
-            shrunk = Image.fromarray(drawn).resize((columns, rows), Image.Resampling.BOX)
-            planes[..., plane] = np.asarray(shrunk) >= 128
-    return np.concatenate([shrink(pixels, columns, rows), np.packbits(planes, axis=-1)], axis=-1)
+            planes[..., plane] = resize_pixels(drawn, columns, rows) >= 128
+    return np.concatenate([resize_pixels(pixels, columns, rows), np.packbits(planes, axis=-1)], axis=-1)

@@ -42,7 +42,7 @@ class LandmarkEvaluation:
                 f"expected masks of '{name}' to score with, but its collection has none.\n"
                 "Use landmarks with masks, or leave it out of the validation and test landmarks."
             )
-        masks = MaskFolder.open(collection.masks)
+        masks = MaskFolder.open(collection.masks, complete=True)
         names = [record.image_id for record in collection.records()]
         named = [n for n in names if any(masks.find(concept, n) is not None for concept in masks.concepts)]
         if max_photos is not None and len(named) > max_photos:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from halonerf.errors import BadInput
 from halonerf.files import safe_name
+
+_ESCAPED = re.compile(r'[\x00-\x1f\x7f:*?"<>|\\]|%(?=[0-9A-Fa-f]{2})|[. ]+\Z|[\udc80-\udcff]')
 
 
 def folder_names(concepts: Sequence[str]) -> list[str]:
@@ -22,17 +23,23 @@ def property_names(concepts: Sequence[str]) -> list[str]:
     return _distinct([re.sub(r"[^a-z0-9]+", "_", name).strip("_")[:40] or "concept" for name in plain])
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The path below `folder` of a photo's name, whose parts are divided by slashes.
+def photo_file(name: str) -> str:
+    """A photo's name as a relative path in the export, with forward slashes; distinct names give distinct paths.
 
-    Raises: BadInput where the name leads out of the folder.
+    Characters that file systems or programs forbid (`:`, `\\`, `*`, `?`, `"`, `<`, `>`, `|`, control characters), dots
+    and spaces at the end of a part, and a `%` that could be read as an escape become `%XX`, the hexadecimal numbers of
+    their bytes in UTF-8, as in web addresses.
     """
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or any(part in ("..", "/") or ":" in part or "\0" in part for part in parts):
-        raise BadInput(
-            f"expected photos' names that stay below one folder, got '{name}'.\nRename it and run all stages again."
-        )
-    return folder.joinpath(*parts)
+    return "/".join(_ESCAPED.sub(_percent, part) for part in name.split("/") if part)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path below `folder` of a photo's name: `photo_file`."""
+    return folder / photo_file(name)
+
+
+def _percent(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode(errors="surrogateescape"))
 
 
 def _distinct(names: list[str]) -> list[str]:

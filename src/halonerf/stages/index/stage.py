@@ -23,6 +23,7 @@ from halonerf.data.formats.names import INDEXED_PHOTOS, view_file
 from halonerf.data.formats.photo_choice import read_photo_choice
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic, write_csv
+from halonerf.geometry import resize_mean
 from halonerf.lifting import visibility
 from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
@@ -162,10 +163,7 @@ class Index(IndexSpec, Stage):
 
     def _valid(self, view: int, camera: View) -> Tensor:
         """Fraction of each pixel of `camera` that the photo covers, [H, W] in [0, 1]."""
-        valid = self.scene.valid(view).float()[None, None]
-        if valid.shape[-2:] != (camera.height, camera.width):
-            valid = torch.nn.functional.interpolate(valid, (camera.height, camera.width), mode="area")
-        return valid[0, 0].to(self.device)
+        return resize_mean(self.scene.valid(view).float(), camera.height, camera.width).to(self.device)
 
     def _seen_path(self, view: int) -> Path:
         return view_file(self.folder / "seen", view, ".safetensors")

@@ -276,7 +276,10 @@ class IngestSteps(IngestState):
         """Normalise the world, filter points, split photos; write the scene's tables."""
         options = self.options
         filters = Filters(options.max_error, options.min_track, options.min_angle, options.feature_size)
-        figures = write_tables(self.folder, self.collection.name, self._sparse, options.size, filters, self._split())
+        ignored = {f.image_id: f.orientation for f in self._usable if not f.upright}
+        figures = write_tables(
+            self.folder, self.collection.name, self._sparse, options.size, filters, self._split(), ignored
+        )
         write_json(self.work / "tables.json", figures)
 
     def report(self) -> dict[str, Any]:
@@ -299,7 +302,10 @@ class IngestSteps(IngestState):
                 *mapping["other_models"],
             ],
             "unregistered": mapping["unregistered"],
-            "set_aside": [{"photo": f.image_id, "reason": f.problem} for f in aside],
+            "set_aside": [
+                *({"photo": f.image_id, "reason": f.problem} for f in aside),
+                *({"photo": name, "reason": reason} for name, reason in self.collection.passed_over.items()),
+            ],
         }
 
     def _match(self, first: int, second: int) -> VerifiedPair | None:

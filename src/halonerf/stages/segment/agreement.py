@@ -11,10 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from halonerf.data.scene.scene import Scene
 from halonerf.files import atomic_path, write_json
+from halonerf.geometry import resize_mean
 from halonerf.lifting import known_channels, lift_weighted, split_known
 from halonerf.protocols import RadianceField
 from halonerf.stages.segment.photo_scores import agreement
@@ -95,7 +95,7 @@ def downsized(view: View, probability: Tensor, known: Tensor, size: int) -> tupl
     """
     small = view.within(size)
     both = torch.stack([probability * known, known])
-    both = interpolate(both, (small.height, small.width), mode="area")
+    both = resize_mean(both, small.height, small.width)
     maps, share = both.permute(0, 2, 3, 1)
     return small, maps / share.clamp(min=1e-6), share
 

@@ -11,6 +11,7 @@ import pycolmap
 from halonerf.data.scene.scene import Scene
 from halonerf.stages.export.contents import ExportContents
 from halonerf.stages.export.frame import ExportFrame
+from halonerf.stages.export.names import photo_file
 from halonerf.visualization.pictures import to_uint8
 
 
@@ -35,7 +36,7 @@ class ColmapModel:
 def write_colmap(folder: Path, scene: Scene, frame: ExportFrame) -> None:
     """Write the binary model into `folder`, which exists: a pinhole camera per photo, at its working size.
 
-    Photos keep their names and their ids in the reconstruction; points keep their tracks.
+    Photos keep their names, as paths of the export, and their ids in the reconstruction; points keep their tracks.
     """
     model = pycolmap.Reconstruction()
     tracks: list[pycolmap.Track] = [pycolmap.Track() for _ in range(len(scene.points))]
@@ -44,7 +45,7 @@ def write_colmap(folder: Path, scene: Scene, frame: ExportFrame) -> None:
         camera = pycolmap.Camera(camera_id=number, model="PINHOLE", width=view.width, height=view.height, params=lens)
         pixels, _, points = scene.observations(i)
         image = pycolmap.Image(
-            name=name, keypoints=pixels.double().numpy().reshape(-1, 2), camera_id=number, image_id=number
+            name=photo_file(name), keypoints=pixels.double().numpy().reshape(-1, 2), camera_id=number, image_id=number
         )
         model.add_camera_with_trivial_rig(camera)
         model.add_image_with_trivial_frame(image, _camera_from_frame(frame.camera_to_frame(view.camera_to_world)))

@@ -1,8 +1,8 @@
 """Ground-truth masks in files `<root>/<concept>/<image_id without ending>.png`, drawn on the upright original photo.
 
 The folder of a concept holds pictures, in subfolders like the photos'; the photo's ending may be kept
-(`front.jpg.png`). White, or opaque in a picture with an alpha channel, is the concept. Other files (a README, a
-`.DS_Store`) are ignored.
+(`front.jpg.png`). White, opaque or coloured is the concept (all kinds: `halonerf.masks.pictures`). Other files (a
+README, a `.DS_Store`) are ignored.
 
 HolyScenes (HaLo-NeRF, 2024) has another layout, recognised by its file names: `<root>/<concept>/0012-gt.jpg`, dark on
 white, beside the photo `0012-img.jpg`; the number is the photo's id in a COLMAP model. Its masks are found once the
@@ -11,6 +11,7 @@ numbers are assigned to photos (`MaskFolder.paired`).
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +19,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from halonerf.errors import BadInput
+from halonerf.masks.pictures import read_mask
+
+log = logging.getLogger(__name__)
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-ASPECT_TOLERANCE = 0.02  # relative; a mask scaled to whole pixels from a photo of 100 px is off by at most 1 %
+MAX_WARNINGS = 8  # of blank masks in one folder
 NUMBERED = re.compile(r"(\d+)-gt")  # stem of a HolyScenes mask
 
 
@@ -34,10 +37,15 @@ class MaskFolder:
     root: Path
     files: dict[str, dict[str, Path]] = field(repr=False)  # concept -> key of the photo -> file
     numbered: bool = False  # HolyScenes' layout: dark is the concept, keys are `<number>-gt` until `paired`
+    complete: bool = False  # whether blank masks are meant, as in collections where every photo has every mask
+    blank: set[Path] = field(default_factory=set, repr=False, compare=False)  # files read in which nothing is marked
 
     @classmethod
-    def open(cls, root: str | Path) -> MaskFolder:
+    def open(cls, root: str | Path, complete: bool = False) -> MaskFolder:
         """List the masks under `root`.
+
+        Args:
+            complete: blank masks are meant: no warning of them.
 
         Raises: BadInput for a missing folder, or one in which no concept's folder holds a picture.
         """
@@ -64,7 +72,9 @@ class MaskFolder:
                 concept: {key: path for key, path in found.items() if NUMBERED.fullmatch(Path(key).name)}
                 for concept, found in files.items()
             }
-            return cls(root, {concept: found for concept, found in files.items() if found}, numbered=True)
+            return cls(
+                root, {concept: found for concept, found in files.items() if found}, numbered=True, complete=complete
+            )
         if not files:
             loose = sum(path.suffix.lower() in ENDINGS for path in root.iterdir())
             got = f"{loose} pictures directly in it" if loose else "no picture one level down"
@@ -72,7 +82,7 @@ class MaskFolder:
                 f"expected folders named by concept with masks in them, as {root}/window/<photo>.png, got {got}.\n"
                 "Move each concept's masks into a folder of the concept's name."
             )
-        return cls(root, files)
+        return cls(root, files, complete=complete)
 
     def numbers(self) -> list[str]:
         """The distinct numbers of a numbered folder as written ("0012"), sorted; none for other folders."""
@@ -116,60 +126,34 @@ class MaskFolder:
             if key not in wanted
         )
 
-    def read(self, concept: str, image_id: str, photo_size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-        """A mask, bool [h, w], at the size of its file.
+    def read(
+        self, concept: str, image_id: str, photo_size: tuple[int, int] | None = None, photo_orientation: int = 1
+    ) -> NDArray[np.bool_]:
+        """A mask, bool [h, w], at the size of its file. One in which nothing is marked says that the concept is absent.
 
         Args:
-            photo_size: (width, height) of the upright photo; the mask must have its aspect, at any resolution.
+            photo_size: (width, height) of the photo as the scene uses it; the mask must have its aspect, at any
+                resolution.
+            photo_orientation: EXIF orientation of a photo that the scene uses as it is stored, as COLMAP does: masks
+                drawn on the upright photo are turned like the stored one. HolyScenes' are drawn on stored photos.
 
-        Raises: BadInput for a missing mask, an unreadable picture, or another aspect.
+        Raises: BadInput for a missing mask, an unreadable picture, one of more than two classes, or another aspect.
         """
         path = self.find(concept, image_id)
         if path is None:
             raise BadInput(f"expected a mask of '{concept}' for photo '{image_id}' in {self.root}, found none.")
-        return read_mask(path, photo_size, dark=self.numbered)
-
-
-def read_mask(path: Path, photo_size: tuple[int, int] | None = None, dark: bool = False) -> NDArray[np.bool_]:
-    """The mask in a picture file, bool [h, w]: grey value, or opacity of a transparent picture, at least half.
-
-    Args:
-        photo_size: (width, height) of the photo; None: any aspect.
-        dark: whether dark on white is the concept: 1 - L / 255 > 0.5, as in HaLo-NeRF's evaluation; transparent pixels
-            are white.
-
-    Raises: BadInput for an unreadable picture, or an aspect other than that of `photo_size`.
-    """
-    try:
-        with Image.open(path) as picture:
-            if dark:
-                paper = Image.new("RGBA", picture.size, "white")
-                grey = 255 - np.asarray(Image.alpha_composite(paper, picture.convert("RGBA")).convert("L"))
-            elif "A" in picture.getbands() or "transparency" in picture.info:
-                rgba = np.asarray(picture.convert("RGBA"))
-                alpha = rgba[..., 3]
-                grey = np.asarray(picture.convert("RGBA").convert("L"))
-                # An alpha channel that is opaque everywhere is no mask, nor is the grey of transparent pixels.
-                grey = grey if alpha.min() == 255 else np.where(alpha >= 128, _opaque_grey(grey, alpha), 0)
-            else:
-                grey = np.asarray(picture.convert("L"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise BadInput(f"expected a picture of a mask at {path}, but it cannot be read: {error}.") from error
-    if photo_size is not None:
-        height, width = grey.shape
-        if abs(width * photo_size[1] / (height * photo_size[0]) - 1.0) > ASPECT_TOLERANCE:
-            raise BadInput(
-                f"expected a mask drawn on the upright photo of {photo_size[0]} x {photo_size[1]} px (any size of that "
-                f"aspect), got {width} x {height} px in {path}.\nExport the mask again, turned as the photo is shown."
-            )
-    return grey >= 128
-
-
-def resized_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
-    """A mask [h, w] resized to [height, width] by nearest neighbour."""
-    rows = ((np.arange(height) + 0.5) * mask.shape[0] / height).astype(int)
-    columns = ((np.arange(width) + 0.5) * mask.shape[1] / width).astype(int)
-    return mask[rows[:, None], columns]
+        mask = read_mask(path, photo_size, self.numbered, 1 if self.numbered else photo_orientation)
+        if not self.complete and not mask.any() and path not in self.blank:
+            self.blank.add(path)
+            if len(self.blank) <= MAX_WARNINGS:
+                log.warning(
+                    "nothing is marked in the mask %s: '%s' counts as absent from that photo; delete the mask if it "
+                    "was left blank by mistake%s",
+                    path,
+                    concept,
+                    " (further blank masks are not named)" if len(self.blank) == MAX_WARNINGS else "",
+                )
+        return mask
 
 
 def concept_key(name: str) -> str:
@@ -201,11 +185,3 @@ def _keys(image_id: str) -> tuple[str, str]:
     """The names that a photo's mask may have, without the ending of the mask's file."""
     path = PurePosixPath(image_id)
     return path.with_suffix("").as_posix(), path.as_posix()
-
-
-def _opaque_grey(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grey values of a partly transparent picture; 255 where all opaque pixels have one tone: opacity is the mask."""
-    opaque = grey[alpha >= 128]
-    if opaque.size and int(opaque.max()) - int(opaque.min()) < 128:
-        return np.full_like(grey, 255)
-    return grey
