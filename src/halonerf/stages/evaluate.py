@@ -35,7 +35,7 @@ from halonerf.evaluation.bootstrap import differences, estimates
 from halonerf.evaluation.curves import write_curves
 from halonerf.evaluation.examples import example_strip, select_examples, stack_strips
 from halonerf.evaluation.ground_truth import GroundTruthMasks
-from halonerf.evaluation.protocol import check_held_out, native_map, scored_pixels, scored_views
+from halonerf.evaluation.protocol import check_held_out, check_taught, native_map, scored_pixels, scored_views
 from halonerf.evaluation.scores import (
     METHODS,
     METRIC_NAMES,
@@ -80,6 +80,7 @@ class Evaluate(EvaluateSpec, Stage):
         self.scene = Scene(self.inputs["ingest"])
         if self.protocol == "heldout":
             check_held_out(self.inputs["localize"], self.scene.split)
+            check_taught(self.inputs["segment"])
         truths = GroundTruthMasks.open(self.scene, self.inputs["collect"], self.masks_path)
         if truths is None:
             log.warning(

@@ -69,7 +69,7 @@ class MineSpec(StageSpec):
     """pairs of a zoomed-in and a zoomed-out photo"""
 
     name = "mine"
-    version = 2
+    version = 3
     needs = ("ingest",)
     runtime_options = ("memory_mb", "workers")
 
@@ -78,6 +78,7 @@ class TargetsSpec(StageSpec):
     """predictions on zoomed-in photos, warped into zoomed-out ones"""
 
     name = "targets"
+    version = 2
     needs = ("ingest", "distill", "mine")
     mixed_precision = True
 
@@ -86,6 +87,7 @@ class AdaptClipSpec(StageSpec):
     """contrastive fine-tuning of CLIP on photos and their labels"""
 
     name = "adapt_clip"
+    version = 2
     needs = ("collect", "distill")
     trainable = True
     mixed_precision = True
@@ -93,7 +95,7 @@ class AdaptClipSpec(StageSpec):
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config["landmarks"] else cls.needs
+        return () if config["landmarks"] else (*cls.needs, "ingest")  # which says what is held out
 
     @classmethod
     def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
@@ -105,6 +107,7 @@ class AdaptSegmenterSpec(StageSpec):
     """fine-tuning of the segmenter on zoomed-out photos, supervised by zoomed-in ones"""
 
     name = "adapt_segmenter"
+    version = 2
     needs = ("collect", "distill")
     trainable = True
     mixed_precision = True
@@ -113,12 +116,16 @@ class AdaptSegmenterSpec(StageSpec):
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config.get("landmarks") else cls._read_of_landmark(config)
+        if config.get("landmarks"):
+            return ()
+        return tuple(
+            dict.fromkeys((*cls.needs, "ingest", *cls._read_of_pairs(config)))
+        )  # ingest says which photos are held out
 
     @classmethod
     def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
         trained = {
-            name: StageSource(scene, cls._read_of_landmark(config))
+            name: StageSource(scene, (*cls.needs, *cls._read_of_pairs(config)))
             for name, scene in (config.get("landmarks") or {}).items()
         }
         scored = {
@@ -129,9 +136,9 @@ class AdaptSegmenterSpec(StageSpec):
         return trained | scored
 
     @classmethod
-    def _read_of_landmark(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Stages of each landmark: pairs cost a reconstruction, so they are made only where their loss has a weight."""
-        return (*cls.needs, "targets") if (config.get("losses") or {}).get("warped", 1.0) else cls.needs
+    def _read_of_pairs(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Stages that pairs of photos need, a reconstruction among them: read only where their loss has a weight."""
+        return ("ingest", "targets") if (config.get("losses") or {}).get("warped", 1.0) else ()
 
 
 class ReconstructSpec(StageSpec):
@@ -147,7 +154,7 @@ class SegmentSpec(StageSpec):
     """photos + concepts -> 2D probability maps, and which photos to trust"""
 
     name = "segment"
-    version = 3
+    version = 4
     needs = ("collect", "ingest", "distill")
 
     @classmethod
