@@ -15,6 +15,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from halonerf.errors import BadInput
+from halonerf.protocols import PlacedField, RadianceField
+from halonerf.thresholds import Decision
 
 NEAREST = 8  # neighbours that are connected first: they leave few pairs of cells to compare
 PAIRS_AT_ONCE = 2_000_000  # of points of two cells, whose distances are in memory at a time: 100 MB
@@ -84,6 +86,36 @@ def element_spacing(centres: Tensor, kept: Tensor) -> float:
     """
     points = centres[kept & centres.isfinite().all(dim=1)].double().numpy()
     return float(np.median(cKDTree(points).query(points, k=4)[0][:, 3])) if len(points) >= 4 else 0.0
+
+
+class PartFinder:
+    """Finds the connected parts of a field's elements, for queries, windows and pages alike.
+
+    Attributes:
+        centres: of the elements, [E, 3], world units, NaN without one. spacing: typical distance between them, world
+            units, the unit of `PartOptions.part_radius`; it depends on the field alone.
+    """
+
+    def __init__(self, field: RadianceField) -> None:
+        self.centres, self.spacing = torch.full((field.elements, 3), torch.nan), 0.0
+        if isinstance(field, PlacedField):
+            self.centres = field.element_centres().detach().cpu()
+            self.spacing = element_spacing(self.centres, torch.ones(len(self.centres), dtype=torch.bool))
+
+    def find(
+        self,
+        probability: Tensor,
+        confidence: Tensor,
+        decision: Decision,
+        visibility: tuple[Sequence[int], Tensor],
+        options: PartOptions,
+    ) -> list[ConnectedPart]:
+        """The parts of one text, the most important first; where the decision is a guess, only the most probable one.
+
+        Arguments as of `find_parts`, which does not choose.
+        """
+        found = find_parts(probability, confidence, self.centres, visibility, decision.threshold, self.spacing, options)
+        return [max(found, key=lambda part: part.probability)] if decision.guess and found else found
 
 
 def find_parts(

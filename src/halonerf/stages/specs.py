@@ -174,6 +174,7 @@ class LocalizeSpec(StageSpec):
     """2D maps -> a probability per concept and element of the field"""
 
     name = "localize"
+    version = 2
     needs = ("ingest", "reconstruct", "segment")
     seeded = True
 
@@ -198,13 +199,14 @@ class QuerySpec(StageSpec):
     """where a text prompt is in 3D: text="rose window\""""
 
     name = "query"
+    version = 2
     needs = ("ingest", "reconstruct", "index")
     seeded = True
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         read_texts(required_texts(config.get("words")))  # a malformed query is reported before any stage runs
-        return (*cls.needs, *_adapted(config))
+        return (*cls.needs, "localize", *_adapted(config))  # which has lifted the concepts from all photos
 
 
 class ExploreSpec(StageSpec):
@@ -218,7 +220,7 @@ class ExploreSpec(StageSpec):
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         if texts := given_texts(config.get("words")):
             read_texts(texts)
-        return (*cls.needs, *_adapted(config))
+        return (*cls.needs, "localize", *_adapted(config))
 
     @classmethod
     def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
@@ -274,6 +276,7 @@ class ExportSpec(_TextsSpec):
     """files for other programs: splats, points, mesh, COLMAP, nerfstudio, masks, depth"""
 
     name = "export"
+    version = 2
     runtime_options = ("memory_mb",)
     file_options = ("light",)
 
@@ -286,13 +289,14 @@ class ShareSpec(_TextsSpec):
     """one HTML file to explore the landmark, which opens with a double click"""
 
     name = "share"
+    version = 2
 
 
 class EvaluateSpec(StageSpec):
     """scores against ground-truth masks"""
 
     name = "evaluate"
-    version = 2
+    version = 3
     needs = ("collect", "ingest", "reconstruct", "segment", "localize")
     data_options = ("masks",)
 

@@ -21,7 +21,7 @@ README = "README.txt"
 def write_readme(folder: Path, scene: str, kind: Format, frame: ExportFrame, facts: dict[str, Any]) -> None:
     """Write README.txt into the folder of one format.
 
-    facts: `light`, `threshold`, `concepts` (as `ExportedConcepts.describe` gives them), `licences` (lines).
+    facts: `light`, `concepts` (as `ExportedConcepts.describe` gives them, with `threshold`), `licences` (lines).
     """
     if frame.name == WORLD:
         place = (
@@ -37,7 +37,7 @@ def write_readme(folder: Path, scene: str, kind: Format, frame: ExportFrame, fac
         fill(f"Frame: {place}", 100),
         "Units: those of the frame; their length in metres is unknown.",
         "Pixels: (x, y), the centre of the first pixel at (0.5, 0.5).",
-        f"Light: {facts['light']}. Threshold: {facts['threshold']:g}.",
+        f"Light: {facts['light']}.",
         "\n".join(["Concepts:", *(concepts or ["  none"])]),
         "\n".join(["Photos, their authors and their licences:", *(f"  {line}" for line in facts["licences"])]),
     ]
