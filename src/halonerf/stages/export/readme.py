@@ -30,7 +30,10 @@ def write_readme(folder: Path, scene: str, kind: Format, frame: ExportFrame, fac
         )
     else:
         place = "that of the reconstruction (structure from motion), at its scale."
-    concepts = [f"  {c['name']}: file name {c['file']}, property name {c['property']}" for c in facts["concepts"]]
+    concepts = [
+        f"  {c['name']}: file name {c['file']}, property name {c['property']}, threshold {c['threshold']:g}"
+        for c in facts["concepts"]
+    ]
     parts = [
         f"{scene}: {kind.name}, exported by HaloNeRF",
         fill(kind.summary, 100),
