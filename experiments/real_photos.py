@@ -40,6 +40,7 @@ from halonerf.heads.lifted import Lifted
 from halonerf.loading import fitted_scene
 from halonerf.masks import MaskFolder
 from halonerf.pipeline.plan import StageConfigs
+from halonerf.thresholds import decide
 from halonerf.visualization.pictures import save_picture
 
 ROOT = Path(__file__).parents[1]
@@ -114,8 +115,9 @@ class Bench:
         for view, maps in self.maps(choice, refinements).items():
             truths, covered = self.truths[view]
             for concept, truth in truths.items():
-                drawn = maps[self.concepts.index(concept)]
-                rows.append({"concept": concept, **score_map(native_map("strict", drawn, truth.shape), truth, covered)})
+                place = self.concepts.index(concept)
+                drawn = native_map("strict", maps[place], truth.shape)
+                rows.append({"concept": concept, **score_map(drawn, truth, covered, self.limits[place])})
         return rows
 
     def nothing(self, choice: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -128,11 +130,16 @@ class Bench:
         return rows
 
     def maps(self, choice: tuple[int, ...], refinements: int) -> dict[int, np.ndarray]:
-        """Probabilities [P, H, W] at working size, in 8 bits as `localize` leaves them, of the photos not chosen."""
+        """Probabilities [P, H, W] at working size, in 8 bits as `localize` leaves them, of the photos not chosen.
+
+        `limits` is set to the threshold of each concept, from what was lifted.
+        """
         head = Lifted(refinements=refinements)
         chosen = [self.views[i] for i in choice]
         maps, weights = zip(*(self.drawn[view] for view in chosen), strict=True)
         head.fit(self.field, [self.scene.views[view] for view in chosen], maps, weights)
+        columns = zip(head.probabilities().T.numpy(), head.confidence().T.numpy(), strict=True)
+        self.limits = [decide(*column).threshold for column in columns]
         found = {}
         for view in self.others(choice):
             code = self.field.appearance(self.scene.names[view])
@@ -153,7 +160,8 @@ class Bench:
                 if truth is None:
                     continue
                 drawn = {"2d": None, "3d": maps[view][index]}
-                scored = score_map(native_map("strict", maps[view][index], truth.shape), truth, self.truths[view][1])
+                native = native_map("strict", maps[view][index], truth.shape)
+                scored = score_map(native, truth, self.truths[view][1], self.limits[index])
                 title = f"{concept}, {self.scene.names[view]}, AP {scored['ap']:.3f}, IoU {scored['iou']:.3f}"
                 strips.append((title, example_strip(self.scene, view, self._seen(view), truth, drawn, segmented=False)))
         return stack_strips(strips)

@@ -20,6 +20,7 @@ LAYERS = {
     **dict.fromkeys(("memory", "files", "rotations", "colmap_log", "volume", "picture_files"), 0),
     **dict.fromkeys(("artifacts", "factory", "geometry", "splatting", "losses", "metrics", "masks"), 1),
     **dict.fromkeys(("expressions", "lifting", "hub", "matching", "sift", "camera_paths", "visualization"), 1),
+    **dict.fromkeys(("thresholds",), 1),
     **dict.fromkeys((*COMPONENTS, "data", "pipeline", "prediction"), 2),
     **dict.fromkeys(SERVICES, 3),
     "queries": 4,

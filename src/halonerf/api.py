@@ -23,7 +23,7 @@ class Scene(QuerySession):
 
     @classmethod
     def open(cls, *overrides: str, device: torch.device | str = "cpu") -> Scene:
-        """Run the stages that are not cached, up to `index`, and open the scene.
+        """Run the stages that are not cached, up to `localize` and `index`, and open the scene.
 
         Args:
             overrides: as on the command line: "scene=cathedral", "artifacts=DIR", "index.max_photos=32"; no "stage=…".
@@ -35,7 +35,7 @@ class Scene(QuerySession):
         plan = resolve(config)
         query, needed = plan.goal.config, plan.goal.inputs
         if not all(plan.store.has(*artifact) for artifact in needed.values()):
-            config.stage = "index"  # all that a query reads is on the way to it
-            run(config)
+            for config.stage in ("localize", "index"):  # all that a query reads is on the way to these
+                run(config)
         folders = {need: plan.store.folder(*artifact) for need, artifact in needed.items()}
         return cls(folders, query["segmenter"], query["field"], query["head"], query["sky"], query["batch"], device)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -201,12 +201,15 @@ def required_texts(words: Any) -> list[str]:
     return given_texts(words)
 
 
-def read_texts(text: str | Sequence[str]) -> tuple[list[str], list[Expression]]:
-    """The normalised texts and their expressions. Raises: BadInput for no text, or a syntax error."""
+def read_texts(text: str | Sequence[str], concepts: Collection[str] = ()) -> tuple[list[str], list[Expression]]:
+    """The normalised texts and their expressions; a text that is one of the `concepts` is that word, as it stands.
+
+    Raises: BadInput for no text, or a syntax error.
+    """
     given = [text] if isinstance(text, str) else list(text)
     if not given:
         raise BadInput('expected a text to look for, got an empty list.\nGive one with: text="rose window"')
-    expressions = [parse(str(entry)) for entry in given]
+    expressions = [Word(str(entry)) if str(entry) in concepts else parse(str(entry)) for entry in given]
     texts = [
         e.text if isinstance(e, Word) else normalise_query(str(g)) for e, g in zip(expressions, given, strict=True)
     ]

@@ -85,7 +85,7 @@ def soft_balanced_accuracy(probability: Array, truth: Array, known: Array | None
 
 
 def iou(probability: Array, truth: Array, threshold: float = 0.5, known: Array | None = None) -> float:
-    """Intersection over union of `probability > threshold` and the truth, in [0, 1]; NaN where both are empty.
+    """Intersection over union of `probability >= threshold` and the truth, in [0, 1]; NaN where both are empty.
 
     probability: any shape, in [0, 1]. truth, known: bool, same shape.
     """
@@ -94,7 +94,7 @@ def iou(probability: Array, truth: Array, threshold: float = 0.5, known: Array |
 
 
 def dice(probability: Array, truth: Array, threshold: float = 0.5, known: Array | None = None) -> float:
-    """Dice score 2 |A and B| / (|A| + |B|) of `probability > threshold` and the truth; NaN where both are empty.
+    """Dice score 2 |A and B| / (|A| + |B|) of `probability >= threshold` and the truth; NaN where both are empty.
 
     probability: any shape, in [0, 1]. truth, known: bool, same shape. Returns: in [0, 1].
     """
@@ -167,7 +167,7 @@ def mean_defined(values: Iterable[float]) -> float:
 def _overlap(probability: Array, truth: Array, threshold: float, known: Array | None) -> tuple[int, int, int]:
     """Sizes of intersection, union, and both masks together."""
     probability, truth = _known(probability, np.asarray(truth, bool), known)
-    chosen = probability > threshold
+    chosen = probability >= threshold
     intersection = int(np.count_nonzero(chosen & truth))
     sizes = int(np.count_nonzero(chosen)) + int(np.count_nonzero(truth))
     return intersection, sizes - intersection, sizes

@@ -177,6 +177,7 @@ class Wall:
 
     def __init__(self, folder: Path) -> None:
         self.names = ["far.jpg", "near.jpg", "other.jpg"]
+        self.split = ["train"] * 3
         self.views = [SimpleNamespace(width=w, height=h) for w, h in (FAR, NEAR, NEAR)]
 
     def __len__(self) -> int:
@@ -184,6 +185,9 @@ class Wall:
 
     def index(self, name: str) -> int:
         return self.names.index(name)
+
+    def indices(self, split: str) -> list[int]:
+        return [i for i, side in enumerate(self.split) if side == split]
 
     def photo(self, i: int) -> Tensor:
         return torch.full((self.views[i].height, self.views[i].width, 3), 40 * i, dtype=torch.uint8)

@@ -38,6 +38,7 @@ AppearanceMix = dict[str | tuple[float, ...], float]  # names and codes with the
 MAX_DURATION_S = 4 * 3600.0
 FRAME = "scene world, camera to world, OpenCV axes: x right, y down, z forward"
 KIND, VERSION = "halonerf camera path", 1
+OWN_THRESHOLD = 0.0  # of a key-frame: each word has its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +47,8 @@ class KeyFrame:
 
     camera_to_world: [3, 4], rigid. fov: vertical, radians. light: the appearance; weights of a mix have any positive
     sum. words: that are highlighted, each a word or an expression. opacity: of the highlights, in [0, 1]. threshold:
-    probability from which a place is highlighted. seconds: until the next key-frame; of the last one, until the first
-    in a loop, else unused.
+    probability from which a place is highlighted; 0: each word's own (`halonerf.thresholds`). seconds: until the next
+    key-frame; of the last one, until the first in a loop, else unused.
 
     Raises: BadInput, like `CameraPath`, for an invalid camera or appearance, or a number out of range.
     """
@@ -57,7 +58,7 @@ class KeyFrame:
     light: AppearanceSpec = "mean"
     words: tuple[str, ...] = ()
     opacity: float = 0.7
-    threshold: float = 0.5
+    threshold: float = OWN_THRESHOLD
     seconds: float = 2.0
 
     def __post_init__(self) -> None:
@@ -116,7 +117,9 @@ class CameraPath:
         if self.duration > MAX_DURATION_S:
             raise BadInput(f"expected a path of at most {MAX_DURATION_S:.0f} s, got {self.duration:.0f} s")
         poses = torch.stack([key.camera_to_world for key in self.keyframes]).double()
-        views = torch.tensor([[math.log(math.tan(key.fov / 2)), key.threshold] for key in self.keyframes])
+        thresholds = [key.threshold or math.nan for key in self.keyframes]  # none lies between a number and the own one
+        halves = [math.log(math.tan(key.fov / 2)) for key in self.keyframes]
+        views = torch.tensor(list(zip(halves, thresholds, strict=True)))
         object.__setattr__(self, "_keys", (poses[:, :, 3], quaternions(poses[:, :, :3]), views.double()))
 
     @property
@@ -149,7 +152,7 @@ class CameraPath:
             dim=2,
         ).float()
         log_half = interpolate_smooth(zooms[:, :1], times, at, self.loop)[:, 0]
-        thresholds = interpolate_linear(zooms[:, 1:], times, at, self.loop)[:, 0].tolist()
+        thresholds = interpolate_linear(zooms[:, 1:], times, at, self.loop)[:, 0].nan_to_num(OWN_THRESHOLD).tolist()
         mixes = self._interpolated([appearance_mix(key.light) for key in self.keyframes], times, at)
         words = self._interpolated([dict.fromkeys(key.words, key.opacity) for key in self.keyframes], times, at)
         return [

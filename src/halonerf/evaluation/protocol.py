@@ -16,7 +16,9 @@ on black, which is the same. 2D maps are scored by the same rules as 3D maps.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,12 +64,56 @@ def check_held_out(localize: Path, split: list[str]) -> None:
             f"expected photos of the test split for protocol=heldout, but all {len(split)} photos are training ones.\n"
             "Hold some out with: ingest.test_every=8 ingest.test_from=0"
         )
-    views = json.loads((localize / MANIFEST).read_text())["config"]["views"]
+    views = _manifest(localize)["config"]["views"]
     if views != "train":
         raise BadInput(
             f"expected test photos to be held out of the lifting for protocol=heldout, but localize.views={views} "
             "lifted their 2D maps.\nUse: halonerf stage=evaluate evaluate.protocol=heldout localize.views=train"
         )
+
+
+def check_taught(segment: Path) -> None:
+    """Check that no test photo taught the segmenter or decided the concepts, where a stage cannot see to that itself.
+
+    Stages leave held-out photos out wherever they know the split. They do not know it where labels are merged by their
+    number over all records, and where `adapt_segmenter` learns without pairs from a landmark that is this very scene.
+
+    Args:
+        segment: the finished folder of that stage, in the store of artifacts beside those of the stages that it read.
+
+    Raises: BadInput for either.
+    """
+    manifest = _manifest(segment)
+    config, inputs = manifest.get("config", {}), manifest.get("inputs", {})
+    merged = _read(segment, "distill", inputs).get("config", {}).get("min_count", 1) > 1
+    if merged and (config.get("adapted") or not config.get("concepts")):
+        raise BadInput(
+            "expected labels that do not depend on test photos for protocol=heldout, but distill.min_count merged "
+            "labels by their number in all records.\nUse: distill.min_count=1, or give segment.concepts=[portal,window]"
+        )
+    read = _read(segment, "adapt_segmenter", inputs).get("inputs", {})
+    own = [
+        name
+        for stage, key in read.items()
+        if (name := stage.removesuffix("/collect")) != stage and key == inputs.get("collect")
+    ]
+    if taught := [name for name in own if f"{name}/ingest" not in read and not name.startswith("test:")]:
+        raise BadInput(
+            f"expected a segmenter that no test photo taught for protocol=heldout, but adapt_segmenter read all photos "
+            f"of this scene as '{taught[0]}'.\nLeave it out of adapt_segmenter.landmarks and validation; a scene that "
+            "adapts to itself (no landmarks) holds its test photos out."
+        )
+
+
+def _read(folder: Path, stage: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Manifest of a stage's output that the output in `folder` was made from; empty where there is none."""
+    found = sorted(folder.parents[2].glob(f"*/{stage}/{inputs[stage]}/{MANIFEST}")) if stage in inputs else []
+    return _manifest(found[0].parent) if found else {}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
 
 
 def native_map(protocol: str, probability: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.generic]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halonerf.metrics import average_precision, dice, iou, mean_defined, precision_recall, soft_balanced_accuracy
+from halonerf.thresholds import HALF
 from halonerf.visualization.pictures import to_uint8
 
 METRIC_NAMES = ("ap", "soft_balanced_accuracy", "iou", "dice")
@@ -18,12 +19,15 @@ BINS = 256  # of the pooled precision-recall curves
 Scores = dict[str, float | None]
 
 
-def score_map(values: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Scores:
+def score_map(
+    values: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.bool_], threshold: float = HALF
+) -> Scores:
     """All `METRIC_NAMES` of one map; None where a metric is not defined.
 
     Args:
         values: [H, W], floats in [0, 1], or uint8 of 255 times the probability.
         truth: bool [H, W]. known: bool [H, W], the pixels that count.
+        threshold: probability from which a pixel counts as found, for IoU and Dice.
 
     Average precision is computed at 65,536 levels, of uint8 at its 256; the other metrics from the values themselves.
     """
@@ -35,8 +39,8 @@ def score_map(values: NDArray[Any], truth: NDArray[np.bool_], known: NDArray[np.
     return {
         "ap": finite(average_precision(levels, truth, known)),
         "soft_balanced_accuracy": finite(soft_balanced_accuracy(probability, truth, known)),
-        "iou": finite(iou(probability, truth, known=known)),
-        "dice": finite(dice(probability, truth, known=known)),
+        "iou": finite(iou(probability, truth, threshold, known)),
+        "dice": finite(dice(probability, truth, threshold, known)),
     }
 
 

@@ -4,6 +4,7 @@ from halonerf.exports import lazy_exports
 
 _HOMES = {
     "ConnectedPart": "connected_parts",
+    "PartFinder": "connected_parts",
     "PartOptions": "connected_parts",
     "QueryAnswer": "answer",
     "QueryOptions": "answer",

@@ -13,6 +13,7 @@ from halonerf.data.formats.probability_maps import write_maps
 from halonerf.errors import BadInput
 from halonerf.files import write_atomic
 from halonerf.queries.connected_parts import ConnectedPart, PartOptions
+from halonerf.thresholds import Decision
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,17 @@ class QueryOptions(PartOptions):
     """Options of a query, those of `conf/stages/query.yaml`.
 
     negatives: text prompts that lower the probability of the query where they fit better. relevancy: whether LERF's
-    canonical phrases are negatives, too. threshold: probability from which an element belongs to a part. view: name of
-    the photo whose camera shows the maps; None: the photos that show most of the first text. views: number of cameras.
-    size: px, long side of the maps; None: the working size. part_radius, min_elements, max_parts: see `PartOptions`.
+    canonical phrases are negatives, too. threshold: probability from which an element belongs to a part; None: each
+    text's own (`halonerf.thresholds`). view: name of the photo whose camera shows the maps; None: the photos that show
+    most of the first text. views: number of cameras. size: px, long side of the maps; None: the working size.
+    part_radius, min_elements, max_parts: see `PartOptions`.
 
     Raises: BadInput for a value out of range.
     """
 
     negatives: Sequence[str] = ()
     relevancy: bool = False
-    threshold: float = 0.5
+    threshold: float | None = None
     view: str | None = None
     views: int = 1
     size: int | None = 320
@@ -38,7 +40,7 @@ class QueryOptions(PartOptions):
         super().__post_init__()
         if isinstance(self.negatives, str):
             raise BadInput(f"expected a list of negatives, as query.negatives=[sky,tree], got '{self.negatives}'")
-        if not 0 < self.threshold <= 1:
+        if self.threshold is not None and not 0 < self.threshold <= 1:
             raise BadInput(f"expected query.threshold in (0, 1], got {self.threshold}")
         if self.views < 1:
             raise BadInput(f"expected query.views >= 1, got {self.views}")
@@ -71,8 +73,9 @@ class QueryAnswer:
     """The result of a query with Q texts.
 
     texts: normalised. probability, confidence: [E, Q], of the field's elements; confidence in fully opaque pixels of
-    the indexed photos, 0 where nothing is known. maps: rendered in cameras, the best camera first. parts: of each text.
-    seconds: see `halonerf.queries.session.QuerySession.query`. notes: warnings about the result.
+    the photos that were lifted, 0 where nothing is known. maps: rendered in cameras, the best camera first. parts: of
+    each text. decisions: its threshold, and whether its parts are no more than the best guess. seconds: see
+    `halonerf.queries.session.QuerySession.query`. notes: warnings about the result.
     """
 
     texts: list[str]
@@ -80,6 +83,7 @@ class QueryAnswer:
     confidence: Tensor
     maps: list[RenderedMap]
     parts: list[list[ConnectedPart]]
+    decisions: list[Decision]
     seconds: dict[str, float]
     notes: list[str] = field(default_factory=list)
 

@@ -15,8 +15,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from halonerf.errors import BadInput
+from halonerf.protocols import PlacedField, RadianceField
+from halonerf.thresholds import Decision
 
-MAX_NEIGHBOURS = 16  # that an element is connected to: bounds the work where elements are dense
+NEAREST = 8  # neighbours that are connected first: they leave few pairs of cells to compare
+PAIRS_AT_ONCE = 2_000_000  # of points of two cells, whose distances are in memory at a time: 100 MB
 PHOTOS_PER_PART = 3
 BOX_TRIM_SHARE = 0.02  # of a part's elements, left out of its box at each end of an axis: outliers do not move it
 
@@ -85,6 +88,36 @@ def element_spacing(centres: Tensor, kept: Tensor) -> float:
     return float(np.median(cKDTree(points).query(points, k=4)[0][:, 3])) if len(points) >= 4 else 0.0
 
 
+class PartFinder:
+    """Finds the connected parts of a field's elements, for queries, windows and pages alike.
+
+    Attributes:
+        centres: of the elements, [E, 3], world units, NaN without one. spacing: typical distance between them, world
+            units, the unit of `PartOptions.part_radius`; it depends on the field alone.
+    """
+
+    def __init__(self, field: RadianceField) -> None:
+        self.centres, self.spacing = torch.full((field.elements, 3), torch.nan), 0.0
+        if isinstance(field, PlacedField):
+            self.centres = field.element_centres().detach().cpu()
+            self.spacing = element_spacing(self.centres, torch.ones(len(self.centres), dtype=torch.bool))
+
+    def find(
+        self,
+        probability: Tensor,
+        confidence: Tensor,
+        decision: Decision,
+        visibility: tuple[Sequence[int], Tensor],
+        options: PartOptions,
+    ) -> list[ConnectedPart]:
+        """The parts of one text, the most important first; where the decision is a guess, only the most probable one.
+
+        Arguments as of `find_parts`, which does not choose.
+        """
+        found = find_parts(probability, confidence, self.centres, visibility, decision.threshold, self.spacing, options)
+        return [max(found, key=lambda part: part.probability)] if decision.guess and found else found
+
+
 def find_parts(
     probability: Tensor,
     confidence: Tensor,
@@ -118,13 +151,78 @@ def find_parts(
 
 
 def component_labels(points: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
-    """The component of each point [N, 3], [N]: points nearer than `radius` (world units) are connected."""
-    number = min(MAX_NEIGHBOURS + 1, len(points))
-    distance, other = cKDTree(points).query(points, k=number, distance_upper_bound=max(radius, 1e-12))
-    distance, other = distance.reshape(len(points), -1), other.reshape(len(points), -1)
-    point, place = np.nonzero(np.isfinite(distance))
-    edges = coo_array((np.ones(len(point), np.int8), (point, other[point, place])), shape=(len(points), len(points)))
-    return connected_components(edges, directed=False)[1]
+    """The component of each point [N, 3], [N]: points nearer than `radius` (world units) are connected, all of them.
+
+    Points of one cell of a grid whose diagonal is the radius are connected without a look at them, and so are each
+    point's nearest; only cells whose points are then still apart are compared point by point. So memory grows with the
+    number of points, not with that of pairs, however dense they are.
+    """
+    radius = max(radius, 1e-12)
+    number = min(NEAREST + 1, len(points))
+    distance, other = cKDTree(points).query(points, k=number, distance_upper_bound=radius)
+    point, place = np.nonzero(np.isfinite(distance.reshape(len(points), -1)))
+    near = np.stack([point, other.reshape(len(points), -1)[point, place]])
+    grid = _grid_cells(points, radius)
+    order = np.lexsort(grid.T)
+    fresh = np.concatenate([[True], (np.diff(grid[order], axis=0) != 0).any(axis=1)])
+    starts = np.append(np.flatnonzero(fresh), len(points))
+    cells = grid[order[starts[:-1]]]
+    edges = [near, np.stack([order[starts[np.cumsum(fresh) - 1]], order])]
+    labels = _labels_of(edges, len(points))
+    pairs = cKDTree(cells).query_pairs(2, p=np.inf, output_type="ndarray")
+    gap = np.maximum(np.abs(cells[pairs[:, 0]] - cells[pairs[:, 1]]) - 1, 0)
+    first = labels[order[starts[:-1]]]  # of each cell, whose points all have the same
+    pairs = pairs[((gap**2).sum(axis=1) < 3) & (first[pairs[:, 0]] != first[pairs[:, 1]])]
+    edges.append(_touching(points, order, starts, pairs, radius))
+    return _labels_of(edges, len(points)) if edges[-1].size else labels
+
+
+def _grid_cells(points: NDArray[np.float64], diagonal: float) -> NDArray[np.float64]:
+    """The grid cell of each point [N, 3], whole numbers [N, 3], in a grid of cells of that diagonal (world units)."""
+    side = diagonal / 3**0.5 * (1 - 1e-9)
+    return np.floor((points - points.min(axis=0)) / side)
+
+
+def _touching(
+    points: NDArray[np.float64],
+    order: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+    radius: float,
+) -> NDArray[np.int64]:
+    """An edge [2, M] for each pair of cells [P, 2] that have points nearer than `radius` to each other.
+
+    order: the points sorted by cell; cell k has order[starts[k]:starts[k + 1]].
+    """
+    counts = np.diff(starts)
+    amounts = counts[pairs[:, 0]] * counts[pairs[:, 1]]
+    edges = [np.zeros((2, 0), np.int64)]
+    for a, b in pairs[amounts > PAIRS_AT_ONCE]:
+        one, two = order[starts[a] : starts[a + 1]], order[starts[b] : starts[b + 1]]
+        distance, nearest = cKDTree(points[one]).query(points[two], distance_upper_bound=radius)
+        best = int(distance.argmin())
+        if np.isfinite(distance[best]):
+            edges.append(np.array([[one[nearest[best]]], [two[best]]]))
+    pairs, amounts = pairs[amounts <= PAIRS_AT_ONCE], amounts[amounts <= PAIRS_AT_ONCE]
+    parcels = np.cumsum(amounts) // PAIRS_AT_ONCE
+    for parcel in np.unique(parcels):
+        chosen, sizes = pairs[parcels == parcel], amounts[parcels == parcel]
+        row = np.repeat(np.arange(len(chosen)), sizes)
+        within = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        width = counts[chosen[row, 1]]
+        one = order[starts[chosen[row, 0]] + within // width]
+        two = order[starts[chosen[row, 1]] + within % width]
+        close = ((points[one] - points[two]) ** 2).sum(axis=1) < radius**2
+        _, kept = np.unique(row[close], return_index=True)
+        edges.append(np.stack([one[close][kept], two[close][kept]]))
+    return np.concatenate(edges, axis=1)
+
+
+def _labels_of(edges: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+    """The component of each of `count` points under several sets of edges, [2, M] each."""
+    one, two = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(one), np.int8), (one, two)), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
 
 
 def _part(

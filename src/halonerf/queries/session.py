@@ -11,16 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from halonerf.data.formats.probability_maps import read_concepts
 from halonerf.errors import BadInput
-from halonerf.expressions import Expression, evaluate, normalise_query, parse, read_texts, words
+from halonerf.expressions import evaluate, normalise_query, parse, read_texts, words
 from halonerf.factory import build
 from halonerf.lifting import render_known
-from halonerf.loading import fitted_scene, open_field, open_segmenter
+from halonerf.loading import fitted_scene, open_field, open_head, open_segmenter
 from halonerf.protocols import FeatureHead, LearntHead, MaskFolderSegmenter, PlacedField, SemanticHead
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
-from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
+from halonerf.queries.connected_parts import ConnectedPart, PartFinder, PartOptions
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
 from halonerf.queries.word_maps import CANONICAL, WordMap, WordMapCache
+from halonerf.thresholds import Decision, decide
 
 FALLBACK_ELEMENTS = 100  # most probable ones, which choose the view where none reaches the threshold
 WARMUP_WORD, WARMUP_PX = "building", 64  # text prompt, and px of its map, of the query that compiles and warms up
@@ -30,8 +32,8 @@ class QuerySession:
     """Answers text queries on one scene.
 
     Args:
-        inputs: finished folders of `ingest`, `reconstruct` and `index`, and of `adapt_segmenter` where its weights are
-            used.
+        inputs: finished folders of `ingest`, `reconstruct` and `index`; of `localize`, whose concepts are then answered
+            with what it lifted from all photos; and of `adapt_segmenter` where its weights are used.
         segmenter, field, head: configs, as those folders were made with.
         sky: text prompt for the sky, where the probability of others is lowered. None: no sky.
         batch: photos decoded together.
@@ -39,10 +41,9 @@ class QuerySession:
 
     Attributes:
         data: the scene (`halonerf.data.scene.scene.Scene`) with the cameras that the field was fitted to.
-        photos: the indexed photos.
+        photos: the indexed photos. concepts: those that `localize` lifted.
         visibility: trusted views, and each element's share of each view's pixels, [V, E].
-        centres: of the elements, [E, 3], world units, NaN without one. spacing: typical distance between visible
-            elements, world units.
+        finder: finds connected parts.
         encode_s, open_s: seconds that reading the encodings, and opening as a whole, took.
 
     Raises: BadInput for a head that does not lift maps, or that would have to be fitted to every query.
@@ -77,7 +78,9 @@ class QuerySession:
         self.visibility = read_visibility(inputs["index"])
         self.lifter = indexed_field(self.field)
         self.word_maps = WordMapCache(opened, self.photos, batch, normalise_query(sky) if sky else None, self.device)
-        self.centres, self.spacing = self._element_centres()
+        self.finder = PartFinder(self.field)
+        self.concepts: list[str] = read_concepts(inputs["localize"]) if "localize" in inputs else []
+        self._concept_head = open_head(head, inputs["localize"]) if self.concepts else None
         self.query(WARMUP_WORD, size=WARMUP_PX)
         self.word_maps.clear()
         self.open_s = time.perf_counter() - start
@@ -98,20 +101,28 @@ class QuerySession:
         """
         start = time.perf_counter()
         checked = QueryOptions(**options)
-        texts, expressions = read_texts(text)
+        texts, expressions = read_texts(text, self.concepts)
         if checked.view is not None and checked.view not in self.data.names:
             names = ", ".join(self.data.names[:5])
             raise BadInput(f"expected query.view to be a photo's name such as {names}; got '{checked.view}'")
         prompts = list(dict.fromkeys(word for expression in expressions for word in words(expression)))
         negatives = [word for negative in checked.negatives for word in words(parse(negative))]
-        maps = self.word_maps.maps(prompts, [*negatives, *(CANONICAL if checked.relevancy else ())])
+        negatives += CANONICAL if checked.relevancy else ()
+        known = set() if negatives else set(self.concepts)
+        others = [word for word in prompts if word not in known]
+        maps = self.word_maps.maps(others, negatives) if others else []
         decoded = time.perf_counter()
-        probability, confidence = self._lift(prompts, expressions, maps)
+        values = {**self._lift(others, maps), **self._localized([word for word in prompts if word in known])}
+        word_probability, word_confidence = ({word: pair[k] for word, pair in values.items()} for k in (0, 1))
+        results = [evaluate(expression, word_probability, word_confidence) for expression in expressions]
+        probability, confidence = (torch.stack(column, dim=1) for column in zip(*results, strict=True))
         lifted = time.perf_counter()
-        views = self._choose_views(probability[:, 0], checked)
+        columns = zip(probability.T.cpu().numpy(), confidence.T.cpu().numpy(), strict=True)
+        decisions = [decide(*column, checked.threshold) for column in columns]
+        views = self._choose_views(probability[:, 0], confidence[:, 0], decisions[0], checked)
         rendered_maps = [self._render(views[0], probability, confidence, checked.size)]
         rendered = time.perf_counter()
-        parts = [self.parts(probability[:, q], confidence[:, q], checked.threshold, checked) for q in range(len(texts))]
+        parts = [self.parts(probability[:, q], confidence[:, q], decisions[q], checked) for q in range(len(texts))]
         parted = time.perf_counter()
         rendered_maps += [self._render(view, probability, confidence, checked.size) for view in views[1:]]
         seconds = {
@@ -123,39 +134,47 @@ class QuerySession:
             "parts": parted - rendered,
             "more": time.perf_counter() - parted,
         }
-        notes = list(self._notes(texts, confidence))
-        return QueryAnswer(texts, probability, confidence, rendered_maps, parts, seconds, notes)
+        notes = [*self._notes(texts, confidence), *guess_notes(texts, decisions)]
+        return QueryAnswer(texts, probability, confidence, rendered_maps, parts, decisions, seconds, notes)
 
     def describe_parts(self, answer: QueryAnswer) -> list[Any]:
         """The parts of all texts for JSON, in the world frame and in the frame of the reconstruction."""
         model_from_scene = np.linalg.inv(self.data.scene_from_model.numpy())
         return [
-            part.describe(text, self.data.names, model_from_scene, self.centres)
+            part.describe(text, self.data.names, model_from_scene, self.finder.centres)
             for text, parts in zip(answer.texts, answer.parts, strict=True)
             for part in parts
         ]
 
     def parts(
-        self, probability: Tensor, confidence: Tensor, threshold: float, options: PartOptions
+        self, probability: Tensor, confidence: Tensor, decision: Decision, options: PartOptions
     ) -> list[ConnectedPart]:
-        """Connected parts of one text from its probability and confidence, [E] each, the most important first."""
-        return find_parts(probability, confidence, self.centres, self.visibility, threshold, self.spacing, options)
+        """Connected parts of one text from its probability and confidence, [E] each: see `PartFinder.find`."""
+        return self.finder.find(probability, confidence, decision, self.visibility, options)
 
-    def _lift(self, prompts: list[str], expressions: list[Expression], maps: list[WordMap]) -> tuple[Tensor, Tensor]:
-        """Probability and confidence of every element and expression, [E, Q] each."""
+    def _lift(self, prompts: list[str], maps: list[WordMap]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Probability and confidence of every element, [E] each, of words that are lifted from the indexed photos."""
+        if not prompts:
+            return {}
         head: SemanticHead = build(self.head_config)
         probabilities, weights = zip(*maps, strict=True)
         head.fit(self.lifter, [photo.camera for photo in self.photos], probabilities, weights)
-        values, support = head.probabilities(), head.confidence()
-        probability = {word: values[:, column] for column, word in enumerate(prompts)}
-        confidence = {word: support[:, column] for column, word in enumerate(prompts)}
-        results = [evaluate(expression, probability, confidence) for expression in expressions]
-        return torch.stack([p for p, _ in results], dim=1), torch.stack([c for _, c in results], dim=1)
+        return dict(zip(prompts, zip(head.probabilities().T, head.confidence().T, strict=True), strict=True))
 
-    def _choose_views(self, probability: Tensor, options: QueryOptions) -> list[int]:
+    def _localized(self, concepts: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Probability and confidence of every element, [E] each, of concepts that `localize` lifted from all photos."""
+        if self._concept_head is None or not concepts:
+            return {}
+        values = self._concept_head.probabilities().cpu(), self._concept_head.confidence().cpu()
+        columns = [self.concepts.index(concept) for concept in concepts]
+        return {name: (values[0][:, k], values[1][:, k]) for name, k in zip(concepts, columns, strict=True)}
+
+    def _choose_views(
+        self, probability: Tensor, confidence: Tensor, decision: Decision, options: QueryOptions
+    ) -> list[int]:
         """The views to render: that of the named photo, then those that show most of a text's probability [E]."""
         views, share = self.visibility
-        hot = (probability >= options.threshold).nonzero()[:, 0]
+        hot = ((probability >= decision.threshold) & (confidence > 0)).nonzero()[:, 0]
         if not len(hot):
             hot = probability.topk(min(FALLBACK_ELEMENTS, len(probability))).indices
         amount = share[:, hot].float() @ probability[hot]
@@ -171,19 +190,19 @@ class QuerySession:
         maps = render_known(self.field, camera.to(self.device), self.field.appearance(name), probability, confidence)
         return RenderedMap(view, name, *maps)
 
-    def _element_centres(self) -> tuple[Tensor, float]:
-        """The elements' centres [E, 3] and the spacing of the visible ones, world units."""
-        if not isinstance(self.field, PlacedField):
-            return torch.full((self.field.elements, 3), torch.nan), 0.0
-        centres = self.field.element_centres().detach().cpu()
-        return centres, element_spacing(centres, (self.visibility[1] > 0).any(dim=0))
-
     def _notes(self, texts: list[str], confidence: Tensor) -> Iterator[str]:
-        segmenter = self.word_maps.segmenter
-        vocabulary = segmenter.vocabulary() if isinstance(segmenter, MaskFolderSegmenter) else ()
         for text, support in zip(texts, confidence.T, strict=True):
             if not (support > 0).any():
+                segmenter = self.word_maps.segmenter
+                vocabulary = segmenter.vocabulary() if isinstance(segmenter, MaskFolderSegmenter) else ()
                 known = f" The segmenter knows: {', '.join(vocabulary)}." if vocabulary else ""
                 yield f"'{text}': unknown everywhere, which does not mean absent.{known}"
         if not isinstance(self.field, PlacedField):
             yield f"no parts: the elements of {type(self.field).__name__} have no centres"
+
+
+def guess_notes(texts: Sequence[str], decisions: Sequence[Decision]) -> Iterator[str]:
+    """A remark for each text that is nowhere more probable than not."""
+    for text, decision in zip(texts, decisions, strict=True):
+        if decision.guess:
+            yield f"'{text}': a guess, nowhere more probable than {decision.highest:.2f}; only its best part is given."

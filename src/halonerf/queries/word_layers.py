@@ -12,6 +12,7 @@ from halonerf.lifting import render_known
 from halonerf.protocols import RadianceField, SemanticHead
 from halonerf.queries.session import WARMUP_PX, QuerySession
 from halonerf.rendering.tiles import BASE_CHANNELS, view_tiles
+from halonerf.thresholds import Decision, decide
 from halonerf.types import View
 
 
@@ -53,6 +54,11 @@ class WordLayers:
         places = [order.index(number) for number in range(len(self.texts))]
         probability, confidence = (torch.cat(values, dim=1)[:, places] for values in zip(*parts, strict=True))
         return probability, confidence
+
+    @cached_property
+    def decisions(self) -> list[Decision]:
+        """How each text's probabilities are read."""
+        return [decide(p.numpy(), c.numpy()) for p, c in zip(*(part.T for part in self.elements), strict=True)]
 
     def render(
         self, field: RadianceField, view: View, appearance: Tensor, texts: Sequence[str], memory_mb: float

@@ -35,6 +35,7 @@ class FrameRenderer:
     Args:
         maps: computes the probabilities of words; None: no words are highlighted.
         colours: of each word (`halonerf.visualization.palette.concept_colours`).
+        thresholds: of each word, where a sample has none.
         memory_mb: MB that rendering a part of a frame may take.
         compare: None, "side" (two pictures side by side) or "wipe" (a line that moves across and back).
         against: appearances of the second picture; None: the same appearances without words.
@@ -48,6 +49,7 @@ class FrameRenderer:
         scene: Scene,
         maps: ProbabilityMaps | None,
         colours: Mapping[str, Colour],
+        thresholds: Mapping[str, float],
         memory_mb: float,
         compare: str | None = None,
         against: AppearanceMix | None = None,
@@ -55,6 +57,7 @@ class FrameRenderer:
         titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.field, self.scene, self.maps, self.colours, self.memory_mb = field, scene, maps, colours, memory_mb
+        self.thresholds = thresholds
         self.compare, self.against, self.duration, self.titles = compare, against, duration, titles
         self._codes: dict[Any, Tensor] = {}
 
@@ -91,7 +94,8 @@ class FrameRenderer:
             return colour
         opacity, colours = [sample.words[word] for word in words], [self.colours[word] for word in words]
         maps = self.maps(view, code, words).numpy()
-        return highlight(colour, maps, opacity, sample.threshold, colours)
+        thresholds = [sample.threshold or self.thresholds[word] for word in words]
+        return highlight(colour, maps, opacity, thresholds, colours)
 
     def _title(self, mix: AppearanceMix) -> str:
         """The names of the appearances that make up most of a mix, the largest first."""

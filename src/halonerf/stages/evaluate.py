@@ -28,14 +28,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from halonerf.data.formats.names import EXAMPLES, METRICS, PER_IMAGE, REPORT, SCORES, view_file
-from halonerf.data.formats.probability_maps import ConceptMaps, read_concepts, read_maps, render_path, segment_map_path
+from halonerf.data.formats.probability_maps import (
+    ConceptMaps,
+    read_concepts,
+    read_maps,
+    read_thresholds,
+    render_path,
+    segment_map_path,
+)
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.bootstrap import differences, estimates
 from halonerf.evaluation.curves import write_curves
 from halonerf.evaluation.examples import example_strip, select_examples, stack_strips
 from halonerf.evaluation.ground_truth import GroundTruthMasks
-from halonerf.evaluation.protocol import check_held_out, native_map, scored_pixels, scored_views
+from halonerf.evaluation.protocol import check_held_out, check_taught, native_map, scored_pixels, scored_views
 from halonerf.evaluation.scores import (
     METHODS,
     METRIC_NAMES,
@@ -51,6 +58,7 @@ from halonerf.files import safe_name, write_atomic, write_csv, write_json
 from halonerf.masks import MaskFolder, match_concepts
 from halonerf.pipeline.stage import Stage
 from halonerf.stages.specs import EvaluateSpec
+from halonerf.thresholds import HALF
 from halonerf.visualization.html_pages import Page
 from halonerf.visualization.palette import Colour, concept_colours
 from halonerf.visualization.pictures import save_picture
@@ -85,6 +93,7 @@ class Evaluate(EvaluateSpec, Stage):
         self.scene = Scene(self.inputs["ingest"])
         if self.protocol == "heldout":
             check_held_out(self.inputs["localize"], self.scene.split)
+            check_taught(self.inputs["segment"])
         truths = GroundTruthMasks.open(self.scene, self.inputs["collect"], self.masks_path)
         if truths is None:
             log.warning(
@@ -107,6 +116,15 @@ class Evaluate(EvaluateSpec, Stage):
         self.concepts = [c for c in self.masks.concepts if any(c in names for names in self.wanted.values())]
         self.map_3d = match_concepts(self.concepts, self.mapped)
         self.map_2d = match_concepts(self.concepts, self.segmented)
+        by_name = {
+            method: dict(zip(self.mapped, values, strict=True))
+            for method, values in read_thresholds(self.inputs["localize"]).items()
+        }
+        names = {concept: self.mapped[column] for concept, column in self.map_3d.items()}
+        self.thresholds = {  # from what was lifted alone
+            concept: {method: by_name[method][names[concept]] if concept in names else HALF for method in METHODS}
+            for concept in self.concepts
+        }
         for part in ("scores", "overlays"):
             (self.folder / part).mkdir(exist_ok=True)
 
@@ -129,7 +147,10 @@ class Evaluate(EvaluateSpec, Stage):
             truth = truths[concept]
             maps = {"2d": None if maps_2d is None else maps_2d.get(concept), "3d": maps_3d.get(concept)}
             native = {m: native_map(self.protocol, p, truth.shape) for m, p in maps.items() if p is not None}
-            scores = {m: score_map(native[m], truth, known) if m in native else missing_map_scores() for m in maps}
+            limits = self.thresholds[concept]
+            scores = {
+                m: score_map(native[m], truth, known, limits[m]) if m in native else missing_map_scores() for m in maps
+            }
             entry["concepts"][concept] = {
                 "2d": None if maps_2d is None else scores["2d"],
                 "3d": scores["3d"],
@@ -154,6 +175,7 @@ class Evaluate(EvaluateSpec, Stage):
             **self._intervals(rows),
             "photos_scored": len(photos),
             "missing_concepts": missing,
+            "thresholds": self.thresholds,
             "photos_left_out": self._left_out(),
             **self._held_out(),
         }

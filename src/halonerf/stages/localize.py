@@ -4,6 +4,7 @@ Output:
     head.safetensors              the fitted head
     rounds/<round>.safetensors    until a head fitted in rounds is finished: the state to resume from
     concepts.json                 the concepts, in the order of all arrays
+    thresholds.json               of each concept, of its "2d" maps and of its "3d" ones, from the lifted photos alone
     renders/<view>.npz            probability uint8 [P, H, W] (p * 255), confidence float16 [P, H, W]
     renders/<view>.png            the field's colours with that view's appearance code
 """
@@ -16,7 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from halonerf.config.option_types import Component
@@ -29,6 +32,7 @@ from halonerf.data.formats.probability_maps import (
     render_path,
     segment_map_path,
     write_maps,
+    write_thresholds,
 )
 from halonerf.errors import BadInput
 from halonerf.factory import build
@@ -37,6 +41,7 @@ from halonerf.loading import fitted_scene, open_field, open_head, takes_features
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import FeatureHead, LearntHead, SemanticHead
 from halonerf.stages.specs import LocalizeSpec
+from halonerf.thresholds import decide
 from halonerf.types import View
 from halonerf.visualization.pictures import save_picture, to_uint8
 
@@ -94,6 +99,14 @@ class Localize(LocalizeSpec, Stage):
             self._fit()
         else:
             self._fit_round(_number(item))
+
+    def finish(self) -> None:
+        """Write from which probability on each concept counts as found (`halonerf.thresholds`)."""
+        columns = zip(self._head.probabilities().T.cpu(), self._head.confidence().T.cpu(), strict=True)
+        lifted = [decide(probability.numpy(), confidence.numpy()).threshold for probability, confidence in columns]
+        levels = np.arange(256) / 255
+        flat = [decide(levels, counts).threshold for counts in self._levels()]
+        write_thresholds(self.folder, {"2d": flat, "3d": lifted})
 
     def summary(self) -> dict[str, Any]:
         return {"concepts": len(self.concepts), "photos_lifted": len(self._sources()), "views": len(self.scene)}
@@ -174,6 +187,15 @@ class Localize(LocalizeSpec, Stage):
             )
         maps, weights = zip(*(self._supervision(i) for i in sources), strict=True)
         return [self.scene.views[i] for i in sources], list(maps), list(weights)
+
+    def _levels(self) -> NDArray[np.int64]:
+        """How many known pixels of the lifted photos' 2D maps have each of 256 probabilities, [P, 256]."""
+        counts = np.zeros((len(self.concepts), 256), np.int64)
+        for view in self._sources():
+            probability, known = read_probability(self._map_file(view))
+            for concept, (values, seen) in enumerate(zip(to_uint8(probability), known, strict=True)):
+                counts[concept] += np.bincount(values[seen], minlength=256)
+        return counts
 
     def _photo_weights(self) -> Mapping[str, Tensor]:
         """Weights of the photos by name, [P] each."""

@@ -1,7 +1,8 @@
 """query: probabilities of any text prompts in 3D and in photos, without training.
 
 Output:
-    query.json                    texts, durations, parts in 3D with boxes and best photos, rendered views
+    query.json                    texts with thresholds and colours, durations, parts in 3D with boxes and best photos,
+                                  rendered views
     maps/<view>.npz               `probability` uint8 [Q, H, W] (255 = certain), `confidence` float16 [Q, H, W]
     maps/<view>.png               photo | probability of each text over it
     sheet.jpg                     these pictures one below the other
@@ -25,6 +26,7 @@ from halonerf.pipeline.stage import Stage
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap, rounded_seconds
 from halonerf.queries.session import QuerySession
 from halonerf.stages.specs import QuerySpec
+from halonerf.visualization.palette import concept_colours, hex_colour
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
 ANSWER = "query.json"
@@ -51,7 +53,7 @@ class Query(QuerySpec, Stage):
         words: str | Sequence[str] | None = None,
         negatives: Sequence[str] = (),
         relevancy: bool = False,
-        threshold: ProperFraction = 0.5,
+        threshold: ProperFraction | None = None,
         view: str | None = None,
         views: PositiveInt = 1,
         size: Pixels | None = 320,
@@ -101,6 +103,10 @@ class Query(QuerySpec, Stage):
             "texts": answer.texts,
             "seconds": rounded_seconds({**answer.seconds, "encode": session.encode_s, "open": session.open_s}),
             "known": [round(share, 4) for share in answer.known],
+            "thresholds": [round(decision.threshold, 4) for decision in answer.decisions],
+            "guesses": [decision.guess for decision in answer.decisions],
+            "highest": [round(decision.highest, 4) for decision in answer.decisions],
+            "colours": [hex_colour(colour) for colour in concept_colours(answer.texts, session.concepts).values()],
             "notes": answer.notes,
             "parts": session.describe_parts(answer),
             "views": [
@@ -108,7 +114,7 @@ class Query(QuerySpec, Stage):
                 for m in answer.maps
             ],
             "indexed_photos": [session.data.names[photo.view] for photo in session.photos],
-            "spacing": round(session.spacing, 6),
+            "spacing": round(session.finder.spacing, 6),
         }
 
 

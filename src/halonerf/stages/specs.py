@@ -70,7 +70,7 @@ class MineSpec(StageSpec):
     """pairs of a zoomed-in and a zoomed-out photo"""
 
     name = "mine"
-    version = 2
+    version = 3
     needs = ("ingest",)
     runtime_options = ("memory_mb", "workers")
 
@@ -79,6 +79,7 @@ class TargetsSpec(StageSpec):
     """predictions on zoomed-in photos, warped into zoomed-out ones"""
 
     name = "targets"
+    version = 2
     needs = ("ingest", "distill", "mine")
     mixed_precision = True
 
@@ -87,6 +88,7 @@ class AdaptClipSpec(StageSpec):
     """contrastive fine-tuning of CLIP on photos and their labels"""
 
     name = "adapt_clip"
+    version = 2
     needs = ("collect", "distill")
     trainable = True
     mixed_precision = True
@@ -94,7 +96,7 @@ class AdaptClipSpec(StageSpec):
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config["landmarks"] else cls.needs
+        return () if config["landmarks"] else (*cls.needs, "ingest")  # which says what is held out
 
     @classmethod
     def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
@@ -115,12 +117,16 @@ class AdaptSegmenterSpec(StageSpec):
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        return () if config.get("landmarks") else cls._read_of_landmark(config)
+        if config.get("landmarks"):
+            return ()
+        return tuple(
+            dict.fromkeys((*cls.needs, "ingest", *cls._read_of_pairs(config)))
+        )  # ingest says which photos are held out
 
     @classmethod
     def sources(cls, config: Mapping[str, Any]) -> dict[str, StageSource]:
         trained = {
-            name: StageSource(scene, cls._read_of_landmark(config))
+            name: StageSource(scene, (*cls.needs, *cls._read_of_pairs(config)))
             for name, scene in (config.get("landmarks") or {}).items()
         }
         scored = {
@@ -131,9 +137,9 @@ class AdaptSegmenterSpec(StageSpec):
         return trained | scored
 
     @classmethod
-    def _read_of_landmark(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
-        """Stages of each landmark: pairs cost a reconstruction, so they are made only where their loss has a weight."""
-        return (*cls.needs, "targets") if (config.get("losses") or {}).get("warped", 1.0) else cls.needs
+    def _read_of_pairs(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Stages that pairs of photos need, a reconstruction among them: read only where their loss has a weight."""
+        return ("ingest", "targets") if (config.get("losses") or {}).get("warped", 1.0) else ()
 
 
 class ReconstructSpec(StageSpec):
@@ -149,7 +155,7 @@ class SegmentSpec(StageSpec):
     """photos + concepts -> 2D probability maps, and which photos to trust"""
 
     name = "segment"
-    version = 3
+    version = 4
     needs = ("collect", "ingest", "distill")
 
     @classmethod
@@ -169,6 +175,7 @@ class LocalizeSpec(StageSpec):
     """2D maps -> a probability per concept and element of the field"""
 
     name = "localize"
+    version = 2
     needs = ("ingest", "reconstruct", "segment")
     seeded = True
 
@@ -193,13 +200,14 @@ class QuerySpec(StageSpec):
     """where a text prompt is in 3D: text="rose window\""""
 
     name = "query"
+    version = 2
     needs = ("ingest", "reconstruct", "index")
     seeded = True
 
     @classmethod
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         read_texts(required_texts(config.get("words")))  # a malformed query is reported before any stage runs
-        return (*cls.needs, *_adapted(config))
+        return (*cls.needs, "localize", *_adapted(config))  # which has lifted the concepts from all photos
 
 
 class ExploreSpec(StageSpec):
@@ -213,7 +221,7 @@ class ExploreSpec(StageSpec):
     def requires(cls, config: Mapping[str, Any]) -> tuple[str, ...]:
         if texts := given_texts(config.get("words")):
             read_texts(texts)
-        return (*cls.needs, *_adapted(config))
+        return (*cls.needs, "localize", *_adapted(config))
 
     @classmethod
     def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
@@ -269,6 +277,7 @@ class ExportSpec(_TextsSpec):
     """files for other programs: splats, points, mesh, COLMAP, nerfstudio, masks, depth"""
 
     name = "export"
+    version = 2
     runtime_options = ("memory_mb",)
     file_options = ("light",)
 
@@ -281,13 +290,14 @@ class ShareSpec(_TextsSpec):
     """one HTML file to explore the landmark, which opens with a double click"""
 
     name = "share"
+    version = 2
 
 
 class EvaluateSpec(StageSpec):
     """scores against ground-truth masks"""
 
     name = "evaluate"
-    version = 2
+    version = 3
     needs = ("collect", "ingest", "reconstruct", "segment", "localize")
     data_options = ("masks",)
 

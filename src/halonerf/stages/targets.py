@@ -79,12 +79,13 @@ class Targets(TargetsSpec, Stage):
         self.scene = Scene(self.inputs["ingest"])
         self.segmenter = build(self.segmenter_config)
         self.labels = labels_by_photo(self.inputs["distill"] / LABELS, self.min_confidence)
-        names = set(self.scene.names)
+        names = {self.scene.names[view] for view in self.scene.indices("train")}  # held-out photos teach nothing
         frequent = frequent_labels(self.inputs["distill"] / LABELS, names, self.min_photos)
         self.prompts = list(self.words or frequent)[: self.max_words]
         table = pd.read_parquet(self.inputs["mine"] / PAIRS)
         known = table["photo0"].isin(self.labels) | (self.unlabelled and bool(self.prompts))
-        self.pairs = table[known & (table["quality"] >= self.min_quality)]
+        fitted = table["photo0"].isin(names) & table["photo1"].isin(names)
+        self.pairs = table[known & fitted & (table["quality"] >= self.min_quality)]
         self.close_ups = sorted(set(self.pairs["photo0"]))
         with np.load(self.inputs["mine"] / MATCHES, allow_pickle=False) as arrays:
             self.matches = dict(arrays)

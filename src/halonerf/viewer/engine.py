@@ -24,6 +24,7 @@ from halonerf.rendering.appearance import MEAN, appearance_code, at_working_size
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.rendering.tiles import render_frame
 from halonerf.rendering.times_of_day import photos_by_time_of_day
+from halonerf.thresholds import Decision
 from halonerf.types import Rendering, View
 
 CACHED_TEXTS, CACHED_COLOURS = 64, 8  # texts whose results, and appearance codes whose splat colours, are kept
@@ -40,7 +41,8 @@ class TextResult:
     """Where one text is, in the elements of the field.
 
     text: normalised. probability, confidence: [E]; confidence 0 is unknown. photos: names of those that show most of
-    it, the best first. known: share of the elements with a confidence. notes: remarks for the user. seconds: taken.
+    it, the best first. known: share of the elements with a confidence. decision: its threshold, and whether it is a
+    guess. notes: remarks for the user. seconds: taken.
     """
 
     text: str
@@ -48,13 +50,13 @@ class TextResult:
     confidence: Tensor
     photos: list[str]
     known: float
+    decision: Decision
     notes: list[str]
     seconds: float
 
-    @property
-    def max_probability(self) -> float:
-        """The highest probability of any element; 0 without elements."""
-        return float(self.probability.max()) if len(self.probability) else 0.0
+    def read_at(self, threshold: float | None) -> Decision:
+        """How the result is read at a threshold; None: at its own."""
+        return self.decision if threshold is None else Decision(threshold, self.decision.highest, given=True)
 
 
 class Engine:
@@ -127,6 +129,7 @@ class Engine:
                     answer.confidence[:, 0],
                     [rendered.photo for rendered in answer.maps],
                     answer.known[0],
+                    answer.decisions[0],
                     answer.notes,
                     answer.seconds["total"],
                 )
@@ -135,10 +138,11 @@ class Engine:
             self._results.move_to_end(text)
             return self._results[text]
 
-    def parts(self, result: TextResult, threshold: float) -> list[ConnectedPart]:
-        """Connected parts of the elements whose probability reaches `threshold`, the largest first."""
+    def parts(self, result: TextResult, threshold: float | None = None) -> list[ConnectedPart]:
+        """Connected parts of the elements that reach `threshold`, largest first; None: the text's own threshold."""
         with self._lock:
-            return self.session.parts(result.probability, result.confidence, threshold, self.part_options)
+            decision = result.read_at(threshold)
+            return self.session.parts(result.probability, result.confidence, decision, self.part_options)
 
     def lights(self) -> list[str]:
         """Names of lights to choose from: the mean, the times of day, the photos."""

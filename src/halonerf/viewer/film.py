@@ -67,7 +67,10 @@ def render_film(
         return render_elements(engine.field, view, code, probability, confidence, engine.memory_mb)
 
     colours = concept_colours(words, engine.concepts)
-    renderer = FrameRenderer(engine.field, engine.scene, maps, colours, engine.memory_mb, duration=path.duration)
+    thresholds = {word: result.decision.threshold for word, result in results.items()}
+    renderer = FrameRenderer(
+        engine.field, engine.scene, maps, colours, thresholds, engine.memory_mb, duration=path.duration
+    )
     samples = path.sample(fps)
 
     def frames() -> Iterator[np.ndarray]:

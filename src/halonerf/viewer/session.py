@@ -38,13 +38,13 @@ class WindowWord:
 class Session:
     """The state of one window, independent of the browser.
 
-    threshold: probability from which an element is highlighted. opacity: of the highlights. words: by text.
-    confidence_word: the word whose confidence is shown instead of highlights; None: none. mix: names of lights, or
-    codes, with their weights.
+    threshold: probability from which an element is highlighted; None: each word's own. opacity: of the highlights.
+    words: by text. confidence_word: the word whose confidence is shown instead of highlights; None: none. mix: names of
+    lights, or codes, with their weights.
     """
 
     engine: Engine
-    threshold: float = 0.5
+    threshold: float | None = None
     opacity: float = 0.8
     words: dict[str, WindowWord] = field(default_factory=dict)
     confidence_word: str | None = None
@@ -138,10 +138,16 @@ class Session:
         """A summary of a result for the user, plain text. parts: how many connected parts it has."""
         if result.known == 0:
             return result.notes[0] if result.notes else f"Nothing is known of '{result.text}'."
-        if result.max_probability < self.threshold:
+        decision = result.read_at(self.threshold)
+        if decision.highest < decision.threshold:
             return (
-                f"'{result.text}' is nowhere at least {self.threshold:.0%} probable; the most is "
-                f"{result.max_probability:.0%}. Lower the threshold to see where."
+                f"'{result.text}' is nowhere at least {decision.threshold:.0%} probable; the most is "
+                f"{decision.highest:.0%}. Lower the threshold to see where."
+            )
+        if decision.guess:
+            return (
+                f"'{result.text}': a guess. It is nowhere more probable than {decision.highest:.0%}; shown is the best "
+                f"part. {result.known:.0%} of the building known, {result.seconds:.2f} s."
             )
         number = f"{parts} part{'s' * (parts != 1)}" if parts else "no part of any size"
         warning = " Few photos show anything of it: be careful." if result.known < LITTLE_KNOWN else ""
@@ -157,7 +163,8 @@ class Session:
         """colour: [..., 3]. probability: [..., Q] of the words that are highlighted."""
         colours = [word.colour for word in self.highlighted]
         opacity = [self.opacity] * len(colours)
-        return torch.from_numpy(highlight(colour.numpy(), probability.numpy(), opacity, self.threshold, colours))
+        thresholds = [word.result.read_at(self.threshold).threshold for word in self.highlighted]
+        return torch.from_numpy(highlight(colour.numpy(), probability.numpy(), opacity, thresholds, colours))
 
     def _confidence_word(self) -> WindowWord | None:
         return self.words.get(self.confidence_word) if self.confidence_word else None

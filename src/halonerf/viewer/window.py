@@ -70,8 +70,11 @@ class Window:
         self.invalidate()
 
     def preview(self, mix: AppearanceMix, words: Mapping[str, float], threshold: float) -> None:
-        """Colour the Gaussians by another state than the session's, until `refresh`. words: opacity of each."""
-        session = Session(self.engine, threshold, max(words.values(), default=0.0), mix=mix)
+        """Colour the Gaussians by another state than the session's, until `refresh`.
+
+        words: opacity of each. threshold: of their highlights; 0: each word's own.
+        """
+        session = Session(self.engine, threshold or None, max(words.values(), default=0.0), mix=mix)
         for word in words:
             session.find(word)
         self.splats.rgbs = session.splat_colours()

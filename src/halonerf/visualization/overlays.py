@@ -13,7 +13,7 @@ from torch import Tensor
 from halonerf.visualization.palette import Colour
 from halonerf.visualization.pictures import REC601, heat, luminance
 
-EDGE_WIDTH = 0.06  # of probability, around the threshold: soft edges do not flicker from frame to frame
+EDGE_WIDTH = 0.12  # of the threshold, around it: soft edges do not flicker from frame to frame
 LINES, MIN_TEXT_PX = 28, 10  # letters are 1 / LINES of the height of the picture, but at least so many px
 UNKNOWN = 0.35  # grey of elements of which nothing is known
 
@@ -22,7 +22,7 @@ def highlight(
     image: np.ndarray,
     probability: np.ndarray,
     opacity: Sequence[float],
-    threshold: float,
+    threshold: float | Sequence[float],
     colours: Sequence[Colour],
 ) -> np.ndarray:
     """Colour pixels by the concepts whose probability reaches the threshold, and make the others paler.
@@ -31,7 +31,7 @@ def highlight(
         image: [..., 3] in [0, 1].
         probability: [..., Q] in [0, 1]; 0 where nothing is known.
         opacity: of each concept's colour, Q values in [0, 1]; where concepts overlap, their colours mix.
-        threshold: probability in the middle of an edge, which is `EDGE_WIDTH` wide.
+        threshold: probability in the middle of an edge, which is `EDGE_WIDTH` times that wide; of each concept, or one.
         colours: of each concept.
     Returns: [..., 3] in [0, 1]; `image` itself where all opacities are 0.
     """
@@ -40,7 +40,8 @@ def highlight(
     luma = luminance(image, REC601)[..., None]
     table = np.array(colours, np.float32) / 255
     strength = np.array(opacity, np.float32)
-    inside = np.clip((probability - threshold) / EDGE_WIDTH + 0.5, 0.0, 1.0).astype(np.float32)
+    limit = np.maximum(np.asarray(threshold, np.float32), 1e-6)
+    inside = np.clip((probability - limit) / (EDGE_WIDTH * limit) + 0.5, 0.0, 1.0).astype(np.float32)
     weight = inside * strength
     total = np.maximum(weight.sum(axis=-1, keepdims=True), 1e-6)
     highlighted = (weight @ table) / total * (0.5 + 0.5 * luma)  # the surface's shading stays visible

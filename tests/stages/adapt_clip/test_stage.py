@@ -197,6 +197,7 @@ def test_the_plan_reads_every_landmark(tmp_path: Path):
             "_target_": "halonerf.stages.Distill",
             "distiller": {"_target_": "halonerf.distillers.Rules", "vocabulary": None},
         },
+        "ingest": {"_target_": "halonerf.stages.Ingest"},
         "adapt_clip": {
             "_target_": "halonerf.stages.AdaptClip",
             "retriever": {"_target_": "halonerf.retrievers.Clip"},
@@ -208,4 +209,4 @@ def test_the_plan_reads_every_landmark(tmp_path: Path):
     assert set(plan[-1].inputs) == {"a/collect", "a/distill", "b/collect", "b/distill"}
     stages["adapt_clip"] |= {"landmarks": {}, "validation": {}}
     plan = make_plan("adapt_clip", stages, "mosque_seed0", 0, ArtifactStore(tmp_path))
-    assert set(plan[-1].inputs) == {"collect", "distill"}
+    assert set(plan[-1].inputs) == {"collect", "distill", "ingest"}, "ingest says which photos are held out"

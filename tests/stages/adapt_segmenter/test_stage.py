@@ -271,10 +271,12 @@ def test_required_stages_depend_on_the_losses():
     config = {"losses": {"warped": 1}, "landmarks": {"a": {"x": 1}}, "test": {"t": {"y": 2}}}
     assert AdaptSegmenter.requires(config) == ()
     assert AdaptSegmenter.sources(config) == {
-        "a": StageSource({"x": 1}, ("collect", "distill", "targets")), "test:t": StageSource({"y": 2}, ("collect",))
+        "a": StageSource({"x": 1}, ("collect", "distill", "ingest", "targets")),
+        "test:t": StageSource({"y": 2}, ("collect",)),
     }  # fmt: skip
-    assert AdaptSegmenter.requires({"losses": {"warped": 0, "crop": 1}}) == ("collect", "distill")
-    assert AdaptSegmenter.requires({}) == ("collect", "distill", "targets")
+    assert AdaptSegmenter.sources(config | {"losses": {"warped": 0}})["a"].stages == ("collect", "distill")
+    assert AdaptSegmenter.requires({"losses": {"warped": 0, "crop": 1}}) == ("collect", "distill", "ingest")
+    assert AdaptSegmenter.requires({}) == ("collect", "distill", "ingest", "targets")
 
 
 def test_a_target_counts_only_inside_its_region():

@@ -63,7 +63,9 @@ def test_every_format_has_a_folder_with_a_description(folders, tmp_path: Path):
     for kind in FORMATS:
         text = (out / kind / "README.txt").read_text()
         assert "nine tenths of its points lie within 1 unit" in text
-        assert "Light: mean. Threshold: 0.5." in text
+        assert "Light: mean." in text
+        assert "dome: file name dome" in text
+        assert all(f"threshold {c['threshold']:g}" in text for c in described["concepts"])
         assert "Ask the photographers" in text
         contents = json.loads((out / kind / "contents.json").read_text())
         assert stage.summary()[kind].items() >= contents.items()

@@ -77,7 +77,9 @@ def test_unknown_stays_unknown(folders, tmp_path: Path):
         assert 0.4 < (confidence[known] > 127).mean() < 0.6  # 128 is the median of what is known
     assert facts["words"][0]["known"] == pytest.approx(float((head.confidence()[:, 0] > 0).float().mean()), abs=1e-4)
     assert facts["words"][0]["parts"]
-    assert not facts["words"][1]["parts"]  # nowhere above one half
+    assert not facts["words"][0]["guess"]
+    assert facts["words"][1]["guess"], "nowhere above one half"
+    assert len(facts["words"][1]["parts"]) == 1, "the best guess"
 
 
 def test_splats_with_the_largest_opacity_times_area_are_kept(folders, tmp_path: Path):

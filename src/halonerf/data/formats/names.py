@@ -35,6 +35,7 @@ MAPS = "maps"  # folder; a file per view
 TEXT_EMBEDDINGS = "words.safetensors"  # `features`
 
 HEAD = "head.safetensors"  # `localize`
+THRESHOLDS = "thresholds.json"
 RENDERS = "renders"  # folder; a file per view
 
 INDEXED_PHOTOS = "photos.csv"  # `index`

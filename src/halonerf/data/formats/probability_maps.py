@@ -8,15 +8,16 @@ confidence    half [P, H, W] in [0, 1], `localize` only: share of the pixel that
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halonerf.data.formats.names import CONCEPTS, MAPS, RENDERS, view_file
-from halonerf.files import write_npz
+from halonerf.data.formats.names import CONCEPTS, MAPS, RENDERS, THRESHOLDS, view_file
+from halonerf.files import write_json, write_npz
+from halonerf.thresholds import HALF
 from halonerf.visualization.pictures import to_uint8
 
 ConceptMaps = dict[str, NDArray[np.floating]]  # concept to its map [h, w], in [0, 1]
@@ -77,3 +78,18 @@ def read_maps(path: Path, wanted: Mapping[str, int]) -> ConceptMaps | None:
 def read_concepts(folder: Path) -> list[str]:
     """Concepts of a finished `segment` or `localize` folder, in the order of its maps."""
     return json.loads((folder / CONCEPTS).read_text(encoding="utf-8"))
+
+
+def write_thresholds(folder: Path, thresholds: Mapping[str, Sequence[float]]) -> None:
+    """Write the threshold of each concept, in the order of the maps, of the "2d" and of the "3d" maps."""
+    write_json(
+        folder / THRESHOLDS, {name: [round(value, 6) for value in values] for name, values in thresholds.items()}
+    )
+
+
+def read_thresholds(folder: Path) -> dict[str, list[float]]:
+    """What `write_thresholds` wrote into a `localize` folder; one half for all concepts where there is no such file."""
+    path = folder / THRESHOLDS
+    if not path.is_file():
+        return dict.fromkeys(("2d", "3d"), [HALF] * len(read_concepts(folder)))
+    return json.loads(path.read_text(encoding="utf-8"))

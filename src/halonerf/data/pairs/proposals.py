@@ -41,6 +41,8 @@ def by_appearance(
 ) -> np.ndarray:
     """Pairs [P, 2] of photos, i < j, sorted: each photo with those of the most similar aggregated SIFT descriptors.
 
+    Held-out photos are in no pair, and change none.
+
     Args:
         neighbours: similar photos per photo.
         exhaustive_limit: number of photos up to which every pair is given.
@@ -48,14 +50,15 @@ def by_appearance(
         workers: threads.
         folder: keeps descriptors of the photos (`appearance-*.npz`), so that a killed run resumes.
     """
-    count = len(scene)
+    views = scene.indices("train")
+    numbers, count = np.asarray(views, np.int64), len(views)
     if count <= max(exhaustive_limit, 1):
-        return np.stack(np.triu_indices(count, k=1), axis=1)
+        return numbers[np.stack(np.triu_indices(count, k=1), axis=1)]
     samples: list[np.ndarray] = []
     for start in range(0, count, PHOTOS_PER_FILE):
         path = folder / f"appearance-{start}.npz"
         if not path.is_file():
-            greys = [_grey(scene.photo(i).numpy()) for i in range(start, min(start + PHOTOS_PER_FILE, count))]
+            greys = [_grey(scene.photo(i).numpy()) for i in views[start : start + PHOTOS_PER_FILE]]
             found = extract_sift(greys, MAX_FEATURES, PEAK_THRESHOLD, max(1, workers))
             largest = [features.descriptors[:MAX_DESCRIPTORS] for features in found]
             write_npz(path, starts=np.cumsum([0, *map(len, largest)]), descriptors=np.concatenate(largest))
@@ -63,7 +66,7 @@ def by_appearance(
             starts, raw = arrays["starts"], arrays["descriptors"].astype(np.float32) / 512.0
         samples += [raw[starts[i] : starts[i + 1]] for i in range(len(starts) - 1)]
     with single_threaded():  # the same clusters on every machine
-        return nearest_pairs(vlad(samples, seed), neighbours)
+        return numbers[nearest_pairs(vlad(samples, seed), neighbours)]
 
 
 def union(*pairs: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ _HOMES = {
     "Filters": "files",
     "PosedPhoto": "files",
     "Scene": "scene",
+    "held_out_photos": "scene",
     "layout": "files",
     "posed_photos": "files",
     "write_tables": "files",

@@ -157,3 +157,9 @@ class Scene:
             offset=int(self._starts[i]) * channels,
             shape=(view.height, view.width, channels),
         )
+
+
+def held_out_photos(folder: Path) -> frozenset[str]:
+    """Image ids of the photos that a finished `ingest` folder holds out, without reading anything else of it."""
+    views = json.loads((folder / SCENE).read_text(encoding="utf-8"))["views"]
+    return frozenset(view["name"] for view in views if view["split"] == "test")

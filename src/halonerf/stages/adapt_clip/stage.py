@@ -37,6 +37,7 @@ from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABELS, METRICS
 from halonerf.data.labels.photo_labels import PhotoLabel, label_table, merge_labels, photo_labels, split_photos
 from halonerf.data.labels.table import read_labels
+from halonerf.data.scene.scene import held_out_photos
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_json
@@ -259,10 +260,11 @@ class AdaptClip(AdaptClipSpec, Stage):
         return {"pairs": len(self.rows), "kept_epoch": after["epoch"], **figures}
 
     def _rows(self, landmark: str) -> list[PhotoLabel]:
-        """Photos with labels of a landmark; "" is the scene itself."""
+        """Photos with labels of a landmark; "" is the scene itself, whose held-out photos are left out."""
         collect, distill = (self.inputs[f"{landmark}/{stage}" if landmark else stage] for stage in self.needs)
         collection = Collection.read(collect)
-        predictions = read_labels(distill / LABELS)
+        aside = frozenset() if landmark or "ingest" not in self.inputs else held_out_photos(self.inputs["ingest"])
+        predictions = [row for row in read_labels(distill / LABELS) if row.image_id not in aside]
         return photo_labels(collection, predictions, landmark or collection.name, self.min_confidence)
 
     def _record_epoch(self, loss: float | None) -> None:

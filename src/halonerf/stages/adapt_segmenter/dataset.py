@@ -17,6 +17,7 @@ from halonerf.data.formats.names import LABELS
 from halonerf.data.formats.target_maps import POSITIVE, Target, photo_tensor, read_published_targets, read_targets
 from halonerf.data.labels.table import labels_by_photo
 from halonerf.data.labels.words import plural
+from halonerf.data.scene.scene import held_out_photos
 from halonerf.errors import BadInput
 
 MIN_PROBABILITY = 1 / 255  # of a target's pixel: one step of eight bits, so that log-odds stay finite
@@ -156,6 +157,8 @@ def unpaired_photos(
 ) -> list[TrainingPhoto]:
     """Labelled photos of the landmarks, or all photos where `words` are given; without targets.
 
+    Photos that a landmark's `ingest` holds out are left out, where its folder is among the inputs.
+
     Args:
         inputs: the finished folders, "<landmark>/<stage>"; "<stage>" for the landmark "", the scene itself.
         min_confidence: in [0, 1]; labels of lower confidence are dropped.
@@ -164,10 +167,12 @@ def unpaired_photos(
     for landmark in landmarks:
         collection = Collection.read(_folder(inputs, landmark, "collect"))
         labels = labels_by_photo(_folder(inputs, landmark, "distill") / LABELS, min_confidence)
+        ingest = inputs.get(f"{landmark}/ingest" if landmark else "ingest")
+        aside = held_out_photos(ingest) if ingest else frozenset()
         photos += [
             TrainingPhoto(collection.photos / record.image_id, tuple(labels.get(record.image_id, ())))
             for record in collection.records()
-            if record.image_id in labels or words
+            if (record.image_id in labels or words) and record.image_id not in aside
         ]
     return photos
 

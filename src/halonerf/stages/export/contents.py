@@ -25,6 +25,7 @@ from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.surfels import open_splats
 from halonerf.stages.export.frame import ExportFrame
 from halonerf.stages.export.names import folder_names, property_names
+from halonerf.thresholds import decide
 from halonerf.types import Splats
 from halonerf.visualization.palette import Colour, concept_colours
 from halonerf.visualization.pictures import to_uint8
@@ -43,12 +44,13 @@ class ExtraTexts:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """threshold: probability from which something counts as a concept. opacity: from which a splat is a point.
+    """threshold: probability from which something counts as a concept; None: each concept's own.
 
-    voxels: of the mesh, along its longest side. memory_mb: MB that these may take.
+    opacity: from which a splat is a point. voxels: of the mesh, along its longest side. memory_mb: MB that these may
+    take.
     """
 
-    threshold: float = 0.5
+    threshold: float | None = None
     opacity: float = 0.3
     voxels: int = 256
     memory_mb: float = 2000.0
@@ -99,6 +101,15 @@ class ExportContents:
         return QuerySession(
             self.inputs, words.segmenter, words.field, self.head_config, words.sky, words.batch, self.device
         )
+
+    @cached_property
+    def thresholds(self) -> list[float]:
+        """Probability from which something counts as each concept: as given, or by `halonerf.thresholds`."""
+        given, concepts = self.options.threshold, self.concepts
+        if given is not None:
+            return [given] * len(concepts.names)
+        columns = zip(concepts.probability.T.cpu().numpy(), concepts.confidence.T.cpu().numpy(), strict=True)
+        return [decide(probability, confidence).threshold for probability, confidence in columns]
 
     @property
     def splats(self) -> Splats:
@@ -196,8 +207,8 @@ class ExportedConcepts:
         rows = splats.element.cpu()
         return self.probability[rows], self.confidence[rows]
 
-    def paint(self, splats: Splats, colours: Tensor, threshold: float) -> Tensor:
-        """Colour each splat by the rarest concept that reaches the threshold there, [N, 3] in [0, 1].
+    def paint(self, splats: Splats, colours: Tensor, thresholds: float | Sequence[float]) -> Tensor:
+        """Colour each splat by the rarest concept that reaches its threshold there, [N, 3] in [0, 1].
 
         A splat with several concepts shows the one with the fewest splats: a window in a tower, not the tower. Splats
         of no concept are grey, by the brightness of `colours`, [N, 3] in [0, 1].
@@ -205,7 +216,7 @@ class ExportedConcepts:
         grey = (0.6 * colours.mean(dim=1, keepdim=True) + 0.1).expand(-1, 3)
         if not self.names:
             return grey
-        inside = self.of_splats(splats)[0] >= threshold
+        inside = self.of_splats(splats)[0] >= torch.as_tensor(thresholds)
         rarest = torch.where(inside, inside.sum(dim=0), len(inside) + 1).argmin(dim=1)
         table = torch.tensor(self.colours) / 255
         return torch.where(inside.any(dim=1, keepdim=True), table[rarest], grey)

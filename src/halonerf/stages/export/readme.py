@@ -21,7 +21,7 @@ README = "README.txt"
 def write_readme(folder: Path, scene: str, kind: Format, frame: ExportFrame, facts: dict[str, Any]) -> None:
     """Write README.txt into the folder of one format.
 
-    facts: `light`, `threshold`, `concepts` (as `ExportedConcepts.describe` gives them), `licences` (lines).
+    facts: `light`, `concepts` (as `ExportedConcepts.describe` gives them, with `threshold`), `licences` (lines).
     """
     if frame.name == WORLD:
         place = (
@@ -30,14 +30,17 @@ def write_readme(folder: Path, scene: str, kind: Format, frame: ExportFrame, fac
         )
     else:
         place = "that of the reconstruction (structure from motion), at its scale."
-    concepts = [f"  {c['name']}: file name {c['file']}, property name {c['property']}" for c in facts["concepts"]]
+    concepts = [
+        f"  {c['name']}: file name {c['file']}, property name {c['property']}, threshold {c['threshold']:g}"
+        for c in facts["concepts"]
+    ]
     parts = [
         f"{scene}: {kind.name}, exported by HaloNeRF",
         fill(kind.summary, 100),
         fill(f"Frame: {place}", 100),
         "Units: those of the frame; their length in metres is unknown.",
         "Pixels: (x, y), the centre of the first pixel at (0.5, 0.5).",
-        f"Light: {facts['light']}. Threshold: {facts['threshold']:g}.",
+        f"Light: {facts['light']}.",
         "\n".join(["Concepts:", *(concepts or ["  none"])]),
         "\n".join(["Photos, their authors and their licences:", *(f"  {line}" for line in facts["licences"])]),
     ]

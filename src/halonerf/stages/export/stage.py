@@ -55,7 +55,8 @@ class Export(ExportSpec, Stage):
         frame: "world" (the scene's) or "model" (the reconstruction's).
         concepts: which of the concepts of `localize`; None: all.
         words: text prompts besides, each a word or an expression of words.
-        threshold: probability from which something counts as a concept.
+        threshold: probability from which something counts as a concept; None: each concept's own
+            (`halonerf.thresholds`).
         opacity: from which a splat is a point.
         voxels: of the mesh, along its longest side.
         memory_mb: MB that the mesh's voxels may take.
@@ -72,7 +73,7 @@ class Export(ExportSpec, Stage):
         frame: Literal["world", "model"] = "world",
         concepts: Sequence[str] | None = None,
         words: Sequence[str] | None = None,
-        threshold: PositiveFraction = 0.5,
+        threshold: PositiveFraction | None = None,
         opacity: Fraction = 0.3,
         voxels: Annotated[int, Interval(ge=8, le=65535)] = 256,
         memory_mb: PositiveFloat = 2000.0,
@@ -87,7 +88,7 @@ class Export(ExportSpec, Stage):
             raise BadInput(f"expected export.formats among {', '.join(FORMATS)}, got {got}")
         if light == OWN:
             raise BadInput("expected one light for all, as export.light=mean or a photo's name, got 'own'")
-        if not 0 < threshold <= 1 or not 0 <= opacity <= 1:
+        if (threshold is not None and not 0 < threshold <= 1) or not 0 <= opacity <= 1:
             got = f"{threshold} and {opacity}"
             raise BadInput(f"expected export.threshold in (0, 1] and export.opacity in [0, 1], got {got}")
         if voxels < 8:
@@ -157,8 +158,10 @@ class Export(ExportSpec, Stage):
         frame = self.contents.frame
         facts = {
             "light": self.contents.light_name,
-            "threshold": self.options.threshold,
-            "concepts": self.contents.concepts.describe(),
+            "concepts": [
+                {**entry, "threshold": round(threshold, 5)}
+                for entry, threshold in zip(self.contents.concepts.describe(), self.contents.thresholds, strict=True)
+            ],
             "licences": copy_licences(self.inputs["collect"], [self.folder, *map(self.folder.joinpath, self.formats)]),
         }
         for kind in self.formats.values():

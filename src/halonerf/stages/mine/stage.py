@@ -1,5 +1,7 @@
 """Verified pairs of a close-up and a farther photo of the same place, with their matches.
 
+Only photos of the train split are paired: what is learnt from pairs must not come from held-out photos.
+
 Output:
     pairs.parquet   a row per pair, best first; columns: `COLUMNS`
     matches.npz     `points0`, `points1`, `inlier`, `rigid`: row i of the table has rows starts[i]:starts[i + 1]
@@ -58,7 +60,7 @@ HEAD_LENGTH = 18  # numbers per pair: two views, seven figures, nine of the homo
 
 
 class Mine(MineSpec, Stage):
-    """Match pairs of photos and keep those of which one is a close-up of what the other shows.
+    """Match pairs of fitted photos and keep those of which one is a close-up of what the other shows.
 
     Pixels are those of the scene's working images. Flags of a match: `inlier` (one homography explains it) and `rigid`
     (one rigid scene of any depth explains it).
@@ -119,7 +121,9 @@ class Mine(MineSpec, Stage):
             kind = "tracks" if isinstance(self.miner, TrackMiner) else "both"
         found = []
         if kind in ("tracks", "both"):
-            found.append(by_tracks([ids.numpy() for _, ids in self.tracks], self.min_shared))
+            split = self.scene.split
+            seen = [ids.numpy() if split[i] == "train" else ids.numpy()[:0] for i, (_, ids) in enumerate(self.tracks)]
+            found.append(by_tracks(seen, self.min_shared))
         if kind in ("appearance", "both"):
             options = self.neighbours, self.exhaustive_limit, SEED, self.workers, self.folder
             found.append(by_appearance(self.scene, *options))

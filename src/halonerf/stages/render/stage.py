@@ -198,6 +198,7 @@ class Render(RenderSpec, Stage):
             self.scene,
             self._word_maps if texts else None,
             concept_colours(texts, self.localized),
+            self._thresholds(),
             self.memory_mb,
             self.compare,
             comparison_mix(self.against, self.field, self.scene, times_of_day),
@@ -213,7 +214,7 @@ class Render(RenderSpec, Stage):
     def _still_film(self, lights: Sequence[AppearanceSpec]) -> Film:
         """The video of one photo's view through several appearances; "own" is that photo's."""
         index, path = still_path(self.video_view, self._views(), self.scene, self.field, lights, self.seconds)
-        renderer = FrameRenderer(self.field, self.scene, None, {}, self.memory_mb)
+        renderer = FrameRenderer(self.field, self.scene, None, {}, {}, self.memory_mb)
 
         def draw(sample: Sample) -> np.ndarray:
             return renderer.render(sample, self._view(index), index)
@@ -223,6 +224,12 @@ class Render(RenderSpec, Stage):
     def _word_maps(self, view: View, appearance: Tensor, texts: Sequence[str]) -> Tensor:
         assert self.layers is not None
         return self.layers.render(self.field, view, appearance, texts, self.memory_mb)
+
+    def _thresholds(self) -> dict[str, float]:
+        """The own threshold of each text."""
+        if self.layers is None:
+            return {}
+        return {text: found.threshold for text, found in zip(self.layers.texts, self.layers.decisions, strict=True)}
 
     def _open_session(self) -> QuerySession:
         configs = (self.segmenter_config, self.field_config, self.head_config)

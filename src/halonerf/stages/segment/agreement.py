@@ -1,4 +1,4 @@
-"""Leave-one-out agreement: each photo's maps compared with a rendering of all other photos' lifted maps."""
+"""Leave-one-out agreement: each photo's maps compared with a rendering of all other fitted photos' lifted maps."""
 
 from __future__ import annotations
 
@@ -47,20 +47,26 @@ class LeaveOneOutSums:
         self.photos += 1
 
     def skip(self) -> None:
-        """Count a photo in which nothing is known."""
+        """Count a photo in which nothing is known, or which is held out."""
         self.photos += 1
 
     @torch.no_grad()
-    def others(self, field: RadianceField, view: View, maps: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-        """The other photos' probability [H, W, P] in the view of a photo that was added, and known fraction [H, W, P].
+    def others(
+        self, field: RadianceField, view: View, maps: Tensor, known: Tensor, added: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """The other photos' probability [H, W, P] in a photo's view, and known fraction [H, W, P].
 
         As in `halonerf.heads.lifted`: unknown elements are left out of a pixel; the background, behind all elements, is
         known to show no concept.
+
+        added: whether the photo is in the sums, from which it is then taken away.
         """
-        own_weighted, own_support = lift_weighted(field, view, maps, known)
-        support = self.support - own_support
+        weighted, support = self.weighted, self.support
+        if added:
+            own_weighted, own_support = lift_weighted(field, view, maps, known)
+            weighted, support = weighted - own_weighted, support - own_support
         seen = support > torch.clamp(ROUNDING * self.support, min=MIN_SUPPORT)
-        value = torch.where(seen, (self.weighted - own_weighted) / support.clamp(min=1e-12), 0.0).clamp(0, 1)
+        value = torch.where(seen, weighted / support.clamp(min=1e-12), 0.0).clamp(0, 1)
         code = field.mean_appearance()
         rendering = field.render(view.to(code.device), code, known_channels(value, seen).to(code.device))
         maps, confidence = split_known(rendering)
@@ -113,11 +119,13 @@ class WorkItem(NamedTuple):
 
 
 class AgreementPass:
-    """Two resumable passes over the photos: the sums, then each photo's agreement with the sums without it.
+    """Two resumable passes over the photos: the sums of the fitted ones, then each photo's agreement with the others'.
+
+    Held-out photos are compared, too, but are in no sum: they change nothing of the other photos' agreement.
 
     Args:
         folder: of the stage.
-        scene: with the cameras that the field was fitted to.
+        scene: with the cameras that the field was fitted to, and the split.
         maps: number of a view to its maps; None where nothing is known in it.
         concepts: their number, P.
         size: px, long side at which maps are compared.
@@ -153,13 +161,14 @@ class AgreementPass:
         """Add the item's photos to the sums, or write their agreement."""
         sums = self._open_sums()
         for view in work.views:
-            downsized_maps = self._downsized(view)
+            fitted = self.scene.split[view] == "train"
+            downsized_maps = self._downsized(view) if fitted or work.kind == "agree" else None
             if work.kind == "sums":
                 sums.add(self.field, *downsized_maps) if downsized_maps else sums.skip()
             elif downsized_maps is None:
                 write_json(self._path(view), [None] * self.concepts)
             else:
-                others, others_known = sums.others(self.field, *downsized_maps)
+                others, others_known = sums.others(self.field, *downsized_maps, added=fitted)
                 _, probability, known = downsized_maps
                 write_json(self._path(view), agreement(probability, others, others_known * known, known))
         if work.kind == "sums":

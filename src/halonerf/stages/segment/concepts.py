@@ -25,7 +25,7 @@ def decide_concepts(
 
     Args:
         inputs: the finished folders of collect and distill.
-        photos: names of the registered photos; a label counts where at least `min_photos` of them have it.
+        photos: names of the fitted photos; a label counts where at least `min_photos` of them have it.
         max_concepts: maximum number of distilled labels, the most frequent first.
 
     Raises: BadInput where there are none.

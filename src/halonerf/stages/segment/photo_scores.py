@@ -51,21 +51,23 @@ def photo_measures(photo: np.ndarray, valid: np.ndarray, points: np.ndarray) -> 
     }
 
 
-def quality(measures: Sequence[Mapping[str, float]]) -> np.ndarray:
+def quality(measures: Sequence[Mapping[str, float]], fitted: np.ndarray | None = None) -> np.ndarray:
     """Quality of each photo, [V] in [0, 1]: geometric mean of four terms, so that a high one cannot offset a low one.
 
-    Sharpness and points are relative to the collection's median and saturate there: twice the sharpness is not twice
+    Sharpness and points are relative to the fitted photos' median and saturate there: twice the sharpness is not twice
     the value. Exposure and cover saturate at 0.8 and 0.4: half a frame of sky is normal for a good photo.
 
     Args:
         measures: `photo_measures` of each of V photos.
+        fitted: bool [V], the photos whose medians are taken; None: all.
     """
     if not measures:
         return np.zeros(0)
     table = {key: np.array([entry[key] for entry in measures]) for key in ("sharpness", "exposure", "points", "cover")}
+    reference = slice(None) if fitted is None or not fitted.any() else fitted
     terms = [
-        table["sharpness"] / max(1e-9, float(np.median(table["sharpness"]))),
-        table["points"] / max(1.0, float(np.median(table["points"]))),
+        table["sharpness"] / max(1e-9, float(np.median(table["sharpness"][reference]))),
+        table["points"] / max(1.0, float(np.median(table["points"][reference]))),
         table["exposure"] / 0.8,
         table["cover"] / 0.4,
     ]
@@ -77,25 +79,26 @@ def term_values(
     photos: Sequence[Mapping[str, Any]],
     agreements: Sequence[Sequence[float | None]],
     concepts: int,
+    fitted: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Values of the score terms by name: [V] of photos, [V, P] of photos and concepts (NaN where nothing is known).
 
     Certainty and agreement are relative to the concept's median (`relative`). Where the other photos show too little of
-    a photo to compute its agreement, that is 1.
+    a photo to compute its agreement, that is 1. A photo's values depend on itself and on the fitted photos alone.
 
     Args:
         photos: `PhotoMeasures.of` of each photo. agreements: of each, one value per concept; empty where the term is
-            not used. concepts: their number, P.
+            not used. concepts: their number, P. fitted: bool [V], the photos whose medians are taken; None: all.
     """
     values: dict[str, np.ndarray] = {}
     for term in terms:
         if term == "quality":
-            values[term] = quality(photos)
+            values[term] = quality(photos, fitted)
         elif term in PHOTO_TERMS:
             values[term] = np.array([photo[term] for photo in photos], np.float64)
         else:
             rows = [photo["certainty"] for photo in photos] if term == "certainty" else list(agreements)
-            values[term] = relative(np.array(rows, np.float64).reshape(len(photos), concepts))
+            values[term] = relative(np.array(rows, np.float64).reshape(len(photos), concepts), fitted)
     if "agreement" in values:
         known = np.array([photo["known"] for photo in photos], bool).reshape(len(photos), concepts)
         values["agreement"] = np.where(known, np.nan_to_num(values["agreement"], nan=1.0), np.nan)
@@ -205,13 +208,15 @@ def agreement(given: Tensor, others: Tensor, weight: Tensor, known: Tensor) -> l
     return [float(a / b) if seen else None for a, b, seen in zip(both, either, enough, strict=True)]
 
 
-def relative(values: np.ndarray) -> np.ndarray:
+def relative(values: np.ndarray, fitted: np.ndarray | None = None) -> np.ndarray:
     """Values [V, P] divided by the concept's median over photos, clipped to [0, 1]; NaN (unknown) stays NaN.
 
     Concepts differ in difficulty, so values compare only within a concept; above the median all photos count the same.
+
+    fitted: bool [V], the photos whose median is taken; None, or where there are none: all.
     """
-    known = np.isfinite(values)
-    columns = zip(values.T, known.T, strict=True)
+    reference = values if fitted is None or not fitted.any() else values[fitted]
+    columns = zip(reference.T, np.isfinite(reference).T, strict=True)
     middle = np.array([np.median(column[seen]) if seen.any() else 1.0 for column, seen in columns])
     return np.clip(values / np.maximum(middle, 1e-9), 0.0, 1.0)
 

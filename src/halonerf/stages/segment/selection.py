@@ -17,6 +17,17 @@ def select_top(score: np.ndarray, max_photos: int) -> list[int]:
     return [int(index) for index in order[:max_photos] if score[index] > 0]
 
 
+def split_budget(max_photos: int, fitted: np.ndarray) -> tuple[int, int]:
+    """How many of at most `max_photos` selected photos are fitted ones, and how many held-out ones, by their numbers.
+
+    The two are selected apart, so that no held-out photo takes the place of a fitted one. fitted: bool [V].
+    """
+    most = min(max_photos, len(fitted))
+    held_out = round(most * float((~fitted).mean())) if len(fitted) else 0
+    fits = min(int(fitted.sum()), max(1, most - held_out))
+    return fits, most - fits
+
+
 def explain(
     order: Sequence[int], score: np.ndarray, mapped: Sequence[bool], values: Mapping[str, np.ndarray]
 ) -> list[str]:

@@ -43,6 +43,7 @@ from halonerf.stages.segment.selection import (
     incidence,
     select_for_coverage,
     select_top,
+    split_budget,
 )
 from halonerf.stages.specs import SegmentSpec
 from halonerf.visualization.pictures import grid, overlay, save_picture
@@ -52,6 +53,9 @@ OVERVIEW_PHOTOS = 4
 
 class Segment(SegmentSpec, Stage):
     """Segment every photo, score the photos, and select those that heads are fitted to.
+
+    Scores, weights and selection of the fitted photos depend on fitted photos alone; held-out ones are compared with
+    these, and selected apart.
 
     Args:
         segmenter: config of the segmenter.
@@ -107,7 +111,8 @@ class Segment(SegmentSpec, Stage):
         self.segmenter = open_segmenter(self.segmenter_config, self.scene, adapted)
         self.finder = build(self.finder_config) if self.finder_config else self.segmenter
         self._check_building()
-        inputs, names = self.inputs, self.scene.names
+        self.fitted = np.array([side == "train" for side in self.scene.split], bool)
+        inputs, names = self.inputs, [self.scene.names[view] for view in self.scene.indices("train")]
         self.concepts = decide_concepts(self.given, self.segmenter, inputs, names, self.min_photos, self.max_concepts)
         write_json(self.folder / CONCEPTS, self.concepts)
         for part in (MAPS, "photos"):
@@ -166,7 +171,7 @@ class Segment(SegmentSpec, Stage):
                 f"The first photo is '{self.scene.names[0]}'; masks are <concept>/<name without ending>.png."
             )
         agreements = self.agreement.values() if self.agreement else []
-        values = term_values(self.score_terms, entries, agreements, len(self.concepts))
+        values = term_values(self.score_terms, entries, agreements, len(self.concepts), self.fitted)
         score, weights = combine_scores(values, self.combine, len(self.concepts))
         self.chosen = self._select(score * np.array(mapped))
         reasons = explain(self.chosen, score, mapped, values)
@@ -214,11 +219,17 @@ class Segment(SegmentSpec, Stage):
                 )
 
     def _select(self, score: np.ndarray) -> list[int]:
-        """Indices of the selected photos, in order of selection; score: [V], 0 where nothing is known."""
-        if self.selection == "best":
-            return select_top(score, self.max_photos)
-        seen = [self.scene.observations(view)[2].numpy() for view in range(len(self.scene))]
-        return select_for_coverage(score, incidence(seen, len(self.scene.points)), self.max_photos)
+        """The selected photos, fitted ones first, in order of selection; score: [V], 0 where nothing is known."""
+        chosen: list[int] = []
+        for side, budget in zip((self.fitted, ~self.fitted), split_budget(self.max_photos, self.fitted), strict=True):
+            views = np.flatnonzero(side)
+            if self.selection == "best":
+                picks = select_top(score[views], budget)
+            else:
+                seen = [self.scene.observations(int(view))[2].numpy() for view in views]
+                picks = select_for_coverage(score[views], incidence(seen, len(self.scene.points)), budget)
+            chosen += [int(views[pick]) for pick in picks]
+        return chosen
 
     def _maps(self, view: int) -> ViewMaps | None:
         """A view's maps, read from disk; None where nothing is known."""

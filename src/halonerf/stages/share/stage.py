@@ -26,7 +26,7 @@ from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
-from halonerf.queries.connected_parts import PartOptions
+from halonerf.queries.connected_parts import PartFinder, PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers
 from halonerf.rendering.surfels import most_important, open_splats
@@ -36,7 +36,8 @@ from halonerf.stages.share.page import write_share_page
 from halonerf.stages.share.photos import choose_photos, describe_photos, read_credits
 from halonerf.stages.share.words import SharedWord, describe_parts, view_visibility
 from halonerf.stages.specs import ShareSpec
-from halonerf.visualization.palette import hex_colour, palette_colour
+from halonerf.thresholds import decide
+from halonerf.visualization.palette import concept_colours, hex_colour
 from halonerf.visualization.pictures import save_picture, to_uint8
 
 MIN_VISIBLE_SHARE = 1e-6  # of a photo's pixels: an element with more counts as visible in it
@@ -55,7 +56,8 @@ class Share(ShareSpec, Stage):
         max_photos: photos to fly to, at most.
         photo_size: px, their long side on the page.
         lights: photos, at most, whose light can be chosen besides the mean and the times of day.
-        threshold: probability from which an element belongs to a part, and the page's initial threshold of highlights.
+        threshold: probability from which an element belongs to a part, and the page's initial threshold of highlights;
+            None: each word's own (`halonerf.thresholds`).
         part_radius, min_elements, max_parts: how connected parts are found, see `PartOptions`.
         preview: px, width of the preview.
         sky: text prompt of the sky, where `words` are not found; None: no sky is excluded.
@@ -74,10 +76,10 @@ class Share(ShareSpec, Stage):
         max_photos: PositiveInt = 24,
         photo_size: Pixels = 480,
         lights: NonNegativeInt = 4,
-        threshold: ProperFraction = 0.5,
+        threshold: ProperFraction | None = None,
         part_radius: PositiveFloat = 3.0,
         min_elements: PositiveInt = 10,
-        max_parts: PositiveInt = 12,
+        max_parts: PositiveInt = 50,
         preview: Pixels = 1200,
         sky: str | None = None,
         batch: PositiveInt = 8,
@@ -93,7 +95,7 @@ class Share(ShareSpec, Stage):
             raise BadInput(
                 f"expected share.photo_size and share.preview of at least 16 px, got {photo_size}, {preview}"
             )
-        if not 0 < threshold < 1:
+        if threshold is not None and not 0 < threshold < 1:
             raise BadInput(f"expected share.threshold between 0 and 1, got {threshold}")
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.words, self.title = given_texts(words), title
@@ -151,13 +153,13 @@ class Share(ShareSpec, Stage):
         return [self.scene.index(light.photo) for light in lights if light.photo]
 
     def _words(self) -> list[SharedWord]:
-        """The concepts that `localize` found, then the further texts."""
+        """The concepts that `localize` found, then the further texts, as any query answers them."""
         concepts = read_concepts(self.inputs["localize"])
         head = open_head(self.head_config, self.inputs["localize"])
-        more = read_texts(self.words)[0] if self.words else []
+        more = read_texts(self.words, concepts)[0] if self.words else []
         layers = WordLayers(head, concepts, [*concepts, *more], self._open_session)
-        probability, confidence = layers.elements
-        return [SharedWord(*entry) for entry in zip(layers.texts, probability.T, confidence.T, strict=True)]
+        columns = zip(layers.texts, *(part.T for part in layers.elements), strict=True)
+        return [SharedWord(text, p, c, decide(p.numpy(), c.numpy(), self.threshold)) for text, p, c in columns]
 
     def _open_session(self) -> QuerySession:
         configs = (self.segmenter_config, self.field_config, self.head_config)
@@ -172,25 +174,27 @@ class Share(ShareSpec, Stage):
         seen: tuple[Sequence[int], Tensor],
     ) -> dict[str, Any]:
         """What the page's script reads besides the arrays."""
-        parts = describe_parts(words, self.field, seen, self.threshold, self.parts)
+        finder = PartFinder(self.field)
+        colours = concept_colours([word.text for word in words], read_concepts(self.inputs["localize"]))
         position = {self.scene.names[view]: number for number, view in enumerate(views)}
         return {
             "title": self.title or self._landmark(),
             "registered": len(self.scene),
             "home": home,
             "up": [round(value, 6) for value in self.scene.up.tolist()],
-            "threshold": self.threshold,
             "photos": describe_photos(self.scene, self.collection, views, self.photo_size),
             "credits": read_credits(self.inputs["collect"], self.scene.names),
             "lights": [{"name": light.name, "photo": position.get(light.photo)} for light in lights],
             "words": [
                 {
                     "text": word.text,
-                    "colour": hex_colour(palette_colour(number)),
+                    "colour": hex_colour(colours[word.text]),
                     "known": round(float((word.confidence > 0).float().mean()), 4),
-                    "parts": found,
+                    "threshold": round(word.decision.threshold, 5),
+                    "guess": word.decision.guess,
+                    "parts": describe_parts(word, finder, seen, self.parts),
                 }
-                for number, (word, found) in enumerate(zip(words, parts, strict=True))
+                for word in words
             ],
         }
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from halonerf.lifting import visibility
-from halonerf.protocols import PlacedField, RadianceField
-from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
+from halonerf.protocols import RadianceField
+from halonerf.queries.connected_parts import PartFinder, PartOptions
+from halonerf.thresholds import Decision
 from halonerf.types import View
 
 VISIBILITY_SIZE = 96  # px, long side of the renderings that tell which elements a view shows
@@ -19,11 +20,15 @@ VISIBILITY_SIZE = 96  # px, long side of the renderings that tell which elements
 
 @dataclass(frozen=True)
 class SharedWord:
-    """A text and where it is. probability, confidence: [E], of the field's elements; confidence 0 is unknown."""
+    """A text and where it is. probability, confidence: [E], of the field's elements; confidence 0 is unknown.
+
+    decision: its threshold, and whether it is a guess.
+    """
 
     text: str
     probability: Tensor
     confidence: Tensor
+    decision: Decision
 
 
 @torch.no_grad()
@@ -38,35 +43,23 @@ def view_visibility(field: RadianceField, views: Sequence[View]) -> Tensor:
 
 
 def describe_parts(
-    words: Sequence[SharedWord],
-    field: RadianceField,
-    seen: tuple[Sequence[int], Tensor],
-    threshold: float,
-    options: PartOptions,
-) -> list[list[dict[str, Any]]]:
-    """The connected parts of each word for JSON, the largest first: centre, extent (world units) and best photo.
+    word: SharedWord, finder: PartFinder, seen: tuple[Sequence[int], Tensor], options: PartOptions
+) -> list[dict[str, Any]]:
+    """A word's connected parts for JSON, the largest first: centre, extent (world units) and best photo.
 
     Args:
-        seen: views, and the share of each that every element accounts for, [V, E].
-        threshold: probability from which an element belongs to a part.
-        options: its radius counts in spacings of the elements that are seen.
-    Returns: a list per word; empty for a field whose elements have no centres. `photo` is a position in `seen`'s
-        views, None where none of them shows the part.
+        seen: views of the page, and the share of each that every element accounts for, [V, E].
+    Returns: empty for a field whose elements have no centres. `photo` is a position among the views, None where none of
+        them shows the part.
     """
-    if not isinstance(field, PlacedField):
-        return [[] for _ in words]
-    centres = field.element_centres().detach().cpu()
-    spacing = element_spacing(centres, (seen[1] > 0).any(dim=0))
-    position = {view: number for number, view in enumerate(seen[0])}
-    found = [find_parts(w.probability, w.confidence, centres, seen, threshold, spacing, options) for w in words]
-    return [[_describe(part, position) for part in parts] for parts in found]
-
-
-def _describe(part: ConnectedPart, position: dict[int, int]) -> dict[str, Any]:
-    return {
-        "elements": len(part.elements),
-        "probability": round(part.probability, 3),
-        "centre": part.centre.round(5).tolist(),
-        "extent": (part.box[1] - part.box[0]).round(5).tolist(),
-        "photo": position[part.photos[0]] if part.photos else None,
-    }
+    views = list(seen[0])
+    return [
+        {
+            "elements": len(part.elements),
+            "probability": round(part.probability, 3),
+            "centre": part.centre.round(5).tolist(),
+            "extent": (part.box[1] - part.box[0]).round(5).tolist(),
+            "photo": views.index(part.photos[0]) if part.photos else None,
+        }
+        for part in finder.find(word.probability, word.confidence, word.decision, seen, options)
+    ]

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from halonerf.camera_paths.path import AppearanceSpec, CameraPath, KeyFrame, Sample
+from halonerf.camera_paths.path import OWN_THRESHOLD, AppearanceSpec, CameraPath, KeyFrame, Sample
 from halonerf.errors import BadInput
 from halonerf.viewer.cameras import place_camera, pose_of, view_of
 from halonerf.viewer.film import check_lights, render_film
@@ -72,7 +72,7 @@ class PathPanel:
                     self._light(),
                     tuple(word.result.text for word in session.highlighted),
                     session.opacity,
-                    session.threshold,
+                    session.threshold or OWN_THRESHOLD,
                     self.seconds.value,
                 )
             )

@@ -29,7 +29,9 @@ class WordsPanel:
         self.notice = self.gui.add_html(plain("Type a word to find, such as: portal"))
         self.busy = self.gui.add_progress_bar(100, visible=False, animated=True)
         session = window.session
-        self.threshold = self.gui.add_slider("Threshold", 0.01, 0.99, 0.01, session.threshold)
+        self.threshold = self.gui.add_slider(
+            "Threshold", 0.0, 0.99, 0.01, session.threshold or 0.0, hint="probability; 0: each word's own"
+        )
         self.opacity = self.gui.add_slider("Opacity", 0.0, 1.0, 0.05, session.opacity)
         self.confidence = self.gui.add_dropdown("Confidence of", (NONE,), initial_value=NONE)
         self.list = self.gui.add_folder("Found")
@@ -60,7 +62,7 @@ class WordsPanel:
 
     def _change(self) -> None:
         session = self.window.session
-        session.threshold, session.opacity = self.threshold.value, self.opacity.value
+        session.threshold, session.opacity = self.threshold.value or None, self.opacity.value
         session.confidence_word = None if self.confidence.value == NONE else self.confidence.value
         with self.window.report_errors():
             self.window.refresh()

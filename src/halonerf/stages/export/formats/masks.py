@@ -37,7 +37,7 @@ class ConceptMasks:
     def write_photo(self, contents: ExportContents, folder: Path, view: int) -> None:
         """Write the masks of a view."""
         photo, maps = contents.scene.names[view], contents.maps(view)
-        write_masks(folder, contents.concepts.folders, photo, maps, contents.options.threshold)
+        write_masks(folder, contents.concepts.folders, photo, maps, contents.thresholds)
 
     def write(self, contents: ExportContents, folder: Path) -> dict[str, Any]:
         """Write coco.json from the masks of all views; numbers of `photos` and `annotations`."""
@@ -53,13 +53,15 @@ def mask_files(folder: Path, concept: str, photo: str) -> tuple[Path, Path]:
     return first, second
 
 
-def write_masks(folder: Path, concepts: Sequence[str], photo: str, maps: np.ndarray, threshold: float) -> None:
-    """Write a photo's probabilities and, as 255 and 0, where they reach `threshold`.
+def write_masks(
+    folder: Path, concepts: Sequence[str], photo: str, maps: np.ndarray, thresholds: float | Sequence[float]
+) -> None:
+    """Write a photo's probabilities and, as 255 and 0, where they reach their threshold.
 
     Args:
-        concepts: P names in files. maps: uint8 [P, H, W], 255 for probability 1. threshold: in (0, 1].
+        concepts: P names in files. maps: uint8 [P, H, W], 255 for probability 1. thresholds: in (0, 1], or one.
     """
-    for concept, values in zip(concepts, maps, strict=True):
+    for concept, values, threshold in zip(concepts, maps, np.broadcast_to(thresholds, len(concepts)), strict=True):
         probability, binary = mask_files(folder, concept, photo)
         for file, picture in ((probability, values), (binary, np.uint8(255) * (values >= threshold * 255))):
             file.parent.mkdir(parents=True, exist_ok=True)

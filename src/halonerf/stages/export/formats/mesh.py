@@ -51,7 +51,7 @@ class ConceptMesh:
         """Write mesh.glb; `faces`: their number in each node."""
         faces = write_mesh(
             folder / "mesh.glb", contents.splats, contents.colours, contents.concepts, contents.scene.views,
-            contents.scene.points, contents.frame, contents.options.voxels, contents.options.threshold,
+            contents.scene.points, contents.frame, contents.options.voxels, contents.thresholds,
             contents.options.memory_mb,
         )  # fmt: skip
         return {"faces": faces}
@@ -66,13 +66,13 @@ def write_mesh(
     points: Tensor,
     frame: ExportFrame,
     voxels: int,
-    threshold: float,
+    thresholds: Sequence[float],
     memory_mb: float,
 ) -> dict[str, int]:
     """Atomically write the mesh.
 
     The node "building" is the whole surface, with colours and the probability of each concept (`_p_<name>`) at its
-    vertices. A node per concept has the faces all of whose vertices reach `threshold`, in the concept's colour.
+    vertices. A node per concept has the faces all of whose vertices reach the concept's threshold, in its colour.
 
     Args:
         splats: with finite centres, world frame. colours: [N, 3] in [0, 1]. views: the photos' cameras.
@@ -107,7 +107,7 @@ def write_mesh(
     add(surface, WHOLE, rgb, attributes)
     faces = {WHOLE: len(surface.faces)}
     for k, name in enumerate(node_names(concepts)):
-        inside = np.all((probability[:, k] >= threshold)[surface.faces], axis=1)
+        inside = np.all((probability[:, k] >= thresholds[k])[surface.faces], axis=1)
         faces[name] = int(inside.sum())
         if inside.any():
             part, _ = surface.part(inside)

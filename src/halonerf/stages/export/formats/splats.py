@@ -44,7 +44,7 @@ class GaussianSplats:
         splats, colours = contents.splats, contents.colours
         moved = contents.frame.splats(splats)
         count = write_splats(folder / "splats.ply", moved, colours, contents.comments)
-        painted = contents.concepts.paint(splats, colours, contents.options.threshold)
+        painted = contents.concepts.paint(splats, colours, contents.thresholds)
         write_splats(folder / "concepts.ply", moved, painted, contents.comments)
         return {"splats": count}
 

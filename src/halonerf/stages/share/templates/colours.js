@@ -2,13 +2,12 @@
 
 const UNKNOWN = [104, 82, 150];
 const CONFIDENCE = [[18, 50, 58], [38, 132, 128], [238, 244, 196]]; // from low to high
-const SOFT = 0.08; // of probability, on either side of the threshold: the edges of highlights do not flicker
+const SOFT = 0.16; // of the threshold, on either side of it: the edges of highlights do not flicker
 
 const words = facts.words.map((word, number) => ({
   ...word,
   rgb: [1, 3, 5].map((k) => parseInt(word.colour.slice(k, k + 2), 16)),
   on: false,
-  threshold: facts.threshold,
   strength: 0.85,
   probability: array(`probability/${number}`),
   confidence: array(`confidence/${number}`),
@@ -62,8 +61,9 @@ function splatColours() {
 
 // Strength of a word's highlight for each of the 256 levels of probability; 0 for elements of which nothing is known.
 function strengthTable({ threshold, strength }) {
+  const soft = Math.max(SOFT * threshold, 1e-6);
   return Float32Array.from({ length: 256 }, (_, p) =>
-    p === 0 ? 0 : strength * clamp((p / 255 - threshold + SOFT) / (2 * SOFT), 0, 1));
+    p === 0 ? 0 : strength * clamp((p / 255 - threshold + soft) / (2 * soft), 0, 1));
 }
 
 // The colour at `share` in [0, 1] of a piecewise linear ramp.

@@ -24,7 +24,7 @@ function wordRow(word) {
   const box = createElement("input", { type: "checkbox" });
   const swatch = createElement("span", { class: "swatch" });
   swatch.style.background = word.colour;
-  const count = word.known ? plural(word.parts.length, "part", "parts") : "unknown";
+  const count = !word.known ? "unknown" : word.guess ? "best guess" : plural(word.parts.length, "part", "parts");
   const details = createElement("div", { class: "more" });
   const tools = [
     ["from probability", "threshold", word.threshold],
@@ -45,6 +45,9 @@ function wordRow(word) {
   });
   if (!word.parts.length) {
     parts.append(createElement("li", { class: "none", text: word.known ? "no connected part above the threshold" : "no photo shows whether it is anywhere, which is not a no" }));
+  }
+  if (word.guess && word.parts.length) {
+    parts.append(createElement("li", { class: "none", text: `a guess: nowhere more probable than not; this is the best part, with probability ${word.parts[0].probability.toFixed(2)}` }));
   }
   details.append(...tools, parts);
   details.hidden = true;
