@@ -74,16 +74,18 @@ def main() -> None:
     if "--version" in arguments:
         print(f"halonerf {__version__}")
         return
-    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, instead of printing them
     try:
         _task()
     except COMPOSING_ERRORS as error:
-        if traceback_wanted or _of_the_task(error):
+        if traceback_wanted == "1" or _of_the_task(error):
             raise
         given = [argument for argument in arguments if not argument.startswith("-")]
         print(f"halonerf: {explain(error, given, _unresolved)}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = traceback_wanted or "0"
 
 
 def _of_the_task(error: Exception) -> bool:

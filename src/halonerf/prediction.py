@@ -69,6 +69,9 @@ def predict_prompts(
     segmenter: Segmenter, images: Tensor, names: Sequence[str], prompts: Sequence[str], sky: str | None = None
 ) -> list[Prediction]:
     """Predictions of the prompts [P, H, W] in each image [B, 3, H, W] in [0, 1]; sky: as of `ConceptPredictor`."""
+    if not prompts:
+        nothing = torch.zeros(0, *images.shape[-2:])
+        return [(nothing, nothing.bool()) for _ in images]
     queried = [*prompts, sky] if sky is not None else list(prompts)
     with torch.no_grad():
         logits = segmenter.decode(segmenter.encode(images, names=names), queried)

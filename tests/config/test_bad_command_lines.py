@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from helpers.bad_command_lines import CASES, run_here
 
@@ -13,6 +14,7 @@ from helpers.bad_command_lines import CASES, run_here
 def test_a_bad_command_line_is_refused(line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "photos" / "a.png")
     code, message = run_here(line)
     assert code == 2, message
     assert "Traceback" not in message

@@ -55,13 +55,26 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
     for step in waiting:
         build(step.config, nested=False)  # constructors check what options mean together
     folder = plan.folder
-    for step in plan.steps:
+    for i, step in enumerate(plan.steps):
+        if i == 0 or not step.cached:
+            check_inputs(plan.steps[i:], plan.store)
         if step.spec.interactive:
             folder = serve_step(step, plan.seed, plan.store)
         elif not step.cached:
             log.info("%s %s %s", *step.id)
             run_step(step, plan.seed, plan.store, plan.trainer, lambda place, step=step: loggers(logger, step, place))  # type: ignore[misc]
     return folder
+
+
+def check_inputs(steps: Sequence[Step], store: ArtifactStore) -> None:
+    """Let the steps to come check those of their inputs that are finished.
+
+    Raises: BadInput where one of them cannot work with them.
+    """
+    for step in steps:
+        if step.spec.interactive or not step.cached:
+            finished = {need: artifact for need, artifact in step.inputs.items() if store.has(*artifact)}
+            step.spec.check_inputs({need: store.folder(*artifact) for need, artifact in finished.items()})
 
 
 def check_trainer(steps: Sequence[Step], options: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -67,6 +68,16 @@ class StageSpec:
     def extra_packages(cls, config: Mapping[str, Any]) -> dict[str, str]:
         """Optional packages that these options need, with the extra of each; checked before the first stage runs."""
         return {}
+
+    @classmethod
+    def check_inputs(cls, inputs: Mapping[str, Path]) -> None:
+        """Check inputs of a stage as soon as they are finished, so that a run ends before it does more in vain.
+
+        Args:
+            inputs: folders of those of its inputs that are finished, by name.
+
+        Raises: BadInput where it cannot work with them.
+        """
 
     @classmethod
     def owner(cls, config: Mapping[str, Any]) -> str | None:

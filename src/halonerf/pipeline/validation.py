@@ -66,7 +66,7 @@ def checked_values(values: Mapping[str, Any], types: Mapping[str, Any], place: C
     """
     problems: list[Problem | str] = []
     found = {
-        name: _value(value, Argument(name, types[name]), place(name), problems) if name in types else value
+        name: _value(value, Argument(name, types[name], True), place(name), problems) if name in types else value
         for name, value in values.items()
     }
     refuse(problems)

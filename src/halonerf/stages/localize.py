@@ -85,6 +85,8 @@ class Localize(LocalizeSpec, Stage):
         write_json(self.folder / CONCEPTS, self.concepts)
 
     def items(self) -> list[int | str]:
+        if not self.concepts:
+            return []
         return [*(f"round {k}" for k in range(self.rounds)), "head", *range(len(self.scene))]
 
     def done(self, item: int | str) -> bool:
@@ -102,6 +104,9 @@ class Localize(LocalizeSpec, Stage):
 
     def finish(self) -> None:
         """Write from which probability on each concept counts as found (`halonerf.thresholds`)."""
+        if not self.concepts:
+            write_thresholds(self.folder, {"2d": [], "3d": []})
+            return
         columns = zip(self._head.probabilities().T.cpu(), self._head.confidence().T.cpu(), strict=True)
         lifted = [decide(probability.numpy(), confidence.numpy()).threshold for probability, confidence in columns]
         levels = np.arange(256) / 255

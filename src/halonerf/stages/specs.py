@@ -6,9 +6,12 @@ the stage's line in `--help`; each class in `stages/` inherits its spec from her
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+from halonerf.data.formats.names import CONCEPTS
 from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts, required_texts
 from halonerf.factory import build
@@ -164,7 +167,19 @@ class SegmentSpec(StageSpec):
         return (*cls.needs, *["reconstruct"] * bool(rendered), *_adapted(config))
 
 
-class FeaturesSpec(StageSpec):
+class _ConceptsSpec(StageSpec):
+    """Stages that have nothing to do without concepts."""
+
+    @classmethod
+    def check_inputs(cls, inputs: Mapping[str, Path]) -> None:
+        if "segment" in inputs and not json.loads((inputs["segment"] / CONCEPTS).read_text(encoding="utf-8")):
+            raise BadInput(
+                f"expected concepts for stage '{cls.name}', but the scene has none: no label occurs in "
+                "segment.min_photos photos.\nSet them with: segment.concepts=[portal,window]"
+            )
+
+
+class FeaturesSpec(_ConceptsSpec):
     """dense image embeddings of every chosen photo, for head=dff and head=lerf"""
 
     name = "features"
@@ -176,7 +191,7 @@ class LocalizeSpec(StageSpec):
 
     name = "localize"
     version = 2
-    needs = ("ingest", "reconstruct", "segment")
+    needs = ("ingest", "segment", "reconstruct")  # segment first: it is the sooner to fail
     seeded = True
 
     @classmethod
@@ -293,12 +308,12 @@ class ShareSpec(_TextsSpec):
     version = 2
 
 
-class EvaluateSpec(StageSpec):
+class EvaluateSpec(_ConceptsSpec):
     """scores against ground-truth masks"""
 
     name = "evaluate"
     version = 3
-    needs = ("collect", "ingest", "reconstruct", "segment", "localize")
+    needs = ("collect", "ingest", "segment", "reconstruct", "localize")
     data_options = ("masks",)
 
 
@@ -314,11 +329,11 @@ class CompareSpec(StageSpec):
         return RunGrid.from_options(config.get("scenes"), config.get("methods"), config.get("protocols")).sources()
 
 
-class ReportSpec(StageSpec):
+class ReportSpec(_ConceptsSpec):
     """everything on one HTML page"""
 
     name = "report"
-    needs = ("collect", "distill", "ingest", "mine", "reconstruct", "segment", "localize", "evaluate")
+    needs = ("collect", "distill", "ingest", "segment", "mine", "reconstruct", "localize", "evaluate")
     runtime_options = ("command",)
 
     @classmethod

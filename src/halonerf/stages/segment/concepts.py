@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection as Names
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import LABELS
 from halonerf.data.labels.table import frequent_labels
-from halonerf.errors import BadInput
 from halonerf.protocols import MaskFolderSegmenter, Segmenter
+
+log = logging.getLogger("halonerf")
 
 
 def decide_concepts(
@@ -28,7 +30,7 @@ def decide_concepts(
         photos: names of the fitted photos; a label counts where at least `min_photos` of them have it.
         max_concepts: maximum number of distilled labels, the most frequent first.
 
-    Raises: BadInput where there are none.
+    Returns: no concepts where there are none, which a warning says.
     """
     if given:
         return list(dict.fromkeys(given))
@@ -39,8 +41,9 @@ def decide_concepts(
         return list(collection.concepts)
     labels = frequent_labels(inputs["distill"] / LABELS, set(photos), min_photos)
     if not labels:
-        raise BadInput(
-            f"expected concepts to segment, but no label occurs in {min_photos} photos or more, and the scene has no "
-            "concepts of its own.\nSet them with: segment.concepts=[portal,window]"
+        log.warning(
+            "no concepts: no label occurs in %d photos or more, and the scene has none of its own. Photos are chosen "
+            "by quality alone; any text can be looked for afterwards. Set concepts: segment.concepts=[portal,window]",
+            min_photos,
         )
     return labels[:max_concepts]

@@ -118,6 +118,8 @@ def combine_scores(values: Mapping[str, np.ndarray], combine: str, concepts: int
     """
     reduce = np.multiply.reduce if combine == "product" else np.add.reduce
     scoring = [value for term, value in values.items() if term != "certainty"] or list(values.values())
+    if not concepts:  # terms of concepts say nothing
+        scoring = [value for value in scoring if value.ndim == 1] or [np.ones(len(scoring[0]))]
     score = reduce(np.stack([value if value.ndim == 1 else row_means(value) for value in scoring]))
     columns = [value[:, None] if value.ndim == 1 else value for value in values.values()]
     shape = (len(score), concepts)

@@ -122,7 +122,7 @@ class Segment(SegmentSpec, Stage):
         self.field = self._open_field()
         self.measures = PhotoMeasures(self.score_terms, self.scene, self.predictor, self.field)
         self.agreement: AgreementPass | None = None
-        if "agreement" in self.score_terms and self.field is not None:
+        if "agreement" in self.score_terms and self.field is not None and self.concepts:
             size = self.agreement_size
             self.agreement = AgreementPass(self.folder, self.scene, self.field, self._maps, len(self.concepts), size)
 
@@ -162,7 +162,7 @@ class Segment(SegmentSpec, Stage):
     def finish(self) -> None:
         """Score and select the photos, and draw some."""
         entries = [json.loads(self._measures_path(view).read_text()) for view in range(len(self.scene))]
-        mapped = [any(entry["known"]) for entry in entries]
+        mapped = [any(entry["known"]) or not self.concepts for entry in entries]
         self.mapped = sum(mapped)
         if not self.mapped:
             raise BadInput(
@@ -179,7 +179,7 @@ class Segment(SegmentSpec, Stage):
         write_photo_choice(self.folder, self.scene.names, score, self.chosen, reasons, terms)
         write_concept_weights(self.folder, self.scene.names, self.concepts, weights)
         first = sorted(self.chosen, key=lambda view: (-score[view], view))[:OVERVIEW_PHOTOS]
-        if first:
+        if first and self.concepts:
             save_picture(self.folder / OVERVIEW, grid([self._overview_row(view) for view in first]))
 
     def summary(self) -> dict[str, Any]:
