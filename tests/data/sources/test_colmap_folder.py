@@ -12,7 +12,8 @@ from PIL import Image
 
 from halonerf.data.collection import Collection
 from halonerf.data.sfm.colmap_model import find_models, match_names
-from halonerf.data.sources.colmap_folder import SPLIT, ColmapFolder, read_split
+from halonerf.data.sources.colmap_folder import SPLIT, ColmapFolder
+from halonerf.data.sources.split_table import read_split
 from halonerf.errors import BadInput
 
 

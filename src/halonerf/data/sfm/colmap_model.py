@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pycolmap
 
+from halonerf.data.photo_names import PhotoNames
 from halonerf.errors import BadInput
 
 _PARTS = ("cameras", "images", "points3D")
@@ -53,26 +54,20 @@ def registered_names(model: pycolmap.Reconstruction) -> dict[str, int]:
 
 
 def match_names(model_names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """Files of the model's photos: by path, else by file name where that is unambiguous.
+    """Files of the model's photos: by path, else by file name where that is unambiguous (`PhotoNames`).
 
     Args:
         files: paths below the photo folder, with forward slashes.
-    Returns: name in the model to file; photos without a file are absent.
+    Returns: name in the model to file; photos without a file are absent, and so are those that share one.
     """
-    exact = set(files)
-    by_base: dict[str, list[str]] = {}
-    for file in files:
-        by_base.setdefault(file.rsplit("/", 1)[-1].lower(), []).append(file)
-    matched = {}
-    for name in model_names:
-        path = name.replace("\\", "/").removeprefix("./")
-        if path in exact:
-            matched[name] = path
-            continue
-        same = by_base.get(path.rsplit("/", 1)[-1].lower(), [])
-        if len(same) == 1:
-            matched[name] = same[0]
-    taken: dict[str, int] = {}
-    for file in matched.values():
-        taken[file] = taken.get(file, 0) + 1
-    return {name: file for name, file in matched.items() if taken[file] == 1}
+    names = PhotoNames(files)
+    found = {name: match for name in model_names if (match := names.find(name)).photo is not None}
+    by_file: dict[str, list[tuple[int, str]]] = {}
+    for name, match in found.items():
+        by_file.setdefault(str(match.photo), []).append((match.looseness, name))
+    owners = {file: sorted(claims) for file, claims in by_file.items()}
+    return {
+        claims[0][1]: file
+        for file, claims in owners.items()
+        if len(claims) == 1 or (claims[0][0] == 0 and claims[1][0] > 0)  # a path beats file names
+    }
