@@ -189,6 +189,42 @@ def test_a_finished_model_is_read_not_made(finished: Path, corner: Path, tmp_pat
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-3)
 
 
+def test_photos_whose_cameras_cannot_be_undistorted_are_set_aside(finished: Path, corner: Path, tmp_path: Path):
+    project = tmp_path / "project"
+    (project / "sparse").mkdir(parents=True)
+    shutil.copytree(corner, project / "images")
+    pycolmap.Reconstruction(finished / "ingest" / "sparse").write_text(project / "sparse")
+    for name in ("rigs", "frames"):
+        (project / "sparse" / f"{name}.txt").unlink()
+    cameras = [
+        "EQUIRECTANGULAR 320 240 320 240",
+        "SIMPLE_PINHOLE 320 240 0 160 120",
+        "PINHOLE 320 240 300 -300 160 120",
+    ]
+    with open(project / "sparse" / "cameras.txt", "a") as stream:
+        stream.writelines(f"{101 + i} {line}\n" for i, line in enumerate(cameras))
+    path = project / "sparse" / "images.txt"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    named = [i for i, line in enumerate(lines) if line.endswith(".jpg")]
+    for camera, i in zip((101, 102, 103), named, strict=False):
+        fields = lines[i].split(" ")
+        lines[i] = " ".join([*fields[:8], str(camera), *fields[9:]])
+    path.write_text("\n".join(lines), encoding="utf-8")
+    ingest(collected(ColmapFolder(str(project)), tmp_path), tmp_path / "ingest")
+    assert len(Scene(tmp_path / "ingest")) == 5
+    report = json.loads((tmp_path / "ingest" / "report.json").read_text())
+    reasons = [entry["reason"] for entry in report["set_aside"]]
+    assert len(reasons) == 3
+    for part in ("EQUIRECTANGULAR", "a focal length of 0 px", "a focal length of 300 and -300 px"):
+        assert sum(part in reason for reason in reasons) == 1
+    for i in named:
+        fields = lines[i].split(" ")
+        lines[i] = " ".join([*fields[:8], "101", *fields[9:]])
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"none of 8 can be used: camera model EQUIRECTANGULAR"):
+        ingest(collected(ColmapFolder(str(project)), tmp_path / "again"), tmp_path / "again" / "ingest")
+
+
 def test_a_table_leaves_photos_out_and_splits_the_rest(finished: Path, corner: Path, tmp_path: Path):
     project = tmp_path / "project"
     shutil.copytree(finished / "ingest" / "sparse", project / "dense" / "sparse")

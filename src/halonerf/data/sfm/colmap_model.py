@@ -9,7 +9,8 @@ from pathlib import Path
 import pycolmap
 
 from halonerf.data.photo_names import PhotoNames
-from halonerf.errors import BadInput
+from halonerf.data.sfm.model_files import check_binary, image_names, unreadable_line
+from halonerf.errors import BadInput, first_line
 
 _PARTS = ("cameras", "images", "points3D")
 MAX_DEPTH = 6  # folders below the one given
@@ -35,17 +36,29 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def read_model(folder: Path) -> pycolmap.Reconstruction:
-    """The model in `folder`.
+    """The model in `folder`, its photos under their whole names.
 
-    Raises: BadInput where COLMAP cannot read it.
+    Raises: BadInput where it is damaged, or COLMAP cannot read it.
     """
+    files = model_files(folder)
     try:
-        return pycolmap.Reconstruction(folder)
-    except (ValueError, RuntimeError, IndexError) as error:
+        check_binary(files)
+        model = pycolmap.Reconstruction(folder)
+        names = image_names(folder, files)
+        for image_id in model.reg_image_ids():  # raises where a frame, a pose or a camera is missing
+            model.camera(model.image(image_id).camera_id)
+            model.image(image_id).cam_from_world()
+    except (ValueError, RuntimeError, IndexError, MemoryError, OSError) as error:
+        line = unreadable_line(files)
+        where = f"Correct {line}, or delete what belongs to it." if line else "Export the model anew."
         raise BadInput(
-            f"expected a COLMAP model in {folder}, but COLMAP cannot read it: {str(error).splitlines()[0]}\n"
-            "Check that cameras, images and points3D are complete and of one model."
+            f"expected a COLMAP model in {folder}, but COLMAP cannot read it: {first_line(error)}\n"
+            f"Check that cameras, images and points3D are complete and of one model. {where}"
         ) from error
+    for image_id in model.images:
+        if image_id in names:
+            model.image(image_id).name = names[image_id]
+    return model
 
 
 def registered_names(model: pycolmap.Reconstruction) -> dict[str, int]:

@@ -20,6 +20,7 @@ import pycolmap
 from halonerf.data.collection import Collection
 from halonerf.data.photo_io import PhotoFacts, read_photo
 from halonerf.data.scene.files import IMAGES, SPARSE, VALID, Filters, PosedPhoto, layout, posed_photos, write_tables
+from halonerf.data.sfm.camera_checks import camera_problem, pose_problem
 from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
 from halonerf.data.sfm.features import extract_features, mapping_scale
 from halonerf.data.sfm.mapping import make_cameras, rebuild, run_mapper, write_database
@@ -183,10 +184,19 @@ class IngestSteps(IngestState):
         if self.collection.model is None:
             facts = check_photos(self.collection.photos, names, len(os.sched_getaffinity(0)))
         else:
-            cameras = {file: self._model.camera(self._model.image(i).camera_id) for file, i in self._posed.items()}
-            sizes = {name: (cameras[name].width, cameras[name].height) for name in names if name in cameras}
+            images = {file: self._model.image(i) for file, i in self._posed.items() if file in names}
+            cameras = {name: self._model.camera(image.camera_id) for name, image in images.items()}
+            problems = {
+                name: "not in the model"
+                if name not in images
+                else camera_problem(cameras[name]) or pose_problem(images[name])
+                for name in names
+            }
+            sizes = {
+                name: (cameras[name].width, cameras[name].height) for name, problem in problems.items() if not problem
+            }
             facts = check_model_photos(self.collection.photos, sizes, len(os.sched_getaffinity(0)))
-            facts += [PhotoFacts(name, problem="not in the model") for name in names if name not in cameras]
+            facts += [PhotoFacts(name, problem=problem) for name, problem in problems.items() if problem]
             table = self._table
             facts = [
                 f
@@ -243,10 +253,13 @@ class IngestSteps(IngestState):
         sizes = {f.image_id: (f.width, f.height) for f in self._usable}
         keep = {ids[name]: (name, factor[name], *sizes[name]) for name in sorted(ids) if name in sizes}
         if not keep:
-            reasons = "; ".join(sorted({f.problem for f in self._checked[1]})[:4])
+            found = ", ".join(sorted({f.problem for f in self._checked[1]})[:4])
             raise BadInput(
-                f"expected photos for the model in {self.collection.model}, but none of {len(self.names)} can be used "
-                f"({reasons}).\nRestore the photos that the model was made from, or give: scene.images=DIR"
+                f"expected photos for the model in {self.collection.model}, but none of {len(self.names)} can be used: "
+                f"{found}.\n"
+                "Where the photos are wrong, give those that the model was made from: scene.images=DIR\n"
+                "Where cameras are, export the model with perspective or fisheye cameras, or reconstruct the "
+                "photos: scene=photos scene.path=DIR"
             )
         partial = self.folder / f"{SPARSE}.partial"
         for stale in (partial, self.folder / SPARSE):
