@@ -26,6 +26,7 @@ class IngestSpec(StageSpec):
     """photos -> cameras, points, undistorted images (structure from motion)"""
 
     name = "ingest"
+    version = 2
     needs = ("collect",)
 
 

@@ -254,6 +254,42 @@ def test_photos_of_different_places_are_refused(tmp_path: Path):
         ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
 
 
+def turned_views(count: int) -> list[np.ndarray]:
+    """What one camera sees of the corner while it turns on the spot."""
+    pose = corner_poses(3)[1]
+    views = []
+    for angle in np.radians(np.linspace(-8, 8, count)):
+        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        views.append(corner_photo(turn @ pose))
+    return views
+
+
+def test_photos_taken_by_turning_on_the_spot_are_refused(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    for i, view in enumerate(turned_views(5)):
+        Image.fromarray(view).save(tmp_path / "photos" / f"{i}.jpg", quality=95)
+    with pytest.raises(BadInput, match=r"turning the camera explains.*triangulation angle is at most 0\.\d"):
+        ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
+
+
+def test_copies_of_one_photo_are_refused(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    photo = Image.fromarray(corner_photo(corner_poses(3)[1]))
+    for quality in (95, 80, 60):
+        photo.save(tmp_path / "photos" / f"{quality}.jpg", quality=quality)
+    photo.resize((256, 192)).save(tmp_path / "photos" / "small.jpg", quality=95)
+    with pytest.raises(BadInput, match=r"no parallax.*copies of one photo"):
+        ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
+
+
+def test_turned_views_among_others_do_no_harm(tmp_path: Path):
+    write_corner(tmp_path / "photos", count=5)
+    for i, view in enumerate(turned_views(3)):
+        Image.fromarray(view).save(tmp_path / "photos" / f"turned{i}.jpg", quality=95)
+    ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
+    assert len(Scene(tmp_path / "out")) == 7  # the turned view in the middle is a copy of a photo
+
+
 def test_one_usable_photo_is_refused(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     Image.fromarray(corner_photo(corner_poses(2)[0])).save(tmp_path / "photos" / "a.jpg")

@@ -79,7 +79,7 @@ def check_binary(files: list[Path]) -> None:
 def unreadable_line(files: list[Path]) -> str:
     """The first line of a text model's files that COLMAP cannot read, with its file; empty where none is found."""
     for path in files:
-        least, numbers = _NUMBERS.get(path.stem, (0, slice(0)))
+        least, start, end = _NUMBERS.get(path.stem, (0, 0, 0))
         if path.suffix != ".txt":
             continue
         with open(path, "rb") as stream:
@@ -88,7 +88,7 @@ def unreadable_line(files: list[Path]) -> str:
                 fields = line.split()
                 if not fields or fields[0].startswith(b"#"):
                     continue
-                if len(fields) < least or not all(map(_is_finite, fields[numbers])):
+                if len(fields) < least or not all(map(_is_finite, fields[start:end])):
                     return f"line {number} of {path}, '{_decoded(line.strip())[:120]}'"
                 if path.stem == "images":
                     next(lines, None)  # its points
@@ -135,11 +135,11 @@ def _decoded(name: bytes) -> str:
         return name.decode("cp1252", errors="replace")
 
 
-_NUMBERS: dict[str, tuple[int, slice]] = {  # fields of a line at least, and which of them are numbers
-    "cameras": (5, slice(2, None)),
-    "images": (10, slice(0, 9)),
-    "points3D": (8, slice(0, None)),
-    "frames": (10, slice(0, 10)),
+_NUMBERS: dict[str, tuple[int, int, int | None]] = {  # fields of a line at least; the first and the end of its numbers
+    "cameras": (5, 2, None),
+    "images": (10, 0, 9),
+    "points3D": (8, 0, None),
+    "frames": (10, 0, 10),
 }
 
 

@@ -25,6 +25,12 @@ from halonerf.data.sfm.colmap_model import match_names, read_model, registered_n
 from halonerf.data.sfm.features import extract_features, mapping_scale
 from halonerf.data.sfm.mapping import make_cameras, rebuild, run_mapper, write_database
 from halonerf.data.sfm.pairing import propose_pairs
+from halonerf.data.sfm.parallax import (
+    MIN_TRIANGULATED,
+    CollectionParallax,
+    collection_parallax,
+    triangulated_share,
+)
 from halonerf.data.sfm.photo_checks import check_model_photos, check_photos, split_usable
 from halonerf.data.sfm.shared_cameras import accept, refine, shared_groups
 from halonerf.data.sfm.verification import VerifiedPair, single_threaded, unit_descriptors, verify_pair
@@ -326,11 +332,13 @@ class IngestSteps(IngestState):
         pairs = load_pairs(self._match_files)
         usable = self._usable
         models: list[pycolmap.Reconstruction] = []
+        parallax = CollectionParallax(0, 0, 0, 0.0, 0.0)
         if pairs:
             database = self.work / "database.db"
             for stale in self.work.glob("database.db*"):
                 stale.unlink()
             features = [self._features[i] for i in range(len(usable))]
+            parallax = collection_parallax(features, self._cameras, pairs, self.options.init_inliers)
             write_database(database, [f.image_id for f in usable], self._cameras, features, pairs)
             options = self.options
             models = run_mapper(
@@ -342,7 +350,10 @@ class IngestSteps(IngestState):
                 options.pose_inliers,
                 options.min_angle,
             )
-        if not models or models[0].num_reg_images() < 2 or models[0].num_points3D() == 0:
+        found = bool(models) and models[0].num_reg_images() >= 2 and models[0].num_points3D() > 0
+        if parallax.lacking and not (found and self._triangulated(models[0], pairs) >= MIN_TRIANGULATED):
+            raise BadInput(f"the {len(usable)} photos have no parallax, which 3D needs: {parallax.explain()}")
+        if not found:
             best = max((len(p.inliers) for p in pairs), default=0)
             raise BadInput(
                 f"no two of the {len(usable)} photos could be registered in one scene: of {len(self._proposed)} pairs "
@@ -354,6 +365,10 @@ class IngestSteps(IngestState):
         for i, model in enumerate(models):
             log.info("ingest: model %d has %d photos, %d points", i, model.num_reg_images(), model.num_points3D())
         return models
+
+    def _triangulated(self, model: pycolmap.Reconstruction, pairs: list[VerifiedPair]) -> float:
+        """Share of the matched features of a model's photos that observe its points."""
+        return triangulated_share(model, {i - 1: i for i in model.reg_image_ids()}, pairs)
 
     def _refined(self, model: pycolmap.Reconstruction, keep: dict[int, Any]) -> pycolmap.Reconstruction:
         """The model with shared cameras for photos of one camera, where the reprojection error stays about as low."""
