@@ -131,8 +131,8 @@ def collection_parallax(
     ]
     return CollectionParallax(
         pairs=len(found),
-        without=sum(p.residual < MIN_RESIDUAL for p in found),
-        copies=sum(p.residual < MIN_RESIDUAL and p.shift < COPY_SHIFT for p in found),
+        without=sum(bool(p.residual < MIN_RESIDUAL) for p in found),
+        copies=sum(bool(p.residual < MIN_RESIDUAL and p.shift < COPY_SHIFT) for p in found),
         residual=float(np.median([p.residual for p in found])) if found else 0.0,
         angle=float(np.median([p.angle for p in found])) if found else 0.0,
     )
