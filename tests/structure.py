@@ -29,7 +29,7 @@ LAYERS = {
 }  # fmt: skip
 FREE = 1  # parts up to this layer may import each other within it, without circles of files
 DATA_ORDER = {
-    **dict.fromkeys(("collection", "photo_io", "undistortion", "augmentation"), 0),
+    **dict.fromkeys(("collection", "delimited", "photo_names", "photo_io", "undistortion", "augmentation"), 0),
     **dict.fromkeys(("sfm", "labels", "formats", "commons", "corpora", "procedural"), 1),
     **dict.fromkeys(("scene", "sources", "training"), 2),
     "pairs": 3,

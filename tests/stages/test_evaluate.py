@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from halonerf.data.collection import write_collection
+from halonerf.data.formats.names import UNUSED_METADATA
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.evaluation.protocol import resized_map
@@ -116,9 +117,13 @@ def test_without_masks_nothing_is_scored_and_the_report_shows_maps(tmp_path: Pat
     metrics = metrics_of(tmp_path / "out")
     assert (metrics["concepts"], metrics["map"]) == ({}, {"segmenter_2d": None, "halonerf_3d": None})
     assert "evaluate.masks=DIR" in (tmp_path / "out" / "report.html").read_text()
+    (folders["collect"] / UNUSED_METADATA).write_text(
+        "line,name,reason,nearest\n7,do<me.jpg,no photo of that name,dome.jpg\n"
+    )
     run_stage(Report(max_photos=2), tmp_path / "report", {**folders, "evaluate": tmp_path / "out"})
     page = (tmp_path / "report" / "report.html").read_text()
     assert page.count('alt="dome in') == 2
+    assert "<td>do&lt;me.jpg</td><td>no photo of that name</td><td>dome.jpg</td>" in page
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["per_concept"] == {}
 
 

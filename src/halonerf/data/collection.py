@@ -66,7 +66,7 @@ class Collection:
                 landmark=row["landmark"],
                 filename=row["filename"],
                 caption=row["caption"],
-                categories=tuple(row["categories"].splitlines()),
+                categories=tuple(filter(None, row["categories"].split("\n"))),
                 building_type=row["building_type"],
             )
             for row in read_csv(self.folder / RECORDS, escaped=True)
@@ -105,7 +105,7 @@ def write_collection(
             "landmark": r.landmark,
             "filename": r.filename,
             "caption": r.caption,
-            "categories": "\n".join(r.categories),
+            "categories": "\n".join(" ".join(category.splitlines()) for category in r.categories),
             "building_type": r.building_type,
         }
         for r in records

@@ -27,12 +27,13 @@ from halonerf.data.formats.names import (
     SHARED_FACTS,
     SHARED_PAGE,
     SHARED_PREVIEW,
+    UNUSED_METADATA,
     view_file,
 )
 from halonerf.data.formats.probability_maps import read_concepts, read_levels, render_path
 from halonerf.data.labels.table import read_labels
 from halonerf.data.scene.scene import Scene
-from halonerf.files import write_atomic, write_json
+from halonerf.files import read_csv, write_atomic, write_json
 from halonerf.masks import match_concepts
 from halonerf.pipeline.stage import Stage
 from halonerf.stages.specs import ReportSpec
@@ -119,6 +120,7 @@ class Report(ReportSpec, Stage):
             overview=page.picture(self.inputs["segment"] / OVERVIEW, self.width),
             photos=len(self.scene),
             records=self.results["records"],
+            unused_metadata=self._unused_metadata(),
             concepts=read_concepts(self.inputs["localize"]),
             wall_total=total,
             overlays=overlays,
@@ -136,6 +138,11 @@ class Report(ReportSpec, Stage):
                 for stage, seconds in wall.items()
             ],
         )  # fmt: skip
+
+    def _unused_metadata(self) -> list[dict[str, str]]:
+        """Rows of the metadata that belong to no photo: line, name, reason, nearest."""
+        path = self.inputs["collect"] / UNUSED_METADATA
+        return list(read_csv(path, escaped=True)) if path.is_file() else []
 
     def _header(self) -> NDArray[np.uint8]:
         """Photos beside their 3D maps, one concept after the other, uint8 [H, W, 3]."""

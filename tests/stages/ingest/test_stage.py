@@ -192,6 +192,42 @@ def test_a_finished_model_is_read_not_made(finished: Path, corner: Path, tmp_pat
     np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-3)
 
 
+def test_photos_whose_cameras_cannot_be_undistorted_are_set_aside(finished: Path, corner: Path, tmp_path: Path):
+    project = tmp_path / "project"
+    (project / "sparse").mkdir(parents=True)
+    shutil.copytree(corner, project / "images")
+    pycolmap.Reconstruction(finished / "ingest" / "sparse").write_text(project / "sparse")
+    for name in ("rigs", "frames"):
+        (project / "sparse" / f"{name}.txt").unlink()
+    cameras = [
+        "EQUIRECTANGULAR 320 240 320 240",
+        "SIMPLE_PINHOLE 320 240 0 160 120",
+        "PINHOLE 320 240 300 -300 160 120",
+    ]
+    with open(project / "sparse" / "cameras.txt", "a") as stream:
+        stream.writelines(f"{101 + i} {line}\n" for i, line in enumerate(cameras))
+    path = project / "sparse" / "images.txt"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    named = [i for i, line in enumerate(lines) if line.endswith(".jpg")]
+    for camera, i in zip((101, 102, 103), named, strict=False):
+        fields = lines[i].split(" ")
+        lines[i] = " ".join([*fields[:8], str(camera), *fields[9:]])
+    path.write_text("\n".join(lines), encoding="utf-8")
+    ingest(collected(ColmapFolder(str(project)), tmp_path), tmp_path / "ingest")
+    assert len(Scene(tmp_path / "ingest")) == 5
+    report = json.loads((tmp_path / "ingest" / "report.json").read_text())
+    reasons = [entry["reason"] for entry in report["set_aside"]]
+    assert len(reasons) == 3
+    for part in ("EQUIRECTANGULAR", "a focal length of 0 px", "a focal length of 300 and -300 px"):
+        assert sum(part in reason for reason in reasons) == 1
+    for i in named:
+        fields = lines[i].split(" ")
+        lines[i] = " ".join([*fields[:8], "101", *fields[9:]])
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"none of 8 can be used: camera model EQUIRECTANGULAR"):
+        ingest(collected(ColmapFolder(str(project)), tmp_path / "again"), tmp_path / "again" / "ingest")
+
+
 def test_a_table_leaves_photos_out_and_splits_the_rest(finished: Path, corner: Path, tmp_path: Path):
     project = tmp_path / "project"
     shutil.copytree(finished / "ingest" / "sparse", project / "dense" / "sparse")
@@ -219,6 +255,42 @@ def test_photos_of_different_places_are_refused(tmp_path: Path):
         Image.fromarray(corner_photo(poses[seed], seed)).save(tmp_path / "photos" / f"{seed}.jpg")
     with pytest.raises(BadInput, match=r"no two of the 2 photos.*of 1 pairs\s+matched, 0 have"):
         ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
+
+
+def turned_views(count: int) -> list[np.ndarray]:
+    """What one camera sees of the corner while it turns on the spot."""
+    pose = corner_poses(3)[1]
+    views = []
+    for angle in np.radians(np.linspace(-8, 8, count)):
+        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        views.append(corner_photo(turn @ pose))
+    return views
+
+
+def test_photos_taken_by_turning_on_the_spot_are_refused(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    for i, view in enumerate(turned_views(5)):
+        Image.fromarray(view).save(tmp_path / "photos" / f"{i}.jpg", quality=95)
+    with pytest.raises(BadInput, match=r"turning the camera explains.*triangulation angle is at most 0\.\d"):
+        ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
+
+
+def test_copies_of_one_photo_are_refused(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    photo = Image.fromarray(corner_photo(corner_poses(3)[1]))
+    for quality in (95, 80, 60):
+        photo.save(tmp_path / "photos" / f"{quality}.jpg", quality=quality)
+    photo.resize((256, 192)).save(tmp_path / "photos" / "small.jpg", quality=95)
+    with pytest.raises(BadInput, match=r"no parallax.*copies of one photo"):
+        ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
+
+
+def test_turned_views_among_others_do_no_harm(tmp_path: Path):
+    write_corner(tmp_path / "photos", count=5)
+    for i, view in enumerate(turned_views(3)):
+        Image.fromarray(view).save(tmp_path / "photos" / f"turned{i}.jpg", quality=95)
+    ingest(collected(PhotoFolder(str(tmp_path / "photos")), tmp_path), tmp_path / "out")
+    assert len(Scene(tmp_path / "out")) == 7  # the turned view in the middle is a copy of a photo
 
 
 def test_one_usable_photo_is_refused(tmp_path: Path):

@@ -9,16 +9,16 @@ import json
 import logging
 import zlib
 from collections.abc import Mapping
-from http.client import HTTPResponse
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from halonerf.data.commons.http_client import Gone, PoliteHttp, Transient, retry_after
+from halonerf.data.commons.http_client import Gone, PoliteHttp, Response, Transient, retry_after
 from halonerf.errors import BadInput
 
 log = logging.getLogger(__name__)
 
 TRANSIENT_CODES = frozenset({"maxlag", "ratelimited", "readonly"})  # wiki busy, requests too fast, maintenance
+MAX_REQUESTS = 500  # for one batch of pages; fifty files with all their properties take a few
 MAX_RESPONSE_BYTES = 64 * 2**20  # fifty files with long descriptions take less than one MB
 
 
@@ -54,7 +54,7 @@ class Api:
             raise BadInput(
                 f"expected the API of a wiki at {self.url}, got {error}.\nGive its address with: corpus.api=URL"
             ) from error
-        for module, warning in response.get("warnings", {}).items():
+        for module, warning in (response.get("warnings") or {}).items():
             if module not in self._warned:
                 self._warned.add(module)
                 log.warning("%s warns about '%s': %s", self.url, module, json.dumps(warning, ensure_ascii=False)[:300])
@@ -64,21 +64,24 @@ class Api:
         """Next batch of a query, by as many requests as its pages need to be complete."""
         pages: dict[str, dict[str, Any]] = {}
         position = dict(continuation or {})
-        while True:
+        seen = [position]
+        for _ in range(MAX_REQUESTS):
             response = self.request(action="query", **{**params, **position})
-            for page in response.get("query", {}).get("pages", ()):
+            for page in (response.get("query") or {}).get("pages", ()):
                 _merge(pages.setdefault(str(page.get("title", page.get("pageid"))), {}), page)
             following = response.get("continue")
-            if following is None:
+            if not following:
                 return Batch(list(pages.values()), None)
             following = {str(key): str(value) for key, value in following.items()}
-            if following == position:
+            if following in seen:
                 raise BadInput(
                     f"expected {self.url} to continue the query, but it gave the continuation {following} twice."
                 )
             position = following
+            seen.append(position)
             if response.get("batchcomplete"):
                 return Batch(list(pages.values()), position)
+        raise BadInput(f"expected {self.url} to complete a batch of pages, but it did not in {MAX_REQUESTS} requests.")
 
 
 class ApiError(BadInput):
@@ -98,7 +101,7 @@ def _merge(page: dict[str, Any], addition: Mapping[str, Any]) -> None:
             page[key] = value
 
 
-def _parsed(response: HTTPResponse) -> dict[str, Any]:
+def _parsed(response: Response) -> dict[str, Any]:
     raw = response.read(MAX_RESPONSE_BYTES)
     if response.headers.get("Content-Encoding", "").lower() == "gzip":
         try:
@@ -108,14 +111,32 @@ def _parsed(response: HTTPResponse) -> dict[str, Any]:
             raise Transient(f"a damaged response: {error}") from error
     try:
         body = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Transient(f"a response that is not JSON: {raw[:80]!r}") from error
     if not isinstance(body, dict):
         raise Transient(f"a response that is not a JSON object: {raw[:80]!r}")
     problem = body.get("error")
     if problem is None:
+        _check_shape(body)
         return body
+    if not isinstance(problem, dict):
+        raise Transient(f"an error without a code: {str(problem)[:200]}")
     code, info = str(problem.get("code", "")), str(problem.get("info", ""))[:500]
     if code in TRANSIENT_CODES or code.startswith("internal_api_error"):
         raise Transient(f"{code}: {info}", retry_after(response.headers.get("Retry-After")))
     raise ApiError(code, info)
+
+
+def _check_shape(body: Mapping[str, Any]) -> None:
+    """Check that what a response holds has the types that the API documents.
+
+    Raises: Transient.
+    """
+    for key in ("warnings", "query", "continue", "entities"):
+        value = body.get(key)
+        if key in body and not isinstance(value, dict) and value != []:
+            raise Transient(f"a response with a '{key}' that is no object: {str(value)[:80]}")
+    query = body.get("query") or {}
+    pages = query.get("pages", [])
+    if not isinstance(pages, list) or not all(isinstance(page, dict) for page in pages):
+        raise Transient(f"a response whose pages are no list of objects: {str(pages)[:80]}")

@@ -22,6 +22,7 @@ from halonerf.files import write_json
 log = logging.getLogger(__name__)
 
 PAGES_PER_REQUEST = 50  # the API's limit without login
+MAX_BATCHES = 20_000  # of a category: a million files
 FILE_NAMESPACE, CATEGORY_NAMESPACE = 6, 14
 
 
@@ -60,7 +61,15 @@ class CategoryWalk:
             path = queue.popleft()
             below: list[str] = []
             continuation: dict[str, str] | None = {}
+            followed: list[dict[str, str]] = []
             while continuation is not None:
+                if continuation in followed or len(followed) >= MAX_BATCHES:
+                    raise BadInput(
+                        f"expected {self.api.url} to come to the end of the category '{path[-1]}', but after "
+                        f"{len(followed)} batches it continues with {continuation}.\n"
+                        f'Leave the category out: corpus.skip=["{path[-1]}"]'
+                    )
+                followed.append(continuation)
                 batch = self._batch(number, path, continuation)
                 number, continuation = number + 1, batch["continuation"]
                 below += batch["below"]
@@ -84,8 +93,13 @@ class CategoryWalk:
         if not stored.is_file():
             batch = self.api.query(titles=f"Category:{self.category}", prop="categoryinfo", redirects=1)
             page: dict[str, Any] = batch.pages[0] if batch.pages else {}
-            size = page.get("categoryinfo", {}).get("size", 0)
-            if page.get("ns") != CATEGORY_NAMESPACE or (not size and (page.get("missing") or page.get("invalid"))):
+            info = page.get("categoryinfo")
+            size = info.get("size", 0) if isinstance(info, dict) else 0
+            if (
+                not isinstance(page.get("title"), str)
+                or page.get("ns") != CATEGORY_NAMESPACE
+                or (not size and (page.get("missing") or page.get("invalid")))
+            ):
                 raise BadInput(
                     f"expected a category called '{self.category}' at {self.api.url}, but there is none.\n"
                     'Give its exact title: corpus.category="Cologne Cathedral"'
@@ -99,8 +113,8 @@ class CategoryWalk:
             members = self._members(path[-1], continuation)
             files = [CommonsFile.from_page(page, path) for page in members.pages if page.get("ns") == FILE_NAMESPACE]
             captions = self._captions([file.pageid for file in files if file.pageid]) if self.captions else {}
-            categories = (page["title"] for page in members.pages if page.get("ns") == CATEGORY_NAMESPACE)
-            below = [without_namespace(title) for title in categories]
+            categories = (page.get("title") for page in members.pages if page.get("ns") == CATEGORY_NAMESPACE)
+            below = [without_namespace(title) for title in categories if isinstance(title, str)]
             entry = {
                 "path": path,
                 "continuation": members.continuation,
@@ -140,12 +154,14 @@ class CategoryWalk:
             self.captions = self.captions and error.code not in ("badvalue", "unknown_action")
             return {}
         found = {}
-        for name, entity in response.get("entities", {}).items():
-            labels = entity.get("labels") or {}  # [] where there are none
+        for name, entity in (response.get("entities") or {}).items():
+            labels = entity.get("labels") if isinstance(entity, dict) else None
             texts = {
-                tidy_text(str(code)): tidy_text(str(label.get("value", ""))) for code, label in dict(labels).items()
+                tidy_text(str(code)): tidy_text(str(label.get("value", "")))
+                for code, label in (labels if isinstance(labels, dict) else {}).items()  # [] where there are none
+                if isinstance(label, dict)
             }
-            if name[1:].isdigit():
+            if name[1:].isdecimal():
                 found[int(name[1:])] = {code: text for code, text in texts.items() if text}
         return found
 

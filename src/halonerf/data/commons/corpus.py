@@ -182,7 +182,7 @@ class Commons:
             )
         contact = self.contact.encode("ascii", errors="replace").decode()
         agent = f"halonerf/{__version__} ({contact})"
-        return PoliteHttp(agent, self.rate, self.timeout, self.retries, self.pause, self.patience)
+        return PoliteHttp(agent, self.rate, self.timeout, self.retries, self.pause, self.patience, self.api)
 
     def _walk(self, http: PoliteHttp, folder: Path) -> CategoryWalk:
         api = Api(http, self.api, self.maxlag)

@@ -7,20 +7,20 @@ import json
 import logging
 import os
 import time
-from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from halonerf.data.commons.filter import within
-from halonerf.data.commons.http_client import Gone, PoliteHttp, Unanswered
+from halonerf.data.commons.http_client import Gone, PoliteHttp, Response, Unanswered
 from halonerf.data.commons.media_file import CommonsFile
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 16
 FORMATS = frozenset(("JPEG", "MPO", "PNG", "WEBP"))  # MPO: a JPEG followed by a second image, as some phones write
+MAX_BYTES = 4 << 30  # where there is no limit: the wiki's own for a file
 MAX_ATTEMPTS = 3  # for a photo that arrives damaged
 MAX_UNANSWERED = 3  # consecutive files without a response that end the run
 LOG_INTERVAL_S = 10.0
@@ -111,7 +111,11 @@ class Downloads:
             except Damaged as error:
                 problem = f"damaged in {MAX_ATTEMPTS} attempts: {error}"
                 continue
-            outcome = self._check(file, partial, Outcome(file.pageid, "", url, sha256, size))
+            try:
+                outcome = self._check(file, partial, Outcome(file.pageid, "", url, sha256, size))
+            except Damaged as error:
+                problem = f"damaged in {MAX_ATTEMPTS} attempts: {error}"
+                continue
             if not outcome.problem:
                 partial.replace(self.folder / file.name)
             return outcome
@@ -127,6 +131,11 @@ class Downloads:
             return outcome._replace(problem=f"cannot be read as a photo: {error}".replace(str(path), file.name))
         if kind not in FORMATS:
             return outcome._replace(problem=f"not a photo: {kind}")
+        try:
+            with Image.open(path) as image:
+                image.load()  # half a file has the header of a whole one
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+            raise Damaged(f"its pixels cannot be decoded: {error}".replace(str(path), file.name)) from error
         sizes = sorted((width, height)), sorted((file.width, file.height))  # scaled copies are upright
         smaller = outcome.url == file.scaled_url and sizes[0] != sizes[1]
         changes = f"scaled by the wiki from {file.width} x {file.height} pixels to {width} x {height}" * smaller
@@ -169,7 +178,7 @@ class _ProgressLog:
         )
 
 
-def _save(response: HTTPResponse, path: Path, file: CommonsFile, smaller: bool, max_bytes: int) -> tuple[str, int]:
+def _save(response: Response, path: Path, file: CommonsFile, smaller: bool, max_bytes: int) -> tuple[str, int]:
     """Write the response's body to `path`; its SHA-256 and its length in bytes.
 
     Raises: Damaged where type, length or, of an original, SHA-1 are not those stated; TooLarge.
@@ -185,8 +194,8 @@ def _save(response: HTTPResponse, path: Path, file: CommonsFile, smaller: bool, 
     with open(path, "wb") as stream:
         while chunk := response.read(CHUNK_BYTES):
             size += len(chunk)
-            if max_bytes and size > max_bytes:
-                raise TooLarge(f"size: more than {max_bytes} bytes")
+            if size > (max_bytes or MAX_BYTES):
+                raise TooLarge(f"size: more than {max_bytes or MAX_BYTES} bytes")
             sha256.update(chunk)
             sha1.update(chunk)
             stream.write(chunk)

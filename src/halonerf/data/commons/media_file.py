@@ -49,25 +49,27 @@ class CommonsFile:
     @classmethod
     def from_page(cls, page: Mapping[str, Any], path: tuple[str, ...]) -> CommonsFile:
         """Metadata from a page of `prop=imageinfo|categories`, found along the categories `path`."""
-        versions = page.get("imageinfo") or [{}]
-        info: Mapping[str, Any] = versions[0]
+        info: Mapping[str, Any] = next(iter(_mappings(page.get("imageinfo"))), {})
+        stated_extra = info.get("extmetadata")
         extra = {
             key: entry.get("value")
-            for key, entry in (info.get("extmetadata") or {}).items()
+            for key, entry in (stated_extra if isinstance(stated_extra, Mapping) else {}).items()
             if isinstance(entry, Mapping) and entry.get("value") not in (None, "")
         }
         url, scaled = tidy_text(str(info.get("url", ""))), tidy_text(str(info.get("thumburl", "")))
         stated = {key: one_line(value) for key, value in extra.items() if key != "ImageDescription"}
         uploader = tidy_text(str(info.get("user", "")))
         return cls(
-            pageid=int(page.get("pageid", 0)),
+            pageid=_number(page.get("pageid")),
             title=without_namespace(str(page.get("title", ""))),
             path=path,
-            categories=tuple(sorted(without_namespace(str(c["title"])) for c in page.get("categories", ()))),
+            categories=tuple(
+                sorted(without_namespace(str(c["title"])) for c in _mappings(page.get("categories")) if "title" in c)
+            ),
             mime=tidy_text(str(info.get("mime", ""))),
-            size=int(info.get("size") or 0),
-            width=int(info.get("width") or 0),
-            height=int(info.get("height") or 0),
+            size=_number(info.get("size")),
+            width=_number(info.get("width")),
+            height=_number(info.get("height")),
             sha1=tidy_text(str(info.get("sha1", ""))),
             url=url,
             page_url=tidy_text(str(info.get("descriptionurl", ""))),
@@ -105,6 +107,19 @@ class CommonsFile:
         """All categories, from the widest to the one that it was found in; further ones stand before the latter."""
         others = [category for category in self.categories if category not in self.path]
         return (*self.path[:-1], *others, *self.path[-1:])
+
+
+def _number(value: Any) -> int:
+    """A number of 0 or more as the wiki states it; 0 where it states none."""
+    try:
+        return max(0, int(value))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    """The mappings in a list; none of anything else."""
+    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
 
 
 def without_namespace(title: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import itertools
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,8 @@ from typing import Any
 
 from halonerf.config.option_types import Text
 from halonerf.data.corpora.files import corpus_files, field_text, files_identity
-from halonerf.errors import BadInput
+from halonerf.data.delimited import DelimitedFile, file_errors, open_bytes
+from halonerf.errors import BadInput, first_line
 from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
@@ -19,14 +20,16 @@ log = logging.getLogger(__name__)
 JSON_LINES_ENDINGS = (".jsonl", ".ndjson")
 ENDINGS = (".csv", ".tsv", ".parquet", *JSON_LINES_ENDINGS, ".gz")
 RECORD_FIELDS = ("image_id", "landmark", "filename", "caption", "categories", "building_type", "labels")
-CHUNK_ROWS = 2_000  # in memory at a time
+CHUNK_ROWS = 2_000  # of Parquet, in memory at a time
+MAX_LINE_BYTES = 64 << 20  # of JSON lines; longer ones are damage
 
 
 class Table:
     """A `LabelledCorpus` from a table with any column names.
 
     Args:
-        path: a file, or a folder of files of one layout; CSV, TSV and JSON lines may be gzipped.
+        path: a file, or a folder of files of one layout; CSV, TSV and JSON lines may be gzipped. Separator and encoding
+            of CSV and TSV are recognised.
         columns: from `image_id`, `landmark`, `filename`, `caption`, `categories`, `building_type`, `labels` to a
             column or a list of columns (their texts are joined by line breaks). `image_id` is required; other fields
             stay empty without a column. `labels` are weak labels, for scoring.
@@ -34,8 +37,10 @@ class Table:
         where: column to value, as text; only such rows are read.
         name: of the corpus and of the folder of its labels; None: the name of the file or folder.
 
-    Raises: BadInput for an unknown field, and while reading for a missing column.
+    Raises: BadInput for an unknown field, and while reading for a missing column or a damaged file.
     """
+
+    version = 2
 
     def __init__(
         self,
@@ -109,37 +114,52 @@ def _read(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
     elif suffix == ".parquet":
         yield from _parquet(path, needed)
     else:
-        yield from _separated(path, needed, "\t" if suffix == ".tsv" else ",")
+        yield from _separated(path, needed)
 
 
-def _separated(path: Path, needed: list[str], delimiter: str) -> Iterator[Mapping[str, Any]]:
-    import pandas
-
-    with pandas.read_csv(
-        path, sep=delimiter, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS, encoding="utf-8-sig",
-        encoding_errors="replace", on_bad_lines="warn",
-    ) as reader:  # fmt: skip
-        for chunk in reader:
-            _check(path, needed, list(chunk.columns))
-            for row in chunk[needed].to_dict("records"):
-                yield {str(column): value for column, value in row.items()}
+def _separated(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
+    table = DelimitedFile(path, [column.casefold() for column in needed])
+    _check(path, needed, table.header.columns)
+    for row in table.rows():
+        yield row.cells
 
 
 def _parquet(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
+    import pyarrow
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as stored:
-        _check(path, needed, stored.schema_arrow.names)
-        for batch in stored.iter_batches(CHUNK_ROWS, columns=needed):
-            yield from batch.to_pylist()
+    size = path.stat().st_size
+    rows = 0
+    try:
+        # no text and no list of the file's own description is longer than the file: sizes that a damaged one states
+        # are not allocated
+        with pyarrow.parquet.ParquetFile(
+            path, thrift_string_size_limit=max(size, 1), thrift_container_size_limit=max(size, 1)
+        ) as stored:
+            _check(path, needed, stored.schema_arrow.names)
+            for batch in stored.iter_batches(CHUNK_ROWS, columns=needed):
+                for row in batch.to_pylist():
+                    rows += 1
+                    yield row
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise BadInput(
+            f"expected a table in Parquet at {path}, but reading fails after row {rows}: {first_line(error)[:300]}.\n"
+            "Restore the file, or write it anew."
+        ) from error
 
 
 def _json_lines(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
-    damaged = 0
+    damaged: list[int] = []
     seen: set[str] = set()
-    opened = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")  # noqa: SIM115
-    with opened as stream:
-        for line in stream:
+    with file_errors(path), open_bytes(path) as stream:
+        for number in itertools.count(1):
+            line = stream.readline(MAX_LINE_BYTES + 1)
+            if not line:
+                break
+            if len(line) > MAX_LINE_BYTES:
+                raise BadInput(
+                    f"expected a JSON object per line in {path}, got more than {MAX_LINE_BYTES} bytes in line {number}."
+                )
             if not line.strip():
                 continue
             try:
@@ -147,12 +167,12 @@ def _json_lines(path: Path, needed: list[str]) -> Iterator[Mapping[str, Any]]:
             except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
-                damaged += 1
+                damaged.append(number)
                 continue
             seen |= row.keys() & set(needed)
             yield {column: row.get(column) for column in needed}
     if damaged:
-        log.warning("%s: skipped %d lines that are not JSON objects", path, damaged)
+        log.warning("%s: skipped %d lines that are not JSON objects, the first is %d", path, len(damaged), damaged[0])
     _check(path, needed, sorted(seen))  # a line may lack a column, but not all lines
 
 
@@ -160,7 +180,7 @@ def _check(path: Path, needed: Sequence[str], present: Sequence[str]) -> None:
     missing = [column for column in needed if column not in present]
     if missing:
         raise BadInput(
-            f"expected the columns {', '.join(needed)} in {path}, got {', '.join(map(str, present)) or 'none'}; "
+            f"expected the columns {', '.join(needed)} in {path}, got {', '.join(map(str, present))[:300] or 'none'}; "
             f"missing: {', '.join(missing)}.\nGive the table's columns: corpus.columns.caption=COLUMN"
         )
 
@@ -183,6 +203,8 @@ class OriginalCsv:
         split: only rows with this `spl` (train, val, test); None: all.
         name: of the corpus and of the folder of its labels; None: the file's.
     """
+
+    version = 2
 
     def __init__(self, path: Text, split: str | None = None, name: str | None = None) -> None:
         self.table = Table(path, ORIGINAL_COLUMNS, ";", None if split is None else {"spl": split}, name)

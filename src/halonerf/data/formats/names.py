@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+UNUSED_METADATA = "unused_metadata.csv"  # `collect`; rows of scene.metadata that belong to no photo
+
 METRICS = "metrics.json"  # of every stage that computes scores
 REPORT = "report.html"  # `evaluate`, `compare`, `report`: the page to open
 EXAMPLES = "examples.png"

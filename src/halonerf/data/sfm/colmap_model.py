@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pycolmap
 
-from halonerf.errors import BadInput
+from halonerf.data.photo_names import PhotoNames
+from halonerf.data.sfm.model_files import check_binary, image_names, unreadable_line
+from halonerf.errors import BadInput, first_line
 
 _PARTS = ("cameras", "images", "points3D")
 MAX_DEPTH = 6  # folders below the one given
@@ -34,17 +36,29 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def read_model(folder: Path) -> pycolmap.Reconstruction:
-    """The model in `folder`.
+    """The model in `folder`, its photos under their whole names.
 
-    Raises: BadInput where COLMAP cannot read it.
+    Raises: BadInput where it is damaged, or COLMAP cannot read it.
     """
+    files = model_files(folder)
     try:
-        return pycolmap.Reconstruction(folder)
-    except (ValueError, RuntimeError, IndexError) as error:
+        check_binary(files)
+        model = pycolmap.Reconstruction(folder)
+        names = image_names(folder, files)
+        for image_id in model.reg_image_ids():  # raises where a frame, a pose or a camera is missing
+            model.camera(model.image(image_id).camera_id)
+            model.image(image_id).cam_from_world()
+    except (ValueError, RuntimeError, IndexError, MemoryError, OSError) as error:
+        line = unreadable_line(files)
+        where = f"Correct {line}, or delete what belongs to it." if line else "Export the model anew."
         raise BadInput(
-            f"expected a COLMAP model in {folder}, but COLMAP cannot read it: {str(error).splitlines()[0]}\n"
-            "Check that cameras, images and points3D are complete and of one model."
+            f"expected a COLMAP model in {folder}, but COLMAP cannot read it: {first_line(error)}\n"
+            f"Check that cameras, images and points3D are complete and of one model. {where}"
         ) from error
+    for image_id in model.images:
+        if image_id in names:
+            model.image(image_id).name = names[image_id]
+    return model
 
 
 def registered_names(model: pycolmap.Reconstruction) -> dict[str, int]:
@@ -53,26 +67,20 @@ def registered_names(model: pycolmap.Reconstruction) -> dict[str, int]:
 
 
 def match_names(model_names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
-    """Files of the model's photos: by path, else by file name where that is unambiguous.
+    """Files of the model's photos: by path, else by file name where that is unambiguous (`PhotoNames`).
 
     Args:
         files: paths below the photo folder, with forward slashes.
-    Returns: name in the model to file; photos without a file are absent.
+    Returns: name in the model to file; photos without a file are absent, and so are those that share one.
     """
-    exact = set(files)
-    by_base: dict[str, list[str]] = {}
-    for file in files:
-        by_base.setdefault(file.rsplit("/", 1)[-1].lower(), []).append(file)
-    matched = {}
-    for name in model_names:
-        path = name.replace("\\", "/").removeprefix("./")
-        if path in exact:
-            matched[name] = path
-            continue
-        same = by_base.get(path.rsplit("/", 1)[-1].lower(), [])
-        if len(same) == 1:
-            matched[name] = same[0]
-    taken: dict[str, int] = {}
-    for file in matched.values():
-        taken[file] = taken.get(file, 0) + 1
-    return {name: file for name, file in matched.items() if taken[file] == 1}
+    names = PhotoNames(files)
+    found = {name: match for name in model_names if (match := names.find(name)).photo is not None}
+    by_file: dict[str, list[tuple[int, str]]] = {}
+    for name, match in found.items():
+        by_file.setdefault(str(match.photo), []).append((match.looseness, name))
+    owners = {file: sorted(claims) for file, claims in by_file.items()}
+    return {
+        claims[0][1]: file
+        for file, claims in owners.items()
+        if len(claims) == 1 or (claims[0][0] == 0 and claims[1][0] > 0)  # a path beats file names
+    }

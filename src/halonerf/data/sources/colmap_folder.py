@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import os
@@ -14,6 +13,7 @@ from halonerf.config.option_types import Text
 from halonerf.data.collection import write_collection
 from halonerf.data.sfm.colmap_model import find_models, match_names, model_files, read_model, registered_names
 from halonerf.data.sources.photo_folder import ENDINGS, landmark_name, scene_folder, scene_text
+from halonerf.data.sources.split_table import choose_table, read_split, split_photos
 from halonerf.errors import BadInput
 from halonerf.files import files_digest, write_csv
 from halonerf.types import ImageRecord
@@ -45,6 +45,8 @@ class ColmapFolder:
         building_type: such as "cathedral"; empty where unknown.
     """
 
+    version = 2
+
     def __init__(
         self, path: Text, images: str = "", name: str = "", concepts: Sequence[Text] = (), building_type: str = ""
     ) -> None:
@@ -65,7 +67,7 @@ class ColmapFolder:
     def collect(self, folder: Path) -> None:
         """Write the collection, and `split.csv` where there is a table.
 
-        Raises: BadInput where there is no model, or none of its photos.
+        Raises: BadInput where there is no model, or none of its photos, or where its table cannot be used.
         """
         found = self._find()
         if found.missing:
@@ -77,19 +79,15 @@ class ColmapFolder:
                 found.missing[0],
             )
         tables = self._tables()
-        split = read_split(tables[0]) if tables else {}
+        table = choose_table(tables)
+        split = read_split(table) if table else {}
         records = [
             ImageRecord(image_id=file, landmark=self.name, filename=Path(file).name, building_type=self.building_type)
             for file in sorted(found.names.values())
         ]
-        if split:
-            sides = {r.image_id: split.get(r.image_id) or split.get(r.filename, "") for r in records}
+        if table and split:
+            sides = split_photos(split, [r.image_id for r in records], table)
             rows = [{"image_id": image_id, "split": side} for image_id, side in sides.items()]
-            if not any(sides.values()):
-                raise BadInput(
-                    f"expected {tables[0]} to name photos of the model, but none of its {len(split)} names is one.\n"
-                    "Give the folder that belongs to the table with scene.path=DIR, or move the table away."
-                )
             write_csv(folder / SPLIT, ("image_id", "split"), rows)
         write_collection(
             folder,
@@ -150,23 +148,6 @@ class ColmapFolder:
                     yield place / name
         for place in places:
             yield place
-
-
-def read_split(path: Path) -> dict[str, str]:
-    """File name to "train" or "test" from a tab-separated table; rows without an id are skipped.
-
-    Raises: BadInput where a column is missing.
-    """
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
-        reader = csv.DictReader(stream, delimiter="\t")
-        columns = set(reader.fieldnames or [])
-        if not {"filename", "split"} <= columns:
-            raise BadInput(
-                f"expected the columns filename, id, split in {path}, found: {', '.join(sorted(columns)) or 'none'}.\n"
-                "Correct its first line, or move the file away to split by ingest.test_every."
-            )
-        rows = [row for row in reader if row["filename"] and row.get("id", "0")]
-    return {row["filename"].strip(): "test" if (row["split"] or "").strip() == "test" else "train" for row in rows}
 
 
 def _below(folder: Path) -> list[str]:

@@ -49,6 +49,8 @@ class HolyScenes:
         building_type: such as "cathedral"; empty takes `<type>`, where masks are found by `landmark`.
     """
 
+    version = 2
+
     def __init__(
         self, path: Text, masks: Text, landmark: str = "", images: str = "", name: str = "", building_type: str = ""
     ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 import os
@@ -11,9 +10,11 @@ from pathlib import Path
 
 from halonerf.config.option_types import Text
 from halonerf.data.collection import write_collection
+from halonerf.data.formats.names import UNUSED_METADATA
 from halonerf.data.photo_io import can_open
+from halonerf.data.sources.photo_metadata import PhotoMetadata, UnusedRow, read_metadata
 from halonerf.errors import BadInput
-from halonerf.files import files_digest
+from halonerf.files import files_digest, write_csv
 from halonerf.types import ImageRecord
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 ENDINGS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif", ".ppm", ".pgm"]
 )
-_NAME_COLUMNS = ("image_id", "filename", "file", "name", "path")
 
 
 class PhotoFolder:
@@ -32,9 +32,12 @@ class PhotoFolder:
         name: the scene's name; empty takes the folder's.
         metadata: CSV with a column `filename` (path below the folder, or the bare file name) and any of `caption`,
             `categories` (separated by line breaks, "|" or ";"), `landmark`, `building_type`; empty: file names only.
+            Rows that match no photo are listed in `unused_metadata.csv`, beside the collection's files.
         concepts: to be segmented; empty: the stage `segment` decides.
         building_type: such as "cathedral"; empty where unknown.
     """
+
+    version = 2
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class PhotoFolder:
         Raises: BadInput where the folder is missing or holds no photo.
         """
         photos = files_digest(self.path, [self.path / i for i in list_photos(self.path)])
-        metadata = _metadata_text(self.metadata) if self.metadata else ""
+        metadata = _metadata_digest(self.metadata) if self.metadata else ""
         parts = [photos, self.name, self.building_type, *self.concepts, metadata]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -72,7 +75,8 @@ class PhotoFolder:
                 f"expected photos under {self.path}, but none of its {len(names)} files with a photo's ending can be "
                 f"read (the first is {names[0]}).\nCheck the folder, and give it with: scene=photos scene.path=DIR"
             )
-        known = read_metadata(self.metadata, names) if self.metadata else {}
+        metadata = read_metadata(self.metadata, names) if self.metadata else PhotoMetadata({}, [])
+        known = metadata.records
         records = [
             known.get(name)
             or ImageRecord(
@@ -91,6 +95,9 @@ class PhotoFolder:
             )
             for r in records
         ]
+        if metadata.unused:
+            rows = [row._asdict() for row in metadata.unused]
+            write_csv(folder / UNUSED_METADATA, UnusedRow._fields, rows, escape=True)
         write_collection(
             folder,
             name=self.name,
@@ -196,52 +203,9 @@ def _unusable(path: Path, name: str) -> str:
     return "" if os.access(path, os.R_OK) else "permission denied"
 
 
-def read_metadata(path: Path, names: Sequence[str]) -> dict[str, ImageRecord]:
-    """Records by image id from a CSV file; rows that match none or several of the photos `names` are only counted.
-
-    Raises: BadInput where the file is missing or has no column with the photo's name.
-    """
-    reader = csv.DictReader(_metadata_text(path).splitlines(keepends=True))
-    columns = {c.strip().lower(): c for c in reader.fieldnames or []}
-    key = next((columns[c] for c in _NAME_COLUMNS if c in columns), None)
-    if key is None:
-        raise BadInput(
-            f"expected a column called one of {', '.join(_NAME_COLUMNS)} in {path}, found: "
-            f"{', '.join(columns) or 'no header'}.\nRename the column that holds the photos' file names to 'filename'."
-        )
-    by_base: dict[str, list[str]] = {}
-    for name in names:
-        by_base.setdefault(Path(name).name, []).append(name)
-    present, records, unmatched = set(names), {}, 0
-    for row in reader:
-        given = (row[key] or "").strip().replace("\\", "/").removeprefix("./")
-        same_base = by_base.get(Path(given).name, [])
-        image_id = given if given in present else same_base[0] if len(same_base) == 1 else None
-        if image_id is None:
-            unmatched += 1
-            continue
-        text = {field: (row.get(column) or "").strip() for field, column in columns.items() if column != key}
-        records[image_id] = ImageRecord(
-            image_id=image_id,
-            landmark=text.get("landmark", ""),
-            filename=Path(image_id).name,
-            caption=text.get("caption", ""),
-            categories=_split_categories(text.get("categories", "")),
-            building_type=text.get("building_type", ""),
-        )
-    if unmatched:
-        log.warning("%s: %d rows match none or several of the photos", path, unmatched)
-    return records
-
-
-def _split_categories(text: str) -> tuple[str, ...]:
-    separator = next((s for s in ("\n", "|", ";") if s in text), "\n")
-    return tuple(part.strip() for part in text.split(separator) if part.strip())
-
-
-def _metadata_text(path: Path) -> str:
+def _metadata_digest(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig", errors="replace")
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise BadInput(
             f"expected a CSV of metadata at {path}, but it cannot be read: {error.strerror}.\n"

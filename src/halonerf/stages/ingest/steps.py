@@ -20,10 +20,17 @@ import pycolmap
 from halonerf.data.collection import Collection
 from halonerf.data.photo_io import PhotoFacts, read_photo
 from halonerf.data.scene.files import IMAGES, SPARSE, VALID, Filters, PosedPhoto, layout, posed_photos, write_tables
+from halonerf.data.sfm.camera_checks import camera_problem, pose_problem
 from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
 from halonerf.data.sfm.features import extract_features, mapping_scale
 from halonerf.data.sfm.mapping import make_cameras, rebuild, run_mapper, write_database
 from halonerf.data.sfm.pairing import propose_pairs
+from halonerf.data.sfm.parallax import (
+    MIN_TRIANGULATED,
+    CollectionParallax,
+    collection_parallax,
+    triangulated_share,
+)
 from halonerf.data.sfm.photo_checks import check_model_photos, check_photos, split_usable
 from halonerf.data.sfm.shared_cameras import accept, refine, shared_groups
 from halonerf.data.sfm.verification import VerifiedPair, single_threaded, unit_descriptors, verify_pair
@@ -183,10 +190,19 @@ class IngestSteps(IngestState):
         if self.collection.model is None:
             facts = check_photos(self.collection.photos, names, len(os.sched_getaffinity(0)))
         else:
-            cameras = {file: self._model.camera(self._model.image(i).camera_id) for file, i in self._posed.items()}
-            sizes = {name: (cameras[name].width, cameras[name].height) for name in names if name in cameras}
+            images = {file: self._model.image(i) for file, i in self._posed.items() if file in names}
+            cameras = {name: self._model.camera(image.camera_id) for name, image in images.items()}
+            problems = {
+                name: "not in the model"
+                if name not in images
+                else camera_problem(cameras[name]) or pose_problem(images[name])
+                for name in names
+            }
+            sizes = {
+                name: (cameras[name].width, cameras[name].height) for name, problem in problems.items() if not problem
+            }
             facts = check_model_photos(self.collection.photos, sizes, len(os.sched_getaffinity(0)))
-            facts += [PhotoFacts(name, problem="not in the model") for name in names if name not in cameras]
+            facts += [PhotoFacts(name, problem=problem) for name, problem in problems.items() if problem]
             table = self._table
             facts = [
                 f
@@ -243,10 +259,13 @@ class IngestSteps(IngestState):
         sizes = {f.image_id: (f.width, f.height) for f in self._usable}
         keep = {ids[name]: (name, factor[name], *sizes[name]) for name in sorted(ids) if name in sizes}
         if not keep:
-            reasons = "; ".join(sorted({f.problem for f in self._checked[1]})[:4])
+            found = ", ".join(sorted({f.problem for f in self._checked[1]})[:4])
             raise BadInput(
-                f"expected photos for the model in {self.collection.model}, but none of {len(self.names)} can be used "
-                f"({reasons}).\nRestore the photos that the model was made from, or give: scene.images=DIR"
+                f"expected photos for the model in {self.collection.model}, but none of {len(self.names)} can be used: "
+                f"{found}.\n"
+                "Where the photos are wrong, give those that the model was made from: scene.images=DIR\n"
+                "Where cameras are, export the model with perspective or fisheye cameras, or reconstruct the "
+                "photos: scene=photos scene.path=DIR"
             )
         partial = self.folder / f"{SPARSE}.partial"
         for stale in (partial, self.folder / SPARSE):
@@ -319,11 +338,13 @@ class IngestSteps(IngestState):
         pairs = load_pairs(self._match_files)
         usable = self._usable
         models: list[pycolmap.Reconstruction] = []
+        parallax = CollectionParallax(0, 0, 0, 0.0, 0.0)
         if pairs:
             database = self.work / "database.db"
             for stale in self.work.glob("database.db*"):
                 stale.unlink()
             features = [self._features[i] for i in range(len(usable))]
+            parallax = collection_parallax(features, self._cameras, pairs, self.options.init_inliers)
             write_database(database, [f.image_id for f in usable], self._cameras, features, pairs)
             options = self.options
             models = run_mapper(
@@ -335,7 +356,10 @@ class IngestSteps(IngestState):
                 options.pose_inliers,
                 options.min_angle,
             )
-        if not models or models[0].num_reg_images() < 2 or models[0].num_points3D() == 0:
+        found = bool(models) and models[0].num_reg_images() >= 2 and models[0].num_points3D() > 0
+        if parallax.lacking and not (found and self._triangulated(models[0], pairs) >= MIN_TRIANGULATED):
+            raise BadInput(f"the {len(usable)} photos have no parallax, which 3D needs: {parallax.explain()}")
+        if not found:
             best = max((len(p.inliers) for p in pairs), default=0)
             raise BadInput(
                 f"no two of the {len(usable)} photos could be registered in one scene: of {len(self._proposed)} pairs "
@@ -347,6 +371,10 @@ class IngestSteps(IngestState):
         for i, model in enumerate(models):
             log.info("ingest: model %d has %d photos, %d points", i, model.num_reg_images(), model.num_points3D())
         return models
+
+    def _triangulated(self, model: pycolmap.Reconstruction, pairs: list[VerifiedPair]) -> float:
+        """Share of the matched features of a model's photos that observe its points."""
+        return triangulated_share(model, {i - 1: i for i in model.reg_image_ids()}, pairs)
 
     def _refined(self, model: pycolmap.Reconstruction, keep: dict[int, Any]) -> pycolmap.Reconstruction:
         """The model with shared cameras for photos of one camera, where the reprojection error stays about as low."""
