@@ -12,8 +12,8 @@ class Linear(LearnedElementHead):
     """One linear layer and a sigmoid per concept.
 
     Args:
-        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed (of windows alone):
-            see `halonerf.heads.learning.LearnedElementHead`.
+        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed (of windows alone),
+            epochs, window_from: see `halonerf.heads.learning.LearnedElementHead`.
     """
 
     def __init__(
@@ -26,8 +26,12 @@ class Linear(LearnedElementHead):
         targets: str = "soft",
         normalise: bool = True,
         seed: int = 0,
+        epochs: int | None = None,
+        window_from: float | None = None,
     ) -> None:
-        super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
+        super().__init__(
+            min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from
+        )
 
     def network(self, features: int, concepts: int, generator: torch.Generator) -> nn.Module:
         """See `halonerf.heads.learning.LearnedElementHead`. All weights start at 0: the problem is nearly convex."""

@@ -23,8 +23,8 @@ class Mlp(LearnedElementHead):
     Args:
         widths: units of the hidden layers.
         together: one network for all concepts; otherwise one per concept, fitted to the same windows.
-        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed: see
-            `halonerf.heads.learning.LearnedElementHead`.
+        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from:
+            see             `halonerf.heads.learning.LearnedElementHead`.
 
     Raises: BadInput for an option out of range.
     """
@@ -41,8 +41,12 @@ class Mlp(LearnedElementHead):
         targets: str = "soft",
         normalise: bool = True,
         seed: int = 0,
+        epochs: int | None = None,
+        window_from: float | None = None,
     ) -> None:
-        super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
+        super().__init__(
+            min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from
+        )
         if not widths or min(widths) < 1:
             raise BadInput(f"expected head.widths of one hidden layer or more, got {list(widths)}.\nOr: head=linear")
         self.widths, self.together = tuple(widths), together

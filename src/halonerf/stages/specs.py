@@ -167,6 +167,7 @@ class LocalizeSpec(StageSpec):
     """2D maps -> a probability per concept and element of the field"""
 
     name = "localize"
+    version = 2
     needs = ("ingest", "reconstruct", "segment")
     seeded = True
 
@@ -285,7 +286,7 @@ class EvaluateSpec(StageSpec):
     """scores against ground-truth masks"""
 
     name = "evaluate"
-    version = 2
+    version = 3
     needs = ("collect", "ingest", "reconstruct", "segment", "localize")
     data_options = ("masks",)
 
