@@ -13,7 +13,7 @@ from helpers.places import CONF
 
 GROUP = CONF / "transients"
 OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
-TINY = {"none": {}, "residual": {"reach": 0.03}, "network": {"width": 32, "learning_rate": 3e-3}}
+TINY = {"none": {}, "residual": {"reach": 0.03}, "network": {"width": 32, "learning_rate": 1e-2}}
 NAMES = ("a.jpg", "b.jpg")
 SIZE = (48, 64)  # px, height and width
 STEPS = 150

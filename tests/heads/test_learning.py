@@ -223,7 +223,7 @@ def test_heads_are_fitted_to_samples_of_the_papers_field():
     nerf.eval()
     before = {name: value.clone() for name, value in nerf.state_dict().items()}
     views = [view(0.0, 16, 12), view(0.1, 16, 12)]
-    head = Mlp([8], steps=2 * ROUND_STEPS, rays=100, learning_rate=0.02, together=False)
+    head = Mlp([8], steps=4 * ROUND_STEPS, rays=100, learning_rate=0.02, together=False)
     head.fit(nerf, views, [torch.full((12, 16, 1), 0.8)] * 2, [torch.ones(12, 16, 1)] * 2)
     seen = head.confidence()[:-1, 0] > 0.5
     assert seen.sum() > 5
