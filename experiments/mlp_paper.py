@@ -42,8 +42,8 @@ ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "out"
 LANDMARK = ["scene=cathedral", "scene.seed=503", "scene.photos=32", "ingest.size=320", "ingest.features=3000",
             "reconstruct.steps=1000"]  # fmt: skip
-PAPER = {"widths": [256, 256, 128], "steps": 12500, "learning_rate": 5e-5, "final_lr_fraction": 1.0, "targets": "paper",
-         "normalise": False}  # fmt: skip
+PAPER = {"widths": [256, 256, 128], "steps": 12500, "learning_rate": 5e-5, "final_lr_fraction": 2e-4, "epochs": 5,
+         "window_from": 0.5, "targets": "paper", "normalise": False}  # fmt: skip
 LIFTED: dict[str, dict[str, Any]] = {
     "none": {},
     "trimmed": {"robust": "trimmed"},

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from halonerf.losses import box_mean, depth_at_points, photometric, ssim_map, transient_mask, weighted_mean
+from halonerf.losses import (
+    box_mean,
+    cosine_by_epoch,
+    depth_at_points,
+    photometric,
+    ssim_map,
+    transient_mask,
+    weighted_mean,
+)
 
 
 def picture(seed: int, height: int = 24, width: int = 31) -> torch.Tensor:
@@ -90,3 +98,13 @@ def test_a_photo_of_small_errors_has_no_transients():
     residual = 0.1 * torch.rand(40, 40, generator=torch.Generator().manual_seed(0))
     assert not transient_mask(residual, valid, quantile=0.88, floor=0.12).any()
     assert not transient_mask(residual + 1.0, ~valid, quantile=0.88, floor=0.12).any()
+
+
+@pytest.mark.parametrize(("epochs", "last"), [(1, 0.0), (5, 1e-8), (20, 1e-3)])
+def test_a_cosine_by_epoch_is_pytorchs(epochs: int, last: float):
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=epochs, eta_min=last)
+    for epoch in range(epochs):
+        assert cosine_by_epoch(0.4, epoch, epochs, last) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9)
+        optimiser.step()
+        schedule.step()

@@ -57,28 +57,36 @@ def test_halving_the_steps_through_fog_changes_nothing():
 def test_stratified_samples_lie_one_in_each_part():
     near, far = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 10.0])
     t = stratified(near, far, 16, torch.rand(len(near), 16, generator=torch.Generator().manual_seed(0)))
-    part = (t - near[:, None]) / (far - near)[:, None] * 16
+    part = (t - near[:, None]) / (far - near)[:, None] * 15 + 0.5  # parts of length one, half of it at the ends
     assert torch.equal(part.floor(), torch.arange(16.0).expand(2, 16))
+    assert part.min() >= 0.5
+    assert part.max() <= 15.5
     assert (part - part.floor()).std() > 0.2  # anywhere in their part, not all in one place
-    middle = stratified(near, far, 2)
-    torch.testing.assert_close(middle, torch.tensor([[1.5, 2.5], [4.0, 8.0]]))
+    torch.testing.assert_close(stratified(near, far, 3), torch.tensor([[1.0, 2.0, 3.0], [2.0, 6.0, 10.0]]))
+    ends = [stratified(near, far, 3, torch.full((2, 3), share))[0].tolist() for share in (0.0, 1.0)]
+    assert ends == [[1.0, 1.5, 2.5], [1.5, 2.5, 3.0]]
 
 
 def test_importance_samples_follow_the_weights():
-    edges = torch.tensor([[0.0, 1.0, 2.0, 4.0]])
-    t = importance(
-        edges, torch.tensor([[0.1, 0.6, 0.3]]), 2000, torch.rand(1, 2000, generator=torch.Generator().manual_seed(0))
-    )[0]
-    shares = torch.histc(t, 4, 0, 4) / 2000
-    # stratified quantiles: off by one sample at most, and by the 1e-5 added to each weight
-    torch.testing.assert_close(shares, torch.tensor([0.1, 0.6, 0.15, 0.15]), atol=2e-3, rtol=0)
-    assert (t.diff() >= 0).all()
+    edges, weights = torch.tensor([[0.0, 1.0, 2.0, 4.0]]), torch.tensor([[0.1, 0.6, 0.3]])
+    random = torch.rand(1, 20000, generator=torch.Generator().manual_seed(0))
+    expected = torch.tensor([0.1, 0.6, 0.15, 0.15])
+    drawn = importance(edges, weights, 20000, random)[0]
+    shares = torch.histc(drawn, 4, 0, 4) / 20000
+    torch.testing.assert_close(shares, expected, atol=0.015, rtol=0)  # four standard deviations
+    even = importance(edges, weights, 2001)[0]
+    shares = torch.histc(even, 4, 0, 4) / 2001
+    torch.testing.assert_close(shares, expected, atol=2e-3, rtol=0)  # evenly spaced: off by a sample
+    assert (even.diff() >= 0).all()
+    assert even[[0, -1]].tolist() == [0.0, 4.0]
+    order = random[0].argsort()
+    assert (drawn[order].diff() >= 0).all()  # in the order of the quantiles
     assert torch.equal(importance(edges, torch.ones(1, 3), 5), importance(edges, torch.ones(1, 3), 5))
 
 
 def test_importance_of_a_ray_without_weight_is_even():
-    t = importance(torch.tensor([[0.0, 1.0, 2.0]]), torch.zeros(1, 2), 4)
-    torch.testing.assert_close(t, torch.tensor([[0.25, 0.75, 1.25, 1.75]]))
+    t = importance(torch.tensor([[0.0, 1.0, 2.0]]), torch.zeros(1, 2), 5)
+    torch.testing.assert_close(t, torch.tensor([[0.0, 0.5, 1.0, 1.5, 2.0]]))
 
 
 def test_importance_stays_within_one_narrow_bin():
@@ -87,4 +95,5 @@ def test_importance_stays_within_one_narrow_bin():
     weights[0, 40] = 1.0
     t = importance(edges, weights, 100)
     inside = (t >= edges[0, 40]) & (t <= edges[0, 41])
-    assert inside.float().mean() >= 0.99  # the 1e-5 in 63 other bins draw less than one sample in a thousand
+    # the 1e-5 in 63 other bins draw less than one sample in a thousand; the first and the last end at the edges
+    assert inside[:, 1:-1].all()

@@ -39,6 +39,18 @@ def ray_directions(view: View, pixels: Tensor) -> Tensor:
     return rays @ view.camera_to_world[:, :3].T.to(rays)
 
 
+def random_grid(view: View, side: int, min_share: float, generator: torch.Generator) -> View:
+    """A grid of `side` x `side` pixels over a random window of a view (Schwarz et al., GRAF, 2020, section 3.2).
+
+    min_share: the window's smallest side, in sides of the view; the largest is 1.
+    """
+    share, x, y = torch.rand(3, generator=generator).tolist()
+    share = min_share + (1 - min_share) * share
+    width, height = max(1, round(share * view.width)), max(1, round(share * view.height))
+    window = view.cropped(x * (view.width - width), y * (view.height - height), width, height)
+    return window.resized(side, side)
+
+
 def image_coordinates(view: View) -> Tensor:
     """Positions of all pixels in the whole image, [H, W, 2] in [0, 1]: x from left to right, y from top to bottom."""
     left, top, right, bottom = view.bounds

@@ -1,6 +1,8 @@
-"""Loss functions: of images in [0, 1], of rendered depth, of logits of probability maps and of embeddings."""
+"""Loss functions, of images in [0, 1], rendered depth, logits of probability maps and embeddings; learning rates."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -162,3 +164,14 @@ def _ranking(similarity: Tensor, positive: Tensor, negative: Tensor, weight: Ten
     rivals = similarity.masked_fill(~negative, -1e6).logsumexp(dim=1, keepdim=True)  # finite: -inf has no gradient
     cost = F.softplus(rivals - similarity).masked_fill(~positive, 0.0)
     return weighted_mean(cost.sum(dim=1) / positive.sum(dim=1).clamp(min=1), weight * positive.any(dim=1))
+
+
+def cosine_by_epoch(rate: float, epoch: int, epochs: int, last: float = 0.0) -> float:
+    """Learning rate of an epoch, falling along half a cosine from epoch to epoch (Loshchilov and Hutter, 2017, eq. 5).
+
+    As `torch.optim.lr_scheduler.CosineAnnealingLR` with one step an epoch: the first epoch has `rate`, and `last` would
+    be that of the one after the last.
+
+    epoch: from 0. epochs: of the whole fit, at least 1.
+    """
+    return last + 0.5 * (rate - last) * (1 + math.cos(math.pi * epoch / epochs))

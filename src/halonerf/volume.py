@@ -12,15 +12,22 @@ from torch import Tensor
 
 
 def stratified(near: Tensor, far: Tensor, samples: int, places: Tensor | None = None) -> Tensor:
-    """Sample positions, one in each of `samples` equal parts of every ray (Mildenhall et al., NeRF, 2020, eq. 2).
+    """Evenly spaced sample positions from near to far, each moved within the part that is nearest to it.
+
+    The parts end in the middle between two positions, so that the first and the last are half as long as the others: as
+    NeRF's published code has it (Mildenhall et al., 2020, eq. 2 has equal parts).
 
     Args:
         near, far: [R], near < far.
-        places: [R, S] in [0, 1], of the samples in their parts; None: the middle.
+        samples: S, at least 2.
+        places: [R, S] in [0, 1], of the samples in their parts; None: the evenly spaced positions.
     Returns: t, [R, S], increasing.
     """
-    places = near.new_full((len(near), samples), 0.5) if places is None else places.to(near)
-    share = (torch.arange(samples, device=near.device) + places) / samples
+    share = torch.linspace(0, 1, samples, dtype=near.dtype, device=near.device)[None]
+    if places is not None:
+        middle = (share[:, 1:] + share[:, :-1]) / 2
+        start, end = torch.cat([share[:, :1], middle], dim=1), torch.cat([middle, share[:, -1:]], dim=1)
+        share = start + (end - start) * places.to(near)
     return near[:, None] + (far - near)[:, None] * share
 
 
@@ -30,15 +37,15 @@ def importance(edges: Tensor, weights: Tensor, samples: int, places: Tensor | No
     Args:
         edges: [R, B + 1], of the bins, increasing. weights: [R, B], of the bins, non-negative, of any sum; 1e-5 is
             added to each, so that a ray of zeros is sampled evenly.
-        places: [R, S] in [0, 1], of the quantiles in their equal parts; None: the middle of each.
-    Returns: t, [R, S], increasing; not differentiable.
+        places: [R, S] in [0, 1], the quantiles, in any order; None: evenly spaced from 0 to 1.
+    Returns: t, [R, S], in the order of the quantiles; not differentiable.
     """
     with torch.no_grad():
         share = weights + 1e-5
         share = share / share.sum(dim=1, keepdim=True)
         reached = torch.cat([torch.zeros_like(share[:, :1]), share.cumsum(dim=1)], dim=1)
-        zero = torch.zeros_like(reached[:, 0])
-        quantiles = stratified(zero, zero + 1, samples, places) * reached[:, -1:]
+        even = torch.linspace(0, 1, samples, dtype=weights.dtype, device=weights.device).expand(len(weights), -1)
+        quantiles = ((even if places is None else places.to(weights)) * reached[:, -1:]).contiguous()
         upper = torch.searchsorted(reached, quantiles, right=True).clamp(1, weights.shape[1])
         before, after = reached.gather(1, upper - 1), reached.gather(1, upper)
         left, right = edges.gather(1, upper - 1), edges.gather(1, upper)

@@ -13,7 +13,7 @@ from helpers.places import CONF
 
 GROUP = CONF / "transients"
 OPTIONS = sorted(path.stem for path in GROUP.glob("*.yaml"))
-TINY = {"none": {}, "residual": {"reach": 0.03}, "network": {"width": 32, "learning_rate": 3e-3}}
+TINY = {"none": {}, "residual": {"reach": 0.03}, "network": {"width": 32, "learning_rate": 1e-2}}
 NAMES = ("a.jpg", "b.jpg")
 SIZE = (48, 64)  # px, height and width
 STEPS = 150
@@ -142,3 +142,17 @@ def test_it_starts_from_the_seed_alone(option: str):
     torch.manual_seed(6)
     second = make(option).state_dict()
     assert all(torch.equal(second[key], value) for key, value in first.items())
+
+
+def test_the_masks_learning_rate_is_pytorchs_cosine_stepped_once_an_epoch():
+    mask = build({**OmegaConf.to_container(OmegaConf.load(GROUP / "network.yaml")), "width": 8, "epochs": 5})
+    mask.initialise({name: matched() for name in NAMES}, seed=0)
+    optimiser = mask.optimiser()
+    reference = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=5e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=5, eta_min=1e-8)
+    for step in range(35):
+        mask.pixel_weights("a.jpg", view(), *scene(), torch.ones(SIZE, dtype=torch.bool), step, progress=step / 35)
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(schedule.get_last_lr()[0], rel=1e-6), step
+        reference.step()
+        if step % 7 == 6:
+            schedule.step()

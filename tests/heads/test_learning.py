@@ -117,6 +117,59 @@ def test_the_papers_targets_are_positive_from_a_fifth_on():
     assert head.probabilities()[seen].mean() < 0.1
 
 
+def learning_rates(head: LearntHead) -> list[float]:
+    """The rate of every step of a fit."""
+    found: list[float] = []
+    head.start(FIELD, *supervision())
+    step = head.running.optimiser.step
+    head.running.optimiser.step = lambda: (found.append(head.running.optimiser.param_groups[0]["lr"]), step())[1]
+    for number in range(head.rounds):
+        head.fit_round(number)
+    return found
+
+
+def test_the_papers_rate_is_constant_in_each_pass_over_all_pixels():
+    """PyTorch's cosine, stepped once a pass; the fit ends with the fifth pass, and its rounds end empty."""
+    paper = {"epochs": 5, "window_from": 0.5, "final_lr_fraction": 2e-4, "learning_rate": 5e-5}
+    head = Linear(steps=200, rays=100, **paper)
+    passes = (2 * 40 * 28 + 18 * 33) // 100
+    reference = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=5e-5)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=5, eta_min=1e-8)
+    expected = []
+    for _ in range(5):
+        expected += [schedule.get_last_lr()[0]] * passes
+        reference.step()
+        schedule.step()
+    assert passes * 5 < 200
+    assert learning_rates(head) == pytest.approx(expected, rel=1e-9)
+    assert head.probabilities().shape == (150, 2)
+    assert learning_rates(Linear(steps=60, rays=100, **paper)) == pytest.approx(expected[:60], rel=1e-9)
+
+
+def test_a_grid_of_pixels_is_compared_with_the_pixels_it_lies_in():
+    head, photo = Linear(steps=1, rays=81, window_from=0.5), view(0.0, 40, 28)
+    numbered = torch.arange(28 * 40).reshape(28, 40)
+    widths = []
+    for seed in range(30):
+        grid, pixels = head._window(photo, torch.Generator().manual_seed(seed))
+        assert (grid.width, grid.height) == (9, 9)
+        left, top, right, bottom = grid.bounds
+        x = (torch.arange(9) + 0.5 - left) * 40 / (right - left)
+        y = (torch.arange(9) + 0.5 - top) * 28 / (bottom - top)
+        assert torch.equal(numbered[pixels], y.floor().long()[:, None] * 40 + x.floor().long())
+        widths.append((x[-1] - x[0]).item() * 9 / 8)
+    assert 19.9 < min(widths) < 25
+    assert 35 < max(widths) < 40.1
+
+
+def test_a_fit_from_grids_reproduces_the_maps():
+    head = Linear(window_from=0.5, **OPTIONS)
+    head.fit(FIELD, *supervision())
+    seen, right = head.confidence()[:, 0] > 2, FIELD.means[:, 0] > 0.1
+    assert head.probabilities()[seen & right, 0].mean() > 0.85
+    assert head.probabilities()[seen & ~right, 0].mean() < 0.15
+
+
 def test_rounds_come_in_order():
     head = Linear(**OPTIONS)
     with pytest.raises(BadInput, match=r"start\(\) before a round"):
@@ -144,7 +197,16 @@ def test_a_field_without_features_is_refused():
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"rays": 0}, {"learning_rate": 0}, {"final_lr_fraction": 2}, {"targets": "?"}]
+    "options",
+    [
+        {"steps": 0},
+        {"rays": 0},
+        {"learning_rate": 0},
+        {"final_lr_fraction": 2},
+        {"targets": "?"},
+        {"epochs": 0},
+        {"window_from": 0.0},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict):
     with pytest.raises(BadInput, match=next(iter(options))):
@@ -161,7 +223,7 @@ def test_heads_are_fitted_to_samples_of_the_papers_field():
     nerf.eval()
     before = {name: value.clone() for name, value in nerf.state_dict().items()}
     views = [view(0.0, 16, 12), view(0.1, 16, 12)]
-    head = Mlp([8], steps=2 * ROUND_STEPS, rays=100, learning_rate=0.02, together=False)
+    head = Mlp([8], steps=4 * ROUND_STEPS, rays=100, learning_rate=0.02, together=False)
     head.fit(nerf, views, [torch.full((12, 16, 1), 0.8)] * 2, [torch.ones(12, 16, 1)] * 2)
     seen = head.confidence()[:-1, 0] > 0.5
     assert seen.sum() > 5

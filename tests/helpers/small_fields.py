@@ -22,7 +22,7 @@ TINY = {
         "render_samples": 16,
         "rays": 64,
         "grid_side": 8,
-        "learning_rate": 2e-3,
+        "learning_rate": 5e-3,
     },
 }
 NAMES = ("a.jpg", "b.jpg", "sub/c.jpg")

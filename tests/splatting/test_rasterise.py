@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from halonerf.errors import BadInput
 from halonerf.rotations import matrices, product, quaternions
 from halonerf.splatting.compiled import cache_folder
 from halonerf.splatting.compositing import fall_off
@@ -111,6 +112,44 @@ def test_engines_agree_in_values_and_gradients(width: int, height: int, channels
             # Largest measured: 3e-6 of the largest entry, from the order of sums and an exponential exact to 2e-6.
             tolerance = 2e-5 * max(1.0, plain.abs().max().item())
             torch.testing.assert_close(fast, plain, atol=tolerance, rtol=0, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def thin(kind: str, ratio: float, place: str) -> list[Tensor]:
+    """Needles or discs whose axes are 3 and 3 / ratio world units, in any direction: some 120 px long in `WIDE`."""
+    random = torch.Generator().manual_seed(7)
+    scales = torch.full((12, 3), 3.0 / ratio)
+    scales[:, : {"needle": 1, "disc": 2}[kind]] = 3.0
+    means = torch.randn(12, 3, generator=random) * torch.tensor([0.5, 0.4, 0.3])
+    if place == "near":  # 0.02 to 0.07 from a camera at z = -2 that draws from 0.01 on
+        means = means * torch.tensor([0.02, 0.02, 0.0])
+        means[:, 2] = 0.02 + 0.05 * torch.rand(12, generator=random) - 2
+    if place == "edge":
+        means[:, 0] = 1.2 + 0.2 * torch.rand(12, generator=random)
+    opacities = 0.2 + 0.5 * torch.rand(12, generator=random)
+    return [means, scales, torch.randn(12, 4, generator=random), opacities, torch.rand(12, 3, generator=random)]
+
+
+TOLERANCE = 2e-4  # of single precision; measured 3e-5 at most
+WIDE = replace(camera(96, 64), fx=80.0, fy=82.0)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("place", ["middle", "near", "edge"])
+@pytest.mark.parametrize("ratio", [1e3, 3e3, 1e5])
+@pytest.mark.parametrize("kind", ["needle", "disc"])
+def test_long_and_thin_gaussians_keep_their_precision(kind: str, ratio: float, place: str, engine: str):
+    """Images and gradients in single precision against those in double precision by autograd."""
+    results = []
+    for precision, used in ((torch.float64, "reference"), (torch.float32, engine)):
+        values = [t.to(precision, copy=True).requires_grad_() for t in thin(kind, ratio, place)]
+        shown = rasterise(*values, WIDE, engine=used)
+        image = torch.cat([shown.features, shown.depth[..., None], shown.opacity[..., None]], dim=-1)
+        weight = torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+        gradients = torch.autograd.grad((image * weight).sum(), values)
+        results.append([t.double() for t in (image.detach(), *gradients)])
+    names = ("image", "means", "scales", "rotations", "opacities", "features")
+    for name, exact, found in zip(names, *results, strict=True):
+        assert (found - exact).norm() < TOLERANCE * exact.norm(), name
 
 
 def test_the_plain_engine_has_the_gradients_of_finite_differences():
@@ -252,3 +291,33 @@ def test_both_engines_have_the_same_gradient_for_the_camera():
         weight = torch.linspace(0, 1, shown.features.numel(), dtype=kind).reshape(shown.features.shape)
         gradients.append(torch.autograd.grad((weight * shown.features).sum(), pose)[0].double())
     torch.testing.assert_close(*gradients, atol=1e-4 * gradients[1].abs().max().item(), rtol=0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(("place", "name"), enumerate(("means", "scales", "rotations", "opacities")))
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gaussians_that_are_not_finite_are_reported(engine: str, place: int, name: str, value: float):
+    values = cloud(50, 3)
+    values[place][[3, 20, 41]] = value
+    expected = rf"NaN or infinity in 3 of 50 {name}\.(.|\n)*field\.learning_rates"
+    with pytest.raises(BadInput, match=expected):
+        rasterise(*values, camera(), engine=engine)
+    with pytest.raises(BadInput, match=expected):
+        lift(*values[:4], torch.ones(21, 33, 1), camera(), engine=engine)
+
+
+def test_rotations_of_length_zero_are_reported():
+    values = cloud(50, 3)
+    values[2][[0, 7]] = 0
+    values[0][5, 1] = math.nan
+    with pytest.raises(BadInput, match="in 1 of 50 means and 2 of 50 rotations of length zero"):
+        rasterise(*values, camera())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_gaussians_larger_than_any_image_are_drawn(engine: str):
+    """Scales up to 1e12 world units: what covers the image is opaque in it, and nothing overflows."""
+    for scale in (1e4, 1e8, 1e12):
+        values = [t.double() if engine == "reference" else t for t in one(0.8, scale=scale)]
+        shown = rasterise(*values, FRONTAL, engine=engine)
+        torch.testing.assert_close(shown.opacity.float(), torch.full((9, 9), 0.8), atol=1e-5, rtol=0)

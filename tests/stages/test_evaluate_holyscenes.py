@@ -57,10 +57,10 @@ def test_the_papers_metrics_are_reproduced_exactly(folders: tuple[Path, list[str
     for row in found:
         view = int(row["photo"].removesuffix(".jpg")) - 1
         with np.load(localize / "renders" / f"{view:05d}.npz") as stored:
-            half = torch.from_numpy(stored["probability"][concepts.index(row["concept"])] / np.float32(255))
+            half = torch.from_numpy(stored["probability"][concepts.index(row["concept"])] / np.float32(65535))
         assert half.shape == (120, 160)
-        levels = torch.nn.functional.interpolate(half[None, None], (240, 320), mode="bilinear")[0, 0]
-        p = np.round(levels.numpy() * 255).astype(np.uint8) / 255
+        absent = torch.nn.functional.interpolate(1 - half[None, None], (240, 320), mode="bilinear")[0, 0]
+        p = 1 - (absent.numpy() * 255).astype(np.uint8) / 255  # the paper's pictures are dark where it is
         file = f"{row['concept'].replace(' ', '_')}/{photo_id(view, COUNT):04d}-gt.jpg"
         with Image.open(folders[0] / "masks" / "cathedral" / "hurba" / file) as drawn:
             truth = 1 - np.asarray(drawn.convert("L")) / 255 > 0.5

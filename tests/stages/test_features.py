@@ -157,7 +157,7 @@ def test_localize_fits_to_the_maps(
     stage.needs = Localize.requires({"head": head})  # type: ignore[misc]
     run_stage(stage, tmp_path / "out", inputs)
     with np.load(tmp_path / "out" / "renders" / "00001.npz") as drawn:
-        probability, confidence = drawn["probability"] / 255, drawn["confidence"]
+        probability, confidence = drawn["probability"] / 65535, drawn["confidence"]
     assert probability.shape == (2, VIEW[1], VIEW[0])
     seen = confidence[0] > 0.5
     left, right = seen & (np.arange(VIEW[0]) < 20), seen & (np.arange(VIEW[0]) >= 44)

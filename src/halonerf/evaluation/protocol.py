@@ -4,9 +4,10 @@
               Pixels that undistortion left uncovered do not count.
     heldout   As strict, but only photos of the "test" split: neither fitted nor lifted.
     paper     HaLo-NeRF's evaluation (Dudai et al., Eurographics 2024): every photo with masks, fitted and lifted or
-              not. The map at working size is resized to half of the native size, that to the native size, and rounded
-              to 8 bits. All pixels count; uncovered ones are negative. Where `ingest.size` is half of the
-              photo's long side, the first resizing does nothing, and the map is the paper's: rendered at half size.
+              not. The map at working size is resized to half of the native size, that to the native size, and stored in
+              8 bits as 1 - p, without the fraction of a level, so that p is rounded up. All pixels count; uncovered
+              ones are negative. Where `ingest.size` is half of the photo's long side, the first resizing does nothing,
+              and the map is the paper's: rendered at half size.
 
 In all protocols, a photo without a mask of a concept is not scored for it, and never counts as negative. The ground
 truth is a mask's pixels above one half, `1 - L / 255 > 0.5` for HolyScenes' dark on white and `L / 255 > 0.5` for white
@@ -26,7 +27,6 @@ from numpy.typing import NDArray
 
 from halonerf.artifacts import MANIFEST
 from halonerf.errors import BadInput
-from halonerf.visualization.pictures import to_uint8
 
 PROTOCOLS = ("strict", "heldout", "paper")
 VIEWS = ("all", "train", "test")
@@ -125,7 +125,8 @@ def native_map(protocol: str, probability: NDArray[np.floating], shape: tuple[in
     if protocol != "paper":
         return resized_map(probability, shape)
     half = max(1, shape[0] // 2), max(1, shape[1] // 2)
-    return to_uint8(resized_map(resized_map(probability, half), shape))
+    absent = resized_map(1 - resized_map(probability, half), shape)  # dark is yes in the paper's pictures
+    return 255 - (np.clip(absent, 0, 1) * 255).astype(np.uint8)
 
 
 def scored_pixels(protocol: str, covered: NDArray[np.bool_]) -> NDArray[np.bool_]:

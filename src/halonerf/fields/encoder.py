@@ -63,12 +63,11 @@ def _resized(image: Tensor, max_side: int) -> Tensor:
 def initialise_layers(module: nn.Module, generator: torch.Generator) -> None:
     """Set the initial weights and biases of all linear and convolutional layers, random by `generator` alone.
 
-    Weights by He et al. (2015, eq. 10, uniform, for the ReLU that follows); biases zero.
+    Weights and biases are uniform within 1 / sqrt(inputs of a unit), as PyTorch sets them.
     """
     with torch.no_grad():
         for layer in module.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
-                bound = (6 / layer.weight[0].numel()) ** 0.5
-                layer.weight.copy_((2 * torch.rand(layer.weight.shape, generator=generator) - 1) * bound)
-                if layer.bias is not None:
-                    layer.bias.zero_()
+                bound = layer.weight[0].numel() ** -0.5
+                for parameter in layer.parameters():
+                    parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)

@@ -22,7 +22,7 @@ def write_field(path: Path, kind: str, tensors: Mapping[str, Tensor], names: Seq
 def read_field(path: Path, kind: str) -> tuple[dict[str, Tensor], list[str]]:
     """Read what `write_field` wrote: the tensors by name, and the photos' names.
 
-    Raises: BadInput where the file holds another kind of field.
+    Raises: BadInput where the file holds another kind of field, or numbers that are not finite.
     """
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
@@ -31,5 +31,13 @@ def read_field(path: Path, kind: str) -> tuple[dict[str, Tensor], list[str]]:
         raise BadInput(
             f"expected a field of {kind} in {path}, got '{header.get('field')}'.\n"
             "Open it with the field that was fitted: field=…"
+        )
+    wrong = {name: int((~values.isfinite()).sum()) for name, values in tensors.items() if values.is_floating_point()}
+    if any(wrong.values()):
+        found = ", ".join(f"{count} of {tensors[name].numel()} in {name}" for name, count in wrong.items() if count)
+        raise BadInput(
+            f"expected finite numbers in {path}, got NaN or infinity: {found}.\n"
+            "The fit diverged, or the file is damaged: fit the field again with stage=reconstruct, with a lower "
+            "learning rate (field.learning_rates of gaussians, field.learning_rate of ha_nerf)"
         )
     return tensors, json.loads(header["names"])

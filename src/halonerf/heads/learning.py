@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halonerf.errors import BadInput
+from halonerf.geometry import image_coordinates, random_grid
 from halonerf.heads.aggregation import lifted_support
 from halonerf.heads.elements import ElementHead, check_supervision
+from halonerf.losses import cosine_by_epoch
 from halonerf.protocols import FeatureField, RadianceField
 from halonerf.types import View
 
@@ -40,6 +43,7 @@ class RunningFit:
     network: nn.Module
     optimiser: Optimizer
     next: int = 0  # number of the next round
+    loss: float = 0.0  # mean of the last round
 
     def probability(self, features: Tensor) -> Tensor:
         """Probabilities [N, P] of features [N, F]."""
@@ -49,10 +53,11 @@ class RunningFit:
 class LearnedElementHead(ElementHead):
     """A `halonerf.protocols.LearntHead` whose function is defined by subclasses in `network`.
 
-    A step renders a square window of one photo's view: the function's probabilities, composited by the frozen field
-    and divided by its opacity, so that empty space has no influence. The loss is their cross-entropy with the 2D
-    probabilities, weighted by weight and opacity. At the end the function is evaluated at each element's feature.
-    Elements of support below `min_confidence` stay unknown whatever the function's value.
+    A step renders a square window of one photo's view, or a square grid of pixels spread over a larger window: the
+    function's probabilities, composited by the frozen field and divided by its opacity, so that empty space has no
+    influence. The loss is their cross-entropy with the 2D probabilities, weighted by weight and opacity. At the end the
+    function is evaluated at each element's feature. Elements of support below `min_confidence` stay unknown whatever
+    the function's value.
 
     Args:
         min_confidence: support of an element, in fully opaque pixels, below which it is unknown.
@@ -60,12 +65,18 @@ class LearnedElementHead(ElementHead):
         rays: pixels per step, a square window of one photo, or the whole photo where it is smaller.
         learning_rate: Adam's.
         final_lr_fraction: share of the rate that is left at the end, along half a cosine; 1: constant.
+        epochs: passes over all pixels of the photos: the rate is constant within a pass, the cosine ends with the last
+            one, and so does the fit where `steps` are more; None: the rate falls from step to step, over all `steps`.
+        window_from: smallest side of a window, in sides of the photo (the largest is 1), over which a step's pixels are
+            a grid, as in `halonerf.geometry.random_grid`; None: adjacent pixels.
         targets: for a 2D probability p: "soft" (p itself) or "paper" (0.01 where p < 0.2, else 1).
         normalise: whether features are scaled to mean 0 and standard deviation 1 over elements.
         seed: of initial weights and windows.
 
     Raises: BadInput for an option out of range.
     """
+
+    compatible_defaults: ClassVar[Mapping[str, Any]] = {"epochs": None, "window_from": None}
 
     def __init__(
         self,
@@ -77,8 +88,15 @@ class LearnedElementHead(ElementHead):
         targets: str,
         normalise: bool,
         seed: int,
+        epochs: int | None = None,
+        window_from: float | None = None,
     ) -> None:
         super().__init__(min_confidence)
+        if (epochs is not None and epochs < 1) or (window_from is not None and not 0 < window_from <= 1):
+            raise BadInput(
+                "expected head.epochs of at least 1 or null, and head.window_from in (0, 1] or null, got "
+                f"{epochs} and {window_from}"
+            )
         if steps < 1 or rays < 1 or learning_rate <= 0 or not 0 <= final_lr_fraction <= 1:
             raise BadInput(
                 "expected head.steps and head.rays of at least 1, head.learning_rate > 0 and head.final_lr_fraction in "
@@ -89,6 +107,7 @@ class LearnedElementHead(ElementHead):
         self.steps, self.window = steps, math.isqrt(rays)  # px, the window's side
         self.learning_rate, self.final_lr_fraction = learning_rate, final_lr_fraction
         self.targets, self.normalise, self.seed = targets, normalise, seed
+        self.epochs, self.window_from = epochs, window_from
         self.running: RunningFit | None = None
 
     def network(self, features: int, concepts: int, generator: torch.Generator) -> nn.Module:
@@ -97,7 +116,7 @@ class LearnedElementHead(ElementHead):
 
     @property
     def rounds(self) -> int:
-        """See `halonerf.protocols.LearntHead`: of at most `ROUND_STEPS` steps each."""
+        """See `halonerf.protocols.LearntHead`: of at most `ROUND_STEPS` steps each, none after the last epoch."""
         return -(-self.steps // ROUND_STEPS)
 
     def fit(
@@ -153,12 +172,14 @@ class LearnedElementHead(ElementHead):
         if running is None or number != running.next:
             expected = "start() before a round" if running is None else f"round {running.next} to be next"
             raise BadInput(f"expected {expected}, got round {number}")
-        steps = range(number * ROUND_STEPS, min((number + 1) * ROUND_STEPS, self.steps))
+        last = self.steps if self.epochs is None else min(self.steps, self.epochs * self._epoch_steps(running))
+        steps = range(number * ROUND_STEPS, min((number + 1) * ROUND_STEPS, last))
         with torch.enable_grad():
             losses = [self._step(running, step) for step in steps]
         running.next += 1
+        running.loss = sum(losses) / len(losses) if losses else running.loss
         self._finish(running)
-        return sum(losses) / len(losses)
+        return running.loss
 
     def save_state(self, path: Path) -> None:
         """See `halonerf.protocols.LearntHead`."""
@@ -199,17 +220,12 @@ class LearnedElementHead(ElementHead):
     def _step(self, running: RunningFit, step: int) -> float:
         """Take one step of Adam and return its loss; random numbers depend on the seed and the step alone."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         for group in running.optimiser.param_groups:
-            group["lr"] = self.learning_rate * (self.final_lr_fraction + (1 - self.final_lr_fraction) * fall)
+            group["lr"] = self._learning_rate(running, step)
         i = int(torch.randint(len(running.views), (), generator=generator))
-        view = running.views[i]
-        width, height = min(self.window, view.width), min(self.window, view.height)
-        left = int(torch.randint(view.width - width + 1, (), generator=generator))
-        top = int(torch.randint(view.height - height + 1, (), generator=generator))
-        window = (slice(top, top + height), slice(left, left + width))
-        rendered, opacity = running.field.shade(view.cropped(left, top, width, height), running.probability)
-        target, weight = running.maps[i][window].to(rendered), running.weights[i][window].to(rendered)
+        view, pixels = self._window(running.views[i], generator)
+        rendered, opacity = running.field.shade(view, running.probability)
+        target, weight = running.maps[i][pixels].to(rendered), running.weights[i][pixels].to(rendered)
         if self.targets == "paper":
             target = torch.where(target < 0.2, 0.01, 1.0)
         solid = opacity.detach()[..., None]
@@ -219,6 +235,28 @@ class LearnedElementHead(ElementHead):
         loss.backward()
         running.optimiser.step()
         return loss.item()
+
+    def _epoch_steps(self, running: RunningFit) -> int:
+        """Steps of a pass over as many pixels as the photos have."""
+        return max(1, sum(view.width * view.height for view in running.views) // self.window**2)
+
+    def _learning_rate(self, running: RunningFit, step: int) -> float:
+        last = self.final_lr_fraction * self.learning_rate
+        if self.epochs is None:
+            return cosine_by_epoch(self.learning_rate, step, self.steps, last)
+        return cosine_by_epoch(self.learning_rate, step // self._epoch_steps(running), self.epochs, last)
+
+    def _window(self, view: View, generator: torch.Generator) -> tuple[View, tuple[Any, Any]]:
+        """The part of a view that a step renders, and the rows and columns of its pixels in the photo's maps."""
+        if self.window_from is not None:
+            grid = random_grid(view, self.window, self.window_from, generator)
+            place = image_coordinates(grid)  # a pixel of the grid is compared with the pixel of the photo that it is in
+            rows, columns = (place[..., 1] * view.height).long(), (place[..., 0] * view.width).long()
+            return grid, (rows.clamp(0, view.height - 1), columns.clamp(0, view.width - 1))
+        width, height = min(self.window, view.width), min(self.window, view.height)
+        left = int(torch.randint(view.width - width + 1, (), generator=generator))
+        top = int(torch.randint(view.height - height + 1, (), generator=generator))
+        return view.cropped(left, top, width, height), (slice(top, top + height), slice(left, left + width))
 
     @torch.no_grad()
     def _finish(self, running: RunningFit) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Seed
+from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt, Seed
 from halonerf.heads.learning import LearnedElementHead
 
 
@@ -15,8 +15,8 @@ class Linear(LearnedElementHead):
     """One linear layer and a sigmoid per concept.
 
     Args:
-        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed (of windows alone):
-            see `halonerf.heads.learning.LearnedElementHead`.
+        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed (of windows alone),
+            epochs, window_from: see `halonerf.heads.learning.LearnedElementHead`.
     """
 
     def __init__(
@@ -29,8 +29,12 @@ class Linear(LearnedElementHead):
         targets: Literal["soft", "paper"] = "soft",
         normalise: bool = True,
         seed: Seed = 0,
+        epochs: PositiveInt | None = None,
+        window_from: PositiveFraction | None = None,
     ) -> None:
-        super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
+        super().__init__(
+            min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from
+        )
 
     def network(self, features: int, concepts: int, generator: torch.Generator) -> nn.Module:
         """See `halonerf.heads.learning.LearnedElementHead`. All weights start at 0: the problem is nearly convex."""

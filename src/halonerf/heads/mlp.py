@@ -11,7 +11,7 @@ import torch
 from annotated_types import MinLen
 from torch import Tensor, nn
 
-from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Seed
+from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt, Seed
 from halonerf.errors import BadInput
 from halonerf.heads.learning import LearnedElementHead
 
@@ -26,8 +26,8 @@ class Mlp(LearnedElementHead):
     Args:
         widths: units of the hidden layers.
         together: one network for all concepts; otherwise one per concept, fitted to the same windows.
-        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed: see
-            `halonerf.heads.learning.LearnedElementHead`.
+        min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from:
+            see             `halonerf.heads.learning.LearnedElementHead`.
 
     Raises: BadInput for an option out of range.
     """
@@ -44,8 +44,12 @@ class Mlp(LearnedElementHead):
         targets: Literal["soft", "paper"] = "soft",
         normalise: bool = True,
         seed: Seed = 0,
+        epochs: PositiveInt | None = None,
+        window_from: PositiveFraction | None = None,
     ) -> None:
-        super().__init__(min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed)
+        super().__init__(
+            min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from
+        )
         if not widths or min(widths) < 1:
             raise BadInput(f"expected head.widths of one hidden layer or more, got {list(widths)}.\nOr: head=linear")
         self.widths, self.together = tuple(widths), together

@@ -198,13 +198,14 @@ def gather_pairs(splats, starts, listed, splat_of, blocks_of, tiles_x, maps, pai
 def _gather_splat(splats, i, blocks, left, top, px, py, light, tile_maps, weight, pairs, pair):
     """Fill a row of pairs [K, C] with the sums over a pair's pixels of its weight times tile_maps [C * PIXELS]."""
     u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
-    a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
+    a, s, e = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
     opacity, fall, none = splat(splats[i, 5]), splat(splats[i, 6]), splat(ZERO)
     left_over = blocks
     while left_over != 0:
         p = lowest_bit(left_over) * LANES
         left_over &= left_over - 1
-        drawn, _ = take(light, p, alpha_of(a, b, c, opacity, fall, load(px, p) - u, load(py, p) - v))
+        dy = load(py, p) - v
+        drawn, _ = take(light, p, alpha_of(a, e, opacity, fall, load(px, p) - u - s * dy, dy))
         store(weight, p, drawn)
     for k in range(pairs.shape[1]):
         summed = none

@@ -33,8 +33,9 @@ from halonerf.splatting.tiles import TILE_H, TILE_W
 def composite_backward(splats, starts, listed, splat_of, blocks_of, tiles_x, image, used, d_image, pairs, others):
     """Fill pairs [K * 16] and others [K, C - 3] with the gradients of listed pairs; zero where a pair was not needed.
 
-    With e the exponent and d = pixel - centre, a row of pairs has the sums over pixels of g, g dx, g dy, g dx^2,
-    g dx dy, g dy^2 (g: gradient with respect to e), the gradient of the depth z, those of three features, and zeros.
+    With (dx, dy) = pixel - centre and p = dx - s dy (`halonerf.splatting.projection`), a row of pairs has the sums over
+    pixels of g, g p, g dy, g p^2, g p dy, g dy^2 (g: gradient with respect to the exponent), the gradient of the depth
+    z, those of three features, and zeros.
     image: [H, W, C + 2], the result of `composite`, C >= 3; d_image: the gradient with respect to it.
     """
     height, width, last = image.shape
@@ -72,19 +73,20 @@ def _differentiate_splat(splats, i, blocks, left, top, px, py, light, d_tile, be
     behind: [PIXELS], the gradient-weighted sum of this splat and all behind it; its share is subtracted.
     """
     u, v = splat(splats[i, 0] - np.float32(left)), splat(splats[i, 1] - np.float32(top))
-    a, b, c = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
+    a, shear, e = splat(HALF * splats[i, 2]), splat(splats[i, 3]), splat(HALF * splats[i, 4])
     opacity, fall, depth = splat(splats[i, 5]), splat(splats[i, 6]), splat(splats[i, 7])
     red, green, blue = splat(splats[i, SPLAT]), splat(splats[i, SPLAT + 1]), splat(splats[i, SPLAT + 2])
     none, one = splat(ZERO), splat(ONE)
     for k in range(REGISTER_FEATURES, count):
         store(extra, k * LANES, none)
-    s, sx, sy, sxx, sxy, syy = none, none, none, none, none, none
+    s, sp, sy, spp, spy, syy = none, none, none, none, none, none
     d_depth, d_red, d_green, d_blue = none, none, none, none
     while blocks != 0:
         p = lowest_bit(blocks) * LANES
         blocks &= blocks - 1
-        dx, dy = load(px, p) - u, load(py, p) - v
-        weight, alpha = take(light, p, alpha_of(a, b, c, opacity, fall, dx, dy))
+        dy = load(py, p) - v
+        dp = load(px, p) - u - shear * dy
+        weight, alpha = take(light, p, alpha_of(a, e, opacity, fall, dp, dy))
         by_red, by_green, by_blue = load(d_tile, p), load(d_tile, PIXELS + p), load(d_tile, 2 * PIXELS + p)
         by_depth = load(d_tile, count * PIXELS + p)
         value = load(d_tile, (count + 1) * PIXELS + p) + depth * by_depth
@@ -100,7 +102,7 @@ def _differentiate_splat(splats, i, blocks, left, top, px, py, light, d_tile, be
         store(behind, p, rest)
         g = rest * alpha / (one - alpha) - contribution
         g = choose(above(splat(ALPHA_CAP), alpha), g, none)
-        gx, gy = g * dx, g * dy
-        s, sx, sy = s + g, sx + gx, sy + gy
-        sxx, sxy, syy = sxx + gx * dx, sxy + gx * dy, syy + gy * dy
-    return totals(s, sx, sy, sxx, sxy, syy, d_depth, d_red, d_green, d_blue)
+        gp, gy = g * dp, g * dy
+        s, sp, sy = s + g, sp + gp, sy + gy
+        spp, spy, syy = spp + gp * dp, spy + gp * dy, syy + gy * dy
+    return totals(s, sp, sy, spp, spy, syy, d_depth, d_red, d_green, d_blue)

@@ -1,7 +1,9 @@
 """The gsplat engine, for CUDA devices: gsplat's projection, tiles and compositing (Ye et al., gsplat, 2024).
 
 This engine has not been run on a GPU yet: tests compare it with the reference by a stand-in for gsplat on a CPU, and
-with gsplat itself where there is a device.
+with gsplat itself where there is a device. Gaussians that are not finite are reported before any engine is asked
+(`halonerf.splatting.rasterise.check_finite`). Long and thin ones have the precision of gsplat's inverse covariance in
+single precision, not that of the other engines.
 
 Projection and compositing are called separately, and the centres are shifted in between: by the offsets, whose
 gradient is the screen-space gradient, and by the position of the view in its whole image. gsplat limits how far off

@@ -1,8 +1,15 @@
 """Projection of 3D Gaussians to splats on the image, and its backward pass (EWA splatting, Zwicker et al. 2001).
 
-A splat is a row of numbers, one row per Gaussian: centre u, v (px); a, b, c of the inverse covariance [[a, b], [b, c]]
-(px^-2); opacity; the largest exponent `fall` at which it is still drawn; depth z along the optical axis (world units);
-half-widths rx, ry (px; rx negative: not in the image); then its features.
+A splat is a row of numbers, one row per Gaussian: centre u, v (px); a, s, e of its exponent; opacity; the largest
+exponent `fall` at which it is still drawn; depth z along the optical axis (world units); half-widths rx, ry (px; rx
+negative: not in the image); then its features.
+
+The exponent at an offset (dx, dy) from the centre is (a (dx - s dy)^2 + e dy^2) / 2, with e = 1 / yy and s = xy / yy of
+the covariance [[xx, xy], [xy, yy]] and 1 / a = xx - xy^2 / yy. In the entries of the inverse covariance it would be a
+difference of two large numbers for what is long and thin; here both terms are squares. For the same reason 1 / a comes
+from the minors of the covariance's factors (Cauchy and Binet), and all that is done once per Gaussian is done in double
+precision: it costs little beside the pixels.
+
 The camera is 22 numbers: world-to-camera rotation (9, row by row) and translation (3), fx, fy, cx, cy, width, height,
 and the limits of x / z (2) and y / z (2) between which the projection is linearised.
 
@@ -22,16 +29,23 @@ from halonerf.splatting.lanes import LANES, load, prefetch, splat, store
 
 SPLAT = 10  # numbers before a splat's features
 PREFETCH_SPLATS = 8  # distance of prefetched Gaussians
+MAX_RADIUS = 1e9  # px; tiles are counted in whole numbers
 PARTS = 64  # that the Gaussians are divided into for the threads
-ZERO, ONE, TWO, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
-MIN_DEPTH, MIN_ALPHA, INVERSE_MIN_ALPHA = np.float32(NEAR), np.float32(ALPHA_MIN), np.float32(1.0 / ALPHA_MIN)
-VARIANCE = np.float32(BLUR)
+ZERO, ONE, TWO = 0.0, 1.0, 2.0
+MIN_DEPTH, MIN_ALPHA = np.float32(NEAR), np.float32(ALPHA_MIN)
+
+
+@compiled()
+def _doubles(values, i):
+    """The first three numbers of row i in double precision."""
+    return np.float64(values[i, 0]), np.float64(values[i, 1]), np.float64(values[i, 2])
 
 
 @compiled()
 def _unit(rotations, i):
     """The i-th quaternion wxyz as a tuple of length one, and the inverse of its length."""
-    w, x, y, z = rotations[i, 0], rotations[i, 1], rotations[i, 2], rotations[i, 3]
+    w, x, y = _doubles(rotations, i)
+    z = np.float64(rotations[i, 3])
     inverse = ONE / math.sqrt(w * w + x * x + y * y + z * z)
     return w * inverse, x * inverse, y * inverse, z * inverse, inverse
 
@@ -53,7 +67,7 @@ def _dot(one, other):
 @compiled()
 def _place(means, i, camera):
     """The i-th point in the camera's frame."""
-    p, q, r = means[i, 0], means[i, 1], means[i, 2]
+    p, q, r = _doubles(means, i)
     x = camera[0] * p + camera[1] * q + camera[2] * r + camera[9]
     y = camera[3] * p + camera[4] * q + camera[5] * r + camera[10]
     z = camera[6] * p + camera[7] * q + camera[8] * r + camera[11]
@@ -75,6 +89,15 @@ def _linearised(camera, x, y, z):
     return across, down, sx, sy
 
 
+@compiled()
+def _factors(across, down, columns, scales):
+    """A Gaussian's axes on the image, px: x [3] and y [3], the factors of its covariance; and the minors of the two."""
+    first, second, third = columns
+    x = (_dot(across, first) * scales[0], _dot(across, second) * scales[1], _dot(across, third) * scales[2])
+    y = (_dot(down, first) * scales[0], _dot(down, second) * scales[1], _dot(down, third) * scales[2])
+    return x, y, (x[0] * y[1] - x[1] * y[0], x[0] * y[2] - x[2] * y[0], x[1] * y[2] - x[2] * y[1])
+
+
 @compiled(parallel=True)
 def project(means, scales, rotations, opacities, offsets, camera, features, splats):
     """Fill splats [N, 10 + C or more]; for Gaussians outside the image only the negative half-width.
@@ -85,36 +108,31 @@ def project(means, scales, rotations, opacities, offsets, camera, features, spla
     for i in prange(means.shape[0]):
         splats[i, 8] = -ONE
         x, y, z = _place(means, i, camera)
-        opacity = opacities[i]
+        opacity = np.float64(opacities[i])
         if not (z > MIN_DEPTH) or not (opacity > MIN_ALPHA):
             continue
         w, qx, qy, qz, _ = _unit(rotations, i)
-        first, second, third = _columns(w, qx, qy, qz)
         across, down, _, _ = _linearised(camera, x, y, z)
-        s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
-        x0, x1, x2 = _dot(across, first) * s0, _dot(across, second) * s1, _dot(across, third) * s2
-        y0, y1, y2 = _dot(down, first) * s0, _dot(down, second) * s1, _dot(down, third) * s2
-        xx = x0 * x0 + x1 * x1 + x2 * x2 + VARIANCE
-        yy = y0 * y0 + y1 * y1 + y2 * y2 + VARIANCE
-        xy = x0 * y0 + x1 * y1 + x2 * y2
-        determinant = xx * yy - xy * xy
+        ax, ay, minors = _factors(across, down, _columns(w, qx, qy, qz), _doubles(scales, i))
+        xx, yy, xy = _dot(ax, ax), _dot(ay, ay), _dot(ax, ay)
+        determinant = _dot(minors, minors) + BLUR * (xx + yy) + BLUR * BLUR
+        xx, yy = xx + BLUR, yy + BLUR
         u = camera[12] * x / z + camera[14] + offsets[i, 0]
         v = camera[13] * y / z + camera[15] + offsets[i, 1]
-        fall = math.log(opacity * INVERSE_MIN_ALPHA)
+        fall = math.log(opacity / ALPHA_MIN)
         rx, ry = math.sqrt(TWO * fall * xx), math.sqrt(TWO * fall * yy)
-        if not (determinant > 0) or u + rx <= 0 or v + ry <= 0 or u - rx >= camera[16] or v - ry >= camera[17]:
+        if not (u + rx > 0 and v + ry > 0 and u - rx < camera[16] and v - ry < camera[17]):
             continue
-        inverse = ONE / determinant
         splats[i, 0] = u
         splats[i, 1] = v
-        splats[i, 2] = yy * inverse
-        splats[i, 3] = -xy * inverse
-        splats[i, 4] = xx * inverse
+        splats[i, 2] = yy / determinant
+        splats[i, 3] = xy / yy
+        splats[i, 4] = ONE / yy
         splats[i, 5] = opacity
         splats[i, 6] = fall
         splats[i, 7] = z
-        splats[i, 8] = rx
-        splats[i, 9] = ry
+        splats[i, 8] = min(rx, MAX_RADIUS)
+        splats[i, 9] = min(ry, MAX_RADIUS)
         for k in range(features.shape[1]):
             splats[i, SPLAT + k] = features[i, k]
 
@@ -175,32 +193,40 @@ def _project_backward(
     means, scales, rotations, camera, i, splats, summed, d_means, d_scales, d_rotations, d_opacities, d_centres
 ):  # fmt: skip
     """Backward pass of one Gaussian; summed: the gradients of its splat."""
-    a, b, c = splats[i, 2], splats[i, 3], splats[i, 4]
+    a, s, e = np.float64(splats[i, 2]), np.float64(splats[i, 3]), np.float64(splats[i, 4])
     d_opacities[i] = -summed[0] / splats[i, 5]
-    du, dv = -(a * summed[1] + b * summed[2]), -(b * summed[1] + c * summed[2])
+    du, dv = -a * summed[1], a * s * summed[1] - e * summed[2]
     d_centres[i, 0] = du
     d_centres[i, 1] = dv
-    # The exponent is (a dx^2 + c dy^2) / 2 + b dx dy; as a symmetric matrix, d exponent / d conic:
-    p, q, r = HALF * summed[3], HALF * summed[4], HALF * summed[5]
-    # conic = cov^-1, so d cov = -conic (d conic) conic; doubled, because spread appears twice in cov
-    gxx = -TWO * (a * (a * p + b * q) + b * (a * q + b * r))
-    gxy = -TWO * (a * (b * p + c * q) + b * (b * q + c * r))
-    gyy = -TWO * (b * (b * p + c * q) + c * (b * q + c * r))
 
     x, y, z = _place(means, i, camera)
     w, qx, qy, qz, short = _unit(rotations, i)
     first, second, third = _columns(w, qx, qy, qz)
     across, down, sx, sy = _linearised(camera, x, y, z)
-    e0, l0, m0, d_first = _axis_backward(across, down, first, scales[i, 0], gxx, gxy, gyy)
-    e1, l1, m1, d_second = _axis_backward(across, down, second, scales[i, 1], gxx, gxy, gyy)
-    e2, l2, m2, d_third = _axis_backward(across, down, third, scales[i, 2], gxx, gxy, gyy)
+    scale = _doubles(scales, i)
+    ax, ay, minors = _factors(across, down, (first, second, third), scale)
+    # What changes the exponent is (tx, ay): the axes on the image, sheared by s so that their covariance is diagonal.
+    # tx = ax - s ay without the difference of large numbers.
+    tx = (
+        e * (ay[1] * minors[0] + ay[2] * minors[1] + BLUR * ax[0]),
+        e * (ay[2] * minors[2] - ay[0] * minors[0] + BLUR * ax[1]),
+        e * (BLUR * ax[2] - ay[0] * minors[1] - ay[1] * minors[2]),
+    )
+    # d exponent / d (a, s, e) are half of the sums of p^2, -a times that of p dy, and half of that of dy^2;
+    # d (1 / a), ds, de are quadratic in (tx, ay), by these factors:
+    gtt, gty, gyy = -a * a * summed[3], -e * a * summed[4], -e * e * summed[5]
+    sheared = (across[0] - s * down[0], across[1] - s * down[1], across[2] - s * down[2])
+    e0, l0, m0, d_first = _axis_backward(sheared, down, first, scale[0], tx[0], ay[0], gtt, gty, gyy)
+    e1, l1, m1, d_second = _axis_backward(sheared, down, second, scale[1], tx[1], ay[1], gtt, gty, gyy)
+    e2, l2, m2, d_third = _axis_backward(sheared, down, third, scale[2], tx[2], ay[2], gtt, gty, gyy)
     d_scales[i, 0] = e0
     d_scales[i, 1] = e1
     d_scales[i, 2] = e2
+    m0, m1, m2 = m0 - s * l0, m1 - s * l1, m2 - s * l2
     # d across = sum over axes of l * axis; d down likewise with m
-    ax = l0 * first[0] + l1 * second[0] + l2 * third[0]
-    ay = l0 * first[1] + l1 * second[1] + l2 * third[1]
-    az = l0 * first[2] + l1 * second[2] + l2 * third[2]
+    cx = l0 * first[0] + l1 * second[0] + l2 * third[0]
+    cy = l0 * first[1] + l1 * second[1] + l2 * third[1]
+    cz = l0 * first[2] + l1 * second[2] + l2 * third[2]
     bx = m0 * first[0] + m1 * second[0] + m2 * third[0]
     by = m0 * first[1] + m1 * second[1] + m2 * third[1]
     bz = m0 * first[2] + m1 * second[2] + m2 * third[2]
@@ -208,8 +234,8 @@ def _project_backward(
     fx, fy, near = camera[12], camera[13], ONE / z
     dx, dy = du * fx * near, dv * fy * near
     dz = summed[6] - (du * fx * x + dv * fy * y) * near * near
-    dz -= (ax * across[0] + ay * across[1] + az * across[2] + bx * down[0] + by * down[1] + bz * down[2]) * near
-    d_sx = -fx * near * (ax * camera[6] + ay * camera[7] + az * camera[8])
+    dz -= (e0 * scale[0] + e1 * scale[1] + e2 * scale[2]) * near  # the image grows as 1 / z, as it does with the scales
+    d_sx = -fx * near * (cx * camera[6] + cy * camera[7] + cz * camera[8])
     d_sy = -fy * near * (bx * camera[6] + by * camera[7] + bz * camera[8])
     if sx == x / z:
         dx += d_sx * near
@@ -223,19 +249,18 @@ def _project_backward(
 
 
 @compiled()
-def _axis_backward(across, down, axis, scale, gxx, gxy, gyy):
-    """One axis of a Gaussian: d scale, its factors in d across and d down and d axis [3].
+def _axis_backward(sheared, down, axis, scale, tx, ay, gtt, gty, gyy):
+    """One axis of a Gaussian: d scale, its factors in d sheared and d down and d axis [3].
 
-    gxx, gxy, gyy: twice the gradient with respect to the covariance on the image.
+    tx, ay: px, the axis on the image, sheared. gtt, gty, gyy: of the gradient with respect to them.
     """
-    along, beside = _dot(across, axis), _dot(down, axis)
-    x, y = gxx * along * scale + gxy * beside * scale, gxy * along * scale + gyy * beside * scale
+    x, y = gtt * tx + gty * ay, gty * tx + gyy * ay
     d_axis = (
-        (across[0] * x + down[0] * y) * scale,
-        (across[1] * x + down[1] * y) * scale,
-        (across[2] * x + down[2] * y) * scale,
+        (sheared[0] * x + down[0] * y) * scale,
+        (sheared[1] * x + down[1] * y) * scale,
+        (sheared[2] * x + down[2] * y) * scale,
     )
-    return along * x + beside * y, x * scale, y * scale, d_axis
+    return _dot(sheared, axis) * x + _dot(down, axis) * y, x * scale, y * scale, d_axis
 
 
 @compiled()

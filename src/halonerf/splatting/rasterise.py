@@ -1,7 +1,7 @@
 """The differentiable rasteriser: composited features, depth and opacity of 3D Gaussians in a view.
 
-    alpha_i(x) = min(o_i exp(-(x - c_i)^T S_i^-1 (x - c_i) / 2), 0.99),  zero below 1/255
-    w_i = alpha_i prod_{j nearer} (1 - alpha_j),                         zero once the transmittance is below 1e-4
+    alpha_i(x) = min(o_i exp(-(x - c_i)^T S_i^-1 (x - c_i) / 2), 0.999),  zero below 1/255
+    w_i = alpha_i prod_{j nearer} (1 - alpha_j),                          zero from where the product falls to 1e-4
     image = sum_i w_i f_i,  depth = sum_i w_i z_i,  opacity = sum_i w_i
 
 (Kerbl et al., 3D Gaussian Splatting, 2023, eq. 1-6; S_i is the projected covariance + 0.3 px^2.) All features share
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from halonerf.errors import BadInput
 from halonerf.rotations import product, quaternions
 from halonerf.splatting import cpu, gpu, reference
 from halonerf.types import View
@@ -57,8 +58,10 @@ def rasterise(
         view: its pose has a gradient where `camera_to_world` requires one; then the Gaussians are moved into the
             camera's frame.
     Returns: all zero where nothing is drawn.
-    Raises: ValueError for an unknown engine; MissingExtra where gsplat is needed and not installed.
+    Raises: ValueError for an unknown engine; MissingExtra where gsplat is needed and not installed; BadInput where a
+        mean, scale, rotation or opacity is not finite or a rotation is zero (features may be NaN, and stay so).
     """
+    check_finite(means, scales, rotations, opacities)
     if offsets is None:
         offsets = means.new_zeros(len(means), 2)
     if view.camera_to_world.requires_grad:
@@ -73,6 +76,35 @@ def rasterise(
     else:
         image = reference.rasterise(means, scales, rotations, opacities, features, offsets, view)
     return Raster(image[..., :-2], image[..., -2], image[..., -1])
+
+
+def check_finite(means: Tensor, scales: Tensor, rotations: Tensor, opacities: Tensor) -> None:
+    """Check that Gaussians can be drawn; arguments as of `rasterise`.
+
+    Raises: BadInput that names how many Gaussians have NaN or infinity in what, or rotations of length zero.
+    """
+    with torch.no_grad():
+        given = {"means": means, "scales": scales, "rotations": rotations, "opacities": opacities}
+        total = torch.stack([values.sum() for values in given.values()])
+        lengths = rotations.abs().amax(dim=1)
+        if total.isfinite().all() and lengths.all():
+            return
+        wrong = {
+            name: ~values.isfinite().reshape(len(values), -1).all(dim=1)
+            for name, values in given.items()
+            if len(values)
+        }
+        found = [
+            f"NaN or infinity in {int(rows.sum())} of {len(rows)} {name}" for name, rows in wrong.items() if rows.any()
+        ]
+        if not lengths.all():
+            found.append(f"{int((lengths == 0).sum())} of {len(lengths)} rotations of length zero")
+    if found:
+        raise BadInput(
+            f"expected Gaussians with finite numbers, got {' and '.join(found)}.\n"
+            "A fit that diverged leaves such numbers: fit again with lower learning rates, such as "
+            "field.learning_rates.means=1e-4 field.learning_rates.log_scales=1e-3"
+        )
 
 
 def into_camera(means: Tensor, rotations: Tensor, view: View) -> tuple[Tensor, Tensor, View]:
@@ -100,6 +132,7 @@ def lift(
 
     maps: [H, W, C]. Other arguments and errors as of `rasterise`.
     """
+    check_finite(means, scales, rotations, opacities)
     engine = resolve_engine(engine, means)
     if engine == "gsplat":
         return gpu.lift(means, scales, rotations, opacities, maps, view)

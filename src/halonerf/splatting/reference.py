@@ -22,9 +22,9 @@ def rasterise(means, scales, rotations, opacities, features, offsets, view: View
 
 def pixel_weights(means, scales, rotations, opacities, offsets, view: View) -> tuple[Tensor, Tensor]:
     """Weights [N, H W] of every Gaussian in every pixel, and depths [N], world units; a pixel's sum is its opacity."""
-    centres, covariances, depth = project(means, scales, rotations, view)
-    centres = centres + offsets
-    conics = torch.linalg.inv(covariances)
+    centres, axes, depth = project_axes(means.double(), scales.double(), rotations.double(), view)
+    narrow, shear, low = (values.to(means.dtype) for values in exponents(axes))  # a few numbers: double costs nothing
+    centres, depth = centres.to(means.dtype) + offsets, depth.to(means.dtype)
     rows, columns = torch.meshgrid(
         torch.arange(view.height, dtype=means.dtype) + 0.5,
         torch.arange(view.width, dtype=means.dtype) + 0.5,
@@ -32,7 +32,8 @@ def pixel_weights(means, scales, rotations, opacities, offsets, view: View) -> t
     )
     pixels = torch.stack([columns.reshape(-1), rows.reshape(-1)], dim=1)
     away = pixels[None] - centres[:, None]
-    exponent = 0.5 * torch.einsum("npi,nij,npj->np", away, conics, away)
+    beside = away[..., 0] - shear[:, None] * away[..., 1]
+    exponent = 0.5 * (narrow[:, None] * beside**2 + low[:, None] * away[..., 1] ** 2)
     alpha = opacities[:, None] * torch.exp(-exponent)
     drawn = (alpha >= ALPHA_MIN) & (depth > NEAR)[:, None]
     alpha = torch.where(drawn, alpha, torch.zeros_like(alpha)).clamp(max=ALPHA_MAX)
@@ -48,8 +49,32 @@ def pixel_weights(means, scales, rotations, opacities, offsets, view: View) -> t
     return torch.stack(weights) if weights else alpha, depth
 
 
+def exponents(axes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """a, s and e of the exponent (a (dx - s dy)^2 + e dy^2) / 2 at an offset (dx, dy) px from the centre, [N] each.
+
+    No difference of large numbers is taken, so that long and thin splats keep their precision; see
+    `halonerf.splatting.projection`.
+
+    axes: [N, 2, 3], px, as of `project_axes`.
+    """
+    x, y = axes[:, 0], axes[:, 1]
+    xx, yy, xy = (x * x).sum(dim=1), (y * y).sum(dim=1), (x * y).sum(dim=1)
+    minors = torch.linalg.cross(x, y)
+    determinant = (minors * minors).sum(dim=1) + BLUR * (xx + yy) + BLUR**2
+    return (yy + BLUR) / determinant, xy / (yy + BLUR), 1 / (yy + BLUR)
+
+
 def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tensor]:
     """Centres [N, 2] px, covariances [N, 2, 2] px^2 with blur, depths [N]; undefined behind the camera."""
+    centres, axes, depth = project_axes(means, scales, rotations, view)
+    return centres, axes @ axes.transpose(1, 2) + BLUR * torch.eye(2, dtype=means.dtype), depth
+
+
+def project_axes(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres [N, 2] px, axes on the image [N, 2, 3] px, depths [N]; undefined behind the camera.
+
+    The covariance on the image is the product of the axes with their transpose, plus the blur.
+    """
     pose = view.world_to_camera.to(means)
     points = means @ pose[:, :3].T + pose[:, 3]
     depth = points[:, 2]
@@ -62,6 +87,4 @@ def project(means, scales, rotations, view: View) -> tuple[Tensor, Tensor, Tenso
     jacobian = torch.stack(
         [view.fx / z, zero, -view.fx * x_slope / z, zero, view.fy / z, -view.fy * y_slope / z], dim=1
     ).reshape(-1, 2, 3)
-    spread = jacobian @ pose[:, :3] @ (matrices(rotations) * scales[:, None])
-    blur = BLUR * torch.eye(2, dtype=means.dtype)
-    return centres, spread @ spread.transpose(1, 2) + blur, depth
+    return centres, jacobian @ pose[:, :3] @ (matrices(rotations) * scales[:, None]), depth

@@ -19,6 +19,7 @@ BLOCK = 4  # px; a block of 4 x 4 pixels is one vector, a half tile of 4 x 4 blo
 HALF_W = BLOCK * BLOCK
 TILE_W, TILE_H = 2 * HALF_W, BLOCK * BLOCK  # px
 SLACK = np.float32(1e-3)  # px by which an ellipse is widened before rounding: a pixel too many has no effect
+SMALL = np.float32(1e-30)  # px^-2, far below any splat's
 HALF, ZERO, ONE, TWO = np.float32(0.5), np.float32(0.0), np.float32(1.0), np.float32(2.0)
 PREFETCH_SPLATS = 8  # distance of prefetched splats
 PARTS = 64  # that the splats are divided into for the threads
@@ -73,19 +74,19 @@ def list_pairs(splats, order, tiles_x, tiles_y, offsets, spans, tile_of, splat_o
             i, later = order[rank], order[min(rank + PREFETCH_SPLATS, number - 1)]
             prefetch(splats, later * splats.shape[1])
             u, v, rx, ry = splats[i, 0], splats[i, 1], splats[i, 8], splats[i, 9]
-            a, b, c, fall = splats[i, 2], splats[i, 3], splats[i, 4], splats[i, 6]
-            inverse, slope, steep = splat(ONE / a), splat(-b), b / c * rx
-            whole, determinant = splat(TWO * fall * a), splat(a * c - b * b)
+            a, s, e, fall = splats[i, 2], splats[i, 3], splats[i, 4], splats[i, 6]
+            inverse, slope, across = splat(ONE / max(a, SMALL)), splat(s), splat(e)
+            whole, steep = splat(TWO * fall), s / e * math.sqrt(TWO * fall * a * (e / (e + a * s * s)))
             pair = offsets[rank]
             top, bottom = _span(v, ry, TILE_H, tiles_y)
             first, last = _span(u, rx, TILE_W, tiles_x)
             for row in range(top, bottom):
                 y = splat(np.float32(row * TILE_H) - v)
                 low, high = load(reach, 2 * LANES) + y, load(reach, 3 * LANES) + y
-                at = smaller(larger(splat(-steep), low), high)
-                right = (slope * at + root(larger(whole - at * at * determinant, splat(ZERO)))) * inverse
                 at = smaller(larger(splat(steep), low), high)
-                left = (slope * at - root(larger(whole - at * at * determinant, splat(ZERO)))) * inverse
+                right = slope * at + root(larger(whole - at * at * across, splat(ZERO)) * inverse)
+                at = smaller(larger(splat(-steep), low), high)
+                left = slope * at - root(larger(whole - at * at * across, splat(ZERO)) * inverse)
                 inside = bits(at_most(low, splat(ry))) & bits(at_most(splat(-ry), high))
                 for column in range(first, last):
                     blocks = np.int64(0)

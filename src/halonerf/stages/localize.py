@@ -5,7 +5,7 @@ Output:
     rounds/<round>.safetensors    until a head fitted in rounds is finished: the state to resume from
     concepts.json                 the concepts, in the order of all arrays
     thresholds.json               of each concept, of its "2d" maps and of its "3d" ones, from the lifted photos alone
-    renders/<view>.npz            probability uint8 [P, H, W] (p * 255), confidence float16 [P, H, W]
+    renders/<view>.npz            probability uint16 [P, H, W] (p * 65535), confidence float16 [P, H, W]
     renders/<view>.png            the field's colours with that view's appearance code
 """
 
@@ -243,7 +243,7 @@ class Localize(LocalizeSpec, Stage):
         probability, confidence = self._head.render(self.field, camera, appearance)
         save_picture(self._path(view).with_suffix(".png"), to_uint8(colour))
         maps = (part.permute(2, 0, 1).cpu().numpy() for part in (probability, confidence))
-        write_maps(self._path(view), next(maps), confidence=next(maps))
+        write_maps(self._path(view), next(maps), confidence=next(maps), bits=16)
 
 
 def _number(item: str) -> int:

@@ -13,8 +13,11 @@ from torch.optim import Optimizer
 
 from halonerf.config.option_types import NonNegativeFloat, PositiveFloat, PositiveInt
 from halonerf.geometry import image_coordinates
+from halonerf.losses import cosine_by_epoch
 from halonerf.transients.none import normalised
 from halonerf.types import Rendering, View
+
+MIN_LEARNING_RATE = 1e-8  # that the cosine falls to (Ha-NeRF)
 
 
 class MaskNetwork(nn.Module):
@@ -31,8 +34,13 @@ class MaskNetwork(nn.Module):
         samples: positions at which the mask of a larger image is predicted; it is interpolated between them. The
             paper's field is fitted to 1,024 pixels per step, and the mask is predicted at each.
         first_penalty, last_penalty, penalty_decay: lambda = max(last, first * exp(-decay * step)).
-        learning_rate: Adam's.
+        learning_rate: Adam's; falls along half a cosine.
+        epochs: equal parts of the fit, in each of which the learning rate is constant.
+
+    Raises: BadInput for fewer than one epoch.
     """
+
+    version = 2
 
     photos: Tensor  # [photos, E]
 
@@ -47,11 +55,13 @@ class MaskNetwork(nn.Module):
         last_penalty: NonNegativeFloat = 6e-3,
         penalty_decay: NonNegativeFloat = 1e-3,
         learning_rate: PositiveFloat = 5e-4,
+        epochs: PositiveInt = 20,
     ) -> None:
         super().__init__()
         self.embedding, self.frequencies, self.samples = embedding, frequencies, samples
         self.first_penalty, self.last_penalty, self.penalty_decay = first_penalty, last_penalty, penalty_decay
-        self.learning_rate = learning_rate
+        self.learning_rate, self.epochs = learning_rate, epochs
+        self._adam: Optimizer | None = None
         self.names: list[str] = []
         self.photos = nn.Parameter(torch.zeros(0, embedding))
         sizes = [embedding + 2 + 4 * frequencies, *[width] * depth]
@@ -76,6 +86,7 @@ class MaskNetwork(nn.Module):
         known = normalised(valid.float())
         if name not in self.names:
             return known, photo.new_zeros(())
+        self._set_learning_rate(progress)
         mask = self._mask(name, view)
         squared = ((rendering.colour.detach() - photo) ** 2).mean(dim=-1)
         penalty = max(self.last_penalty, self.first_penalty * math.exp(-self.penalty_decay * step))
@@ -89,7 +100,14 @@ class MaskNetwork(nn.Module):
 
     def optimiser(self) -> Optimizer | None:
         """Adam over all parameters."""
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        self._adam = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        return self._adam
+
+    def _set_learning_rate(self, progress: float) -> None:
+        """Set the rate of the step that follows, at `progress` in [0, 1)."""
+        epoch = int(progress * self.epochs + 1e-6)  # of a share of whole steps, which is rounded
+        for group in self._adam.param_groups if self._adam is not None else ():
+            group["lr"] = cosine_by_epoch(self.learning_rate, epoch, self.epochs, MIN_LEARNING_RATE)
 
     def _mask(self, name: str, view: View) -> Tensor:
         """M at every pixel of the view, [H, W]."""

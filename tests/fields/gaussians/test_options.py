@@ -111,3 +111,26 @@ def test_harmonics_change_colours_with_the_viewing_direction():
 def test_unknown_options_name_the_known(option: dict[str, Any]):
     with pytest.raises(BadInput, match=f"expected field.{next(iter(option))} "):
         Gaussians(**option)
+
+
+def test_a_file_with_numbers_that_are_not_finite_is_refused(tmp_path: Path):
+    made = field()
+    with torch.no_grad():
+        made.log_scales[[3, 7], 1] = math.nan
+        made.opacity_logits[5] = math.inf
+    made.save(tmp_path / "field.safetensors")
+    expected = r"NaN or infinity: (.|\n)*1 of 40 in opacity_logits(.|\n)*learning_rates"
+    with pytest.raises(BadInput, match=expected):
+        field().load(tmp_path / "field.safetensors")
+    with pytest.raises(BadInput, match="2 of 120 in log_scales"):
+        field().load(tmp_path / "field.safetensors")
+
+
+def test_a_diverged_field_is_reported_when_it_is_rendered():
+    made = field()
+    with torch.no_grad():
+        made.rotations[4] = math.nan
+    with pytest.raises(BadInput, match=r"1 of 40 rotations\.\n.*learning_rates"):
+        made.render(view(), made.mean_appearance())
+    with pytest.raises(BadInput, match="1 of 40 rotations"):
+        made.lift(view(), torch.ones(24, 32, 1), torch.ones(24, 32))

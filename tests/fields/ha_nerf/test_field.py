@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from halonerf.errors import BadInput
 from halonerf.fields.encoder import AppearanceEncoder, initialise_layers
 from halonerf.fields.ha_nerf.field import HaNerf
 from halonerf.fields.ha_nerf.network import Colour, Trunk, frequencies
-from halonerf.fields.ha_nerf.rays import near_far
+from halonerf.fields.ha_nerf.rays import Draws, near_far, rays_of
 from halonerf.fields.ha_nerf.voxels import contract
 from halonerf.geometry import sample_image
 from halonerf.types import View
@@ -70,9 +71,9 @@ def fitted() -> HaNerf:
 def test_the_networks_have_the_papers_sizes():
     trunk, colour = Trunk(15, 256, 8), Colour(256, 4, 48)
     assert [layer.in_features for layer in trunk.layers] == [93, 256, 256, 256, 349, 256, 256, 256]
-    assert colour.from_direction.in_features == 27
-    assert colour.from_code is not None
-    assert (colour.from_code.in_features, colour.to_colour.in_features) == (48, 128)
+    assert (colour.bottleneck.in_features, colour.joint.in_features) == (256, 256 + 27 + 48)
+    assert (colour.joint.out_features, colour.to_colour.in_features) == (128, 128)
+    assert Colour(256, 4, 0).joint.in_features == 256 + 27  # the coarse network's takes no code
     kernels = [tuple(layer.weight.shape) for layer in AppearanceEncoder(48).layers if hasattr(layer, "weight")]
     assert kernels == [(64, 3, 7, 7), (128, 64, 4, 4), (256, 128, 4, 4), (256, 256, 4, 4), (256, 256, 4, 4)]
 
@@ -88,12 +89,94 @@ def test_the_sum_over_the_parts_of_a_colour_is_one_layer_over_all_of_them():
     initialise_layers(colour, torch.Generator().manual_seed(0))
     feature, code = torch.rand(6, 8), torch.rand(5)
     directions = torch.nn.functional.normalize(torch.randn(2, 3), dim=1)
-    assert colour.from_code is not None
-    weight = torch.cat([p.weight for p in (colour.from_feature, colour.from_direction, colour.from_code)], dim=1)
     given = [colour.bottleneck(feature), frequencies(directions, 2).repeat_interleave(3, 0), code.expand(6, 5)]
-    hidden = torch.relu(torch.cat(given, dim=1) @ weight.T + colour.from_feature.bias)
-    expected = torch.sigmoid(colour.to_colour(hidden))
+    expected = torch.sigmoid(colour.to_colour(torch.relu(colour.joint(torch.cat(given, dim=1)))))
     torch.testing.assert_close(colour(colour.base(feature, directions), code).view(6, 3), expected)
+
+
+def test_a_relit_colour_trains_the_layers_over_feature_direction_and_code_alone():
+    """The gradients of one layer whose inputs are detached, as in Ha-NeRF's published code."""
+    colour = Colour(8, 2, 5)
+    initialise_layers(colour, torch.Generator().manual_seed(0))
+    feature, code = torch.rand(6, 8, requires_grad=True), torch.rand(5)
+    directions = torch.nn.functional.normalize(torch.randn(2, 3), dim=1)
+    inputs = [colour.bottleneck(feature), frequencies(directions, 2).repeat_interleave(3, 0), code.expand(6, 5)]
+    plain = torch.sigmoid(colour.to_colour(torch.relu(colour.joint(torch.cat(inputs, dim=1).detach()))))
+    weight = torch.randn(6, 3)
+    (plain * weight).sum().backward()
+    trained = [*colour.joint.parameters(), *colour.to_colour.parameters()]
+    expected = [p.grad for p in trained]
+    for parameter in trained:
+        parameter.grad = None
+    (colour(colour.base(feature, directions, relit=True), code).view(6, 3) * weight).sum().backward()
+    for parameter, gradient in zip(trained, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-4)
+    assert feature.grad is None
+    assert all(p.grad is None for p in colour.bottleneck.parameters())
+
+
+def test_initial_weights_are_distributed_as_pytorchs():
+    """Bounds and spread of every weight and bias are those of a layer that PyTorch has just made."""
+    field, fresh = small(width=48), small(width=48)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for layer in fresh.modules():
+            if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+                layer.reset_parameters()
+    expected = dict(fresh.named_parameters())
+    for name, values in field.named_parameters():
+        bound = 1 / math.sqrt(expected[name.replace("bias", "weight")][0].numel())
+        assert values.abs().max() <= bound, name
+        assert expected[name].abs().max() <= bound, name
+        if values.numel() > 1000:
+            assert values.abs().max() > 0.98 * bound, name
+            assert values.std().item() == pytest.approx(expected[name].std().item(), rel=0.1), name
+
+
+def test_the_learning_rate_is_that_of_pytorchs_cosine_stepped_once_an_epoch():
+    field, steps, epochs = small(epochs=5, learning_rate=5e-4), 40, 5
+    optimiser = field.optimiser()
+    reference = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=5e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=epochs, eta_min=1e-8)
+    for step in range(steps):
+        found, expected = optimiser.param_groups[0]["lr"], reference.param_groups[0]["lr"]
+        assert found == pytest.approx(expected, rel=1e-6), step
+        reference.step()
+        if (step + 1) % (steps // epochs) == 0:
+            schedule.step()
+        field.after_step(step, steps, optimiser)
+    assert optimiser.param_groups[0]["eps"] == 1e-8
+    assert optimiser.param_groups[0]["weight_decay"] == 0
+
+
+def test_rays_are_sampled_between_near_and_far_along_themselves():
+    """The first and the last sample of every ray lie at near and far from the camera, also in the corners."""
+    field, seen = small(), view(30, 20)
+    (_, rays), *_ = rays_of(seen, field.points, 10**6)
+    found = field.networks.march(rays, 12)
+    distance = (found.points - seen.centre).norm(dim=-1)
+    near, far = near_far(field.points, seen)
+    torch.testing.assert_close(distance[:, 0], torch.full((600,), near), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(distance[:, -1], torch.full((600,), far), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(distance, found.t, atol=1e-4, rtol=1e-4)
+    depth = (found.points - seen.centre)[..., 2]  # the camera looks along z
+    torch.testing.assert_close(depth, found.t * rays.cosines[:, None], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(rays.directions.norm(dim=1), torch.ones(600))
+
+
+def test_densities_have_noise_while_fitting_alone():
+    loud, quiet = small(density_noise=1.0), small(density_noise=0.0)
+    code = loud.mean_appearance()
+    with torch.no_grad():
+        assert torch.equal(loud.render(view(), code).colour, quiet.render(view(), code).colour)
+    for field in (loud, quiet):
+        field.train()
+    assert not torch.equal(loud.render(view(), code).colour, quiet.render(view(), code).colour)
+    draws = Draws.drawn(400, 16, 0.7, torch.Generator().manual_seed(0))
+    assert draws.noise.shape == (400, 48)
+    assert draws.noise.std().item() == pytest.approx(0.7, rel=0.03)
+    weights = loud.networks._weights(torch.full((32,), 0.3), torch.linspace(1, 2, 32)[None], torch.full((1, 32), -0.4))
+    assert not weights.any()  # a density below zero is none
 
 
 @pytest.mark.parametrize("size", [(16, 16), (9, 31), (40, 300), (7, 5)])
@@ -110,8 +193,11 @@ def test_the_encoder_takes_photos_of_any_size(size: tuple[int, int]):
 def test_the_encoder_normalises_grey_to_zero():
     encoder = AppearanceEncoder(4)
     initialise_layers(encoder, torch.Generator().manual_seed(0))
+    for layer in (*encoder.layers, encoder.to_code):
+        if getattr(layer, "bias", None) is not None:
+            torch.nn.init.zeros_(layer.bias)
     assert torch.equal(encoder(torch.full((20, 20, 3), 0.5)), torch.zeros(4))
-    assert encoder(torch.ones(20, 20, 3)).abs().max() > 1e-3
+    assert encoder(torch.ones(20, 20, 3)).abs().max() > 1e-4
 
 
 def test_a_photo_of_another_shape_is_refused():
@@ -138,21 +224,21 @@ def test_a_window_is_a_square_grid_of_half_the_photo_or_more():
     assert again.bounds == parts[7].bounds
 
 
-def test_near_and_far_are_those_of_the_points_in_the_whole_image():
-    points = torch.cat([torch.rand(2000, 3) * torch.tensor([0.2, 0.2, 2.0]), torch.tensor([[50.0, 0.0, 40.0]] * 9)])
-    near, far = near_far(points, view())
-    assert near == pytest.approx(2.5, abs=0.01)
-    assert far == pytest.approx(4.5, abs=0.01)
+def test_near_and_far_are_percentiles_of_the_depths_of_all_points_in_front():
+    random = torch.Generator().manual_seed(0)
+    points = torch.randn(3000, 3, generator=random) * torch.tensor([20.0, 1.0, 4.0])  # in the image or beside it
+    depth = points[:, 2].numpy() + 2.5
+    expected = np.percentile(depth[depth > 0], [0.1, 99.9])
+    assert near_far(points, view()) == pytest.approx(tuple(expected), rel=1e-4)
     part = view().cropped(12.0, 9.0, 5, 4).resized(32, 32)
-    assert near_far(points, part) == pytest.approx((near, far))
+    assert near_far(points, part) == pytest.approx(tuple(expected), rel=1e-4)
 
 
-def test_near_and_far_with_few_points_in_the_image():
-    beside = torch.rand(50, 3) + torch.tensor([30.0, 0.0, 3.0])
-    near, far = near_far(beside, view())
-    assert 5.4 < near < far < 6.6
+def test_near_and_far_without_points_in_front():
     near, far = near_far(torch.rand(50, 3) - torch.tensor([0.0, 0.0, 9.0]), view())
     assert 0 < near < 1 < far
+    near, far = near_far(torch.tensor([[0.0, 0.0, 1.0]] * 9), view())
+    assert 3.49 < near < far
 
 
 def test_all_space_is_contracted_into_a_cube():
@@ -214,7 +300,7 @@ def test_the_codes_have_three_regularisers():
     field.train()
     field.render(view(), field.training_appearance("a.jpg", photo(0.9)))
     code = field.appearance("a.jpg")
-    torch.testing.assert_close(field.regularisation(), 0.3 * (code**2).sum())  # no other photo was seen yet
+    torch.testing.assert_close(field.regularisation(), 0.3 * (code**2).mean())  # no other photo was seen yet
     field.render(view(), field.training_appearance("b.jpg", photo(0.2)))
     assert field._pair is not None
     colour, code, other, relit = field._pair
@@ -223,8 +309,8 @@ def test_the_codes_have_three_regularisers():
     torch.testing.assert_close(other, field.appearance("a.jpg"))
     assert relit.shape == colour.shape
     read = (field.encode(relit) - other).abs().mean()
-    ratio = (relit - colour).abs().mean() / (code - other).abs().mean()
-    expected = 0.3 * (code**2).sum() + 0.5 * read + 0.01 / (ratio + 1e-5)
+    ratio = (relit - colour).abs().mean() / (code - other + 1e-6).abs().mean()
+    expected = 0.3 * (code @ code) / len(code) + 0.5 * read + 0.01 / (ratio + 1e-5)
     torch.testing.assert_close(field.regularisation(), expected)
 
 

@@ -195,6 +195,14 @@ def test_gradients_that_are_not_finite_name_the_photo(tmp_path: Path, ingested: 
         run(Reconstruct(**panorama()), tmp_path / "out", ingested)
 
 
+def test_parameters_that_become_infinite_are_named_with_what_to_try(tmp_path: Path, ingested: Path):
+    changed = options()
+    changed["field"] = {**changed["field"], "learning_rates": {**changed["field"]["learning_rates"], "means": 1e39}}
+    expected = r"NaN or infinity in \d+ of \d+ numbers of field\.means at step 0 (.|\n)*learning_rate"
+    with pytest.raises(BadInput, match=expected):  # a rate beyond single precision
+        run(Reconstruct(**changed), tmp_path / "out", ingested)
+
+
 TERM = """
 class NormalSmoothness:
     needs_normals = True

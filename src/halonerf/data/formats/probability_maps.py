@@ -1,6 +1,7 @@
 """Probability maps, one `.npz` per view: 2D maps of `segment` (maps/), rendered 3D maps of `localize` (renders/).
 
-probability   uint8 [P, H, W], 255 = certain, at the view's working size
+probability   unsigned integers [P, H, W], the largest = certain, at the view's working size: uint8 for `segment`,
+              uint16 for `localize`, whose maps are enlarged before they are scored
 known         bool [P, H, W], `segment` only and only where something is unknown
 confidence    half [P, H, W] in [0, 1], `localize` only: share of the pixel that is known
 """
@@ -38,9 +39,15 @@ def write_maps(
     probability: NDArray[np.floating],
     known: NDArray[np.bool_] | None = None,
     confidence: NDArray[np.floating] | None = None,
+    bits: int = 8,
 ) -> None:
-    """Atomically write the maps of a view: each [P, H, W], probability and confidence in [0, 1]."""
-    arrays: dict[str, Any] = {"probability": to_uint8(probability)}
+    """Atomically write the maps of a view: each [P, H, W], probability and confidence in [0, 1].
+
+    bits: of a probability, 8 or 16.
+    """
+    levels = np.dtype(f"uint{bits}")
+    scaled = np.clip(probability, 0, 1) * np.float64(np.iinfo(levels).max)
+    arrays: dict[str, Any] = {"probability": scaled.round().astype(levels)}
     if known is not None and not known.all():
         arrays["known"] = known
     if confidence is not None:
@@ -49,17 +56,23 @@ def write_maps(
 
 
 def read_levels(path: Path) -> NDArray[np.uint8]:
-    """Probabilities as stored, uint8 [P, H, W], 255 = certain."""
+    """Probabilities in 256 levels, uint8 [P, H, W], 255 = certain."""
     with np.load(path, allow_pickle=False) as stored:
-        return stored["probability"]
+        levels = stored["probability"]
+    return levels if levels.dtype == np.uint8 else to_uint8(_share(levels))
 
 
 def read_probability(path: Path) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Probabilities [P, H, W] in [0, 1], and which are known, bool [P, H, W]."""
     with np.load(path, allow_pickle=False) as stored:
-        probability = stored["probability"].astype(np.float32) / 255
+        probability = _share(stored["probability"])
         known = stored["known"] if "known" in stored else np.ones(probability.shape, dtype=bool)
     return probability, known
+
+
+def _share(levels: NDArray[np.unsignedinteger]) -> NDArray[np.float32]:
+    """Levels of an unsigned type as shares of the largest."""
+    return levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
 
 
 def read_maps(path: Path, wanted: Mapping[str, int]) -> ConceptMaps | None:

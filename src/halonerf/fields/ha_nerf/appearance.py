@@ -79,14 +79,14 @@ class EncodedAppearance(nn.Module):
     def penalty(self, pair: RelitPair) -> Tensor:
         """Ha-NeRF's appearance losses, a scalar: the weighted sum of three terms.
 
-        The squared length of the code; the mean absolute error of the other code as encoded from the relit image; and
-        the inverse of the change of the image per change of the code, without which the field would ignore the codes
-        (Mao et al., Mode seeking, 2019, eq. 3).
+        The mean squared entry of the code; the mean absolute error of the other code as encoded from the relit image;
+        and the inverse of the change of the image per change of the code, without which the field would ignore the
+        codes (Mao et al., Mode seeking, 2019, eq. 3).
         """
-        loss = self.code_weight * (pair.code**2).sum()
+        loss = self.code_weight * (pair.code**2).mean()
         if pair.other is not None and pair.relit is not None:
             error = (self.encoder(pair.relit) - pair.other).abs().mean()
-            distance = (pair.code - pair.other).detach().abs().mean().clamp(min=1e-5)
+            distance = (pair.code - pair.other + 1e-6).detach().abs().mean()
             change = (pair.relit - pair.colour.detach()).abs().mean() / distance
             loss = loss + self.relit_weight * error + self.spread_weight / (change + 1e-5)
         return loss

@@ -25,13 +25,16 @@ from halonerf.errors import BadInput
 from halonerf.fields.encoder import initialise_layers
 from halonerf.fields.field_file import read_field, write_field
 from halonerf.fields.ha_nerf.appearance import EncodedAppearance, RelitPair
-from halonerf.fields.ha_nerf.rays import Rays, SamplerPair, rays_of, with_normals
+from halonerf.fields.ha_nerf.rays import Draws, Rays, SamplerPair, rays_of, with_normals
 from halonerf.fields.ha_nerf.voxels import VoxelGrid
+from halonerf.geometry import random_grid
+from halonerf.losses import cosine_by_epoch
 from halonerf.types import Rendering, View
 from halonerf.volume import composite
 
 MAX_DEPTH = 5.0  # units of the networks: the scene is scaled so that its largest depth is about this (paper)
 MAX_POINTS = 5000  # of the scene, kept for the near and far of views
+MIN_LEARNING_RATE = 1e-8  # that the cosine falls to (paper)
 UNSAVED = ("voxels.hits", "step")  # of the state: needed while fitting only
 
 
@@ -47,8 +50,10 @@ class HaNerf(nn.Module):
         rays: pixels per step, on a square grid.
         window_from: smallest side of a step's window, in sides of the photo; the largest is 1.
         photo_size: px; longer photos are shrunk to it before they are encoded.
-        learning_rate: Adam's; falls to zero along a half cosine.
-        code_weight: of a code's squared length in the loss.
+        density_noise: standard deviation of the noise on the densities of a step, per unit of the networks.
+        learning_rate: Adam's; falls along half a cosine.
+        epochs: equal parts of the fit, in each of which the learning rate is constant.
+        code_weight: of a code's mean squared entry in the loss.
         relit_weight: of the error of the code encoded from a rendering under another photo's code.
         spread_weight: of the penalty on different codes that give the same rendering.
         grid_side: voxels along each side of the grid.
@@ -63,6 +68,7 @@ class HaNerf(nn.Module):
     step: Tensor  # number of steps done; seeds the samples' positions together with `seed`
 
     runtime_options = ("memory_mb",)
+    version = 2
 
     def __init__(
         self,
@@ -75,8 +81,10 @@ class HaNerf(nn.Module):
         render_samples: PositiveInt = 256,
         rays: PositiveInt = 1024,
         window_from: PositiveFraction = 0.5,
-        photo_size: Pixels = 64,
+        photo_size: Pixels = 128,
+        density_noise: NonNegativeFloat = 1.0,
         learning_rate: PositiveFloat = 5e-4,
+        epochs: PositiveInt = 20,
         code_weight: NonNegativeFloat = 1e-5,
         relit_weight: NonNegativeFloat = 1e-3,
         spread_weight: NonNegativeFloat = 1e-6,
@@ -87,9 +95,15 @@ class HaNerf(nn.Module):
         super().__init__()
         if math.isqrt(rays) ** 2 != rays:
             raise BadInput(f"expected field.rays to be a square (a grid of pixels), such as 1024, got {rays}")
+        if epochs < 1 or density_noise < 0:
+            raise BadInput(
+                f"expected field.epochs of at least 1 and field.density_noise of at least 0, got {epochs} and "
+                f"{density_noise}"
+            )
         self.width, self.code_size = width, code_size
         self.samples, self.render_samples, self.rays, self.window_from = samples, render_samples, rays, window_from
-        self.learning_rate, self.memory_mb = learning_rate, memory_mb
+        self.learning_rate, self.epochs, self.memory_mb = learning_rate, epochs, memory_mb
+        self.density_noise = density_noise
         self.networks = SamplerPair(width, depth, position_frequencies, direction_frequencies, code_size)
         self.codes = EncodedAppearance(code_size, photo_size, code_weight, relit_weight, spread_weight)
         self.voxels = VoxelGrid(grid_side, min_hit_weight)
@@ -130,11 +144,7 @@ class HaNerf(nn.Module):
 
     def training_view(self, view: View, progress: float, generator: torch.Generator) -> View:
         """A grid of pixels over a random window of the photo (Schwarz et al., GRAF, 2020, section 3.2)."""
-        share, x, y = torch.rand(3, generator=generator).tolist()
-        share = self.window_from + (1 - self.window_from) * share
-        width, height = max(1, round(share * view.width)), max(1, round(share * view.height))
-        part = view.cropped(x * (view.width - width), y * (view.height - height), width, height)
-        return part.resized(math.isqrt(self.rays), math.isqrt(self.rays))
+        return random_grid(view, math.isqrt(self.rays), self.window_from, generator)
 
     def mean_appearance(self) -> Tensor:
         """The mean code, [A]: neutral appearance."""
@@ -165,10 +175,10 @@ class HaNerf(nn.Module):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.step)) if fitting else None
         other = self.codes.another(generator) if generator is not None else None
         parts: dict[str, list[Tensor]] = {}
-        shape = (2, view.height * view.width, self.samples)  # drawn for all rays at once: chunks change no result
-        places = None if generator is None else torch.rand(shape, generator=generator)
+        pixels = view.height * view.width  # numbers are drawn for all at once, so that chunks change no result
+        draws = None if generator is None else Draws.drawn(pixels, self.samples, self.density_noise, generator)
         for rows, rays in rays_of(view, self.points, self._chunk(0 if channels is None else channels.shape[1])):
-            drawn = None if places is None else places[:, rows.cpu()]
+            drawn = None if draws is None else draws.of(rows)
             for name, values in self._render_rays(rays, appearance, other, channels, drawn).items():
                 parts.setdefault(name, []).append(values)
         whole = {name: torch.cat(values).unflatten(0, (view.height, view.width)) for name, values in parts.items()}
@@ -225,9 +235,10 @@ class HaNerf(nn.Module):
 
     @torch.no_grad()
     def after_step(self, step: int, steps: int, optimiser: Optimizer) -> None:
-        """Lower the learning rate along a half cosine; at the end, keep the voxels hit in the fit's second half."""
+        """Lower the learning rate after each epoch; at the end, keep the voxels hit in the fit's second half."""
         for group in optimiser.param_groups:
-            group["lr"] = 0.5 * self.learning_rate * (1 + math.cos(math.pi * (step + 1) / steps))
+            epoch = (step + 1) * self.epochs // steps
+            group["lr"] = cosine_by_epoch(self.learning_rate, epoch, self.epochs, MIN_LEARNING_RATE)
         self.step.fill_(step + 1)
         if step + 1 == steps // 2:
             self.voxels.hits.zero_()
@@ -261,22 +272,23 @@ class HaNerf(nn.Module):
         code: Tensor,
         other: Tensor | None,
         channels: Tensor | None,
-        places: Tensor | None,
+        draws: Draws | None,
     ) -> dict[str, Tensor]:
         """The composited values of R rays by name, [R, ...] each; "coarse" and "relit" only while fitting."""
-        samples = self.networks.march(rays, self.render_samples if places is None else self.samples, places)
+        samples = self.networks.march(rays, self.render_samples if draws is None else self.samples, draws)
         weights, opacity = samples.weights, samples.weights.sum(dim=1)
         assert samples.base is not None
         values = {
             "colour": composite(weights, self.networks.fine_colour(samples.base, code)),
-            "depth": (weights * samples.t).sum(dim=1) / opacity.clamp(min=1e-6),
+            "depth": rays.cosines * (weights * samples.t).sum(dim=1) / opacity.clamp(min=1e-6),
             "opacity": opacity.clamp(max=1),
         }
         if samples.coarse is not None:
             values["coarse"] = samples.coarse
             self.voxels.note(samples.points.detach(), weights.detach())
         if other is not None:
-            values["relit"] = composite(weights, self.networks.fine_colour(samples.base.detach(), other))
+            base = self.networks.fine_colour.base(samples.feature, rays.directions, relit=True)
+            values["relit"] = composite(weights, self.networks.fine_colour(base, other))
         if channels is not None:
             element = self.voxels.elements_at(samples.points.detach())
             values["channels"] = F.embedding_bag(element, channels.to(weights), mode="sum", per_sample_weights=weights)

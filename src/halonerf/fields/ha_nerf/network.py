@@ -49,7 +49,7 @@ class Trunk(nn.Module):
 class Colour(nn.Module):
     """Colour from feature, direction and appearance code; the coarse network's takes no code.
 
-    One layer of half the width over all three together (Martin-Brualla et al., NeRF-W, 2021), written as a sum: the
+    One layer of half the width over all three together (Martin-Brualla et al., NeRF-W, 2021), evaluated as a sum: the
     share of the direction is the same for all samples of a ray, that of the code for a whole image, and each is
     computed once.
 
@@ -62,24 +62,28 @@ class Colour(nn.Module):
     def __init__(self, width: int, direction_frequencies: int, code_size: int) -> None:
         super().__init__()
         self.direction_frequencies = direction_frequencies
+        self.sizes = (width, 3 * (1 + 2 * direction_frequencies), code_size)
         self.bottleneck = nn.Linear(width, width)
-        self.from_feature = nn.Linear(width, width // 2)
-        self.from_direction = nn.Linear(3 * (1 + 2 * direction_frequencies), width // 2, bias=False)
-        self.from_code = nn.Linear(code_size, width // 2, bias=False) if code_size else None
+        self.joint = nn.Linear(sum(self.sizes), width // 2)
         self.to_colour = nn.Linear(width // 2, 3)
 
-    def base(self, feature: Tensor, directions: Tensor) -> Tensor:
+    def base(self, feature: Tensor, directions: Tensor, relit: bool = False) -> Tensor:
         """The hidden layer without the code, [R, S, width / 2].
 
-        feature: [R S, width]. directions: [R, 3], unit length.
+        feature: [R S, width]. directions: [R, 3], unit length. relit: the gradient ends before the hidden layer's
+        inputs, and reaches its weights alone (Chen et al., Ha-NeRF, 2022, for the image under another photo's code).
         """
-        weight = self.from_feature.weight @ self.bottleneck.weight  # two linear layers in a row are one
-        bias = self.from_feature.weight @ self.bottleneck.bias + self.from_feature.bias
+        from_feature, from_direction, _ = self.joint.weight.split(self.sizes, dim=1)
+        inner = (self.bottleneck.weight, self.bottleneck.bias, feature, directions)
+        inner_weight, inner_bias, feature, directions = (x.detach() if relit else x for x in inner)
+        weight = from_feature @ inner_weight  # two linear layers in a row are one
+        bias = from_feature @ inner_bias + self.joint.bias
         hidden = F.linear(feature, weight, bias).view(len(directions), -1, self.to_colour.in_features)
-        return hidden + self.from_direction(frequencies(directions, self.direction_frequencies))[:, None]
+        waves = frequencies(directions, self.direction_frequencies)
+        return hidden + F.linear(waves, from_direction)[:, None]
 
     def forward(self, base: Tensor, code: Tensor | None) -> Tensor:
         """Colour [R, S, 3] in [0, 1] from the result of `base` under a code [A]."""
-        assert (code is None) == (self.from_code is None)
-        hidden = base if self.from_code is None else base + self.from_code(code)
-        return torch.sigmoid(self.to_colour(F.relu(hidden, inplace=self.from_code is not None)))
+        assert (code is None) == (self.sizes[2] == 0)
+        hidden = base if code is None else base + F.linear(code, self.joint.weight.split(self.sizes, dim=1)[2])
+        return torch.sigmoid(self.to_colour(F.relu(hidden, inplace=code is not None)))

@@ -15,23 +15,40 @@ from halonerf.geometry import pixel_centres, ray_directions
 from halonerf.types import Rendering, View
 from halonerf.volume import composite, importance, ray_weights, stratified
 
-MIN_POINTS = 10  # in a view, for its near and far to be taken from them
 LAST_INTERVAL = 100.0  # units of the networks, of a ray's last sample: whatever lies beyond is hit
 
 
 class Rays(NamedTuple):
-    """R rays and the depths between which they are sampled."""
+    """R rays and the distances between which they are sampled."""
 
     origins: Tensor  # [R, 3], world frame
-    directions: Tensor  # [R, 3], one unit long along the optical axis
-    near: float  # world units along the optical axis
+    directions: Tensor  # [R, 3], unit length
+    cosines: Tensor  # [R], depth along the optical axis at distance one
+    near: float  # distance along the ray, world units
     far: float
+
+
+class Draws(NamedTuple):
+    """The random numbers of R rays while a field is fitted, S samples of either network."""
+
+    places: Tensor  # [R, 2 S] uniform in [0, 1]: places of the coarse network's samples, then quantiles of the others
+    noise: Tensor  # [R, 3 S], added to the density of the coarse network's samples, then of the fine one's
+
+    def of(self, rows: Tensor) -> Draws:
+        """The numbers of some rays: indices [R]."""
+        return Draws(*(numbers[rows.to(numbers.device)] for numbers in self))
+
+    @classmethod
+    def drawn(cls, rays: int, samples: int, deviation: float, generator: torch.Generator) -> Draws:
+        """New numbers for so many rays and samples; deviation: of the noise, per unit of the networks."""
+        places = torch.rand((rays, 2 * samples), generator=generator)
+        return cls(places, deviation * torch.randn((rays, 3 * samples), generator=generator))
 
 
 class Samples(NamedTuple):
     """S samples on each of R rays."""
 
-    t: Tensor  # [R, S], depth along the optical axis, world units
+    t: Tensor  # [R, S], distance along the ray, world units
     points: Tensor  # [R, S, 3], world frame
     weights: Tensor  # [R, S]
     base: Tensor | None  # [R, S, width / 2], of the fine network (`Colour.base`); None without colour
@@ -58,58 +75,59 @@ class SamplerPair(nn.Module):
         self.fine_colour = Colour(width, direction_frequencies, code_size)
         self.register_buffer("scale", torch.ones(()))
 
-    def march(self, rays: Rays, samples: int, places: Tensor | None = None, colour: bool = True) -> Samples:
-        """Evaluate the coarse network at `samples` depths per ray, and the fine one there and at as many drawn by it.
+    def march(self, rays: Rays, samples: int, draws: Draws | None = None, colour: bool = True) -> Samples:
+        """Evaluate the coarse network at `samples` points per ray, and the fine one there and at as many drawn by it.
 
-        places: [2, R, samples] uniform in [0, 1], which place the samples of either network while fitting; None: the
-        same depths on every call, without gradients of the coarse network. colour: whether colours are needed.
+        draws: the random numbers of a step of a fit; None: the same points on every call, no noise, and no gradients
+        of the coarse network. colour: whether colours are needed.
         """
-        fitting = places is not None
-        coarse_places, fine_places = (None, None) if places is None else places
+        places, noise = (None, None) if draws is None else draws
         first = rays.directions.detach().new_full((len(rays.directions),), rays.near)
-        t = stratified(first, torch.full_like(first, rays.far), samples, coarse_places)
+        moved = None if places is None else places[:, :samples]
+        t = stratified(first, torch.full_like(first, rays.far), samples, moved)
         coarse = None
-        with torch.set_grad_enabled(fitting and torch.is_grad_enabled()):
+        with torch.set_grad_enabled(draws is not None and torch.is_grad_enabled()):
             density, feature = self.coarse((self.scale * _points(rays, t)).flatten(0, 1))
-            weights = self._weights(density, t, rays)
-            if fitting and colour:
-                hidden = self.coarse_colour.base(feature, F.normalize(rays.directions, dim=1))
+            weights = self._weights(density, t, None if noise is None else noise[:, :samples])
+            if draws is not None and colour:
+                hidden = self.coarse_colour.base(feature, rays.directions)
                 coarse = composite(weights, self.coarse_colour(hidden, None))
         middle = (t[:, 1:] + t[:, :-1]) / 2
-        drawn = importance(middle, weights.detach()[:, 1:-1], samples, fine_places)
+        quantiles = None if places is None else places[:, samples:]
+        drawn = importance(middle, weights.detach()[:, 1:-1], samples, quantiles)
         t = torch.cat([t, drawn], dim=1).sort(dim=1).values
         points = _points(rays, t)
         density, feature = self.fine((self.scale * points).flatten(0, 1))
-        base = self.fine_colour.base(feature, F.normalize(rays.directions, dim=1)) if colour else None
-        return Samples(t, points, self._weights(density, t, rays), base, coarse, feature)
+        base = self.fine_colour.base(feature, rays.directions) if colour else None
+        weights = self._weights(density, t, None if noise is None else noise[:, samples:])
+        return Samples(t, points, weights, base, coarse, feature)
 
-    def _weights(self, density: Tensor, t: Tensor, rays: Rays) -> Tensor:
-        """Weights of the samples, [R, S], from density [R S] per unit of the networks."""
+    def _weights(self, density: Tensor, t: Tensor, noise: Tensor | None) -> Tensor:
+        """Weights of the samples, [R, S], from density [R S] and its noise [R, S], per unit of the networks."""
+        density = density.view(t.shape)
+        if noise is not None:
+            density = F.relu(density + noise.to(density))
         edges = torch.cat([t, t[:, -1:] + LAST_INTERVAL / self.scale], dim=1)
-        length = rays.directions.norm(dim=1, keepdim=True) * self.scale
-        return ray_weights(density.view(t.shape), edges * length)
+        return ray_weights(density, edges * self.scale)
 
 
 def near_far(points: Tensor, view: View) -> tuple[float, float]:
-    """Near and far depth of a view, world units: 0.1 and 99.9 percentile of the depths of the points that it shows.
+    """Distances, world units, between which a view's rays are sampled: 0.1 and 99.9 percentile of depths (paper).
 
-    A part of an image has the limits of the whole. Where fewer than ten points are in the image, all points in front
-    of the camera count; where there are none, near and far are 0.01 and 2 times the distance to the points' median.
+    The depths are those along the optical axis of all points in front of the camera, in the image or not; as in the
+    paper's code they are taken as distances along each ray. Where no point is in front of the camera, near and far are
+    0.01 and 2 times the distance to the points' median.
 
     points: [M, 3], of the scene.
     """
     with torch.no_grad():
         pose = view.world_to_camera.to(points)
-        x, y, z = (points @ pose[:, :3].T + pose[:, 3]).unbind(dim=1)
-        left, top, right, bottom = view.bounds
-        ahead = z > 1e-3
-        u, v = view.fx * x / z + view.cx, view.fy * y / z + view.cy
-        inside = ahead & (u >= left) & (u <= right) & (v >= top) & (v <= bottom)
-        chosen = inside if int(inside.sum()) >= MIN_POINTS else ahead
-        if not chosen.any():
+        z = points @ pose[2, :3] + pose[2, 3]
+        ahead = z[z > 0]
+        if not len(ahead):
             distance = max(float((view.centre.to(points) - points.median(dim=0).values).norm()), 1e-3)
             return 0.01 * distance, 2 * distance
-        near, far = torch.quantile(z[chosen], z.new_tensor([0.001, 0.999])).tolist()
+        near, far = torch.quantile(ahead, ahead.new_tensor([0.001, 0.999])).tolist()
         return near, max(far, 1.01 * near)
 
 
@@ -120,10 +138,11 @@ def rays_of(view: View, points: Tensor, chunk: int, chosen: Tensor | None = None
     """
     near, far = near_far(points, view)
     directions = ray_directions(view, pixel_centres(view)).flatten(0, 1).to(points)
-    centre = view.centre.to(points)
+    length = directions.norm(dim=1)
+    directions, cosines, centre = directions / length[:, None], 1 / length, view.centre.to(points)
     pixels = torch.arange(len(directions), device=points.device)
     for part in (pixels if chosen is None else pixels[chosen]).split(chunk):
-        yield part, Rays(centre.expand(len(part), 3), directions[part], near, far)
+        yield part, Rays(centre.expand(len(part), 3), directions[part], cosines[part], near, far)
 
 
 def with_normals(rendering: Rendering, view: View) -> Rendering:
@@ -138,5 +157,5 @@ def with_normals(rendering: Rendering, view: View) -> Rendering:
 
 
 def _points(rays: Rays, t: Tensor) -> Tensor:
-    """World positions, [R, S, 3], at depths [R, S]."""
+    """World positions, [R, S, 3], at distances [R, S]."""
     return rays.origins[:, None] + t[..., None] * rays.directions[:, None]

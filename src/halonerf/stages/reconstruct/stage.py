@@ -185,7 +185,7 @@ class Reconstruct(ReconstructSpec, Stage):
         return pixels.float().to(self.device), self.scene.observations(index)[1].float().to(self.device)
 
     def _optimise(self, loss: Tensor, step: int, name: str, refining: bool) -> None:
-        """Take one step of every optimiser; raises BadInput where the loss or a gradient is not finite.
+        """Take one step of every optimiser; raises BadInput where the loss, a gradient or a result is not finite.
 
         refining: whether the loss must have a gradient for the cameras.
         """
@@ -207,6 +207,10 @@ class Reconstruct(ReconstructSpec, Stage):
         for optimiser in optimisers:
             optimiser.step()
         self.field.after_step(step, self.steps, optimisers[0].optimizer)
+        for key, parameter in self.named_parameters():
+            if not torch.isfinite(parameter.detach().sum()) and (count := int((~parameter.isfinite()).sum())):
+                found = f"{count} of {parameter.numel()} numbers of {key}"
+                raise _not_finite(f"finite parameters, got NaN or infinity in {found}", step, name)
 
     def _log(self, loss: Tensor, terms: Mapping[str, Tensor], difference: Tensor, valid: Tensor) -> None:
         error = (difference**2).mean(dim=-1)[valid].mean()
@@ -252,7 +256,7 @@ def _not_finite(what: str, step: int, name: str) -> BadInput:
     return BadInput(
         f"expected {what} at step {step} on photo '{name}'.\n"
         "Check that photo and its camera in the report of ingest, or lower the learning rate: "
-        "field.learning_rates.means=1e-4"
+        "field.learning_rates.means=1e-4 and others of gaussians, field.learning_rate=1e-4 of ha_nerf"
     )
 
 
