@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from halonerf.config_sources import config_root, register_experiments
 from halonerf.errors import UserError
 from halonerf.files import atomic_path, storage_errors
-from halonerf.memory import keep_freed_memory
 from halonerf.pipeline.plan import plain, resolve
+from halonerf.process.memory import keep_freed_memory
+from halonerf.process.signals import stopping
 
 
 def stage_table() -> str:
@@ -48,12 +49,9 @@ def _task(config: DictConfig) -> None:
         print(run(config), flush=True)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise  # the sweep reports it with the job's number
+            raise  # `FailedJobs` tells it with the job's number, and the others go on
         print(f"halonerf: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("halonerf: stopped. Resume with the same command.", file=sys.stderr)
-        sys.exit(130)
 
 
 def main() -> None:
@@ -63,9 +61,10 @@ def main() -> None:
     # times first. It must be said before PyTorch and numba load their OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    keep_freed_memory()
-    register_experiments()
-    _task()
+    with stopping():
+        keep_freed_memory()
+        register_experiments()
+        _task()
 
 
 def _command(overrides: Sequence[str]) -> str:
