@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
@@ -26,11 +25,12 @@ from halonerf.artifacts import MANIFEST, ArtifactStore
 from halonerf.errors import require
 from halonerf.factory import build
 from halonerf.files import safe_name, storage_errors, write_json
+from halonerf.pipeline.checkpoints import trainer_plugins
+from halonerf.pipeline.logs import LogPictures, check_logger, finish_loggers, group_of, make_loggers, tell_how_to_send
 from halonerf.pipeline.plan import Plan, Step
 from halonerf.pipeline.stage import Stage
 
 LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap", "numba", "numpy", "mitsuba")
-LOGGERS = {"WandbLogger": "wandb", "TensorBoardLogger": "tensorboard"}  # and the package that each needs
 log = logging.getLogger("halonerf")
 
 
@@ -42,9 +42,9 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
 
     Raises: UserError.
     """
-    for ending, package in LOGGERS.items():  # before hours of work
-        if logger and str(logger["_target_"]).endswith(ending) and any(step.spec.trainable for step in plan.steps):
-            require(package, package)
+    group = group_of(plan.goal)
+    if logger and any(step.spec.trainable and not step.cached for step in plan.steps):
+        check_logger(logger, plan.store.root)
     for step in plan.steps:
         for package, extra in step.spec.extra_packages(step.config).items() if not step.cached else ():
             require(package, extra)
@@ -54,19 +54,15 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
             folder = serve_step(step, plan.seed, plan.store)
         elif not step.cached:
             log.info("%s %s %s", *step.id)
-            run_step(step, plan.seed, plan.store, plan.trainer, lambda place, step=step: loggers(logger, step, place))  # type: ignore[misc]
+            run_step(
+                step,
+                plan.seed,
+                plan.store,
+                plan.trainer,
+                lambda place, step=step: make_loggers(logger, step, place, group),  # type: ignore[misc]
+            )
+            tell_how_to_send(plan.store.folder(*step.id))
     return folder
-
-
-def loggers(config: Mapping[str, Any] | None, step: Step, folder: Path) -> list[Logger]:
-    """The logger of a step, writing below `<folder>/logs`; none without a config."""
-    if not config:
-        return []
-    logs = folder / "logs"
-    earlier = len(list(logs.iterdir())) if logs.is_dir() else 0  # a resumed fit keeps its first log
-    logger: Logger = build(config, save_dir=str(logs / f"run{earlier}"))
-    logger.log_hyperparams({"stage": step.stage, "fingerprint": step.key, "config": dict(step.config)})
-    return [logger]
 
 
 def run_step(
@@ -179,44 +175,10 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
         LogPictures(),
     ]
     last = checkpoints / "last.ckpt"
+    common["plugins"] = [*common.get("plugins", ()), *trainer_plugins(common.get("strategy"))]
     trainer = lightning.Trainer(**common, logger=loggers, max_epochs=stage.max_epochs, num_sanity_val_steps=0)
     trainer.fit(stage, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    for logger in loggers:
-        logger.finalize("success")
-        finish = getattr(_experiment(logger), "finish", None)
-        if callable(finish):  # one run a stage, for loggers that keep a run open
-            finish()
-
-
-class LogPictures(Callback):
-    """Gives a stage's pictures to every logger that can show them."""
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        shown = [logger for logger in trainer.loggers if picture_sink(logger)]
-        if not shown:
-            return
-        assert isinstance(pl_module, Stage)
-        for name, picture in pl_module.pictures().items():
-            for logger in shown:
-                sink = picture_sink(logger)
-                assert sink is not None
-                sink(f"{pl_module.name}/{name}", picture, trainer.global_step)
-
-
-def picture_sink(logger: Logger) -> Callable[[str, np.ndarray, int], None] | None:
-    """How `logger` takes a picture [H, W, 3] uint8 under a name and a step, or None where it takes none."""
-    log_image = getattr(logger, "log_image", None)  # W&B
-    if callable(log_image):
-        return lambda name, picture, step: log_image(key=name, images=[picture], step=step)
-    add_image = getattr(_experiment(logger), "add_image", None)  # TensorBoard
-    if callable(add_image):
-        return functools.partial(add_image, dataformats="HWC")
-    return None
-
-
-def _experiment(logger: Logger) -> Any:
-    """What a logger writes to: W&B's run, TensorBoard's writer."""
-    return getattr(logger, "experiment", None)
+    finish_loggers(loggers)
 
 
 @functools.cache
