@@ -98,7 +98,7 @@ def measure(name: str, ingest: str, options: argparse.Namespace) -> dict[str, An
     import lightning  # noqa: F401, sets its loggers' levels when it is loaded
     import torch
 
-    from halonerf.memory import keep_freed_memory
+    from halonerf.process.memory import keep_freed_memory
 
     keep_freed_memory()
 

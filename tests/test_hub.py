@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from torch import nn
 
+from halonerf import hub
 from halonerf.errors import BadInput, MissingArtifact, first_line
-from halonerf.hub import PretrainedSource, write_pretrained
+from halonerf.hub import PretrainedSource, hub_in_reach, write_pretrained
 
 
 def source(weights: str = "some/model", hint: str = "") -> PretrainedSource:
@@ -63,6 +68,47 @@ def test_missing_weights_come_with_a_command():
     ) as caught:
         source().model(Made)
     assert "long explanation" not in str(caught.value)
+
+
+def test_without_a_network_the_cache_alone_is_read(monkeypatch: pytest.MonkeyPatch):
+    class Cached(Made):
+        @classmethod
+        def from_pretrained(cls, weights: str, output_loading_info: bool = False, **options: Any) -> Any:
+            asked.append(options)
+            if weights == "some/model":
+                raise OSError("nothing cached")
+            return cls()
+
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(hub, "hub_in_reach", lambda: False)
+    assert isinstance(source("cached/model").part(Cached), Cached)
+    with pytest.raises(MissingArtifact, match=r"cannot be reached(.|\n)*hf download made/base(.|\n)*weights=DIR"):
+        source().part(Cached)
+    monkeypatch.setattr(hub, "hub_in_reach", lambda: True)
+    source("cached/model").part(Cached)
+    assert asked == [{"local_files_only": True}, {"local_files_only": True}, {}]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_hub_that_does_not_answer_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch, answers: bool):
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and says nothing unless told to
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+        if answers:
+            threading.Thread(target=answer, daemon=True).start()
+        hub_in_reach.cache_clear()
+        began = time.monotonic()
+        assert hub_in_reach(20.0 if answers else 0.5) is answers
+        assert time.monotonic() - began < 20.0
+        hub_in_reach.cache_clear()
 
 
 def test_other_and_partial_weights_are_reported(tmp_path: Path):

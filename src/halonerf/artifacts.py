@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from halonerf.errors import MissingArtifact, StorageError
-from halonerf.files import safe_name, storage_errors
+from halonerf.files import remove_temporaries, safe_name, storage_errors
 
 MANIFEST = "manifest.json"
 
@@ -85,6 +85,7 @@ class ArtifactStore:
                     yield None
                     return
                 partial.mkdir(exist_ok=True)
+                remove_temporaries(partial)
                 yield partial
                 if not (partial / MANIFEST).is_file():
                     raise AssertionError(f"stage '{stage}' ended without writing {MANIFEST}")

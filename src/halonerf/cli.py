@@ -22,8 +22,9 @@ from halonerf.config.explanations import COMPOSING_ERRORS, explain
 from halonerf.config.sources import config_root, register_experiments
 from halonerf.errors import UserError
 from halonerf.files import atomic_path, output_folder, storage_errors
-from halonerf.memory import keep_freed_memory
 from halonerf.pipeline.plan import plain, resolve
+from halonerf.process.memory import keep_freed_memory
+from halonerf.process.signals import stopping
 
 
 def stage_table() -> str:
@@ -53,12 +54,9 @@ def _task(config: DictConfig) -> None:
         print(run(config), flush=True)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise  # the sweep reports it with the job's number
+            raise  # `FailedJobs` tells it with the job's number, and the others go on
         print(f"halonerf: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("halonerf: stopped. Resume with the same command.", file=sys.stderr)
-        sys.exit(130)
 
 
 def main() -> None:
@@ -68,8 +66,6 @@ def main() -> None:
     # times first. It must be said before PyTorch and numba load their OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    keep_freed_memory()
-    register_experiments()
     arguments = sys.argv[1:]
     if "--version" in arguments:
         print(f"halonerf {__version__}")
@@ -77,7 +73,10 @@ def main() -> None:
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors, instead of printing them
     try:
-        _task()
+        with stopping():
+            keep_freed_memory()
+            register_experiments()
+            _task()
     except COMPOSING_ERRORS as error:
         if traceback_wanted == "1" or _of_the_task(error):
             raise

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from halonerf.errors import StorageError
+from halonerf.process.signals import unfinished
 
 
 def files_digest(root: Path, files: list[Path]) -> str:
@@ -35,6 +36,7 @@ def files_digest(root: Path, files: list[Path]) -> str:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Temporary path beside `path`, with its ending, that replaces it on a clean exit and is removed on an error."""
     temporary = path.with_name(f".{path.stem[:100]}.{uuid.uuid4().hex[:12]}{path.suffix}")
+    unfinished.add(temporary)
     try:
         yield temporary
         with open(temporary, "rb") as stream:
@@ -43,6 +45,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        unfinished.discard(temporary)
+
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?", re.DOTALL)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed processes left of files that they were writing by `atomic_path` below `folder`.
+
+    Nobody else may be writing there.
+    """
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,9 @@ class PretrainedSource:
             BadInput: the files hold another model, or only a part of its weights.
         """
         with self._advice():
-            model, loading = kind.from_pretrained(self._place(), output_loading_info=True, **options)
+            model, loading = kind.from_pretrained(
+                self._place(), output_loading_info=True, **self._where_to_look(), **options
+            )
         missing = sorted(loading["missing_keys"]) + sorted(str(key) for key in loading.get("mismatched_keys", ()))
         if missing:
             raise BadInput(
@@ -48,11 +52,18 @@ class PretrainedSource:
     def part(self, kind: Any, **options: Any) -> Any:
         """A config, tokenizer or processor that lies beside the weights; raises as `model`."""
         with self._advice():
-            return kind.from_pretrained(self._place(), **options)
+            return kind.from_pretrained(self._place(), **self._where_to_look(), **options)
 
     def _place(self) -> str:
         folder = Path(self.weights).expanduser()
         return str(folder) if folder.is_dir() else self.weights
+
+    def _where_to_look(self) -> dict[str, bool]:
+        """For a hub id without a hub in reach: the cache alone, since the hub's client tries each file for minutes."""
+        return {"local_files_only": True} if self._out_of_reach() else {}
+
+    def _out_of_reach(self) -> bool:
+        return self._place() == self.weights and not Path(self.weights).is_dir() and not hub_in_reach()
 
     def _download(self) -> str:
         return f"hf download {self.published} --local-dir DIR"
@@ -64,11 +75,15 @@ class PretrainedSource:
             yield
         except OSError as error:
             fallback = f". Without a network: {self.fallback}" if self.fallback else ""
+            reason, cached = first_line(error), ""
+            if self._out_of_reach():
+                reason = f"{hub_address()} cannot be reached, and the local cache has no complete copy"
+                cached = "\nWhat `hf download` without --local-dir has put in the cache is found without a network."
             raise MissingArtifact(
                 f"expected {self.title} with its config, weights and preprocessing in '{self.weights}' (a hub id or a "
-                f"local folder), but could not get them: {first_line(error)}\n"
+                f"local folder), but could not get them: {reason}\n"
                 f"Download them on a machine with network access with: {self._download()}\n"
-                f"and use them with: {self.option}=DIR{fallback}"
+                f"and use them with: {self.option}=DIR{fallback}{cached}"
             ) from error
         except (ImportError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
             # whatever a config of another kind of model causes
@@ -78,6 +93,36 @@ class PretrainedSource:
                 f"{first_line(error)}\nDownload published ones with: {self._download()}\n"
                 f"and use them with: {self.option}=DIR{hint}"
             ) from error
+
+
+def hub_address() -> str:
+    """URL of the hub: Hugging Face's, or that of the environment variable HF_ENDPOINT."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+@functools.cache
+def hub_in_reach(wait_s: float = 3.0) -> bool:
+    """Whether the hub answers, in whatever words, within `wait_s` seconds; asked once in a process.
+
+    False with HF_HUB_OFFLINE=1, without asking.
+    """
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    answered = threading.Event()
+
+    def ask() -> None:
+        with suppress(Exception):  # whatever the network does: refused, no such host, a proxy's error, too late
+            get_session().head(hub_address(), timeout=wait_s)
+            answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)  # for the look-up of the name takes no limit
+    thread.start()
+    thread.join(wait_s)
+    return answered.is_set()
 
 
 def write_pretrained(folder: Path, *parts: Any) -> None:

@@ -9,30 +9,29 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from halonerf import __version__
 from halonerf.artifacts import MANIFEST, ArtifactStore
-from halonerf.errors import BadInput, first_line, require
+from halonerf.errors import require
 from halonerf.factory import build
 from halonerf.files import safe_name, storage_errors, write_json
+from halonerf.pipeline.checkpoints import trainer_plugins
+from halonerf.pipeline.checks import check_inputs, check_trainer
+from halonerf.pipeline.logs import LogPictures, check_logger, finish_loggers, group_of, make_loggers, tell_how_to_send
 from halonerf.pipeline.plan import Plan, Step
 from halonerf.pipeline.stage import Stage
 
 LIBRARIES = ("torch", "lightning", "transformers", "timm", "kornia", "pycolmap", "numba", "numpy", "mitsuba")
-LOGGERS = {"WandbLogger": "wandb", "TensorBoardLogger": "tensorboard"}  # and the package that each needs
-FULL_PRECISION = "32-true"
 log = logging.getLogger("halonerf")
 
 
@@ -44,9 +43,9 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
 
     Raises: UserError.
     """
-    for ending, package in LOGGERS.items():  # before hours of work
-        if logger and str(logger["_target_"]).endswith(ending) and any(step.spec.trainable for step in plan.steps):
-            require(package, package)
+    group = group_of(plan.goal)
+    if logger and any(step.spec.trainable and not step.cached for step in plan.steps):
+        check_logger(logger, plan.store.root)
     for step in plan.steps:
         for package, extra in step.spec.extra_packages(step.config).items() if not step.cached else ():
             require(package, extra)
@@ -62,52 +61,15 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
             folder = serve_step(step, plan.seed, plan.store)
         elif not step.cached:
             log.info("%s %s %s", *step.id)
-            run_step(step, plan.seed, plan.store, plan.trainer, lambda place, step=step: loggers(logger, step, place))  # type: ignore[misc]
+            run_step(
+                step,
+                plan.seed,
+                plan.store,
+                plan.trainer,
+                lambda place, step=step: make_loggers(logger, step, place, group),  # type: ignore[misc]
+            )
+            tell_how_to_send(plan.store.folder(*step.id))
     return folder
-
-
-def check_inputs(steps: Sequence[Step], store: ArtifactStore) -> None:
-    """Let the steps to come check those of their inputs that are finished.
-
-    Raises: BadInput where one of them cannot work with them.
-    """
-    for step in steps:
-        if step.spec.interactive or not step.cached:
-            finished = {need: artifact for need, artifact in step.inputs.items() if store.has(*artifact)}
-            step.spec.check_inputs({need: store.folder(*artifact) for need, artifact in finished.items()})
-
-
-def check_trainer(steps: Sequence[Step], options: Mapping[str, Any]) -> None:
-    """Make a trainer as these steps will, without using it, and say which options have no effect on any of them.
-
-    Raises: BadInput for options that Lightning refuses on this machine, such as a GPU where there is none.
-    """
-    if not steps:
-        return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            lightning.Trainer(**options, logger=False, enable_checkpointing=False, enable_model_summary=False)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-        given = ", ".join(f"trainer.{name}={value}" for name, value in options.items())
-        raise BadInput(
-            f"expected trainer options that work on this machine, got {given}.\nLightning: {first_line(error)}\n"
-            "The defaults work on any machine: trainer.accelerator=cpu trainer.devices=1 trainer.strategy=auto"
-        ) from error
-    precision = options.get("precision", FULL_PRECISION)
-    if precision != FULL_PRECISION and not any(step.spec.mixed_precision for step in steps):
-        log.warning("trainer.precision=%s has no effect: all stages of this run work in %s", precision, FULL_PRECISION)
-
-
-def loggers(config: Mapping[str, Any] | None, step: Step, folder: Path) -> list[Logger]:
-    """The logger of a step, writing below `<folder>/logs`; none without a config."""
-    if not config:
-        return []
-    logs = folder / "logs"
-    earlier = len(list(logs.iterdir())) if logs.is_dir() else 0  # a resumed fit keeps its first log
-    logger: Logger = build(config, save_dir=str(logs / f"run{earlier}"))
-    logger.log_hyperparams({"stage": step.stage, "fingerprint": step.key, "config": dict(step.config)})
-    return [logger]
 
 
 def run_step(
@@ -220,44 +182,10 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
         LogPictures(),
     ]
     last = checkpoints / "last.ckpt"
+    common["plugins"] = [*common.get("plugins", ()), *trainer_plugins(common.get("strategy"))]
     trainer = lightning.Trainer(**common, logger=loggers, max_epochs=stage.max_epochs, num_sanity_val_steps=0)
     trainer.fit(stage, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
-    for logger in loggers:
-        logger.finalize("success")
-        finish = getattr(_experiment(logger), "finish", None)
-        if callable(finish):  # one run a stage, for loggers that keep a run open
-            finish()
-
-
-class LogPictures(Callback):
-    """Gives a stage's pictures to every logger that can show them."""
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        shown = [logger for logger in trainer.loggers if picture_sink(logger)]
-        if not shown:
-            return
-        assert isinstance(pl_module, Stage)
-        for name, picture in pl_module.pictures().items():
-            for logger in shown:
-                sink = picture_sink(logger)
-                assert sink is not None
-                sink(f"{pl_module.name}/{name}", picture, trainer.global_step)
-
-
-def picture_sink(logger: Logger) -> Callable[[str, np.ndarray, int], None] | None:
-    """How `logger` takes a picture [H, W, 3] uint8 under a name and a step, or None where it takes none."""
-    log_image = getattr(logger, "log_image", None)  # W&B
-    if callable(log_image):
-        return lambda name, picture, step: log_image(key=name, images=[picture], step=step)
-    add_image = getattr(_experiment(logger), "add_image", None)  # TensorBoard
-    if callable(add_image):
-        return functools.partial(add_image, dataformats="HWC")
-    return None
-
-
-def _experiment(logger: Logger) -> Any:
-    """What a logger writes to: W&B's run, TensorBoard's writer."""
-    return getattr(logger, "experiment", None)
+    finish_loggers(loggers)
 
 
 @functools.cache

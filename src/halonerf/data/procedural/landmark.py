@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from halonerf.data.procedural.capture import CapturePlan, Kind, PhotoSession
 from halonerf.data.procedural.metadata import landmark, record
 from halonerf.errors import require
 from halonerf.files import write_atomic, write_json
+from halonerf.process.signals import follow_parent
 
 
 class ProceduralLandmark:
@@ -126,16 +126,8 @@ _session: PhotoSession | None = None  # of a worker process
 
 def _start(plan: CapturePlan, threads: int) -> None:
     global _session
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    follow_parent()
     _session = PhotoSession(plan, threads)
-
-
-def _exit_with_parent() -> None:
-    """End this process with its parent, without which it would wait for work forever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(folder: Path, index: int) -> None:

@@ -21,6 +21,7 @@ from halonerf.data.procedural.building import GENERATOR_VERSION
 from halonerf.data.procedural.capture import Kind
 from halonerf.data.procedural.closeups import close_ups
 from halonerf.errors import BadInput, require
+from halonerf.process.signals import follow_parent
 
 WHOLE = "whole"  # subject of a photo of the whole building
 
@@ -161,7 +162,7 @@ def render_samples(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress,
-        ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(max(1, workers), get_context("spawn"), follow_parent) as pool,
     ):
         bar = progress.add_task("Rendering buildings", total=len(folders))
         progress.advance(bar, len(folders) - len(wanted))

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from halonerf.memory import keep_freed_memory
+from halonerf.process.memory import keep_freed_memory
 asked = sys.argv[1] == "keep"
 if asked and not keep_freed_memory():
     print(-1)
