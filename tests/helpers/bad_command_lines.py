@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PHOTOS = "stage=ingest scene=photos scene.path=photos"
-CASES: list[tuple[str, str]] = [
+OPTIONS: list[tuple[str, str]] = [
     # the run
     ("stage=report seed=abc", "seed to be an integer"),
     ("stage=report seed=-1", "got -1"),
@@ -166,7 +166,8 @@ CASES: list[tuple[str, str]] = [
     ("stage=mine miner=sift miner.max_ratio=0", "miner.max_ratio"),
     ("stage=segment segmenter=clipseg segmenter.stride=2", "segmenter.stride"),
     ("stage=segment segmenter=masks", "segmenter.path"),
-    # the command line itself
+]
+COMMAND_LINES: list[tuple[str, str]] = [
     ("stage=collect scene=photos scene.path=fotos/Köln", "'scene.path=\"fotos/Köln\"'"),
     ("stage=collect scene=photos scene.path=a=b", "'scene.path=\"a=b\"'"),
     ('stage=collect scene=photos "scene.path=St. Mary\'s"', "Quote text"),
@@ -187,6 +188,21 @@ CASES: list[tuple[str, str]] = [
     ("stage=localize ~head", "head"),
     ("stage=report +experiments=dem", "Did you mean experiments=demo"),
 ]
+
+
+def judged(line: str) -> tuple[int, str]:
+    """Exit code and message of a command line that Hydra can read, without Hydra's own main, which composes twice."""
+    from halonerf.cli import composed, run
+    from halonerf.config.explanations import COMPOSING_ERRORS
+    from halonerf.errors import UserError
+
+    try:
+        run(composed(shlex.split(line)))
+    except UserError as error:
+        return 2, str(error)
+    except COMPOSING_ERRORS:
+        return run_here(line)
+    return 0, ""
 
 
 def run_here(line: str) -> tuple[int, str]:
@@ -218,4 +234,4 @@ def table(cases: Sequence[tuple[str, str]]) -> str:
 
 if __name__ == "__main__":
     Path("photos").mkdir(exist_ok=True)
-    print(table(CASES))
+    print(table([*OPTIONS, *COMMAND_LINES]))
