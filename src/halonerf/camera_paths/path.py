@@ -117,9 +117,12 @@ class CameraPath:
         if self.duration > MAX_DURATION_S:
             raise BadInput(f"expected a path of at most {MAX_DURATION_S:.0f} s, got {self.duration:.0f} s")
         poses = torch.stack([key.camera_to_world for key in self.keyframes]).double()
-        thresholds = [key.threshold or math.nan for key in self.keyframes]  # none lies between a number and the own one
-        halves = [math.log(math.tan(key.fov / 2)) for key in self.keyframes]
-        views = torch.tensor(list(zip(halves, thresholds, strict=True)))
+        views = torch.tensor(
+            [
+                [math.log(math.tan(key.fov / 2)), key.threshold, float(key.threshold == OWN_THRESHOLD)]
+                for key in self.keyframes
+            ]
+        )
         object.__setattr__(self, "_keys", (poses[:, :, 3], quaternions(poses[:, :, :3]), views.double()))
 
     @property
@@ -152,7 +155,9 @@ class CameraPath:
             dim=2,
         ).float()
         log_half = interpolate_smooth(zooms[:, :1], times, at, self.loop)[:, 0]
-        thresholds = interpolate_linear(zooms[:, 1:], times, at, self.loop)[:, 0].nan_to_num(OWN_THRESHOLD).tolist()
+        threshold, own = interpolate_linear(zooms[:, 1:], times, at, self.loop).T
+        # beside a key-frame with its words' own thresholds there is nothing to interpolate: the nearer one counts
+        thresholds = torch.where(own < 0.5, threshold / (1 - own).clamp(min=0.5), OWN_THRESHOLD).tolist()
         mixes = self._interpolated([appearance_mix(key.light) for key in self.keyframes], times, at)
         words = self._interpolated([dict.fromkeys(key.words, key.opacity) for key in self.keyframes], times, at)
         return [
