@@ -134,9 +134,14 @@ class StageConfigs(Mapping[str, Mapping[str, Any]]):
                 "Text with ${ is read as a reference to another option; write \\${ for the characters themselves."
             ) from error
 
+    @cached_property
+    def _written(self) -> Any:
+        """The config as a plain container, with its references."""
+        return OmegaConf.to_container(self.config, resolve=False)
+
     def written_at(self, option: str) -> str:
         """The dotted name of the option whose value another takes: `field` for `reconstruct.field`."""
-        node = OmegaConf.to_container(self.config, resolve=False)
+        node = self._written
         for part in option.split("."):
             node = node.get(part) if isinstance(node, Mapping) else None
         reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
