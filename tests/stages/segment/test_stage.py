@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from halonerf.data.collection import write_collection
+from halonerf.data.formats.names import CONCEPTS
 from halonerf.data.labels.table import frequent_labels, table_path, write_labels
 from halonerf.data.scene.files import Filters, write_tables
 from halonerf.errors import BadInput
@@ -24,6 +25,7 @@ from halonerf.files import write_at, write_csv
 from halonerf.prediction import building_box, resized_probabilities, subtract_sky
 from halonerf.stages.segment.agreement import WorkItem
 from halonerf.stages.segment.stage import Segment
+from halonerf.stages.specs import SPECS
 from halonerf.types import ImageRecord, PseudoLabel
 
 LABELS = ("image_id", "label", "confidence", "evidence")
@@ -303,12 +305,25 @@ def test_concepts_come_from_the_option_then_the_scene_then_the_labels(tmp_path: 
     assert decided() == ["portal"]
     assert decided(min_photos=2) == ["portal", "dome"]
     assert decided(min_photos=2, max_concepts=1) == ["portal"]
-    with pytest.raises(BadInput, match=r"segment\.concepts="):
-        decided(min_photos=5)
+    assert decided(min_photos=5) == []
     assert decided(min_photos=5, concepts=["spire", "spire", "dome"]) == ["spire", "dome"]
     records = [ImageRecord(name) for name in names]
     write_collection(folders["collect"], "made", tmp_path, records, concepts=("minaret",))
     assert decided() == ["minaret"]
+
+
+def test_without_concepts_photos_are_chosen_by_quality(tmp_path: Path, inputs, caplog: pytest.LogCaptureFixture):
+    text = {"_target_": "halonerf.segmenters.TimmText", "weights": None, "backbone": "lcnet_050"}
+    stage = run(Segment(text, min_photos=5), tmp_path / "out", inputs[0])
+    assert "segment.concepts=" in caplog.text
+    assert json.loads((tmp_path / "out" / CONCEPTS).read_text()) == []
+    assert stage.summary()["photos_chosen"] == len(inputs[1])
+    finished = {"segment": tmp_path / "out"}
+    for spec in (SPECS["Evaluate"], SPECS["Report"], SPECS["Features"]):
+        with pytest.raises(BadInput, match=r"segment\.concepts="):
+            spec.check_inputs(finished)
+    for spec in (SPECS["Localize"], SPECS["Query"], SPECS["Index"]):
+        spec.check_inputs(finished)
 
 
 def test_masks_of_other_photos_do_not_count(tmp_path: Path, inputs):
