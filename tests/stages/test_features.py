@@ -151,7 +151,7 @@ def test_localize_fits_to_the_maps(
     field.save(inputs["reconstruct"] / "field.safetensors")
     head = {**DFF, "scales": scales, "rivals": rivals}
     run_stage(Features(retriever, head, phrases=["thing"]), inputs["features"], inputs)
-    assert Localize.requires({"head": head}) == ("ingest", "reconstruct", "segment", "features")
+    assert Localize.requires({"head": head}) == ("ingest", "segment", "reconstruct", "features")
     assert Localize.requires({"head": {"_target_": "halonerf.heads.Lifted"}}) == Localize.needs
     stage = Localize(head, FIELD, weights="score")
     stage.needs = Localize.requires({"head": head})  # type: ignore[misc]

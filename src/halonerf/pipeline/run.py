@@ -43,6 +43,8 @@ def run_plan(plan: Plan, logger: Mapping[str, Any] | None = None) -> Path:
 
     Raises: UserError.
     """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # its lines on hardware and seeds are in the manifest
     group = group_of(plan.goal)
     if logger and any(step.spec.trainable and not step.cached for step in plan.steps):
         check_logger(logger, plan.store.root)
@@ -167,8 +169,6 @@ def _work(stage: Stage, folder: Path, options: Mapping[str, Any], loggers: list[
     }
     if not stage.mixed_precision:
         common.pop("precision", None)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # its lines on hardware and seeds are in the manifest
     data = stage.datamodule()
     if not stage.trainable:
         if len(data.predict_dataloader()):

@@ -121,8 +121,9 @@ class Evaluate(EvaluateSpec, Stage):
             for method, values in read_thresholds(self.inputs["localize"]).items()
         }
         names = {concept: self.mapped[column] for concept, column in self.map_3d.items()}
+        own = set() if self.protocol == "paper" else names.keys()  # whose IoU is that of one half
         self.thresholds = {  # from what was lifted alone
-            concept: {method: by_name[method][names[concept]] if concept in names else HALF for method in METHODS}
+            concept: {method: by_name[method][names[concept]] if concept in own else HALF for method in METHODS}
             for concept in self.concepts
         }
         for part in ("scores", "overlays"):
