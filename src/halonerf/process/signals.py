@@ -68,13 +68,16 @@ def stopping(grace_s: float = GRACE_S) -> Iterator[None]:
     try:
         watch.open()
         yield
+        watch.leaving = True
     except KeyboardInterrupt:  # of code that asks for it without a signal
         watch.note(signal.SIGINT)
     except BaseException:
-        if watch.number is None:
+        watch.leaving = True
+        if not watch.came():
             raise
     finally:
-        if watch.number is None:
+        watch.leaving = True
+        if not watch.came():
             _watch = None
             watch.close()
     if watch.number is not None:
@@ -88,13 +91,12 @@ def stopping(grace_s: float = GRACE_S) -> Iterator[None]:
 def leave(code: object = None) -> None:
     """End the process with what `SystemExit` was raised with, once threads and functions of `atexit` have ended.
 
-    Where a signal has come, it returns, for the block to end with that.
-    What the interpreter does after that, taking modules apart, is left out: it took up to 29 s for those of renderers
-    and fits on a busy machine, and no handler of a signal runs in it.
+    What the interpreter would do then, taking modules apart, is left out: after a fit or a rendering it took 14 to 29 s
+    on a busy machine, in which no handler of a signal runs. Where a signal has come, it returns, for the block to end.
     """
     if _watch is not None:
         _watch.leaving = True
-        if _watch.number is not None:
+        if _watch.came():
             return  # to the end of the block, also where somebody has swallowed the exception
     if not (code is None or isinstance(code, int)):
         print(code, file=sys.stderr)
@@ -121,7 +123,8 @@ class Watch:
         self.grace_s = grace_s
         self.number: int | None = None
         self.leaving = False
-        self._announced = False
+        self._announced = self._raised = False
+        self._reading = threading.Lock()
         self._reader, self._writer = socket.socketpair()  # Windows takes no pipes here
         self._writer.setblocking(False)
         self._before: dict[int, Any] = {}
@@ -149,6 +152,14 @@ class Watch:
         with suppress(OSError):
             self._writer.send(bytes([_NOTED]))  # in case a library has put its own descriptor in place of ours
 
+    def came(self) -> bool:
+        """Whether a signal has come, also one that another handler took and the thread has not read of yet."""
+        with self._reading:
+            if self.number is None and select.select([self._reader], [], [], 0)[0]:
+                received = self._reader.recv(64, socket.MSG_PEEK)
+                self.number = next((number for number in received if number in SIGNALS), None)
+        return self.number is not None
+
     def announce(self) -> None:
         """Say on standard error that the run was stopped, once."""
         if not self._announced:
@@ -164,16 +175,14 @@ class Watch:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self.number is not None and self._raised
         self.note(number)
+        if self._raised:
+            return
+        self._raised = True
         if self.leaving:  # an exception would be swallowed there
             self._end()
-        if not again:
-            self._raised = True
-            end_workers(signal.SIGTERM)  # what waits for them goes on
-            raise Stop(self.number or number)
-
-    _raised = False
+        end_workers(signal.SIGTERM)  # what waits for them goes on
+        raise Stop(self.number or number)
 
     def _wait(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
@@ -183,17 +192,18 @@ class Watch:
             left = max(0.0, first + self.grace_s - time.monotonic()) if first else None
             if not select.select([self._reader], [], [], left)[0]:
                 self._end()
-            received = self._reader.recv(64)
+            with self._reading:
+                received = self._reader.recv(64)
+                numbers = [number for number in received if number in (*SIGNALS, _NOTED)]
+                if numbers and self.number is None:
+                    self.number = numbers[0] if numbers[0] != _NOTED else signal.SIGTERM
             if not received:
                 self._reader.close()
                 return
-            for number in received:
+            for number in numbers:
                 now = time.monotonic()
-                if number not in (*SIGNALS, _NOTED):
-                    continue
                 if not first:
                     first = now
-                    self.number = self.number or (number if number != _NOTED else signal.SIGTERM)
                 elif number == signal.SIGINT and now > first + REPEAT_S:
                     self._end()
 
