@@ -25,6 +25,9 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import pandas
 
 SMALL = (
     "scene=cathedral", "segmenter=timm_text", "scene.photos=16", "scene.samples=4", "scene.close_ups=0.1",
@@ -34,7 +37,8 @@ SMALL = (
 SIGNALS = (signal.SIGTERM, signal.SIGTERM, signal.SIGINT)  # of each stage
 MESSAGE = "halonerf: stopped. Resume with the same command."
 TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}(\.[^.]*)?")
-TIMED = re.compile(r"manifest\.json|logs/|checkpoints/|.*\.html|costs|timing|metrics\.json")  # hold seconds or dates
+UNLIKE = re.compile(r"manifest\.json|logs/|checkpoints/|.*\.html")  # dates, and pages that show seconds
+SECONDS = re.compile(r"seconds|wall_s|.*_seconds")  # keys of JSON files that hold times
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Stop:
     half_written: list[str]
     left: list[int]
     finished_kept: bool
+    last_words: str  # of the log
 
     def row(self) -> str:
         """One line of the table."""
@@ -115,23 +120,43 @@ def signalled(
     process.send_signal(number)
     code = process.wait(timeout=300)
     seconds = time.monotonic() - sent
+    if code == 0:  # the process was already being taken down
+        return None
     time.sleep(1.5)  # workers look for their parent every half second
     half = [str(p.relative_to(folder)) for p in (folder / "artifacts").rglob(".*") if TEMPORARY.fullmatch(p.name)]
-    told = (folder / "log.txt").read_text().rstrip().endswith(MESSAGE)
+    log = (folder / "log.txt").read_text().rstrip()
+    told = log.endswith(MESSAGE)
     moment = f"{'loading' if early else 'working'} +{delay:.1f} s"
     kept = before <= finished(folder)
-    return Stop(stage, number.name, moment, round(seconds, 2), code, told, half, in_session(process.pid), kept)
+    return Stop(
+        stage, number.name, moment, round(seconds, 2), code, told, half, in_session(process.pid), kept, log[-2000:]
+    )
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of every finished artifact, without those that hold times."""
+    """SHA-256 of what every file of every finished artifact holds but times."""
     found = {}
     for manifest in sorted((folder / "artifacts").glob("*/*/*/manifest.json")):
         for path in sorted(p for p in manifest.parent.rglob("*") if p.is_file()):
             name = str(path.relative_to(folder / "artifacts"))
-            if not TIMED.match(str(path.relative_to(manifest.parent))):
-                found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            if not UNLIKE.match(str(path.relative_to(manifest.parent))):
+                found[name] = hashlib.sha256(contents(path)).hexdigest()
     return found
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file; of JSON without the times, of Parquet the table without its metadata."""
+    if path.suffix == ".json":
+        return json.dumps(without_times(json.loads(path.read_text()))).encode()
+    if path.suffix == ".parquet":
+        return pandas.read_parquet(path).to_csv().encode()
+    return path.read_bytes()
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_times(entry) for key, entry in value.items() if not SECONDS.fullmatch(key)}
+    return [without_times(entry) for entry in value] if isinstance(value, list) else value
 
 
 def main() -> None:

@@ -59,6 +59,24 @@ def program(body: str, grace_s: float = 1.0) -> str:
     return f"{START}with stopping({grace_s}):\n{lines}\n"
 
 
+# a signal that comes while glog has its handler in place of Python's
+TAKEN = """
+import os, signal, sys
+from halonerf.process import signals
+with signals._held_back():
+    import pycolmap
+    print('ready', flush=True)
+    time.sleep(1.5)
+time.sleep(60)
+"""
+SWALLOWED = """
+from halonerf.process.signals import leave
+print('ready', flush=True)
+try: time.sleep(60)
+except BaseException: leave()
+"""
+
+
 @contextmanager
 def running(*command: str, folder: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """A process that has printed "ready", with its output in pipes; killed at the end with all of its session."""
@@ -84,7 +102,9 @@ def ends(process: subprocess.Popen[str], within_s: float) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("body", [SLEEPS, NATIVE, SWALLOWS, JOINS, COLMAP, OTHER_ERROR, INTERRUPT, WAITS])
+@pytest.mark.parametrize(
+    "body", [SLEEPS, NATIVE, SWALLOWS, JOINS, COLMAP, OTHER_ERROR, INTERRUPT, WAITS, TAKEN, SWALLOWED]
+)
 def test_a_signal_ends_whatever_runs(body: str, number: signal.Signals):
     with running("-c", program(body)) as process:
         process.send_signal(number)
@@ -242,3 +262,35 @@ def test_the_command_line_stops_while_it_is_being_loaded(tmp_path: Path, number:
     process.send_signal(number)
     output, error = process.communicate(timeout=3.0 + SLACK_S)
     assert (process.returncode, output, error) == (128 + number, "", f"{MESSAGE}\n")
+
+
+SLOW_END = """
+import atexit, sys, threading
+class Slow:
+    def __del__(self): time.sleep(60)
+kept = sys.modules["kept"] = Slow()
+from halonerf.process.signals import leave
+thread = threading.Thread(target=lambda: (time.sleep(1.0), print('thread', flush=True)))
+thread.start()
+atexit.register(lambda: print('atexit', flush=True))
+print('ready', flush=True)
+leave(CODE)
+"""
+
+
+@pytest.mark.parametrize(("given", "code"), [("None", 0), ("2", 2), ("'why'", 1)])
+def test_a_run_that_is_done_ends_without_delay(given: str, code: int):
+    with running("-c", program(SLOW_END.replace("CODE", given))) as process:
+        output, error = process.communicate(timeout=1.0 + SLACK_S)
+    assert (process.returncode, output) == (code, "thread\natexit\n")
+    assert error == ("why\n" if code == 1 else "")
+
+
+def test_a_signal_counts_to_the_last_moment():
+    body = SLOW_END.replace("print('atexit', flush=True)", "time.sleep(60)").replace("CODE", "None")
+    with running("-c", program(body)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "thread\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert ends(process, 1.0 + SLACK_S) == (143, f"{MESSAGE}\n")

@@ -28,11 +28,12 @@ from typing import Any
 
 MESSAGE = "halonerf: stopped. Resume with the same command."
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
 GRACE_S = 3.0  # for unwinding; then the process is ended by force
 REPEAT_S = 0.3  # a signal that comes again so soon is the same one, sent to the process and to its group (`timeout`)
 POLL_S = 0.5  # between a worker's looks at its parent
 
-TAKERS = ("pycolmap",)  # modules that put handlers of their own in C when they are imported (pycolmap: glog's)
+TAKERS = ("pycolmap._core",)  # modules that put handlers of their own in C when they are imported (here: glog's)
 
 unfinished: set[Path] = set()  # files that are being written in this process; removed when it is ended by force
 
@@ -67,37 +68,63 @@ def stopping(grace_s: float = GRACE_S) -> Iterator[None]:
     try:
         watch.open()
         yield
+        watch.leaving = True
     except KeyboardInterrupt:  # of code that asks for it without a signal
         watch.note(signal.SIGINT)
     except BaseException:
-        if watch.number is None:
+        watch.leaving = True
+        if not watch.came():
             raise
     finally:
-        if watch.number is None:
+        watch.leaving = True
+        if not watch.came():
             _watch = None
             watch.close()
     if watch.number is not None:
         watch.announce()
-        end_workers()
+        end_workers(KILL)
         with suppress(BaseException):
             atexit._run_exitfuncs()  # loggers send what they have; the watch goes on meanwhile
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-        # not by way of the interpreter, which would wait for threads and take modules apart: half a minute for a
-        # renderer's on a busy machine, in which no watch can run
-        os._exit(128 + watch.number)
+        _end_process(128 + watch.number)
+
+
+def leave(code: object = None) -> None:
+    """End the process with what `SystemExit` was raised with, once threads and functions of `atexit` have ended.
+
+    What the interpreter would do then, taking modules apart, is left out: after a fit or a rendering it took 14 to 29 s
+    on a busy machine, in which no handler of a signal runs. Where a signal has come, it returns, for the block to end.
+    """
+    if _watch is not None:
+        _watch.leaving = True
+        if _watch.came():
+            return  # to the end of the block, also where somebody has swallowed the exception
+    if not (code is None or isinstance(code, int)):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    _end_process(code or 0)
+
+
+def _end_process(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 class Watch:
     """Handlers of both signals, and a thread that ends the process if they have not done so in time.
 
-    number: the signal that came first, None while there was none.
+    number: the signal that came first, None while there was none. leaving: the run is done, and the process is ending.
     """
 
     def __init__(self, grace_s: float) -> None:
         self.grace_s = grace_s
         self.number: int | None = None
-        self._announced = False
+        self.leaving = False
+        self._announced = self._raised = False
+        self._reading = threading.Lock()
         self._reader, self._writer = socket.socketpair()  # Windows takes no pipes here
         self._writer.setblocking(False)
         self._before: dict[int, Any] = {}
@@ -125,6 +152,14 @@ class Watch:
         with suppress(OSError):
             self._writer.send(bytes([_NOTED]))  # in case a library has put its own descriptor in place of ours
 
+    def came(self) -> bool:
+        """Whether a signal has come, also one that another handler took and the thread has not read of yet."""
+        with self._reading:
+            if self.number is None and select.select([self._reader], [], [], 0)[0]:
+                received = self._reader.recv(64, socket.MSG_PEEK)
+                self.number = next((number for number in received if number in SIGNALS), None)
+        return self.number is not None
+
     def announce(self) -> None:
         """Say on standard error that the run was stopped, once."""
         if not self._announced:
@@ -140,44 +175,46 @@ class Watch:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self.number is not None and self._raised
         self.note(number)
-        if not again:
-            self._raised = True
-            raise Stop(self.number or number)
-
-    _raised = False
+        if self._raised:
+            return
+        self._raised = True
+        if self.leaving:  # an exception would be swallowed there
+            self._end()
+        end_workers(signal.SIGTERM)  # what waits for them goes on
+        raise Stop(self.number or number)
 
     def _wait(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the main thread's, which may hold them back
         first = 0.0
         while True:
             left = max(0.0, first + self.grace_s - time.monotonic()) if first else None
             if not select.select([self._reader], [], [], left)[0]:
                 self._end()
-            received = self._reader.recv(64)
+            with self._reading:
+                received = self._reader.recv(64)
+                numbers = [number for number in received if number in (*SIGNALS, _NOTED)]
+                if numbers and self.number is None:
+                    self.number = numbers[0] if numbers[0] != _NOTED else signal.SIGTERM
             if not received:
                 self._reader.close()
                 return
-            for number in received:
+            for number in numbers:
                 now = time.monotonic()
-                if number not in (*SIGNALS, _NOTED):
-                    continue
                 if not first:
                     first = now
-                    self.number = self.number or (number if number != _NOTED else signal.SIGTERM)
                 elif number == signal.SIGINT and now > first + REPEAT_S:
                     self._end()
 
     def _end(self) -> None:
         """End this process and all below it at once."""
         self.announce()
-        end_workers()
+        end_workers(KILL)
         for number in descendants(os.getpid()):
             with suppress(OSError):
-                os.kill(number, signal.SIGKILL)
-        for path in list(unfinished):
-            with suppress(OSError):
-                path.unlink()
+                os.kill(number, KILL)
+        _remove_unfinished()
         os._exit(128 + (self.number or signal.SIGTERM))
 
 
@@ -214,16 +251,30 @@ class _RearmingLoader(importlib.abc.Loader):
         self.loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
+        with _held_back():
+            return self.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        self.loader.exec_module(module)
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                signal.signal(number, signal.getsignal(number))
+        with _held_back():
+            self.loader.exec_module(module)
 
     def __getattr__(self, name: str) -> Any:  # what importlib.resources and inspect ask loaders for
         return getattr(self.loader, name)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals in the block come when it has ended, to Python's handlers."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.getsignal(number))
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _NOTED = 255  # on the descriptor: no number of a signal
@@ -246,7 +297,7 @@ def follow_parent() -> None:
     """In a worker process: leave Ctrl-C to the parent, and end when the parent has ended, however it did."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _end_worker)
         Rearming.install()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="follow_parent", daemon=True).start()
 
@@ -263,13 +314,25 @@ def _end_with_parent(number: int) -> None:
     os._exit(1)
 
 
-def end_workers() -> None:
-    """Kill the processes that multiprocessing started, which a pool would wait for."""
+def _end_worker(number: int, frame: FrameType | None) -> None:
+    _remove_unfinished()
+    os._exit(128 + number)
+
+
+def _remove_unfinished() -> None:
+    for path in list(unfinished):
+        with suppress(OSError):
+            path.unlink()
+
+
+def end_workers(number: int) -> None:
+    """Send a signal to the processes that multiprocessing started, which a pool would wait for."""
     if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler raises an error for loaders that are killed
     for child in multiprocessing.active_children():
         with suppress(OSError, ValueError):
-            child.kill()
+            if child.pid is not None:
+                os.kill(child.pid, number)
 
 
 def descendants(root: int) -> list[int]:
