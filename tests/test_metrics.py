@@ -106,11 +106,12 @@ def test_soft_balanced_accuracy_weighs_both_sides_alike():
 
 
 def test_iou_and_dice():
-    probability = np.array([0.9, 0.6, 0.5, 0.1])  # 0.5 is not above one half
+    probability = np.array([0.9, 0.6, 0.49, 0.1])
     truth = np.array([True, False, True, False])
     assert metrics.iou(probability, truth) == pytest.approx(1 / 3)
     assert metrics.dice(probability, truth) == pytest.approx(2 / 4)
     assert metrics.iou(probability, truth, threshold=0.4) == pytest.approx(2 / 3)
+    assert metrics.iou(probability, truth, threshold=0.49) == pytest.approx(2 / 3), "the threshold itself counts"
     assert metrics.iou(probability, truth, known=np.array([True, False, False, True])) == 1.0
     nothing = np.zeros(4)
     assert math.isnan(metrics.iou(nothing, nothing.astype(bool)))

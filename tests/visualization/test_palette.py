@@ -17,6 +17,7 @@ from halonerf.evaluation import curves
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.export.stage import Export
+from halonerf.thresholds import Decision
 from halonerf.viewer.engine import TextResult
 from halonerf.viewer.session import MAX_WORDS, Session
 from halonerf.visualization.palette import COLOURS, concept_colours, hex_colour, palette_colour
@@ -86,7 +87,7 @@ class NoEngine:
         self.concepts = concepts
 
     def find(self, text: str) -> TextResult:
-        return TextResult(text, torch.zeros(0), torch.zeros(0), [], 0.0, [], 0.0)
+        return TextResult(text, torch.zeros(0), torch.zeros(0), [], 0.0, Decision(0.5, 0.0), [], 0.0)
 
 
 def test_a_window_gives_concepts_their_colours_and_other_words_free_ones():
