@@ -84,7 +84,10 @@ def main() -> None:
         print(f"halonerf: {explain(error, given, _unresolved)}", file=sys.stderr)
         sys.exit(2)
     finally:
-        os.environ["HYDRA_FULL_ERROR"] = traceback_wanted or "0"
+        if traceback_wanted is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = traceback_wanted
 
 
 def _of_the_task(error: Exception) -> bool:

@@ -56,7 +56,7 @@ def _reading(source: Path | BinaryIO, formats: Sequence[str] | None) -> Iterator
     except (FileNotFoundError, PermissionError):
         raise
     except MemoryError as error:  # chunks of a damaged PNG may claim gigabytes
-        raise UnreadablePicture("unreadable: it asks for more memory than there is") from error
+        raise UnreadablePicture("unreadable: it needs more memory than is available") from error
     except Image.DecompressionBombError as error:
         raise UnreadablePicture("too large to be decoded safely") from error
     except Exception as error:  # decoders of damaged files also raise struct.error, KeyError, zlib.error, …

@@ -1,4 +1,4 @@
-"""Where configs are found, the types of options, and what to say of mistakes in them."""
+"""Config sources for Hydra, types of options, and messages for errors in configs."""
 
 from halonerf.exports import lazy_exports
 

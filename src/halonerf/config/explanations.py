@@ -1,4 +1,4 @@
-"""What to say of a command line that Hydra makes no config from: what was expected, and what to type instead."""
+"""Error messages for command lines that Hydra cannot compose: what was expected, and what to type instead."""
 
 from __future__ import annotations
 
@@ -86,9 +86,8 @@ def _names_no_option(override: str, config: Mapping[str, Any]) -> bool:
     """Whether an argument gives a config group something other than a name."""
     key, _, value = override.partition("=")
     group = key.lstrip("+~").partition("@")[0]
-    return (
-        not group or (isinstance(config.get(group), Mapping) and not re.match(r"[A-Za-z_]", value)) or value == "null"
-    )
+    named = re.match(r"[A-Za-z_]", value) and value not in ("null", "true", "false")
+    return not group or (isinstance(config.get(group), Mapping) and not named)
 
 
 def _several(override: str) -> str:
@@ -113,14 +112,11 @@ def _unknown(place: str, config: Mapping[str, Any]) -> str:
     if not isinstance(node, Mapping):
         return f"there is no option {place}: {'.'.join(parents)} is a value.\nSet it with: {'.'.join(parents)}=VALUE"
     known = [key for key in map(str, node) if key != "_target_"]
-    if not difflib.get_close_matches(name, known, 1, 0.6):
-        leaves: dict[str, str] = {}
-        for path in sorted(_paths(config), key=len, reverse=True):
-            leaves[path.rpartition(".")[2]] = path  # the shortest of a name
-        if elsewhere := difflib.get_close_matches(name, list(leaves), 2, 0.75):
-            meant = " or ".join(leaves[key] for key in elsewhere)
-            return unknown_option(name, known, place).replace(".\n", f". Did you mean {meant}?\n", 1)
-    return unknown_option(name, known, place)
+    leaves: dict[str, str] = {}
+    for path in sorted(_paths(config), key=len, reverse=True):
+        leaves[path.rpartition(".")[2]] = path  # the shortest of a name
+    elsewhere = [leaves[key] for key in difflib.get_close_matches(name, list(leaves), 2, 0.75)]
+    return unknown_option(name, known, place, elsewhere)
 
 
 def _paths(node: Any, place: str = "") -> Iterator[str]:

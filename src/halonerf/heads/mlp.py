@@ -27,7 +27,7 @@ class Mlp(LearnedElementHead):
         widths: units of the hidden layers.
         together: one network for all concepts; otherwise one per concept, fitted to the same windows.
         min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from:
-            see             `halonerf.heads.learning.LearnedElementHead`.
+            see `halonerf.heads.learning.LearnedElementHead`.
 
     Raises: BadInput for an option out of range.
     """

@@ -52,7 +52,7 @@ def checked_trainer(options: Mapping[str, Any]) -> dict[str, Any]:
             known = [*(known for known in arguments if known not in GIVEN)]
             raise BadInput(unknown_option(name, known, f"trainer.{name}"))
     types = {name: argument.type for name, argument in arguments.items()} | dict(TRAINER_OPTIONS)
-    given = {**options, "precision": PRECISIONS.get(str(options.get("precision")), options.get("precision"))}
-    if "precision" not in options:
-        del given["precision"]
+    given = dict(options)
+    if "precision" in given:
+        given["precision"] = PRECISIONS.get(str(given["precision"]), given["precision"])
     return checked_values(given, types, lambda name: f"trainer.{name}")

@@ -69,7 +69,7 @@ def stopping(grace_s: float = GRACE_S) -> Iterator[None]:
         watch.open()
         yield
         watch.leaving = True
-    except KeyboardInterrupt:  # of code that asks for it without a signal
+    except KeyboardInterrupt:  # raised by code, not by a signal
         watch.note(signal.SIGINT)
     except BaseException:
         watch.leaving = True

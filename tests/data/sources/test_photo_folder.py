@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from halonerf.cli import composed
 from halonerf.data.collection import Collection
 from halonerf.data.photo_io import focal_from_exif, inspect_photo, read_photo
 from halonerf.data.sfm.photo_checks import check_photos, split_usable
 from halonerf.data.sources.colmap_folder import ColmapFolder
 from halonerf.data.sources.photo_folder import PhotoFolder, find_photos, list_photos
 from halonerf.errors import BadInput
+from halonerf.factory import build
+from halonerf.pipeline.plan import resolve
 
 
 def save(path: Path, seed: int = 0, size: tuple[int, int] = (96, 80), **options: object) -> Path:
@@ -252,7 +255,9 @@ def test_an_empty_path_is_not_the_current_folder(path: str | None):
 
 def test_a_number_is_a_name(tmp_path: Path):
     save(tmp_path / "2023" / "a.jpg")
-    source = PhotoFolder(tmp_path / "2023", name=2024, concepts=[1], building_type=7)
+    given = ["scene.name=2024", "scene.concepts=[1]", "scene.building_type=7"]
+    config = composed(["stage=collect", "scene=photos", f"scene.path={tmp_path / '2023'}", *given])
+    source = build(resolve(config).goal.config["scene"])
     assert (source.name, source.concepts, source.building_type) == ("2024", ("1",), "7")
     assert source.identity()
     (tmp_path / "out").mkdir()

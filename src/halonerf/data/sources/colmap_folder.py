@@ -12,7 +12,7 @@ from pathlib import Path
 from halonerf.config.option_types import Text
 from halonerf.data.collection import write_collection
 from halonerf.data.sfm.colmap_model import find_models, match_names, model_files, read_model, registered_names
-from halonerf.data.sources.photo_folder import ENDINGS, landmark_name, scene_folder, scene_text
+from halonerf.data.sources.photo_folder import ENDINGS, landmark_name, scene_folder
 from halonerf.data.sources.split_table import choose_table, read_split, split_photos
 from halonerf.errors import BadInput
 from halonerf.files import files_digest, write_csv
@@ -52,8 +52,8 @@ class ColmapFolder:
     ) -> None:
         self.path = scene_folder(path)
         self.images = Path(images).expanduser() if images else None
-        self.concepts, self.building_type = tuple(map(str, concepts)), scene_text(building_type)
-        self.name = scene_text(name) or landmark_name(self.path)
+        self.concepts, self.building_type = tuple(concepts), building_type
+        self.name = name or landmark_name(self.path)
 
     def identity(self) -> str:
         """Digest of the model, its photos, the table of the split, and the options."""

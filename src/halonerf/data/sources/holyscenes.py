@@ -19,7 +19,7 @@ from halonerf.config.option_types import Text
 from halonerf.data.collection import Collection, write_collection
 from halonerf.data.sfm.colmap_model import match_names, read_model, registered_names
 from halonerf.data.sources.colmap_folder import ColmapFolder
-from halonerf.data.sources.photo_folder import scene_folder, scene_text
+from halonerf.data.sources.photo_folder import scene_folder
 from halonerf.errors import BadInput, first_line
 from halonerf.files import files_digest, write_csv
 from halonerf.geometry import resize_pixels
@@ -54,9 +54,9 @@ class HolyScenes:
     def __init__(
         self, path: Text, masks: Text, landmark: str = "", images: str = "", name: str = "", building_type: str = ""
     ) -> None:
-        self.masks, self.landmark = scene_folder(masks, "scene.masks"), scene_text(landmark)
-        self.building_type = scene_text(building_type)
-        self.reconstruction = ColmapFolder(path, images, scene_text(name) or self.landmark)
+        self.masks, self.landmark = scene_folder(masks, "scene.masks"), landmark
+        self.building_type = building_type
+        self.reconstruction = ColmapFolder(path, images, name or self.landmark)
         self.name = self.reconstruction.name
 
     def identity(self) -> str:

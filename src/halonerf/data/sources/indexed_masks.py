@@ -18,7 +18,7 @@ from PIL import Image
 
 from halonerf.config.option_types import NonNegativeInt, PositiveInt, Text
 from halonerf.data.collection import write_collection
-from halonerf.data.sources.photo_folder import landmark_name, list_photos, scene_folder, scene_text
+from halonerf.data.sources.photo_folder import landmark_name, list_photos, scene_folder
 from halonerf.errors import BadInput
 from halonerf.files import files_digest
 from halonerf.picture_files import UnreadablePicture, load_picture, oriented, shown_size
@@ -60,8 +60,8 @@ class IndexedMasks:
         self.path = scene_folder(path)
         self.masks = Path(masks).expanduser() if masks else self.path
         self.classes = {str(c): [n] if isinstance(n, int) else [int(i) for i in n] for c, n in classes.items()}
-        self.first, self.last, self.building_type = first, last, scene_text(building_type)
-        self.name = scene_text(name) or landmark_name(self.path)
+        self.first, self.last, self.building_type = first, last, building_type
+        self.name = name or landmark_name(self.path)
 
     def identity(self) -> str:
         """Digest of the photos, their index images and the options.

@@ -49,8 +49,8 @@ class PhotoFolder:
     ) -> None:
         self.path = scene_folder(path)
         self.metadata = Path(metadata).expanduser() if metadata else None
-        self.concepts, self.building_type = tuple(map(str, concepts)), scene_text(building_type)
-        self.name = scene_text(name) or landmark_name(self.path)
+        self.concepts, self.building_type = tuple(concepts), building_type
+        self.name = name or landmark_name(self.path)
 
     def identity(self) -> str:
         """Digest of every photo's name and content, the metadata and the options.
@@ -126,11 +126,6 @@ def scene_folder(path: object, option: str = "scene.path") -> Path:
     if path is None or not str(path).strip():
         raise BadInput(f"expected a folder, got nothing for {option}.\nGive it with: {option}=DIR")
     return Path(str(path)).expanduser()
-
-
-def scene_text(value: object) -> str:
-    """The text of an option that the command line may have read as a number, such as scene.name=2024; None is ""."""
-    return "" if value is None else str(value)
 
 
 def list_photos(folder: Path) -> list[str]:
