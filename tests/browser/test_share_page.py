@@ -81,13 +81,14 @@ def test_threshold_strength_and_confidence(opened: Open):
         visit(page, HELD_OUT)
         assert page.locator(".more:visible").count() == 0
         page.check('label:has-text("rose window") input')
+        rose = highlighted(seen(page))
+        assert rose.sum() > 500
+        page.fill('input[aria-label="rose window: from probability"]', "1")
+        assert highlighted(seen(page)).sum() < 0.3 * rose.sum()
+        page.fill('input[aria-label="rose window: from probability"]', "0.5")
         page.check('label:has-text("portal") input')
         both = seen(page)
-        assert highlighted(both).sum() > 500
-        page.fill('input[aria-label="rose window: from probability"]', "1")
-        some = highlighted(seen(page)).sum()
-        assert some < 0.3 * highlighted(both).sum()
-        page.fill('input[aria-label="rose window: from probability"]', "0.5")
+        assert highlighted(both).sum() > rose.sum()
         page.fill('input[aria-label="rose window: strength of colour"]', "0")
         page.fill('input[aria-label="portal: strength of colour"]', "0")
         assert not highlighted(seen(page)).any()

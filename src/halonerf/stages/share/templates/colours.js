@@ -2,7 +2,9 @@
 
 const UNKNOWN = [104, 82, 150];
 const CONFIDENCE = [[18, 50, 58], [38, 132, 128], [238, 244, 196]]; // from low to high
-const SOFT = 0.16; // of the threshold, on either side of it: the edges of highlights do not flicker
+// Half the width of a highlight's edge, around its threshold, so that edges do not flicker: a share of the threshold, up to a probability.
+const SOFT_SHARE = 0.16;
+const SOFT_MOST = 0.08;
 
 const words = facts.words.map((word, number) => ({
   ...word,
@@ -61,7 +63,7 @@ function splatColours() {
 
 // Strength of a word's highlight for each of the 256 levels of probability; 0 for elements of which nothing is known.
 function strengthTable({ threshold, strength }) {
-  const soft = Math.max(SOFT * threshold, 1e-6);
+  const soft = clamp(SOFT_SHARE * threshold, 1e-6, SOFT_MOST);
   return Float32Array.from({ length: 256 }, (_, p) =>
     p === 0 ? 0 : strength * clamp((p / 255 - threshold + soft) / (2 * soft), 0, 1));
 }
