@@ -122,7 +122,7 @@ def average_precision(scene: Any, photos: int) -> dict[str, float] | None:
     collection = Collection.read(scene.inputs["ingest"].parents[1] / "collect" / collect_key(scene))
     if collection.masks is None:
         return None
-    masks, few = MaskFolder.open(collection.masks), only(scene, photos)
+    masks, few = MaskFolder.open(collection.masks, complete=True), only(scene, photos)
     concepts = [concept.replace("_", " ") for concept in masks.concepts]
     answer = few.query(concepts)
     found: dict[str, list[float]] = {concept: [] for concept in concepts}
