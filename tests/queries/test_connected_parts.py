@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from halonerf.queries.connected_parts import ConnectedPart, PartOptions, element_spacing, find_parts
+from halonerf.queries.connected_parts import ConnectedPart, PartOptions, component_labels, element_spacing, find_parts
 from halonerf.queries.index_files import IndexedPhoto, IndexedView
 from halonerf.queries.word_maps import MAX_CACHED_WORDS, WordMapCache, downsized_logits, relative_probability
 from halonerf.types import View
@@ -55,9 +58,36 @@ def test_parts_are_sorted_by_size_times_probability():
 def test_a_large_radius_joins_all_parts():
     centres, probability = balls()
     parts = parts_of(probability, part_radius=600.0)
-    # each is joined to its 16 nearest: within a dense ball none reaches out, from the stray one does
-    assert sum(len(part.elements) for part in parts) == len(centres) - 1
-    assert len(parts) < 3
+    assert [len(part.elements) for part in parts] == [len(centres) - 1]
+
+
+def clumps(random: np.random.Generator) -> np.ndarray:
+    """Four dense clumps of 200 elements each, far smaller than the radius of 1, in a row with gaps of 0.9, 0.9, 1.1."""
+    places = np.repeat([0.0, 0.9, 1.8, 2.9], 200)[:, None] * [1.0, 0.0, 0.0]
+    return places + random.uniform(-1e-3, 1e-3, (800, 3))
+
+
+def chain(random: np.random.Generator) -> np.ndarray:
+    """A winding chain of 500 elements, each 0.99 from the next."""
+    steps = random.normal(size=(500, 3))
+    return np.cumsum(0.99 * steps / np.linalg.norm(steps, axis=1, keepdims=True), axis=0)
+
+
+def cloud(random: np.random.Generator) -> np.ndarray:
+    """A thousand elements at random, about one within the radius of each, in several orders of density."""
+    return np.concatenate([random.uniform(0, 10, (500, 3)), random.normal(scale=0.3, size=(500, 3))])
+
+
+@pytest.mark.parametrize("shape", [clumps, chain, cloud])
+@pytest.mark.parametrize("seed", range(3))
+def test_all_points_within_the_radius_are_connected(shape: Callable[[np.random.Generator], np.ndarray], seed: int):
+    points = shape(np.random.default_rng(seed))
+    near = np.linalg.norm(points[:, None] - points[None], axis=2) <= 1
+    number, expected = connected_components(near, directed=False)
+    found = component_labels(points, 1.0)
+    pairs = set(zip(found.tolist(), expected.tolist(), strict=True))
+    assert len(pairs) == number == len(set(found.tolist()))
+    assert shape is cloud or number == {clumps: 2, chain: 1}[shape]
 
 
 def test_unknown_or_improbable_elements_belong_to_no_part():
