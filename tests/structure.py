@@ -24,8 +24,9 @@ LAYERS = {
     **dict.fromkeys((*COMPONENTS, "data", "pipeline", "prediction"), 2),
     **dict.fromkeys(SERVICES, 3),
     "queries": 4,
-    "stages": 5, "viewer": 5,
-    "cli": 6, "api": 7, "__main__": 7,
+    "page": 5,
+    "stages": 6, "viewer": 6,
+    "cli": 7, "api": 8, "__main__": 8,
 }  # fmt: skip
 FREE = 1  # parts up to this layer may import each other within it, without circles of files
 DATA_ORDER = {
@@ -101,9 +102,9 @@ def component_imports(package: Package) -> list[str]:
     for name, other in package.edges():
         here, there = part(name), part(other)
         forbidden = set[str]()
-        if here in (*SERVICES, "queries", "stages", "viewer"):
+        if here in (*SERVICES, "queries", "page", "stages", "viewer"):
             forbidden |= set(COMPONENTS)
-        if here in (*SERVICES, "queries", "viewer"):
+        if here in (*SERVICES, "queries", "page", "viewer"):
             forbidden |= {"pipeline"}
         if there in forbidden:
             found.append(f"{name} imports {other}")

@@ -28,6 +28,9 @@ ALLOWED = {  # heavy library: the parts of the package, or the modules, that may
     },
     "mitsuba": {"halonerf.data.procedural"},
     "viser": {"halonerf.viewer"},
+    "fastapi": {"halonerf.viewer.web"},
+    "starlette": {"halonerf.viewer.web"},
+    "uvicorn": {"halonerf.viewer.web"},
     "jinja2": {"halonerf.visualization", "halonerf.distillers"},
 }  # fmt: skip
 

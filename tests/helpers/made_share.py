@@ -14,7 +14,7 @@ import torch
 from halonerf.data.scene.scene import Scene
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.lifted import Lifted
-from halonerf.stages.share.stage import Share
+from halonerf.stages.share import Share
 from helpers.made_folders import run_stage, write_folders
 from helpers.made_query import SEGMENTER
 

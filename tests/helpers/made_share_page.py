@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from halonerf.stages.share.stage import Share
+from halonerf.stages.share import Share
 from helpers.made_cathedral import FIELD, HEAD
 
 IDLE = '#picture[data-idle="yes"]'

@@ -50,8 +50,11 @@ class Page:
 
     def write(self, path: Path, template: str, **context: Any) -> None:
         """Fill `template` with `context` and atomically write the page."""
-        html = self._environment.get_template(template).render(title=self.title, **context)
-        write_atomic(path, html.encode("utf-8", errors="replace"))
+        write_atomic(path, self.text(template, **context).encode("utf-8", errors="replace"))
+
+    def text(self, template: str, **context: Any) -> str:
+        """Fill `template` with `context`; the page's HTML."""
+        return self._environment.get_template(template).render(title=self.title, **context)
 
 
 def figure(value: float | None, digits: int = 3) -> str:

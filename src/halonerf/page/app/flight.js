@@ -1,22 +1,24 @@
 // Animated camera moves: position along a line, rotation by spherical interpolation.
 
+import { camera } from "./camera.js";
+import { clamp, rotationMatrix, unit } from "./vectors.js";
+
 const REDUCED_MOTION = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 const FLIGHT_SECONDS = 1.1;
-let flight = null;
+export let flight = null;
 
 // Start a move to the camera `goal`; `arrived` is called at its end.
-function flyTo(goal, arrived = () => {}) {
+export function flyTo(goal, arrived = () => {}) {
   const from = { ...camera };
   flight = { from, goal, first: quaternion(from), last: quaternion(goal), arrived, start: performance.now() };
-  wake();
 }
 
-function stopFlight() {
+export function stopFlight() {
   flight = null;
 }
 
 // Set the camera for the time `now`, ms; whether the move goes on after it.
-function advance(now) {
+export function advance(now) {
   if (!flight) return false;
   const { from, goal, first, last, arrived } = flight;
   const time = REDUCED_MOTION ? 1 : clamp((now - flight.start) / 1000 / FLIGHT_SECONDS, 0, 1);

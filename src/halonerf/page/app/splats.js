@@ -1,8 +1,11 @@
 // Decodes centres and covariances of the Gaussians, world units.
 
+import { facts, source } from "./store.js";
+import { rotationMatrix, unit } from "./vectors.js";
+
 // Centres, Float32Array [3 N]: the inverse of the contraction of mip-NeRF 360, eq. 10.
-function readCentres() {
-  const packed = array("centre");
+export function readCentres() {
+  const packed = source.array("centre");
   const centres = new Float32Array(packed.length);
   for (let i = 0; i < packed.length; i += 3) {
     const contracted = [0, 1, 2].map((k) => ((2 * packed[i + k]) / 65535 - 1) * facts.reach);
@@ -14,8 +17,8 @@ function readCentres() {
 }
 
 // Three texels per Gaussian, Float32Array [12 N]: centre and opacity; xx, xy, xz, yy of the covariance; yz, zz, 0, 0.
-function readShapes(centres) {
-  const size = array("size"), rotation = array("rotation"), opacity = array("opacity");
+export function readShapes(centres) {
+  const size = source.array("size"), rotation = source.array("rotation"), opacity = source.array("opacity");
   const count = opacity.length, texels = new Float32Array(12 * count);
   const [smallest, largest] = facts.sizes, range = Math.log(largest / smallest);
   for (let i = 0; i < count; i++) {
@@ -31,18 +34,4 @@ function readShapes(centres) {
     texels.set([cov(0, 0), cov(0, 1), cov(0, 2), cov(1, 1), cov(1, 2), cov(2, 2)], 12 * i + 4);
   }
   return texels;
-}
-
-function unit(values) {
-  const length = Math.hypot(...values) || 1;
-  return values.map((value) => value / length);
-}
-
-// The rotation matrix of a unit quaternion, row by row.
-function rotationMatrix(w, x, y, z) {
-  return [
-    1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-    2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-    2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-  ];
 }

@@ -12,6 +12,7 @@ confidence/W  uint8 [N]       relative to the median of all that is known, which
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,13 @@ class PackedArrays:
         self._chunks.append(padded)
         self._size += len(padded)
 
+    def to_bytes(self) -> bytes:
+        """The block of bytes."""
+        return b"".join(self._chunks)
+
     def to_base64(self) -> str:
         """The block of bytes in base64."""
-        return base64.b64encode(b"".join(self._chunks)).decode("ascii")
+        return base64.b64encode(self.to_bytes()).decode("ascii")
 
 
 def pack_splats(packed: PackedArrays, splats: Splats, kept: Tensor) -> dict[str, Any]:
@@ -63,12 +68,21 @@ def pack_splats(packed: PackedArrays, splats: Splats, kept: Tensor) -> dict[str,
     return {"reach": CONTRACTED_RADIUS, "sizes": [MIN_SCALE, max_scale]}
 
 
-def pack_word(packed: PackedArrays, number: int, probability: Tensor, confidence: Tensor, median: float) -> None:
-    """Add probability and confidence [K] of a word for the kept splats. median: the confidence that becomes 1/2."""
+def word_values(probability: Tensor, confidence: Tensor, median: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Probability and confidence [K] of a word for the kept splats, uint8 [K] each.
+
+    median: the confidence that becomes 1/2.
+    """
     known = confidence > 0
-    packed.add(f"probability/{number}", to_uint8(probability * known))
     relative = (255 * confidence / (confidence + max(median, 1e-9))).round().clamp(1, 255) * known
-    packed.add(f"confidence/{number}", relative.numpy().astype(np.uint8))
+    return to_uint8(probability * known), relative.numpy().astype(np.uint8)
+
+
+def median_confidence(confidences: Iterable[Tensor]) -> float:
+    """Median of all confidences above 0 of several words, [E] each; 1 where there is none."""
+    known = [confidence[confidence > 0].double().numpy() for confidence in confidences]
+    values = np.concatenate(known) if known else np.zeros(0)
+    return float(np.median(values)) if len(values) else 1.0
 
 
 def contract(centres: Tensor) -> Tensor:

@@ -1,7 +1,16 @@
-// The render loop: moves, sorts and draws after changes, and idles without them.
+// The picture: moves, sorts and draws after changes, and idles without them.
 
-const canvas = element("picture");
-const centres = readCentres();
+import { camera, cameraOf, intrinsicsFor, isExtrapolated, worldToCamera } from "./camera.js";
+import { background, splatColours } from "./colours.js";
+import { element } from "./dom.js";
+import { openRenderer } from "./draw.js";
+import { advance, flyTo } from "./flight.js";
+import { openSorter } from "./sort.js";
+import { readCentres, readShapes } from "./splats.js";
+import { facts } from "./store.js";
+import { clamp, dot } from "./vectors.js";
+
+export const canvas = element("picture");
 const MAX_PIXEL_RATIO = 2; // device pixels per CSS pixel
 const SLOW_MS = 45, FAST_MS = 24; // per frame in motion: the resolution falls above, rises below
 const MAX_STILL_MS = 1200; // that the picture may take at rest
@@ -9,30 +18,72 @@ const REST_MS = 180; // after the last change until the picture at rest is drawn
 const HOME_MARGIN = 1.2; // field of view of the first view, over that of its photo
 const MIN_RESOLUTION = 0.3, TRIAL_RESOLUTION = 0.5; // shares of the full width; below the first, fewer pixels save no time
 
-let renderer = null, requestOrder = null;
+let centres = null, renderer = null, requestOrder = null;
 let frame = 0, lastTime = 0, changedAt = -Infinity, changed = false;
 let coloursChanged = true;
 let requested = 0, received = 0, sortedFor = ""; // numbers of the last orders requested and received, and the camera of the former
 let resolution = 1; // in motion; adapts to the time that frames take
 let inMotion = false; // whether the last frame was one of a motion: only then is the time since then that of a frame
 let msPerPixel = 0; // measured by `measureSpeed`; 0 before it
+let rested = () => {}; // called when the picture is finished
 
 // Draw the next frame.
-function wake() {
+export function wake() {
   canvas.dataset.idle = "no";
   if (!frame) frame = requestAnimationFrame(step);
 }
 
 // Draw with new colours.
-function repaint() {
+export function repaint() {
   coloursChanged = changed = true;
   wake();
 }
 
 // Draw after a move of the camera.
-function moved() {
-  leavePhoto();
+export function redraw() {
   changed = true;
+  wake();
+}
+
+// Move to the camera `goal`; `arrived` is called at its end.
+export function fly(goal, arrived) {
+  flyTo(goal, arrived);
+  wake();
+}
+
+// The camera of the first view.
+export function homeCamera() {
+  const home = cameraOf(facts.photos[facts.home]);
+  return { ...home, half: home.half.map((half) => HOME_MARGIN * half) };
+}
+
+// Start to draw. whenRested: called whenever the picture is finished.
+export function openPicture(whenRested) {
+  centres = readCentres();
+  Object.assign(camera, homeCamera());
+  requestOrder = openSorter(centres, (order, number) => {
+    received = number;
+    if (renderer) renderer.order(order);
+    if (renderer && !msPerPixel) measureSpeed();
+    wake();
+  });
+  rested = whenRested;
+  openContext();
+  canvas.addEventListener("webglcontextlost", (event) => { event.preventDefault(); renderer = null; });
+  canvas.addEventListener("webglcontextrestored", openContext);
+}
+
+// Draw from now on, or say why it is impossible; also after a lost context.
+function openContext() {
+  try {
+    renderer = openRenderer(canvas, readShapes(centres), facts.splats);
+  } catch (error) {
+    element("no-picture").hidden = false;
+    element("no-picture-why").textContent = error.message;
+    return;
+  }
+  renderer.recolour(splatColours());
+  sortedFor = "";
   wake();
 }
 
@@ -55,7 +106,10 @@ function step(now) {
   element("guess").hidden = !isExtrapolated();
   draw(moving ? resolution : stillResolution());
   if (moving || pose !== sortedFor) wake();
-  else if (requested === received && !frame) canvas.dataset.idle = "yes";
+  else if (requested === received && !frame) {
+    canvas.dataset.idle = "yes";
+    rested();
+  }
 }
 
 // Full width and height of the picture, device pixels.
@@ -95,49 +149,3 @@ function measureSpeed() {
   msPerPixel = (performance.now() - start) / Math.max(1, canvas.width * canvas.height);
   resolution = resolutionFor(SLOW_MS);
 }
-
-// Start drawing, or say why it is impossible; also after a lost context.
-function open() {
-  try {
-    renderer = openRenderer(canvas, readShapes(centres), facts.splats);
-  } catch (error) {
-    element("no-picture").hidden = false;
-    element("no-picture-why").textContent = error.message;
-    return;
-  }
-  renderer.recolour(splatColours());
-  sortedFor = "";
-  wake();
-}
-
-requestOrder = openSorter(centres, (order, number) => {
-  received = number;
-  if (renderer) renderer.order(order);
-  if (renderer && !msPerPixel) measureSpeed();
-  wake();
-});
-const home = cameraOf(facts.photos[facts.home]);
-home.half = home.half.map((half) => HOME_MARGIN * half);
-Object.assign(camera, home);
-fillWords();
-fillLights();
-fillPhotos();
-fillAbout();
-open();
-listenToPointerAndKeys(canvas, moved, {
-  Home: () => { leavePhoto(); flyTo(home); },
-  n: () => showPhoto(currentPhoto + 1),
-  p: () => showPhoto(currentPhoto < 0 ? -1 : currentPhoto - 1),
-  l: () => setLight({ from: (chosen.from + 1) % lights.length, blend: 0 }),
-  c: () => element(chosen.confidence ? "show-where" : "show-confidence").click(),
-  0: () => words.forEach((word) => word.toggle(false)),
-  "?": () => { element("about").open = true; element("about").scrollIntoView(); },
-  ...Object.fromEntries(words.slice(0, 9).map((word, number) => [number + 1, () => word.toggle()])),
-});
-element("home").addEventListener("click", () => { leavePhoto(); flyTo(home); });
-canvas.addEventListener("webglcontextlost", (event) => { event.preventDefault(); renderer = null; });
-canvas.addEventListener("webglcontextrestored", open);
-new ResizeObserver(() => {
-  if (currentPhoto >= 0 && !flight) overlayPhoto(facts.photos[currentPhoto]);
-  wake();
-}).observe(canvas);

@@ -1,6 +1,6 @@
 // Sorts the Gaussians in front of the camera, the farthest first, for blending; in a worker where the browser allows it.
 
-const NEAR = 0.01; // world units; as in the Python rasterisers
+export const NEAR = 0.01; // world units; as in the Python rasterisers
 
 // The worker runs the text of this function, so it may use nothing from outside.
 function sorter() {
@@ -49,7 +49,7 @@ onmessage = ({ data }) => {
 
 // A function (axis, offset, number) that requests a sort by depth = axis · centre + offset; `done(order, number)` is called
 // with its result.
-function openSorter(centres, done) {
+export function openSorter(centres, done) {
   let worker = null, pending = null;
   const onMainThread = () => { // where the browser forbids workers to local files
     worker = null;

@@ -1,22 +1,23 @@
-"""Photos of a shared page: a few far apart, reduced, each with its camera and its attribution."""
+"""Photos of a page: a few far apart, reduced, each with its camera and its attribution; the landmark's name."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from halonerf.data.collection import Collection
 from halonerf.data.commons.attribution import ATTRIBUTION, read_attribution
 from halonerf.data.scene.scene import Scene
-from halonerf.types import ImageRecord
 
 JPEG_QUALITY = 80
 OPPOSITE_DISTANCE = 0.5  # world units between cameras at one point with opposite directions, in the choice of photos
@@ -44,9 +45,8 @@ def farthest_points(points: Tensor, first: int, count: int) -> list[int]:
     return chosen
 
 
-def describe_photos(scene: Scene, collection: Collection, views: Sequence[int], size: int) -> list[dict[str, Any]]:
-    """Photos for JSON: name, caption, picture (at most `size` px), camera, and median depth of its points."""
-    records = {record.image_id: record for record in collection.records()}
+def describe_photos(scene: Scene, views: Sequence[int], captions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Photos for JSON: name, caption ("" without one), camera, and median depth of its points; no picture."""
     photos = []
     for view in views:
         camera, name = scene.views[view], scene.names[view]
@@ -54,8 +54,7 @@ def describe_photos(scene: Scene, collection: Collection, views: Sequence[int], 
         photos.append(
             {
                 "name": name,
-                "caption": _caption(records.get(name)),
-                "picture": _data_url(scene.photo(view).numpy(), size),
+                "caption": captions.get(name, ""),
                 "size": [camera.width, camera.height],
                 "focal": [_rounded(camera.fx), _rounded(camera.fy)],
                 "principal": [_rounded(camera.cx), _rounded(camera.cy)],
@@ -66,6 +65,31 @@ def describe_photos(scene: Scene, collection: Collection, views: Sequence[int], 
     return photos
 
 
+def captions_of(collection: Collection) -> dict[str, str]:
+    """Each photo's caption, or its file name where it has none, of at most `MAX_CAPTION_CHARS` characters."""
+    return {record.image_id: _shortened(record.caption or record.filename) for record in collection.records()}
+
+
+def landmark_of(collection: Collection) -> str:
+    """The most frequent landmark of the records, or the collection's name where they have none."""
+    counts = Counter(record.landmark for record in collection.records() if record.landmark.strip())
+    return counts.most_common(1)[0][0] if counts else collection.name
+
+
+def reduced_jpeg(pixels: NDArray[np.uint8], size: int) -> bytes:
+    """A picture [H, W, 3] as a JPEG file of at most `size` px on its long side."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return buffer.getvalue()
+
+
+def data_url(jpeg: bytes) -> str:
+    """A JPEG file as a data URL."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+
+
 def read_credits(folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
     """Attribution of the named photos from the table in `folder`; empty where there is no table."""
     if not (folder / ATTRIBUTION).is_file():
@@ -74,18 +98,8 @@ def read_credits(folder: Path, names: Sequence[str]) -> list[dict[str, str]]:
     return [row._asdict() for row in read_attribution(folder) if row.photo in wanted]
 
 
-def _caption(record: ImageRecord | None) -> str:
-    text = (record.caption or record.filename) if record else ""
+def _shortened(text: str) -> str:
     return text if len(text) <= MAX_CAPTION_CHARS else text[: MAX_CAPTION_CHARS - 1] + "…"
-
-
-def _data_url(pixels: np.ndarray, size: int) -> str:
-    """A reduced JPEG as a data URL."""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _rounded(value: float) -> float:

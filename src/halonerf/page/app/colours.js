@@ -1,31 +1,17 @@
 // The colour of every Gaussian: a blend of two lights, with highlights of words over it, or the confidence of a word.
 
+import { activeWords, chosen, confidenceWord, lights } from "./store.js";
+import { clamp } from "./vectors.js";
+
 const UNKNOWN = [104, 82, 150];
 const CONFIDENCE = [[18, 50, 58], [38, 132, 128], [238, 244, 196]]; // from low to high
 // Half the width of a highlight's edge, around its threshold, so that edges do not flicker: a share of the threshold, up to a probability.
 const SOFT_SHARE = 0.16;
 const SOFT_MOST = 0.08;
 
-const words = facts.words.map((word, number) => ({
-  ...word,
-  rgb: [1, 3, 5].map((k) => parseInt(word.colour.slice(k, k + 2), 16)),
-  on: false,
-  strength: 0.85,
-  probability: array(`probability/${number}`),
-  confidence: array(`confidence/${number}`),
-}));
-const lights = facts.lights.map((light, number) => ({ ...light, colours: array(`colour/${number}`) }));
-const chosen = { from: 0, to: 0, blend: 0, confidence: false };
-
-// The words that are highlighted.
-const activeWords = () => words.filter((word) => word.on);
-
-// The word whose confidence is shown: the first that is highlighted, or the first of all.
-const confidenceWord = () => activeWords()[0] ?? words[0];
-
 // Colours of all Gaussians, and the share of opacity that each keeps, Uint8Array [4 N].
-function splatColours() {
-  const a = lights[chosen.from].colours, b = lights[chosen.to].colours, t = chosen.blend;
+export function splatColours() {
+  const a = lights[chosen.from].colours, t = chosen.blend, b = t ? lights[chosen.to].colours : a;
   const count = a.length / 3, out = new Uint8Array(4 * count).fill(255);
   const active = activeWords();
   const tables = active.map((word) => strengthTable(word));
@@ -75,7 +61,7 @@ function between(stops, share) {
 }
 
 // Colours of the background in [0, 1]: the sky of the lights where they have one, else the dark of the page.
-function background() {
+export function background() {
   const dark = [16, 18, 22];
   const dim = chosen.confidence || activeWords().length ? 0.25 : 1;
   const sky = (name) => {

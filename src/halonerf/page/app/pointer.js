@@ -1,9 +1,13 @@
 // Mouse, touch and keyboard input on the picture. Keys work while the picture has the focus.
 
+import { look, orbit, pan, walk, zoom } from "./camera.js";
+import { stopFlight } from "./flight.js";
+import { clamp } from "./vectors.js";
+
 const KEY_ANGLE = (5 * Math.PI) / 180;
 
 // moved: called after every move of the camera. actions: further functions by key.
-function listenToPointerAndKeys(canvas, moved, actions) {
+export function listenToPointerAndKeys(canvas, moved, actions) {
   const pointers = new Map(); // by id, those that are down
   const centroid = () => {
     const all = [...pointers.values()];

@@ -1,4 +1,4 @@
-"""Lights of a shared page: the mean, the times of day, and photos whose appearance codes lie far apart; their skies."""
+"""Lights of a page: the mean, the times of day, and photos whose appearance codes lie far apart; their skies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from halonerf.data.scene.scene import Scene
 from halonerf.geometry import pixel_centres, ray_directions
+from halonerf.page.photos import farthest_points
 from halonerf.protocols import TrainableField
 from halonerf.rendering.appearance import appearance_code
 from halonerf.rendering.times_of_day import photos_by_time_of_day
 from halonerf.splatting.rasterise import rasterise
-from halonerf.stages.share.photos import farthest_points
 from halonerf.types import Splats, View
 from halonerf.visualization.pictures import to_uint8
 

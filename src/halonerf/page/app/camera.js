@@ -1,21 +1,14 @@
 // The camera: position, orientation, and the point that it orbits. Vectors are arrays of three, world units.
 
-const add = (a, b, scale = 1) => a.map((value, k) => value + scale * b[k]);
-const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
-
-// `vector` rotated by `angle` (radians) around the unit vector `axis` (Rodrigues' formula).
-function rotated(vector, axis, angle) {
-  const along = add([0, 0, 0], axis, dot(axis, vector) * (1 - Math.cos(angle)));
-  return add(add(along, vector, Math.cos(angle)), cross(axis, vector), Math.sin(angle));
-}
+import { facts } from "./store.js";
+import { add, clamp, cross, dot, rotated, unit } from "./vectors.js";
 
 // eye: position; right, down, forward: unit axes; distance: along forward to the point that is orbited; half: tangents of
 // half the horizontal and vertical field of view; shift: offset of the optical axis from the picture's centre, in tangents.
-const camera = { eye: [0, 0, 0], right: [1, 0, 0], down: [0, 1, 0], forward: [0, 0, 1], distance: 1, half: [0.6, 0.45], shift: [0, 0] };
+export const camera = { eye: [0, 0, 0], right: [1, 0, 0], down: [0, 1, 0], forward: [0, 0, 1], distance: 1, half: [0.6, 0.45], shift: [0, 0] };
 
 // The camera of a photo.
-function cameraOf(photo) {
+export function cameraOf(photo) {
   const [a, b, c, x, d, e, f, y, g, h, i, z] = photo.pose;
   const half = [0, 1].map((k) => (0.5 * photo.size[k]) / photo.focal[k]);
   const shift = [0, 1].map((k) => (photo.principal[k] - 0.5 * photo.size[k]) / photo.focal[k]);
@@ -23,7 +16,7 @@ function cameraOf(photo) {
 }
 
 // An upright camera at `eye` that looks at `target`.
-function lookingAt(eye, target, half) {
+export function lookingAt(eye, target, half) {
   const offset = add(target, eye, -1);
   const forward = unit(offset);
   let right = cross(forward, facts.up);
@@ -35,7 +28,7 @@ function lookingAt(eye, target, half) {
 const orbitCentre = () => add(camera.eye, camera.forward, camera.distance);
 
 // Move around the orbit centre; angles in radians.
-function orbit(yaw, pitch) {
+export function orbit(yaw, pitch) {
   const centre = orbitCentre();
   const tilt = Math.asin(clamp(dot(camera.forward, facts.up), -1, 1));
   pitch = clamp(tilt + pitch, -1.45, 1.45) - tilt; // not beyond the vertical
@@ -46,27 +39,27 @@ function orbit(yaw, pitch) {
 }
 
 // Turn the camera without moving it; the orbit centre moves with it.
-function look(yaw, pitch) {
+export function look(yaw, pitch) {
   const eye = camera.eye;
   orbit(yaw, pitch);
   camera.eye = eye;
 }
 
 // Multiply the distance to the orbit centre.
-function zoom(factor) {
+export function zoom(factor) {
   const centre = orbitCentre();
   camera.distance = clamp(camera.distance * factor, 0.03, 200);
   camera.eye = add(centre, camera.forward, -camera.distance);
 }
 
 // Move sideways; x, y: shares of the picture's height.
-function pan(x, y) {
+export function pan(x, y) {
   const step = 2 * camera.half[1] * camera.distance;
   camera.eye = add(add(camera.eye, camera.right, -x * step), camera.down, -y * step);
 }
 
 // Move along the view direction and sideways, in multiples of the distance.
-function walk(ahead, aside) {
+export function walk(ahead, aside) {
   camera.eye = add(add(camera.eye, camera.forward, ahead * camera.distance), camera.right, aside * camera.distance);
 }
 
@@ -80,16 +73,16 @@ function orthonormal(right, down, forward) {
 const SIMILAR_DIRECTION = Math.cos(Math.PI / 4); // cosine of the angle between similar view directions
 
 // Whether no photo of the page has a similar view direction: what is visible then is an extrapolation.
-function isExtrapolated() {
+export function isExtrapolated() {
   const directions = facts.photos.map((photo) => [2, 6, 10].map((k) => photo.pose[k]));
   return directions.every((direction) => dot(direction, camera.forward) < SIMILAR_DIRECTION);
 }
 
 // World to camera for WebGL, column by column.
-const worldToCamera = (c) => [0, 1, 2].flatMap((k) => [c.right[k], c.down[k], c.forward[k]]);
+export const worldToCamera = (c) => [0, 1, 2].flatMap((k) => [c.right[k], c.down[k], c.forward[k]]);
 
 // Focal length and principal point, px, of a picture of that size that contains all of `half`.
-function intrinsicsFor(width, height) {
+export function intrinsicsFor(width, height) {
   const focal = Math.min(width / 2 / camera.half[0], height / 2 / camera.half[1]);
   return { focal, principal: [width / 2 + camera.shift[0] * focal, height / 2 + camera.shift[1] * focal] };
 }

@@ -1,4 +1,4 @@
-"""Words of a shared page: probability and confidence of each, and its connected parts."""
+"""Words of a page: probability and confidence of each, and its connected parts; which view shows most."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch import Tensor
 
 from halonerf.lifting import visibility
 from halonerf.protocols import RadianceField
-from halonerf.queries.connected_parts import PartFinder, PartOptions
+from halonerf.queries.connected_parts import ConnectedPart
 from halonerf.thresholds import Decision
 from halonerf.types import View
 
+MIN_VISIBLE_SHARE = 1e-6  # of a photo's pixels: an element with more counts as visible in it
 VISIBILITY_SIZE = 96  # px, long side of the renderings that tell which elements a view shows
 
 
@@ -42,24 +43,27 @@ def view_visibility(field: RadianceField, views: Sequence[View]) -> Tensor:
     return torch.stack(shares) if shares else torch.zeros(0, field.elements)
 
 
-def describe_parts(
-    word: SharedWord, finder: PartFinder, seen: tuple[Sequence[int], Tensor], options: PartOptions
-) -> list[dict[str, Any]]:
-    """A word's connected parts for JSON, the largest first: centre, extent (world units) and best photo.
+def overview(seen: Tensor) -> int:
+    """The view that shows the most elements. seen: share of each view's pixels that every element accounts for, [V, E].
+
+    Elements count alike, so that the front, which many photos show in fine detail, wins over a close-up or the sky.
+    """
+    return int((seen > MIN_VISIBLE_SHARE).sum(dim=1).argmax())
+
+
+def describe_parts(parts: Sequence[ConnectedPart], views: Sequence[int]) -> list[dict[str, Any]]:
+    """A word's connected parts for JSON: centre, extent (world units) and best photo.
 
     Args:
-        seen: views of the page, and the share of each that every element accounts for, [V, E].
-    Returns: empty for a field whose elements have no centres. `photo` is a position among the views, None where none of
-        them shows the part.
+        views: of the page; `photo` is a position among them, None where none of them shows the part.
     """
-    views = list(seen[0])
     return [
         {
             "elements": len(part.elements),
             "probability": round(part.probability, 3),
             "centre": part.centre.round(5).tolist(),
             "extent": (part.box[1] - part.box[0]).round(5).tolist(),
-            "photo": views.index(part.photos[0]) if part.photos else None,
+            "photo": list(views).index(part.photos[0]) if part.photos else None,
         }
-        for part in finder.find(word.probability, word.confidence, word.decision, seen, options)
+        for part in parts
     ]

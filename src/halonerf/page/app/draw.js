@@ -1,5 +1,8 @@
 // Draws Gaussians as the Python rasterisers do: projected to ellipses, blended from back to front (Kerbl et al. 2023).
 
+import { NEAR } from "./sort.js";
+import { facts } from "./store.js";
+
 const ROW = 512; // Gaussians per row of the textures
 const HEAD = "#version 300 es\nprecision highp float; precision highp int;\n";
 
@@ -79,7 +82,7 @@ void main() {
 }`;
 
 // The renderer and its GPU memory. texels: see `readShapes`. Throws where there is no WebGL 2.
-function openRenderer(canvas, texels, count) {
+export function openRenderer(canvas, texels, count) {
   const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, powerPreference: "high-performance" });
   if (!gl) throw new Error("WebGL 2 is not available");
   const splat = program(gl, SPLAT_VERTEX, SPLAT_FRAGMENT), sky = program(gl, SKY_VERTEX, SKY_FRAGMENT);

@@ -14,9 +14,9 @@ from PIL import Image
 from halonerf.data.collection import write_collection
 from halonerf.data.commons.attribution import Attribution, write_attribution
 from halonerf.data.scene.scene import Scene
+from halonerf.page.document import escaped_json
 from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.report import Report
-from halonerf.stages.share.page import escaped_json
 from halonerf.types import ImageRecord
 from helpers.made_folders import run_stage
 from helpers.made_share import GAUSSIANS, HOSTILE, element, shared, write_share_folders

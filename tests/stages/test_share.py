@@ -14,7 +14,7 @@ from halonerf.errors import BadInput
 from halonerf.files import write_json
 from halonerf.heads.lifted import Lifted
 from halonerf.stages.index.stage import Index
-from halonerf.stages.share.stage import Share
+from halonerf.stages.share import Share
 from helpers.made_export import Ball
 from helpers.made_folders import run_stage
 from helpers.made_query import SEGMENTER

@@ -9,11 +9,9 @@ Output:
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,22 +23,29 @@ from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_head
+from halonerf.page.document import write_shared_page
+from halonerf.page.lights import SharedLight, choose_lights, render_preview, sky_colours
+from halonerf.page.packing import PackedArrays, median_confidence, pack_splats, word_values
+from halonerf.page.photos import (
+    captions_of,
+    choose_photos,
+    data_url,
+    describe_photos,
+    landmark_of,
+    read_credits,
+    reduced_jpeg,
+)
+from halonerf.page.words import SharedWord, describe_parts, overview, view_visibility
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.connected_parts import PartFinder, PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers
 from halonerf.rendering.surfels import most_important, open_splats
-from halonerf.stages.share.lights import SharedLight, choose_lights, render_preview, sky_colours
-from halonerf.stages.share.packing import PackedArrays, pack_splats, pack_word
-from halonerf.stages.share.page import write_share_page
-from halonerf.stages.share.photos import choose_photos, describe_photos, read_credits
-from halonerf.stages.share.words import SharedWord, describe_parts, view_visibility
 from halonerf.stages.specs import ShareSpec
 from halonerf.thresholds import decide
 from halonerf.visualization.palette import concept_colours, hex_colour
 from halonerf.visualization.pictures import save_picture, to_uint8
 
-MIN_VISIBLE_SHARE = 1e-6  # of a photo's pixels: an element with more counts as visible in it
 PREVIEW_QUALITY = 88  # of JPEG
 
 
@@ -122,7 +127,7 @@ class Share(ShareSpec, Stage):
         views = sorted({*choose_photos(self.scene, self.max_photos), *self._light_views(lights)})
         cameras = [self.scene.views[view].to(self.device) for view in views]
         seen = view_visibility(self.field, cameras)
-        home = int((seen > MIN_VISIBLE_SHARE).sum(dim=1).argmax())
+        home = overview(seen)
         words = self._words()
         packed, facts = PackedArrays(), self._facts(words, lights, views, home, (views, seen))
         field = open_splats(self.field, cameras, device=self.device)
@@ -132,12 +137,14 @@ class Share(ShareSpec, Stage):
         for number, light in enumerate(lights):
             packed.add(f"colour/{number}", to_uint8(field.splat_colours(light.code.to(self.device)).cpu()[kept]))
             facts["lights"][number]["sky"] = sky_colours(self.field, cameras, self.scene.up, light.code)
-        median = _median_confidence(words)
+        median = median_confidence(word.confidence for word in words)
         for number, word in enumerate(words):
             element = splats.element[kept]
-            pack_word(packed, number, word.probability[element], word.confidence[element], median)
+            values = word_values(word.probability[element], word.confidence[element], median)
+            for name, array in zip(("probability", "confidence"), values, strict=True):
+                packed.add(f"{name}/{number}", array)
         facts |= {"splats": len(kept), "of": len(splats), "arrays": packed.table}
-        write_share_page(self.folder / SHARED_PAGE, facts["title"], facts, packed.to_base64())
+        write_shared_page(self.folder / SHARED_PAGE, facts["title"], facts, packed.to_base64())
         chosen = splats[kept]
         colours = field.splat_colours(lights[0].code.to(self.device)).cpu()[kept]
         first = self.scene.views[views[home]]
@@ -178,11 +185,11 @@ class Share(ShareSpec, Stage):
         colours = concept_colours([word.text for word in words], read_concepts(self.inputs["localize"]))
         position = {self.scene.names[view]: number for number, view in enumerate(views)}
         return {
-            "title": self.title or self._landmark(),
+            "title": self.title or landmark_of(self.collection),
             "registered": len(self.scene),
             "home": home,
             "up": [round(value, 6) for value in self.scene.up.tolist()],
-            "photos": describe_photos(self.scene, self.collection, views, self.photo_size),
+            "photos": self._photos(views),
             "credits": read_credits(self.inputs["collect"], self.scene.names),
             "lights": [{"name": light.name, "photo": position.get(light.photo)} for light in lights],
             "words": [
@@ -192,16 +199,22 @@ class Share(ShareSpec, Stage):
                     "known": round(float((word.confidence > 0).float().mean()), 4),
                     "threshold": round(word.decision.threshold, 5),
                     "guess": word.decision.guess,
-                    "parts": describe_parts(word, finder, seen, self.parts),
+                    "parts": self._parts(word, finder, seen),
                 }
                 for word in words
             ],
         }
 
-    def _landmark(self) -> str:
-        """The most frequent landmark of the records, or the collection's name where they have none."""
-        counts = Counter(record.landmark for record in self.collection.records() if record.landmark.strip())
-        return counts.most_common(1)[0][0] if counts else self.collection.name
+    def _photos(self, views: Sequence[int]) -> list[dict[str, Any]]:
+        """The photos of the page with their pictures inside."""
+        photos = describe_photos(self.scene, views, captions_of(self.collection))
+        for photo, view in zip(photos, views, strict=True):
+            photo["picture"] = data_url(reduced_jpeg(self.scene.photo(view).numpy(), self.photo_size))
+        return photos
+
+    def _parts(self, word: SharedWord, finder: PartFinder, seen: tuple[Sequence[int], Tensor]) -> list[dict[str, Any]]:
+        found = finder.find(word.probability, word.confidence, word.decision, seen, self.parts)
+        return describe_parts(found, seen[0])
 
     def _counts(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -213,10 +226,3 @@ class Share(ShareSpec, Stage):
             "photos": len(facts["photos"]),
             "parts": sum(len(word["parts"]) for word in facts["words"]),
         }
-
-
-def _median_confidence(words: Sequence[SharedWord]) -> float:
-    """Median of all confidences above 0; 1 where there is none."""
-    known = [word.confidence[word.confidence > 0].double().numpy() for word in words]
-    values = np.concatenate(known) if known else np.zeros(0)
-    return float(np.median(values)) if len(values) else 1.0

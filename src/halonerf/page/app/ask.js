@@ -1,0 +1,95 @@
+// The box in which a person types a word: it is found by the server, added to the list and lit up.
+
+import { announce, complain, createElement, element, plural } from "./dom.js";
+import { canvas } from "./picture.js";
+import { getBytes, listen, postJson } from "./server.js";
+import { addWord, facts, words } from "./store.js";
+import { showWord } from "./words.js";
+
+const MAX_EXAMPLES = 8;
+const MAX_WORDS = 24; // of a window
+const waiting = new Map(); // texts that the server looks for, with their rows
+
+// Make the box work. Focused at the start where there is a keyboard: on a phone it would hide the picture.
+export function openBox() {
+  const box = element("ask-text");
+  element("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = box.value.trim().replace(/\s+/g, " ");
+    if (!text) return;
+    box.value = "";
+    ask(text);
+  });
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") canvas.focus();
+  });
+  for (const text of facts.examples.slice(0, MAX_EXAMPLES)) {
+    const button = createElement("button", { type: "button", text });
+    button.addEventListener("click", () => ask(text));
+    element("examples").append(createElement("li", {}, button));
+  }
+  listen("api/progress", showProgress);
+  if (window.matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
+}
+
+// Find a text and light it up. Returns when it is lit up, or the reason why it cannot be has been shown.
+export async function ask(text) {
+  complain("");
+  const shown = words.find((word) => word.text === text);
+  if (shown) {
+    shown.toggle(true);
+    return;
+  }
+  if (waiting.has(text)) return;
+  if (words.length + waiting.size >= MAX_WORDS) {
+    complain(`There are ${MAX_WORDS} words in this window: remove one first.`);
+    return;
+  }
+  const row = createElement("li", { class: "word waiting" }, createElement("span", { class: "text", text }), createElement("progress"));
+  waiting.set(text, row);
+  element("words").append(row);
+  try {
+    const entry = await postJson("api/words", { text });
+    const values = new Uint8Array(await getBytes(`api/words/values?text=${encodeURIComponent(entry.text)}`));
+    row.remove();
+    light(entry, values);
+  } catch (error) {
+    complain(error.message);
+  } finally {
+    row.remove();
+    waiting.delete(text);
+  }
+}
+
+// Add an answer to the list, switched on; where the same words were asked for in another spelling, switch on that one.
+function light(entry, values) {
+  let word = words.find((one) => one.text === entry.text);
+  if (!word) {
+    const half = values.length / 2;
+    word = addWord({ ...entry, colour: entry.colour ?? freeColour() }, values.subarray(0, half), values.subarray(half));
+    showWord(word);
+  }
+  word.toggle(true);
+  announce(`${word.text}: ${word.known ? plural(word.parts.length, "part", "parts") : "unknown"}`);
+}
+
+// The first colour after those of the scene's concepts that no word has.
+function freeColour() {
+  const taken = new Set(words.map((word) => word.colour));
+  return facts.palette.find((colour) => !taken.has(colour)) ?? facts.palette[words.length % facts.palette.length];
+}
+
+// Find a word's parts again, from its present threshold on.
+export async function partsOf(word) {
+  try {
+    word.parts = (await postJson("api/words", { text: word.text, threshold: Math.max(word.threshold, 0.01) })).parts;
+  } catch (error) {
+    complain(error.message);
+  }
+}
+
+// message: text, and share of the photos in which it has been looked for.
+function showProgress({ text, share }) {
+  const bar = waiting.get(text)?.querySelector("progress");
+  if (bar) bar.value = share;
+}

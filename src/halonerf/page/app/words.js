@@ -1,0 +1,145 @@
+// The list of words: each with its checkbox and, while it is on, its sliders, parts and best photos.
+
+import { camera, cameraOf, lookingAt } from "./camera.js";
+import { announce, createElement, element, plural } from "./dom.js";
+import { leavePhoto, showPhoto } from "./photos.js";
+import { fly, repaint } from "./picture.js";
+import { chosen, confidenceWord, facts, source, words } from "./store.js";
+import { add, unit } from "./vectors.js";
+
+const BEST_PHOTOS = 3; // shown with a word
+
+export function fillWords() {
+  for (const word of words) showWord(word);
+  for (const radio of document.querySelectorAll("input[name=show]")) {
+    radio.addEventListener("change", () => {
+      chosen.confidence = element("show-confidence").checked && words.length > 0;
+      repaint();
+      updateLegend();
+    });
+  }
+  element("all-off").addEventListener("click", () => words.forEach((word) => word.toggle(false)));
+  updateLegend();
+}
+
+// Add a word to the list.
+export function showWord(word) {
+  word.row = wordRow(word);
+  element("words").append(word.row);
+  updateLegend();
+}
+
+// Take a word from the page.
+export function dropWord(word) {
+  words.splice(words.indexOf(word), 1);
+  word.row.remove();
+  chosen.confidence = chosen.confidence && words.length > 0;
+  updateLegend();
+  repaint();
+}
+
+// A slider from 0 to 1 and its value as text. change: called with each new value; settled: with the last one.
+function slider(label, value, change, settled = () => {}) {
+  const output = createElement("output", { text: value.toFixed(2) });
+  const input = createElement("input", { type: "range", min: "0", max: "1", step: "0.01", value: String(value), "aria-label": label });
+  input.addEventListener("input", () => {
+    output.textContent = Number(input.value).toFixed(2);
+    change(Number(input.value));
+    repaint();
+  });
+  input.addEventListener("change", () => settled());
+  return [input, output];
+}
+
+function wordRow(word) {
+  const box = createElement("input", { type: "checkbox" });
+  const swatch = createElement("span", { class: "swatch" });
+  swatch.style.background = word.colour;
+  const details = createElement("div", { class: "more" });
+  const parts = createElement("ol", { class: "parts" });
+  const count = createElement("span", { class: "count" });
+  const showParts = () => {
+    count.textContent = !word.known ? "unknown" : word.guess ? "best guess" : plural(word.parts.length, "part", "parts");
+    parts.replaceChildren(...partRows(word));
+  };
+  const refind = async () => { // parts are those from the threshold on
+    await source.partsOf?.(word);
+    showParts();
+  };
+  const tool = (label, ...controls) => createElement("div", { class: "tool" }, createElement("span", { text: label }), ...controls);
+  showParts();
+  details.append(
+    tool("from probability", ...slider(`${word.text}: from probability`, word.threshold, (to) => { word.threshold = to; }, refind)),
+    tool("strength of colour", ...slider(`${word.text}: strength of colour`, word.strength, (to) => { word.strength = to; })),
+    ...(word.notes ?? []).map((note) => createElement("p", { class: "soft note", text: note })),
+    parts, ...bestPhotos(word));
+  details.hidden = true;
+  box.addEventListener("change", () => {
+    word.on = box.checked;
+    details.hidden = !box.checked;
+    repaint();
+    updateLegend();
+  });
+  word.toggle = (on = !word.on) => {
+    if (on !== word.on) box.click();
+  };
+  const head = createElement("div", { class: "head" },
+    createElement("label", {}, box, swatch, createElement("span", { class: "text", text: word.text }), count));
+  if (source.partsOf) { // words that were asked for can be taken away
+    const remove = createElement("button", { type: "button", class: "remove", "aria-label": `Remove ${word.text}`, text: "×" });
+    remove.addEventListener("click", () => dropWord(word));
+    head.append(remove);
+  }
+  return createElement("li", { class: "word" }, head, details);
+}
+
+function partRows(word) {
+  const rows = word.parts.map((part, number) => {
+    const button = createElement("button", { type: "button", "aria-label": `Fly to ${word.text} ${number + 1}` },
+      createElement("b", { text: String(number + 1) }),
+      createElement("span", { text: `${plural(part.elements, "element", "elements")}, probability ${part.probability.toFixed(2)}` }));
+    button.addEventListener("click", () => {
+      leavePhoto();
+      fly(cameraAt(part));
+      announce(`${word.text} ${number + 1} of ${word.parts.length}`);
+    });
+    return createElement("li", {}, button);
+  });
+  const remark = (text) => rows.push(createElement("li", { class: "none", text }));
+  if (!word.parts.length) {
+    remark(word.known ? "no connected part above the threshold" : "no photo shows whether it is anywhere, which is not a no");
+  }
+  if (word.guess && word.parts.length) {
+    remark(`a guess: nowhere more probable than not; this is the best part, with probability ${word.parts[0].probability.toFixed(2)}`);
+  }
+  return rows;
+}
+
+// The photos that show most of a word, to fly to, where they are known.
+function bestPhotos(word) {
+  const best = (word.photos ?? []).slice(0, BEST_PHOTOS);
+  if (!best.length) return [];
+  const buttons = best.map((number) => {
+    const photo = facts.photos[number];
+    const button = createElement("button", { type: "button", title: photo.caption || photo.name, "aria-label": `Fly to photo ${photo.name}, which shows ${word.text}` },
+      createElement("img", { src: photo.thumbnail, alt: "", loading: "lazy" }));
+    button.addEventListener("click", () => showPhoto(number));
+    return button;
+  });
+  return [createElement("div", { class: "best" }, ...buttons)];
+}
+
+// A camera that looks at a part from the direction of the photo that shows it best; the part fills half the picture.
+function cameraAt(part) {
+  const half = facts.photos[facts.home] ? cameraOf(facts.photos[facts.home]).half : camera.half;
+  const from = part.photo === null ? camera.eye : cameraOf(facts.photos[part.photo]).eye;
+  const direction = unit(add(from, part.centre, -1));
+  const radius = Math.max(0.5 * Math.hypot(...part.extent), 0.02);
+  return lookingAt(add(part.centre, direction, (1.9 * radius) / Math.min(...half)), part.centre, half);
+}
+
+function updateLegend() {
+  element("no-words").hidden = words.length > 0 || Boolean(source.partsOf);
+  element("confidence-legend").hidden = !chosen.confidence;
+  element("confidence-word").textContent = chosen.confidence && words.length ? `of “${confidenceWord().text}”` : "";
+}
