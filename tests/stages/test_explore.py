@@ -102,7 +102,7 @@ def test_the_viewer_is_stopped_after_an_error(step):
 
 
 def test_it_requires_the_index_and_checks_words_before_any_stage_runs():
-    assert Explore.requires({"words": None}) == ("ingest", "reconstruct", "segment", "index", "localize")
+    assert Explore.requires({"words": None}) == ("collect", "ingest", "reconstruct", "segment", "index", "localize")
     assert "adapt_segmenter" in Explore.requires({"adapted": True})
     with pytest.raises(BadInput):
         Explore.requires({"words": ["portal AND"]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +86,14 @@ class QuerySession:
         self.open_s = time.perf_counter() - start
 
     @torch.no_grad()
-    def query(self, text: str | Sequence[str], **options: Any) -> QueryAnswer:
+    def query(
+        self, text: str | Sequence[str], progress: Callable[[float], None] | None = None, **options: Any
+    ) -> QueryAnswer:
         """Find one or several texts, each a word or an expression of words (`halonerf.expressions`), in the scene.
 
         Args:
             text: Q texts.
+            progress: called with the share of the photos in which the text has been decoded, as it grows.
             options: see `QueryOptions`.
 
         The `seconds` of the answer: `decode` (from the text to its maps in the indexed photos), `lift` (to
@@ -110,7 +113,7 @@ class QuerySession:
         negatives += CANONICAL if checked.relevancy else ()
         known = set() if negatives else set(self.concepts)
         others = [word for word in prompts if word not in known]
-        maps = self.word_maps.maps(others, negatives) if others else []
+        maps = self.word_maps.maps(others, negatives, progress) if others else []
         decoded = time.perf_counter()
         values = {**self._lift(others, maps), **self._localized([word for word in prompts if word in known])}
         word_probability, word_confidence = ({word: pair[k] for word, pair in values.items()} for k in (0, 1))

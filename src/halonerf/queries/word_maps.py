@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,16 +38,20 @@ class WordMapCache:
         self._cache: dict[str, list[WordMap]] = {}
 
     @torch.no_grad()
-    def maps(self, words: Sequence[str], negatives: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+    def maps(
+        self, words: Sequence[str], negatives: Sequence[str], progress: Callable[[float], None] | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
         """Probability and known share of the words in each photo, [h, w, P] each, negatives taken into account.
 
         The relevancy of a word is the minimum of sigmoid(l - l_n) over the negatives n (LERF, eq. 5, with a segmenter's
         logits in place of cosines). The result is the smaller of probability and relevancy, so that negatives never
         raise a probability. A word that is among the negatives is not compared with itself, and negatives have no
         effect where they are unknown.
+
+        progress: called with the share of the photos that are decoded, as it grows.
         """
         prompts = [*words, *negatives, *([self.sky] if self.sky is not None else [])]
-        self._decode([word for word in dict.fromkeys(prompts) if word not in self._cache])
+        self._decode([word for word in dict.fromkeys(prompts) if word not in self._cache], progress)
         results = []
         for photo in range(len(self.photos)):
             maps = [self._relative(word, negatives, photo) for word in words]
@@ -73,7 +77,7 @@ class WordMapCache:
             probability = probability * (1 - sky * sky_known)
         return probability, known
 
-    def _decode(self, words: Sequence[str]) -> None:
+    def _decode(self, words: Sequence[str], progress: Callable[[float], None] | None) -> None:
         """Fill the cache with the maps of words in all photos."""
         if not words:
             return
@@ -82,6 +86,8 @@ class WordMapCache:
             encoded = self._ready[number] if self._ready is not None else self._stacked(group)
             for photo, logits in zip(group, self.segmenter.decode(encoded, list(words)), strict=True):
                 decoded[photo] = logits.float().cpu()
+            if progress is not None:
+                progress((number + 1) / len(self._groups))
         for number, word in enumerate(words):
             self._cache[word] = [
                 downsized_logits(logits[number], photo.grid)

@@ -229,7 +229,7 @@ class ExploreSpec(StageSpec):
     """a browser window: fly around, type text prompts, change the appearance, save films"""
 
     name = "explore"
-    needs = ("ingest", "reconstruct", "segment", "index")
+    needs = ("collect", "ingest", "reconstruct", "segment", "index")
     interactive = True
 
     @classmethod

@@ -6,7 +6,7 @@ import io
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -86,6 +86,7 @@ class Engine:
         self._source = open_splats(self.field, views[:: -(-len(views) // MAX_BAKED_VIEWS)], device=session.device)
         splats = self._source.splats()
         self._kept = most_important(splats, max_splats)
+        self.splats_of_field = len(splats)
         self.splats = splats[self._kept].to("cpu")
         self.times_of_day = photos_by_time_of_day(self.field, self.scene)
         self._colours: OrderedDict[bytes, Tensor] = OrderedDict()
@@ -112,8 +113,10 @@ class Engine:
         return self.field.encodes
 
     @torch.no_grad()
-    def find(self, text: str) -> TextResult:
+    def find(self, text: str, progress: Callable[[float], None] | None = None) -> TextResult:
         """Probability and confidence of a word or an expression in all elements; results are cached.
+
+        progress: see `QuerySession.query`.
 
         Raises: BadInput for a text that is no expression, or longer than `MAX_TEXT_CHARS`.
         """
@@ -122,7 +125,7 @@ class Engine:
             raise BadInput(f"expected a text of at most {MAX_TEXT_CHARS} characters, got {len(text)}")
         with self._lock:
             if text not in self._results:
-                answer = self.session.query(text, max_parts=0, views=BEST_PHOTOS, size=MAP_SIZE)
+                answer = self.session.query(text, progress, max_parts=0, views=BEST_PHOTOS, size=MAP_SIZE)
                 self._results[text] = TextResult(
                     answer.texts[0],
                     answer.probability[:, 0],

@@ -1,0 +1,58 @@
+"""The FastAPI application: the page, its modules, and the routes of every subject behind one guard."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from halonerf import __version__
+from halonerf.errors import UserError
+from halonerf.page.document import app_files, live_page
+from halonerf.viewer.web.live_scene import LiveScene
+from halonerf.viewer.web.progress import ProgressBoard
+from halonerf.viewer.web.routes.lights import lights_router
+from halonerf.viewer.web.routes.photos import photos_router
+from halonerf.viewer.web.routes.renderings import renderings_router
+from halonerf.viewer.web.routes.scene import scene_router
+from halonerf.viewer.web.routes.words import words_router
+
+MEDIA_TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+
+
+def make_app(scene: LiveScene) -> FastAPI:
+    """The application, without its guard. `/openapi.json` describes it; a page of documentation would need a CDN."""
+    app = FastAPI(title=f"HaloNeRF: {scene.title}", version=__version__, docs_url=None, redoc_url=None)
+    for router in (
+        scene_router(scene),
+        photos_router(scene),
+        lights_router(scene),
+        words_router(scene, ProgressBoard()),
+        renderings_router(scene),
+    ):
+        app.include_router(router, prefix="/api")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> HTMLResponse:
+        return HTMLResponse(live_page(scene.title))
+
+    @app.get("/app/{name}", include_in_schema=False)
+    def app_file(name: str) -> Response:
+        if name not in app_files():
+            raise HTTPException(404, "Expected a module or the style of the page.")
+        return Response(app_files()[name], media_type=MEDIA_TYPES[name.rpartition(".")[2]])
+
+    app.add_exception_handler(UserError, _mistake)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    return app
+
+
+def _mistake(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 400)
+
+
+def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """What was expected where, as one text; what came is not repeated."""
+    assert isinstance(error, RequestValidationError)
+    found = (f"{'.'.join(str(place) for place in one['loc'][1:])}: {one['msg']}" for one in error.errors())
+    return JSONResponse({"detail": "\n".join(found)}, 422)

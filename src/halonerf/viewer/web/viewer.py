@@ -1,0 +1,117 @@
+"""The web viewer: the shared page, live, on a server of this machine."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from annotated_types import Interval
+
+from halonerf.config.option_types import NonNegativeInt, PositiveFloat, PositiveInt, Text
+from halonerf.errors import BadInput
+from halonerf.queries.connected_parts import PartOptions
+from halonerf.queries.session import QuerySession
+from halonerf.viewer.engine import Engine
+from halonerf.viewer.web.app import make_app
+from halonerf.viewer.web.guard import Guard, Limits
+from halonerf.viewer.web.live_scene import LiveScene
+from halonerf.viewer.web.serving import RunningServer, bound_socket, host_headers, is_loopback
+
+log = logging.getLogger("halonerf")
+
+
+class WebViewer:
+    """Serves the page of `stage=share`, live, until it is stopped.
+
+    Args:
+        host: address to listen on; 127.0.0.1 accepts connections from this machine only.
+        port: port to listen on; the next free one where it is taken; 0: any.
+        names: further host names under which browsers may reach it.
+        sockets: windows at a time, at most, that are told of progress.
+        requests: answered at a time, at most.
+        body_mb: MB of a request at most.
+        splats: Gaussians that a browser draws at most, those with the largest opacity times area.
+        still_size: px, long side at most of pictures that the field renders; 0: none.
+        thumbnail: px, long side of the photos in the strip.
+        memory_mb: MB that rendering a part of a picture may take.
+        part_radius, min_elements, max_parts: how connected parts are found, see `PartOptions`.
+    """
+
+    extra_packages: ClassVar[Mapping[str, str]] = {"fastapi": "viewer", "uvicorn": "viewer", "websockets": "viewer"}
+
+    def __init__(
+        self,
+        host: Text = "127.0.0.1",
+        port: Annotated[int, Interval(ge=0, le=65535)] = 8080,
+        names: Sequence[str] = (),
+        sockets: PositiveInt = 16,
+        requests: PositiveInt = 32,
+        body_mb: PositiveFloat = 1.0,
+        splats: PositiveInt = 100_000,
+        still_size: NonNegativeInt = 1920,
+        thumbnail: Annotated[int, Interval(ge=8, le=4096)] = 240,
+        memory_mb: PositiveFloat = 512.0,
+        part_radius: PositiveFloat = 3.0,
+        min_elements: PositiveInt = 10,
+        max_parts: PositiveInt = 50,
+    ) -> None:
+        if isinstance(names, str):
+            raise BadInput(f"expected a list of host names, as viewer.names=[{names}], got '{names}'")
+        self.host, self.port, self.names = host, port, tuple(names)
+        self.limits = Limits(requests, sockets, int(body_mb * 1e6))
+        self.max_splats, self.still_size, self.thumbnail, self.memory_mb = splats, still_size, thumbnail, memory_mb
+        self.parts = PartOptions(part_radius, min_elements, max_parts)
+        self.token = secrets.token_urlsafe(32)
+        self._server: RunningServer | None = None
+
+    def start(
+        self, session: QuerySession, folder: Path, words: Sequence[str] = (), concepts: Sequence[str] = ()
+    ) -> str:
+        """Start the server; its URL, with the token in it. Arguments as in `halonerf.protocols.Viewer`."""
+        self.engine = Engine(session, self.parts, concepts, self.memory_mb, self.max_splats)
+        for word in words:
+            self.engine.find(word)  # cached for the first window
+        scene = LiveScene(self.engine, words, self.still_size, self.thumbnail)
+        log.info("explore: %d splats, %.1f MB", len(self.engine.splats), len(scene.splats) / 1e6)
+        listening = bound_socket(self.host, self.port)
+        port = listening.getsockname()[1]
+        hosts = host_headers(self.host, port, self.names)
+        guarded = Guard(make_app(scene), hosts, self.token, f"halonerf_{port}", self.limits)
+        self._server = RunningServer(guarded, listening, self.limits)
+        shown = "[::1]" if self.host == "::1" else "127.0.0.1"
+        return f"http://{shown}:{port}/?token={self.token}"
+
+    def directions(self, address: str) -> str:
+        """How to open the page on this machine and from another one, as text."""
+        port = address.rpartition("/?")[0].rpartition(":")[2]
+        lines = [
+            f"Open {address} in a browser; Ctrl-C ends. Without the token in it, nothing is served.",
+            f"From another machine: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}  and open the same address.",
+        ]
+        if not is_loopback(self.host):
+            lines.append(
+                "Other machines can connect, without encryption: who reads the traffic between them reads the token."
+            )
+        return "\n".join(lines)
+
+    def wait(self) -> None:
+        """Block until SIGINT (Ctrl-C) or SIGTERM."""
+        stopped = threading.Event()
+        before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            stopped.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """Close all connections and the server."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
