@@ -47,7 +47,7 @@ export async function ask(text) {
   }
   const row = createElement("li", { class: "word waiting" }, createElement("span", { class: "text", text }), createElement("progress"));
   waiting.set(text, row);
-  element("words").append(row);
+  element("words").prepend(row);
   try {
     const entry = await postJson("api/words", { text });
     const values = new Uint8Array(await getBytes(`api/words/values?text=${encodeURIComponent(entry.text)}`));
@@ -66,7 +66,7 @@ function light(entry, values) {
   let word = words.find((one) => one.text === entry.text);
   if (!word) {
     const half = values.length / 2;
-    word = addWord({ ...entry, colour: entry.colour ?? freeColour() }, values.subarray(0, half), values.subarray(half));
+    word = addWord({ ...entry, colour: entry.colour ?? freeColour() }, values.subarray(0, half), values.subarray(half), true);
     showWord(word);
   }
   word.toggle(true);

@@ -17,11 +17,11 @@ export function openStore(opened) {
   facts.words.forEach((word, number) => addWord(word, source.array(`probability/${number}`), source.array(`confidence/${number}`)));
 }
 
-// Add a word that is not shown yet. probability, confidence: Uint8Array [N] of the Gaussians.
-export function addWord(entry, probability, confidence) {
+// Add a word that is not shown yet. probability, confidence: Uint8Array [N] of the Gaussians. first: before all others.
+export function addWord(entry, probability, confidence, first = false) {
   const rgb = [1, 3, 5].map((k) => parseInt(entry.colour.slice(k, k + 2), 16));
   const word = { ...entry, rgb, on: false, strength: 0.85, probability, confidence };
-  words.push(word);
+  words.splice(first ? 0 : words.length, 0, word);
   return word;
 }
 

@@ -22,10 +22,10 @@ export function fillWords() {
   updateLegend();
 }
 
-// Add a word to the list.
+// Show a word in the list, at its place among `words`.
 export function showWord(word) {
   word.row = wordRow(word);
-  element("words").append(word.row);
+  element("words").insertBefore(word.row, words[words.indexOf(word) + 1]?.row ?? null);
   updateLegend();
 }
 

@@ -28,6 +28,7 @@ from halonerf.visualization.palette import hex_colour, palette_colour
 from halonerf.visualization.pictures import to_uint8
 
 PALETTE = 64  # colours for words that are not concepts
+REFERENCE_WORDS = 4  # concepts whose confidence sets the scale
 KEPT_THUMBNAILS = 1024  # some 5 kB each
 
 
@@ -160,8 +161,8 @@ class LiveScene:
 
     @cached_property
     def _median(self) -> float | None:
-        """Median of the confidence of the scene's concepts, so that confidences compare; None without concepts."""
-        found = [self.engine.find(concept).confidence for concept in self.engine.concepts[:PALETTE]]
+        """Median of the confidence of some concepts, so that those of all words compare; None without concepts."""
+        found = [self.engine.find(concept).confidence for concept in self.engine.concepts[:REFERENCE_WORDS]]
         return median_confidence(found) if found else None
 
     # --- renderings

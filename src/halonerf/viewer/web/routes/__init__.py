@@ -1,1 +1,13 @@
-"""The routes, one module and one router per subject; each router is made for a scene."""
+"""The routes: one module and one router per subject, each made for a scene."""
+
+from halonerf.exports import lazy_exports
+
+_HOMES = {
+    "lights_router": "lights",
+    "photos_router": "photos",
+    "renderings_router": "renderings",
+    "scene_router": "scene",
+    "words_router": "words",
+}
+__all__ = [*_HOMES]
+__getattr__ = lazy_exports(__name__, _HOMES)

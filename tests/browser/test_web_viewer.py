@@ -1,0 +1,314 @@
+"""The live page in a browser: words against ground truth, light, deep links, keys, sizes of screens, hostile pages."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from halonerf.data.scene.scene import Scene
+from halonerf.files import write_csv
+from halonerf.queries.session import QuerySession
+from halonerf.stages.index.stage import Index
+from halonerf.viewer.web.viewer import WebViewer
+from helpers.chromium import MARKS, open_browser, open_page
+from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_folders
+from helpers.made_share_page import apart, highlighted, overlap, seen, visit, wait_until_drawn
+
+pytestmark = MARKS
+SHOTS = Path(os.environ.get("HALONERF_SCREENSHOTS", "artifacts/screenshots"))  # for inspection
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+CONCEPTS = ("portal", "window", "rose window", "tower", "spire")
+PATIENCE_MS = 60_000  # WebGL in software, beside other tests
+Open = Callable[..., AbstractContextManager[tuple[Any, list[str]]]]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A cathedral down to `index`, whose segmenter knows the true masks; the photo that is held out is not in it."""
+    root = tmp_path_factory.mktemp("landmark")
+    folders = write_cathedral_folders(root)
+    scene = Scene(folders["ingest"])
+    (root / "segment").mkdir()
+    rows = [
+        {"photo": name, "score": "1.0", "chosen": str(name != HELD_OUT).lower(), "reason": ""} for name in scene.names
+    ]
+    write_csv(root / "segment" / "choice.csv", ("photo", "score", "chosen", "reason"), rows)
+    (root / "index").mkdir()
+    stage = Index(segmenter(folders), FIELD, max_photos=len(rows), map_size=96)
+    stage.bind(root / "index", {**folders, "segment": root / "segment"}, 0)
+    stage.prepare()
+    for number, item in enumerate(stage.items()):
+        stage.predict_step(item, number)
+    stage.finish()
+    return {**folders, "index": root / "index"}
+
+
+def segmenter(folders: dict[str, Path]) -> dict[str, Any]:
+    return {"_target_": "halonerf.segmenters.Masks", "path": str(folders["collect"] / "masks")}
+
+
+@pytest.fixture(scope="module")
+def viewer(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebViewer]:
+    made = WebViewer(port=0, still_size=320, min_elements=5)
+    session = QuerySession(folders, segmenter(folders), FIELD, HEAD)
+    made.address = made.start(session, tmp_path_factory.mktemp("explore"), (), CONCEPTS)  # type: ignore[attr-defined]
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, viewer: WebViewer) -> Open:
+    """Opens the live page in a new window, with a text behind the "#" of its address."""
+
+    def open_one(after: str = "", **options: Any) -> AbstractContextManager[tuple[Any, list[str]]]:
+        return open_page(browser, viewer.address + after, offline=False, **options)  # type: ignore[attr-defined]
+
+    return open_one
+
+
+def ask(page: Any, text: str) -> None:
+    """Type a text and wait until the page lit it up."""
+    page.fill("#ask-text", text)
+    page.press("#ask-text", "Enter")
+    page.wait_for_selector(f'.word label:has-text("{text}") input:checked', timeout=PATIENCE_MS)
+
+
+def keep(page: Any, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(SHOTS / f"{name}.png"))
+
+
+def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, folders: dict[str, Path]):
+    """In a photo that neither the Gaussians nor the words come from."""
+    scene = Scene(folders["ingest"])
+    view = scene.views[scene.index(HELD_OUT)]
+    with opened() as (page, errors):
+        box = visit(page, HELD_OUT)
+        plain = seen(page, box)
+        ask(page, "rose window")
+        picture = seen(page, box)
+        keep(page, "web_word")
+        assert not errors
+    assert apart(plain, picture) > 5
+    small = Image.fromarray(picture.astype(np.uint8)).resize((view.width, view.height), Image.Resampling.BOX)
+    truth = true_mask(folders["collect"], "rose window", HELD_OUT).numpy() > 0.5
+    assert truth.sum() > 300
+    assert not highlighted(plain).any() or overlap(highlighted(plain), highlighted(picture)) < 0.1
+    agreement = overlap(highlighted(np.asarray(small).astype(float)), truth)
+    print(f"IoU of highlighted pixels and ground truth: {agreement:.3f}")
+    assert agreement >= 0.75
+
+
+def test_it_opens_ready_to_be_asked(opened: Open, viewer: WebViewer):
+    with opened() as (page, errors):
+        picture = seen(page)
+        keep(page, "web_open")
+        assert picture.std() > 15
+        assert page.evaluate("document.activeElement.id") == "ask-text"
+        assert viewer.token not in page.url, "the token does not stay in the address"
+        assert page.locator("#examples button").all_inner_texts() == list(CONCEPTS)
+        assert not page.locator(".word").count()
+        page.click('#examples button:has-text("portal")')
+        page.wait_for_selector('.word label:has-text("portal") input:checked')
+        assert apart(seen(page), picture) > 5
+        assert not errors
+
+
+def test_parts_threshold_confidence_and_removal(opened: Open):
+    with opened(size=(900, 600)) as (page, errors):
+        start = seen(page)
+        ask(page, "rose window")
+        ask(page, "portal")
+        both = seen(page)
+        assert page.locator(".word .text").all_inner_texts() == ["portal", "rose window"], "the last one first"
+        slider = 'input[aria-label="rose window: from probability"]'
+        parts = page.locator('button[aria-label^="Fly to rose window"]').count()
+        assert parts >= 1
+        with page.expect_response(lambda answer: answer.url.endswith("/api/words")):
+            page.fill(slider, "1")
+            page.dispatch_event(slider, "change")
+        page.wait_for_selector('.word:has-text("rose window") .count:has-text("0 parts")')
+        assert highlighted(seen(page)).sum() < highlighted(both).sum()
+        page.click('button[aria-label="Fly to portal 1"]')
+        assert apart(seen(page), both) > 3
+        page.check("#show-confidence")
+        assert page.locator("#confidence-legend").is_visible()
+        page.check("#show-where")
+        page.click('button[aria-label="Remove portal"]')
+        page.click('button[aria-label="Remove rose window"]')
+        page.click("#home")
+        assert apart(seen(page), start) < 0.5
+        assert "#" not in page.url
+        assert not errors
+
+
+def test_light_of_any_photo(opened: Open, viewer: WebViewer):
+    with opened(size=(900, 600)) as (page, errors):
+        names = page.locator("#light-from option").all_inner_texts()
+        assert names[0] == "mean of all photos"
+        assert len(names) > len(viewer.engine.photos)
+        pictures = [seen(page)]
+        for photo in viewer.engine.photos[1:4]:
+            with page.expect_response(lambda answer: answer.url.endswith("/colours")):
+                page.select_option("#light-from", label=f"photo {photo}")
+            page.wait_for_timeout(200)
+            pictures.append(seen(page))
+        keep(page, "web_light")
+        assert max(apart(pictures[0], picture) for picture in pictures[1:]) > 4
+        page.select_option("#light-from", "0")
+        assert apart(seen(page), pictures[0]) < 0.5
+        assert not errors
+
+
+def test_an_address_holds_view_words_and_light(opened: Open, viewer: WebViewer):
+    with opened(size=(900, 600)) as (page, errors):
+        ask(page, "portal")
+        page.select_option("#light-from", label=f"photo {viewer.engine.photos[2]}")
+        page.focus("#picture")
+        for key in ("ArrowLeft", "ArrowLeft", "+"):
+            page.keyboard.press(key)
+        shown = seen(page)
+        page.wait_for_timeout(300)
+        fragment = urlsplit(page.url).fragment
+        assert "word=portal" in fragment
+        assert not errors
+    with opened("#" + fragment, size=(900, 600)) as (page, errors):
+        page.wait_for_selector('.word label:has-text("portal") input:checked', timeout=PATIENCE_MS)
+        page.wait_for_timeout(500)
+        assert apart(seen(page), shown) < 3
+        assert (
+            page.locator("#light-from").evaluate("e => e.selectedOptions[0].text") == f"photo {viewer.engine.photos[2]}"
+        )
+        assert not errors
+
+
+def test_keys_and_a_picture_to_keep(opened: Open):
+    with opened(size=(900, 600)) as (page, errors):
+        ask(page, "rose window")
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.id") == "picture"
+        page.keyboard.press("0")
+        assert not page.locator(".word input[type=checkbox]").first.is_checked()
+        page.keyboard.press("1")
+        assert page.locator(".word input[type=checkbox]").first.is_checked()
+        lit = seen(page)
+        with page.expect_download(timeout=PATIENCE_MS) as waiting:
+            page.click("#save-picture")
+        picture = Image.open(io.BytesIO(Path(waiting.value.path()).read_bytes())).convert("RGB")
+        assert max(picture.size) == 320
+        field = highlighted(np.asarray(picture).astype(float))
+        small = Image.fromarray(lit.astype(np.uint8)).resize(picture.size, Image.Resampling.BOX)
+        assert overlap(field, highlighted(np.asarray(small).astype(float))) > 0.6
+        page.keyboard.press("/")
+        page.focus("#picture")
+        page.keyboard.press("/")
+        assert page.evaluate("document.activeElement.id") == "ask-text"
+        assert not errors
+
+
+def test_unknown_malformed_and_hostile_words_get_messages(opened: Open):
+    with opened(size=(900, 600)) as (page, errors):
+        title = page.title()
+        ask(page, "escalator")
+        assert "unknown" in page.locator(".word .count").first.inner_text()
+        page.fill("#ask-text", "window AND")
+        page.press("#ask-text", "Enter")
+        page.wait_for_selector("#message:not([hidden])")
+        assert "expected" in page.inner_text("#message").lower()
+        page.fill("#ask-text", HOSTILE)
+        page.press("#ask-text", "Enter")
+        page.wait_for_timeout(1500)
+        assert page.locator("img[src=x]").count() == 0
+        assert page.title() == title
+        assert page.locator(".waiting").count() == 0
+        assert [error for error in errors if "400 (Bad Request)" not in error] == []
+
+
+def test_it_fits_a_phone_and_a_very_large_screen(opened: Open):
+    with opened(size=(390, 844), touch=True) as (page, errors):
+        ask(page, "portal")
+        seen(page)
+        keep(page, "web_390")
+        for details in page.locator("summary").all():
+            details.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        inside = "[...document.querySelectorAll('aside *')].every((e) => e.getBoundingClientRect().right <= 391)"
+        assert page.evaluate(inside)
+        assert not errors
+    with opened(size=(3840, 2160)) as (page, errors):
+        ask(page, "portal")
+        assert seen(page).std() > 10
+        keep(page, "web_3840")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 3840
+        assert not errors
+
+
+def test_pages_of_other_origins_read_and_ask_nothing(opened: Open, viewer: WebViewer, browser: Any, tmp_path: Path):
+    """A page on another port of this machine, in a browser that holds the cookie: the worst neighbour there is."""
+    with opened() as (own, _):
+        wait_until_drawn(own)
+        address = urlsplit(viewer.address)  # type: ignore[attr-defined]
+        (tmp_path / "index.html").write_text("<p>another page</p>")
+        with serving(tmp_path) as port:
+            other = own.context.new_page()
+            other.goto(f"http://127.0.0.1:{port}/")
+            target = f"127.0.0.1:{address.port}"
+            attempts = f"""async () => {{
+              const tried = {{}};
+              const attempt = (name, act) => act().then((value) => {{ tried[name] = String(value); }}, () => {{ tried[name] = "refused"; }});
+              await attempt("read", async () => (await fetch("http://{target}/api/scene", {{ credentials: "include" }})).text());
+              await attempt("blind", async () => (await fetch("http://{target}/api/scene", {{ mode: "no-cors", credentials: "include" }})).text());
+              await attempt("image", () => new Promise((done, failed) => {{
+                const image = new Image();
+                image.onload = () => done("loaded"); image.onerror = failed; image.src = "http://{target}/api/photos/0/picture";
+              }}));
+              await attempt("script", () => new Promise((done, failed) => {{
+                const script = document.createElement("script");
+                script.onload = () => done("loaded"); script.onerror = failed; script.src = "http://{target}/app/live.js";
+                document.head.append(script);
+              }}));
+              await attempt("socket", () => new Promise((done, failed) => {{
+                const socket = new WebSocket("ws://{target}/api/progress");
+                socket.onopen = () => done("open"); socket.onerror = failed;
+              }}));
+              return tried;
+            }}"""
+            tried = other.evaluate(attempts)
+            other.close()
+        assert set(tried) == {"read", "blind", "image", "script", "socket"}
+        assert set(tried.values()) == {"refused"}, tried
+
+
+class serving:  # noqa: N801
+    """Serves a folder on a free port while it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        handler = lambda *args: http.server.SimpleHTTPRequestHandler(*args, directory=str(folder))  # noqa: E731
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        return self._server.server_address[1]
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
