@@ -13,28 +13,26 @@ export function fillWords() {
   for (const word of words) showWord(word);
   for (const radio of document.querySelectorAll("input[name=show]")) {
     radio.addEventListener("change", () => {
-      chosen.confidence = element("show-confidence").checked && words.length > 0;
+      updateConfidence();
       repaint();
-      updateLegend();
     });
   }
   element("all-off").addEventListener("click", () => words.forEach((word) => word.toggle(false)));
-  updateLegend();
+  updateConfidence();
 }
 
 // Show a word in the list, at its place among `words`.
 export function showWord(word) {
   word.row = wordRow(word);
   element("words").insertBefore(word.row, words[words.indexOf(word) + 1]?.row ?? null);
-  updateLegend();
+  updateConfidence();
 }
 
 // Take a word from the page.
 export function dropWord(word) {
   words.splice(words.indexOf(word), 1);
   word.row.remove();
-  chosen.confidence = chosen.confidence && words.length > 0;
-  updateLegend();
+  updateConfidence();
   repaint();
 }
 
@@ -77,8 +75,8 @@ function wordRow(word) {
   box.addEventListener("change", () => {
     word.on = box.checked;
     details.hidden = !box.checked;
+    updateConfidence();
     repaint();
-    updateLegend();
   });
   word.toggle = (on = !word.on) => {
     if (on !== word.on) box.click();
@@ -138,7 +136,9 @@ function cameraAt(part) {
   return lookingAt(add(part.centre, direction, (1.9 * radius) / Math.min(...half)), part.centre, half);
 }
 
-function updateLegend() {
+// Whether confidence is shown, and of which word.
+function updateConfidence() {
+  chosen.confidence = element("show-confidence").checked && words.length > 0;
   element("no-words").hidden = words.length > 0 || Boolean(source.partsOf);
   element("confidence-legend").hidden = !chosen.confidence;
   element("confidence-word").textContent = chosen.confidence && words.length ? `of “${confidenceWord().text}”` : "";
