@@ -150,6 +150,21 @@ def test_it_opens_ready_to_be_asked(opened: Open, viewer: WebViewer):
         assert not errors
 
 
+def test_what_is_asked_before_the_scene_has_come_is_found_after(opened: Open, viewer: WebViewer, browser: Any):
+    context = browser.new_context()
+    held: list[Any] = []
+    page = context.new_page()
+    page.route("**/api/splats", held.append)
+    page.goto(viewer.address)  # type: ignore[attr-defined]
+    page.fill("#ask-text", "portal")
+    page.press("#ask-text", "Enter")
+    page.wait_for_selector(".waiting")
+    assert page.locator(".word label").count() == 0
+    held[0].continue_()
+    page.wait_for_selector('.word label:has-text("portal") input:checked', timeout=PATIENCE_MS)
+    context.close()
+
+
 def test_parts_threshold_confidence_and_removal(opened: Open):
     with opened(size=(900, 600)) as (page, errors):
         start = seen(page)
@@ -181,10 +196,10 @@ def test_parts_threshold_confidence_and_removal(opened: Open):
 
 def test_light_of_any_photo(opened: Open, viewer: WebViewer):
     with opened(size=(900, 600)) as (page, errors):
+        pictures = [seen(page)]
         names = page.locator("#light-from option").all_inner_texts()
         assert names[0] == "mean of all photos"
         assert len(names) > len(viewer.engine.photos)
-        pictures = [seen(page)]
         for photo in viewer.engine.photos[1:4]:
             with page.expect_response(lambda answer: answer.url.endswith("/colours")):
                 page.select_option("#light-from", label=f"photo {photo}")

@@ -113,6 +113,18 @@ def test_a_foreign_host_is_refused_even_with_the_token(known: TestClient, host: 
     assert "the page" not in answer.text
 
 
+def test_cookies_of_other_programs_on_this_machine_do_not_matter(unknown: TestClient):
+    for other in ('state={"a": [1, 2]}', 'quoted="a; b', "=", "é=ü"):
+        cookie = f"{other}; {COOKIE}={TOKEN}".encode()
+        assert unknown.get("/api/x", headers=[(b"cookie", cookie)]).status_code == 200
+
+
+def test_a_foreign_host_gets_no_cookie(unknown: TestClient):
+    answer = unknown.get(f"/?token={TOKEN}", headers={"host": "evil.example"})
+    assert answer.status_code == 421
+    assert "set-cookie" not in answer.headers
+
+
 def test_both_names_of_this_machine_are_served(known: TestClient):
     for host in (HOST, "localhost:8080", "LOCALHOST:8080"):
         assert known.get("/api/x", headers={"host": host}).status_code == 200
@@ -208,7 +220,7 @@ def test_a_large_body_is_refused_by_its_length_or_while_it_comes():
             yield bytes(100)
 
     assert small.post("/take", content=endless()).status_code == 413
-    for length in ("-1", "many", "1e3"):
+    for length in ("-1", "many", "1e3", "9" * 5000):
         assert small.post("/take", content=b"", headers={"content-length": length}).status_code == 413
 
 

@@ -9,10 +9,14 @@ import { showWord } from "./words.js";
 const MAX_EXAMPLES = 8;
 const MAX_WORDS = 24; // of a window
 const waiting = new Map(); // texts that the server looks for, with their rows
+let sayReady = null;
+const ready = new Promise((done) => { sayReady = done; }); // kept when words can be added
 
-// Make the box work. Focused at the start where there is a keyboard: on a phone it would hide the picture.
+// Make the box work, before the scene has come: what is asked by then is found after. It has the focus where there is a
+// keyboard: on a phone that would hide the picture.
 export function openBox() {
   const box = element("ask-text");
+  box.disabled = false;
   element("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = box.value.trim().replace(/\s+/g, " ");
@@ -23,24 +27,29 @@ export function openBox() {
   box.addEventListener("keydown", (event) => {
     if (event.key === "Escape") canvas.focus();
   });
+  if (window.matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
+}
+
+// Answer what has been asked, offer examples, and show progress, now that the scene is there.
+export function openAnswers() {
   for (const text of facts.examples.slice(0, MAX_EXAMPLES)) {
     const button = createElement("button", { type: "button", text });
     button.addEventListener("click", () => ask(text));
     element("examples").append(createElement("li", {}, button));
   }
   listen("api/progress", showProgress);
-  if (window.matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
+  sayReady();
 }
 
 // Find a text and light it up. Returns when it is lit up, or the reason why it cannot be has been shown.
 export async function ask(text) {
   complain("");
+  if (waiting.has(text)) return;
   const shown = words.find((word) => word.text === text);
   if (shown) {
     shown.toggle(true);
     return;
   }
-  if (waiting.has(text)) return;
   if (words.length + waiting.size >= MAX_WORDS) {
     complain(`There are ${MAX_WORDS} words in this window: remove one first.`);
     return;
@@ -49,6 +58,7 @@ export async function ask(text) {
   waiting.set(text, row);
   element("words").prepend(row);
   try {
+    await ready;
     const entry = await postJson("api/words", { text });
     const values = new Uint8Array(await getBytes(`api/words/values?text=${encodeURIComponent(entry.text)}`));
     row.remove();

@@ -1,6 +1,6 @@
 // The live page: its scene comes from the server that sent it, which also finds the words that people type.
 
-import { ask, openBox, partsOf } from "./ask.js";
+import { ask, openAnswers, openBox, partsOf } from "./ask.js";
 import { element } from "./dom.js";
 import { start } from "./main.js";
 import { getBytes, getJson } from "./server.js";
@@ -37,10 +37,11 @@ function loadLight(number) {
 try {
   // The address may be copied or looked at by others: the token in it has done its work.
   if (location.search) history.replaceState(null, "", location.pathname + location.hash);
+  openBox();
   const source = await openScene();
   const focusBox = () => { element("ask-text").focus(); element("ask-text").select(); };
   start(source, ask, { "/": focusBox });
-  openBox();
+  openAnswers();
   offerStill();
   if (!location.hash) source.facts.asked.forEach(ask);
 } catch (error) {

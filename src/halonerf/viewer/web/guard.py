@@ -12,11 +12,11 @@ import hmac
 from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse, PlainTextResponse
 
 Scope = MutableMapping[str, Any]
@@ -39,6 +39,7 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+MAX_DIGITS = 18  # of a length
 POLICY_VIOLATION = 1008  # close code of a refused socket
 
 
@@ -104,7 +105,7 @@ class Guard:
         if not enters and not self._is_known(headers):
             raise Refusal(401, "Open the address that the terminal shows: it contains a token that this one lacks.")
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.limits.body:
+        if not length.isdigit() or len(length) > MAX_DIGITS or int(length) > self.limits.body:
             raise Refusal(413, f"Expected a body of at most {self.limits.body:,} bytes.")
 
     def _enters(self, scope: Scope) -> bool:
@@ -117,11 +118,8 @@ class Guard:
     def _is_known(self, headers: MutableMapping[bytes, bytes]) -> bool:
         if TOKEN_HEADER in headers:
             return self._is_token(headers[TOKEN_HEADER].decode("latin-1"))
-        try:
-            cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
-        except CookieError:
-            return False
-        return self.cookie in cookies and self._is_token(cookies[self.cookie].value)
+        cookies = cookie_parser(headers.get(b"cookie", b"").decode("latin-1"))
+        return self._is_token(cookies.get(self.cookie, ""))
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
@@ -153,13 +151,12 @@ class Guard:
 
     def _with_headers(self, scope: Scope, send: Send) -> Send:
         """`send`, which adds the protecting headers, and the cookie where the page is loaded with the token."""
-        added = list(HEADERS)
-        if self._enters(scope):
-            added.append((b"set-cookie", f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict".encode()))
+        cookie = (b"set-cookie", f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict".encode())
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *added]
+                entered = [cookie] if message["status"] == 200 and self._enters(scope) else []
+                message["headers"] = [*message.get("headers", ()), *HEADERS, *entered]
             await send(message)
 
         return sending
