@@ -569,6 +569,33 @@ class FeatureHead(SemanticHead, Protocol):
 
 
 @runtime_checkable
+class FewShotHead(SemanticHead, Protocol):
+    """A head that learns from few annotated pixels, and from the features of all photos, which it is given first."""
+
+    takes_features: ClassVar[bool]  # always true: `localize` passes maps of the stage `features`
+
+    def lift_features(
+        self,
+        field: RadianceField,
+        views: Sequence[View],
+        maps: Sequence[Sequence[Tensor]],
+        weights: Sequence[Tensor],
+    ) -> None:
+        """Compute the features of the elements, before `fit`.
+
+        maps: [D, h, w] per view and scale, over the whole view. weights: [H, W] per view.
+        """
+
+
+@runtime_checkable
+class DenseEncoder(Protocol):
+    """Embeds photos densely, pixel by pixel or patch by patch."""
+
+    def embed_dense(self, images: Tensor) -> Tensor:
+        """Features [B, D, h, w] over the whole of images [B, 3, H, W] in [0, 1]."""
+
+
+@runtime_checkable
 class Retriever(Protocol):
     """Embeds photos and texts in one space, to be compared by cosine. Differentiable."""
 

@@ -9,7 +9,7 @@ import torch
 
 from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.heads import features
+from halonerf.heads import aggregation, features
 from halonerf.heads.features import LiftedFeatures, best_scales, text_relevancy
 from halonerf.types import View
 
@@ -97,7 +97,7 @@ def test_chunk_sizes_do_not_change_results(field: Gaussians, monkeypatch: pytest
     maps = [torch.randn(8, 6, 8, generator=random)]
     drawn = []
     for chunk, block in ((32, 8192), (3, 7)):
-        monkeypatch.setattr(features, "CHUNK_CHANNELS", chunk)
+        monkeypatch.setattr(aggregation, "CHUNK_CHANNELS", chunk)
         monkeypatch.setattr(features, "CHUNK_ELEMENTS", block)
         head = LiftedFeatures([], "words")
         head.fit(field, [view()], [maps], [torch.ones(30, 40)])
