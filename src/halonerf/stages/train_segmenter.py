@@ -91,10 +91,9 @@ class TrainSegmenter(TrainSegmenterSpec, Stage):
     ) -> None:
         super().__init__()
         self.threads = threads
-        if not 0 < min_crop <= max_crop <= 1:
+        if min_crop > max_crop:
             raise BadInput(
-                "expected 0 < train_segmenter.min_crop <= train_segmenter.max_crop <= 1, got "
-                f"{min_crop} and {max_crop}."
+                f"expected train_segmenter.min_crop <= train_segmenter.max_crop, got {min_crop} and {max_crop}."
             )
         self.segmenter_config, self.data_config, self.close_up = segmenter, training_data, close_up or {}
         self.workers = workers

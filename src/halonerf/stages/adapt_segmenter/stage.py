@@ -33,7 +33,7 @@ from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_csv, write_json
 from halonerf.pipeline.datamodule import WorkData
-from halonerf.pipeline.optim import SCHEDULES, adamw
+from halonerf.pipeline.optim import adamw
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import TrainableSegmenter
 from halonerf.stages.adapt_segmenter.dataset import (
@@ -134,8 +134,6 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         self.landmarks, self.validation, self.test = landmarks or {}, validation or {}, test or {}
         self.original, self.original_table, self.words = original, original_table, words
         self.weights = LossWeights.of(losses)
-        if schedule not in SCHEDULES:
-            raise BadInput(f"expected adapt_segmenter.schedule={' or '.join(SCHEDULES)}, got '{schedule}'.")
         self.consensus, self.candidates = consensus, candidates
         self.detail_crops, self.crop_sides = detail_crops, tuple(crop_sides)
         self.target_share, self.plurals, self.relight = target_share, plurals, relight
