@@ -35,6 +35,7 @@ from halonerf.files import write_csv, write_json
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.optim import adamw
 from halonerf.pipeline.stage import Stage
+from halonerf.pipeline.validation import checked
 from halonerf.protocols import TrainableSegmenter
 from halonerf.stages.adapt_segmenter.dataset import (
     AdaptationBatches,
@@ -131,6 +132,8 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         super().__init__()
         self.threads = threads
         self.segmenter_config, self.teacher_options, self.retriever_config = segmenter, teacher or {}, retriever
+        if teacher:
+            checked({**segmenter, **teacher}, lambda option: f"adapt_segmenter.teacher.{option}")
         self.landmarks, self.validation, self.test = landmarks or {}, validation or {}, test or {}
         self.original, self.original_table, self.words = original, original_table, words
         self.weights = LossWeights.of(losses)
