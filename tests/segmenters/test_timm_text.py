@@ -78,8 +78,6 @@ def test_wrong_weights_are_refused(tiny: TimmText, tmp_path: Path):
         TimmText(weights=str(tmp_path / "b.safetensors"))
     with pytest.raises(BadInput, match=r"features at strides 4, 8, 16 and 32"):
         TimmText(weights=None, backbone="test_vit")
-    with pytest.raises(BadInput, match="at least 32 px"):
-        TimmText(weights=None, image_size=8)
 
 
 @pytest.mark.usefixtures("one_thread")

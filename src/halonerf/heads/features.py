@@ -37,8 +37,6 @@ class LiftedFeatures(nn.Module):
         rivals: the alternatives in a text's softmax: "words", the other texts and the phrases, or "phrases" (LERF).
         min_confidence: support of an element, in fully opaque pixels, below which it is unknown.
         top: share of the elements, the most relevant ones, that decide a text's scale.
-
-    Raises: BadInput for an option out of range.
     """
 
     takes_features: ClassVar[bool] = True  # `localize` passes maps of the stage `features`
@@ -59,13 +57,6 @@ class LiftedFeatures(nn.Module):
         top: PositiveFraction = 0.01,
     ) -> None:
         super().__init__()
-        if rivals not in RIVALS or min_confidence < 0 or not 0 < top <= 1:
-            raise BadInput(
-                f"expected head.rivals={' or '.join(RIVALS)}, head.min_confidence >= 0 and 0 < head.top <= 1, got "
-                f"{rivals!r}, {min_confidence} and {top}"
-            )
-        if any(not 0 < scale <= 1 for scale in scales):
-            raise BadInput(f"expected head.scales, shares of a photo's short side, in (0, 1], got {list(scales)}")
         self.scales, self.rivals, self.min_confidence, self.top = list(scales), rivals, min_confidence, top
         for name in self.TENSORS:
             self.register_buffer(name, torch.zeros(0))

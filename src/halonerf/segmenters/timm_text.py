@@ -118,11 +118,6 @@ class TimmText(nn.Module):
         trainable: Sequence[Text] | None = None,
     ) -> None:
         super().__init__()
-        if image_size < PADDING_MULTIPLE:
-            raise BadInput(
-                f"expected segmenter.image_size of at least {PADDING_MULTIPLE} px, got {image_size}.\n"
-                "The default is: segmenter.image_size=320"
-            )
         self.architecture: dict[str, object] = {"backbone": backbone, "channels": channels}
         self.image_size = image_size
         self.backbone, self._levels = make_backbone(backbone)

@@ -53,13 +53,8 @@ class Features(FeaturesSpec, Stage):
     ) -> None:
         super().__init__()
         scales = list(head.get("scales") or ())
-        if any(not 0 < scale <= 1 for scale in scales) or not 0 <= overlap < 1:
-            raise BadInput(f"expected head.scales in (0, 1] and features.overlap in [0, 1), got {scales} and {overlap}")
-        if not phrases or batch < 1 or (size is not None and size < 16):
-            raise BadInput(
-                "expected at least one of features.phrases, features.batch >= 1 and features.size >= 16 or null, got "
-                f"{list(phrases)}, {batch} and {size}"
-            )
+        if any(not 0 < scale <= 1 for scale in scales):
+            raise BadInput(f"expected head.scales in (0, 1], got {scales}")
         self.retriever_config, self.scales, self.overlap = retriever, scales, overlap
         self.phrases, self.size, self.batch = list(phrases), size, batch
 

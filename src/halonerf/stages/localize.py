@@ -45,8 +45,6 @@ from halonerf.thresholds import decide
 from halonerf.types import View
 from halonerf.visualization.pictures import save_picture, to_uint8
 
-WEIGHTS = (None, "score", "concepts")
-
 
 class Localize(LocalizeSpec, Stage):
     """Lift 2D probabilities into the field and render them; for a head fitted in rounds, each round is an item.
@@ -67,10 +65,6 @@ class Localize(LocalizeSpec, Stage):
         weights: Literal["concepts", "score"] | None = "concepts",
     ) -> None:
         super().__init__()
-        if views not in ("all", "train"):
-            raise BadInput(f"expected localize.views=all or train, got '{views}'")
-        if weights not in WEIGHTS:
-            raise BadInput(f"expected localize.weights=null, score or concepts, got '{weights}'")
         self.head_config, self.field_config, self.views, self.weights = head, field, views, weights
 
     def prepare(self) -> None:
