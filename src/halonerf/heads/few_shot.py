@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
+from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -71,6 +72,9 @@ class FewShot(ElementHead):
         self.components, self.neighbours, self.contrast = components, neighbours, contrast
         self.prior_weight, self.seed = prior_weight, seed
         self.features, self.seen = torch.zeros(0, 0), torch.zeros(0)
+        self._nodes: NDArray[np.int64] = np.zeros(0, np.int64)  # elements in the graph
+        self._places: Array = np.zeros((0, 3))  # of these
+        self._graph = csr_array((0, 0))
         self.mixing: list[float] = []  # of each fitted concept: share of the regression in the prior
 
     @torch.no_grad()
@@ -85,6 +89,11 @@ class FewShot(ElementHead):
         total, self.seen = lift_feature_maps(field, views, (scales[0] for scales in maps), weights)
         self.features = principal_components(ratio(total, self.seen[:, None]), self.seen, self.components)
         self._build_graph(field)
+
+    def take_features(self, other: FewShot) -> None:
+        """Use the features and the graph of another head, of the same options of either."""
+        self.features, self.seen = other.features, other.seen
+        self._nodes, self._places, self._graph = other._nodes, other._places, other._graph
 
     @torch.no_grad()
     def fit(
