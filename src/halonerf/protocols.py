@@ -200,6 +200,14 @@ class Segmenter(Protocol):
 
 
 @runtime_checkable
+class FeatureSegmenter(Segmenter, Protocol):
+    """A segmenter whose encoding of a photo holds features of its pixels, whatever the text."""
+
+    def dense_features(self, encoded: Any) -> Tensor:
+        """Features [B, D, h, w] over the whole of the encoded photos; a function of the encoding alone."""
+
+
+@runtime_checkable
 class MaskFolderSegmenter(Segmenter, Protocol):
     """A segmenter that looks up given masks by photo name: it accepts whole photos only, no crops or renderings."""
 

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from halonerf.errors import BadInput
-from halonerf.retrievers.projected import pixel_features
+from halonerf.protocols import FeatureSegmenter
 
 
 class Pyramid(nn.Module):
-    """A `DenseEncoder`: all levels of a segmenter's feature pyramid, resampled to the finest one and concatenated.
+    """A `DenseEncoder`: the features of a text segmenter, all levels of a pyramid for instance.
 
     Args:
-        segmenter: `encode` gives `level0`, `level1`, …, each of half the resolution before it, and `size`. It stays
-            frozen.
+        segmenter: a `FeatureSegmenter`; it stays frozen.
 
     Raises: BadInput: the segmenter has no pyramid.
     """
 
-    def __init__(self, segmenter: Any) -> None:
+    def __init__(self, segmenter: nn.Module) -> None:
         super().__init__()
-        self.segmenter = segmenter.requires_grad_(False).eval()
-        with torch.no_grad():
-            encoded = segmenter.encode(torch.zeros(1, 3, 64, 64))
-        if "level0" not in encoded:
+        if not isinstance(segmenter, FeatureSegmenter):
             raise BadInput(
-                f"expected a segmenter with a feature pyramid, got {type(segmenter).__name__}.\n"
+                f"expected a segmenter with dense features, got {type(segmenter).__name__}.\n"
                 "Use segmenter=timm_text's config for retriever.segmenter."
             )
+        self.segmenter = segmenter.requires_grad_(False).eval()
 
     @torch.no_grad()
     def embed_dense(self, images: Tensor) -> Tensor:
         """Features [B, D, h, w] over the whole of images [B, 3, H, W] in [0, 1]."""
-        return pixel_features(self.segmenter.encode(images.float()))
+        return self.segmenter.dense_features(self.segmenter.encode(images.float()))

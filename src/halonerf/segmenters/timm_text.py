@@ -168,6 +168,12 @@ class TimmText(nn.Module):
         maps = [self._logits(encoded, text[None]) for text in texts]
         return torch.stack(maps, dim=1)[..., :rows, :columns]
 
+    def dense_features(self, encoded: dict[str, Tensor]) -> Tensor:
+        """Features [B, 4 C, h, w] of every pixel: all levels at the finest resolution, without padding."""
+        rows, columns = (int(value) for value in encoded["size"][0])
+        levels = [encoded[f"level{level}"].float() for level in range(len(self.film))]
+        return torch.cat([_resized(level, *levels[0].shape[-2:]) for level in levels], dim=1)[..., :rows, :columns]
+
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, h, w] of images [B, 3, H, W] in [0, 1]."""
         return self.decode(self.encode(images), prompts)
