@@ -33,7 +33,7 @@ from halonerf.data.training.procedural import WHOLE, RenderedSample, RenderSetti
 from halonerf.factory import build
 from halonerf.heads.features import RIVALS, text_relevancy
 from halonerf.metrics import average_precision, mean_defined
-from halonerf.retrievers.projected import Projected, pixel_features, pooled_features
+from halonerf.retrievers.projected import Projected, pooled_features
 
 ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "out"
@@ -94,7 +94,7 @@ class Table:
             height, width = image.shape[1:]
             masks = torch.stack([torch.from_numpy(sample.mask(c, height, width).copy()) for c in concepts]).float()
             with torch.no_grad():
-                features = pixel_features(retriever.segmenter.encode(image[None]))[0]
+                features = retriever.segmenter.dense_features(retriever.segmenter.encode(image[None]))[0]
             truth = adaptive_avg_pool2d(masks, features.shape[1:])
             picks = chosen_pixels(truth.flatten(1) > 0.5, chance)
             pixels.append(features.flatten(1)[:, picks].T.half())

@@ -18,7 +18,7 @@ SERVICES = ("loading", "rendering", "evaluation")
 LAYERS = {
     **dict.fromkeys(("__init__", "errors", "exports", "config", "types", "protocols"), 0),
     **dict.fromkeys(("process", "files", "rotations", "colmap_log", "volume", "picture_files"), 0),
-    **dict.fromkeys(("artifacts", "factory", "geometry", "splatting", "losses", "metrics", "masks"), 1),
+    **dict.fromkeys(("artifacts", "factory", "geometry", "splatting", "losses", "metrics", "masks", "annotations"), 1),
     **dict.fromkeys(("expressions", "lifting", "hub", "matching", "sift", "camera_paths", "visualization"), 1),
     **dict.fromkeys(("thresholds",), 1),
     **dict.fromkeys((*COMPONENTS, "data", "pipeline", "prediction"), 2),

@@ -59,6 +59,11 @@ def takes_features(head: Mapping[str, Any]) -> bool:
     return bool(getattr(locate(head["_target_"]), "takes_features", False))
 
 
+def learns_from_few(head: Mapping[str, Any]) -> bool:
+    """Whether the head of a config is a `FewShotHead`, which needs the features of all photos."""
+    return hasattr(locate(head["_target_"]), "lift_features")
+
+
 def open_segmenter(config: Mapping[str, Any], scene: Scene, adapted: Path | None = None) -> Segmenter:
     """Build a segmenter for the photos of a scene; masks of a `MaskFolderSegmenter` are undistorted like the photos.
 

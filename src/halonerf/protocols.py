@@ -200,6 +200,14 @@ class Segmenter(Protocol):
 
 
 @runtime_checkable
+class FeatureSegmenter(Segmenter, Protocol):
+    """A segmenter whose encoding of a photo holds features of its pixels, whatever the text."""
+
+    def dense_features(self, encoded: Any) -> Tensor:
+        """Features [B, D, h, w] over the whole of the encoded photos; a function of the encoding alone."""
+
+
+@runtime_checkable
 class MaskFolderSegmenter(Segmenter, Protocol):
     """A segmenter that looks up given masks by photo name: it accepts whole photos only, no crops or renderings."""
 
@@ -566,6 +574,33 @@ class FeatureHead(SemanticHead, Protocol):
         texts: [P, D], unit embeddings of the concepts. phrases: [C, D], unit embeddings of generic phrases. scale:
         factor of cosines before a softmax.
         """
+
+
+@runtime_checkable
+class FewShotHead(SemanticHead, Protocol):
+    """A head that learns from few annotated pixels, and from the features of all photos, which it is given first."""
+
+    takes_features: ClassVar[bool]  # always true: `localize` passes maps of the stage `features`
+
+    def lift_features(
+        self,
+        field: RadianceField,
+        views: Sequence[View],
+        maps: Sequence[Sequence[Tensor]],
+        weights: Sequence[Tensor],
+    ) -> None:
+        """Compute the features of the elements, before `fit`.
+
+        maps: [D, h, w] per view and scale, over the whole view. weights: [H, W] per view.
+        """
+
+
+@runtime_checkable
+class DenseEncoder(Protocol):
+    """Embeds photos densely, pixel by pixel or patch by patch."""
+
+    def embed_dense(self, images: Tensor) -> Tensor:
+        """Features [B, D, h, w] over the whole of images [B, 3, H, W] in [0, 1]."""
 
 
 @runtime_checkable

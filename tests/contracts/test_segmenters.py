@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from halonerf.annotations import Annotation, AnnotationSet
 from halonerf.factory import build
 from halonerf.protocols import MaskFolderSegmenter, Segmenter, TrainableSegmenter
 from helpers.places import CONF
@@ -36,6 +37,16 @@ def tiny_options(option: str, folder: Path, clipseg: Callable[[], Path]) -> dict
                 pixels = np.random.default_rng(len(name)).integers(0, 2, (48, 80), np.uint8) * 255
                 Image.fromarray(pixels).save(folder / concept / f"{Path(name).stem}.png")
         return {"path": str(folder)}
+    if option == "annotations":
+        everything, part = [(-0.1, -0.1), (1.1, -0.1), (1.1, 1.1), (-0.1, 1.1)], [(0.1, 0.1), (0.9, 0.2), (0.5, 0.9)]
+        entries = [
+            Annotation(concept=concept, photo=name, tool="polygon", points=tuple(points), positive=points is shown)
+            for name in NAMES
+            for concept, shown in zip(WORDS, (part, everything), strict=True)
+            for points in (everything, part)
+        ]
+        AnnotationSet(entries).save(folder / "annotations.json")
+        return {"path": str(folder / "annotations.json")}
     if option == "timm_text":
         torch.manual_seed(0)
         return {"weights": None, "backbone": "lcnet_050", "channels": 8, "image_size": 96}
@@ -67,7 +78,7 @@ def images() -> torch.Tensor:
 
 def test_is_a_segmenter(segmenter: Segmenter):
     assert isinstance(segmenter, Segmenter)
-    assert isinstance(segmenter, MaskFolderSegmenter) == (type(segmenter).__name__ == "Masks")
+    assert isinstance(segmenter, MaskFolderSegmenter) == (type(segmenter).__name__ in ("Annotations", "Masks"))
 
 
 @torch.no_grad()

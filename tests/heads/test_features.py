@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 
-from halonerf.errors import BadInput
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.heads import features
+from halonerf.heads import aggregation, features
 from halonerf.heads.features import LiftedFeatures, best_scales, text_relevancy
 from halonerf.types import View
 
@@ -97,7 +96,7 @@ def test_chunk_sizes_do_not_change_results(field: Gaussians, monkeypatch: pytest
     maps = [torch.randn(8, 6, 8, generator=random)]
     drawn = []
     for chunk, block in ((32, 8192), (3, 7)):
-        monkeypatch.setattr(features, "CHUNK_CHANNELS", chunk)
+        monkeypatch.setattr(aggregation, "CHUNK_CHANNELS", chunk)
         monkeypatch.setattr(features, "CHUNK_ELEMENTS", block)
         head = LiftedFeatures([], "words")
         head.fit(field, [view()], [maps], [torch.ones(30, 40)])
@@ -105,9 +104,3 @@ def test_chunk_sizes_do_not_change_results(field: Gaussians, monkeypatch: pytest
         drawn.append((head.probabilities(), *head.render(field, view(), field.mean_appearance())))
     for one, other in zip(*drawn, strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=0)  # half precision of the features
-
-
-def test_options_are_checked():
-    for wrong in ({"scales": [0.0]}, {"scales": [1.5]}, {"rivals": "all"}, {"min_confidence": -1.0}, {"top": 0.0}):
-        with pytest.raises(BadInput, match=r"head\."):
-            LiftedFeatures(**{"scales": [], "rivals": "words", **wrong})

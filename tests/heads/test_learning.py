@@ -196,25 +196,6 @@ def test_a_field_without_features_is_refused():
         Linear(**OPTIONS).fit(Nowhere(), *supervision())
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"steps": 0},
-        {"rays": 0},
-        {"learning_rate": 0},
-        {"final_lr_fraction": 2},
-        {"targets": "?"},
-        {"epochs": 0},
-        {"window_from": 0.0},
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict):
-    with pytest.raises(BadInput, match=next(iter(options))):
-        Linear(**options)
-    with pytest.raises(BadInput, match="one hidden layer or more"):
-        Mlp(widths=[])
-
-
 def test_heads_are_fitted_to_samples_of_the_papers_field():
     """A fog of even density that photos call 0.8 everywhere: so do its voxels, as far as rays reached them."""
     random = torch.Generator().manual_seed(1)

@@ -89,5 +89,3 @@ def test_a_missing_file_and_unknown_photos_are_named(file: Path, tmp_path: Path)
         SfmTracks(str(tmp_path / "none.json")).tracks(["a.jpg"], [(10, 10)])
     with pytest.raises(BadInput, match=r"miner\.path=null"):
         SfmTracks(str(file)).tracks(["another.jpg"], [(10, 10)])
-    with pytest.raises(BadInput, match="short_side"):
-        SfmTracks(short_side=0)

@@ -16,7 +16,7 @@ from halonerf.data.procedural.closeups import close_ups
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.factory import build
 from halonerf.metrics import average_precision
-from halonerf.retrievers.projected import PACKAGED, Projected, pixel_features, pooled_features
+from halonerf.retrievers.projected import PACKAGED, Projected, pooled_features
 from helpers.places import CONF
 
 GROUP = CONF / "retriever" / "projected.yaml"
@@ -37,15 +37,16 @@ class Tower(nn.Module):
         coarse[..., : -(-height // 2), : -(-width // 2)] = 2.0
         return {"level0": fine, "level1": coarse, "size": torch.tensor([[height, width]]).expand(len(images), 2)}
 
+    def dense_features(self, encoded: dict[str, Tensor]) -> Tensor:
+        height, width = encoded["size"][0].tolist()
+        return encoded["level0"][..., :height, :width].repeat(1, 2, 1, 1)
+
     def text(self, texts: list[str]) -> Tensor:
         return torch.tensor([[len(text), 1.0] for text in texts])
 
 
 def test_padding_is_left_out():
     encoded = Tower().encode(torch.full((1, 3, 20, 28), 0.5))
-    found = pixel_features(encoded)
-    assert found.shape == (1, 4, 5, 7)
-    assert (found[:, :2] == 0.5).all()
     pooled = pooled_features(encoded)
     assert pooled.tolist() == [[0.5, 0.5, 0.5, 0.5, 2.0, 2.0, 2.0, 2.0]]  # mean and largest of two channels, twice
 

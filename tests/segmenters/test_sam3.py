@@ -73,11 +73,6 @@ def test_missing_weights_come_with_a_command(tmp_path: Path, monkeypatch: pytest
         Sam3(str(tmp_path / "nowhere"))
 
 
-def test_mistakes_are_reported(folder: Path):
-    with pytest.raises(BadInput, match="instances or semantic, got 'masks'"):
-        Sam3(str(folder), output="masks")  # type: ignore[arg-type]
-
-
 def test_another_model_is_refused(clipseg_folder: Path):
     with pytest.raises(BadInput, match="SAM 3"):
         Sam3(str(clipseg_folder))

@@ -78,8 +78,6 @@ def test_wrong_weights_are_refused(tiny: TimmText, tmp_path: Path):
         TimmText(weights=str(tmp_path / "b.safetensors"))
     with pytest.raises(BadInput, match=r"features at strides 4, 8, 16 and 32"):
         TimmText(weights=None, backbone="test_vit")
-    with pytest.raises(BadInput, match="at least 32 px"):
-        TimmText(weights=None, image_size=8)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -159,3 +157,14 @@ def test_swin_accepts_any_size():
 def test_unsuitable_backbones_are_reported(backbone: str, reason: str):
     with pytest.raises(BadInput, match=rf"'{backbone}' does not do: .*{reason}(.|\n)*segmenter\.backbone=regnety_002"):
         make_backbone(backbone)
+
+
+def test_dense_features_cover_the_photo_without_padding():
+    torch.manual_seed(0)
+    segmenter = TimmText(weights=None, backbone="lcnet_050", channels=8, image_size=96).eval()
+    encoded = segmenter.encode(torch.rand(2, 3, 60, 90))
+    found = segmenter.dense_features(encoded)
+    assert found.shape == (2, 32, 16, 24)
+    assert torch.equal(found[:, :8], encoded["level0"][..., :16, :24])
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in encoded.items()}
+    torch.testing.assert_close(segmenter.dense_features(halves), found, atol=1e-2, rtol=1e-2)

@@ -98,7 +98,7 @@ def test_photos_can_be_enlarged(tmp_path: Path, inputs: dict[str, Path]):
 
 def test_a_pyramid_of_crops(tmp_path: Path, inputs: dict[str, Path]):
     Whole.sizes.clear()
-    run_stage(Features(WHOLE, {"scales": [0.25, 0.5]}, phrases=["thing"], batch=20), tmp_path / "out", inputs)
+    run_stage(Features(WHOLE, {**DFF, "scales": [0.25, 0.5]}, phrases=["thing"], batch=20), tmp_path / "out", inputs)
     small, large = maps_of(tmp_path / "out")[0]
     assert small.shape == (4, VIEW[1] // 6, -(-VIEW[0] // 6))  # crops of 12 px, one every 6
     assert large.shape == (4, VIEW[1] // 12, round(VIEW[0] / 12))
@@ -167,14 +167,51 @@ def test_localize_fits_to_the_maps(
         assert np.median(probability[word][here]) > np.median(probability[word][there]) + 0.1
 
 
+class Encoder:
+    """The picture itself: an encoder without texts."""
+
+    def embed_dense(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+
+def test_a_stroke_on_one_photo_is_carried_to_the_others(tmp_path: Path, inputs: dict[str, Path]):
+    """A red half and a green one, annotated in a few pixels of one photo; features of all photos."""
+    scene = Scene(inputs["ingest"])
+    field = wall(scene.views[1])
+    inputs["reconstruct"].mkdir()
+    field.save(inputs["reconstruct"] / "field.safetensors")
+    write_json(inputs["segment"] / "concepts.json", ["red"])
+    rows = [{"photo": n, "score": 0.5, "chosen": str(i == 1).lower(), "reason": ""} for i, n in enumerate(scene.names)]
+    write_csv(inputs["segment"] / "choice.csv", ("photo", "score", "chosen", "reason"), rows)
+    probability, known = np.zeros((1, VIEW[1], VIEW[0]), np.uint8), np.zeros((1, VIEW[1], VIEW[0]), bool)
+    probability[0, 4:12, 4:12] = 255
+    known[0, 4:12, 4:12] = known[0, 4:12, -12:-4] = True
+    np.savez(inputs["segment"] / "maps" / "00001.npz", probability=probability, known=known)
+    head = {"_target_": "halonerf.heads.FewShot", "min_confidence": 0.01}
+    encoder = {"_target_": f"{__name__}.Encoder"}
+    run_stage(Features(encoder, head), inputs["features"], inputs)
+    assert len(list((inputs["features"] / "maps").iterdir())) == 4
+    assert not (inputs["features"] / "words.safetensors").exists()
+    stage = Localize(head, FIELD, weights="score")
+    stage.needs = Localize.requires({"head": head})  # type: ignore[misc]
+    run_stage(stage, tmp_path / "out", inputs)
+    with np.load(tmp_path / "out" / "renders" / "00001.npz") as drawn:
+        probability, confidence = drawn["probability"][0] / 65535, drawn["confidence"][0]
+    seen = confidence > 0.5
+    left, right = seen & (np.arange(VIEW[0]) < 20), seen & (np.arange(VIEW[0]) >= 44)
+    assert np.median(probability[left]) > np.median(probability[right]) + 0.1  # the made cameras do not agree
+
+
+def test_an_encoder_without_texts_serves_no_text_head(tmp_path: Path, inputs: dict[str, Path]):
+    with pytest.raises(BadInput, match="embeds texts, got Encoder"):
+        run_stage(Features({"_target_": f"{__name__}.Encoder"}, DFF), tmp_path / "out", inputs)
+
+
 def test_mistakes_are_reported(tmp_path: Path, inputs: dict[str, Path]):
     with pytest.raises(BadInput, match=r"Whole, which has no embed_dense.*\n.*head=lerf"):
         run_stage(Features(WHOLE, DFF), tmp_path / "out", inputs)
     with pytest.raises(BadInput, match=r"head\.scales in .*got \[2\.0\]"):
-        Features(DENSE, {"scales": [2.0]})
-    for wrong in ({"overlap": 1.0}, {"phrases": []}, {"size": 3}, {"batch": 0}):
-        with pytest.raises(BadInput, match=r"features\."):
-            Features(DENSE, DFF, **wrong)
+        Features(DENSE, {**DFF, "scales": [2.0]})
 
 
 def test_crops_tile_the_photo():

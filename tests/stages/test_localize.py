@@ -108,5 +108,3 @@ def test_photos_are_weighted_by_concept(inputs: dict[str, Path], tmp_path: Path)
     assert mean_said(tmp_path / "out").tolist() == pytest.approx([0.0, 0.0], abs=1e-6)  # photo 0; 1 - photo 2
     with pytest.raises(BadInput, match=r"weights\.csv.*\n.*localize.weights=score"):
         run_stage(localize(LIFTED, weights="concepts"), tmp_path / "none", inputs)
-    with pytest.raises(BadInput, match=r"localize\.weights"):
-        localize(LIFTED, weights="rank")

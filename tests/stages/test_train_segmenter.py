@@ -157,10 +157,9 @@ def test_close_ups_are_scored_at_their_own_image_size(root: Path, monkeypatch: p
     assert sizes[-2:] == [96, None]
 
 
-@pytest.mark.parametrize("bad", [{"min_crop": 0.8, "max_crop": 0.4}, {"max_crop": 1.2}, {"min_crop": 0.0}])
-def test_invalid_crop_sizes_are_refused(bad: dict[str, float]):
+def test_the_smallest_crop_is_not_above_the_largest():
     with pytest.raises(BadInput, match="min_crop"):
-        TrainSegmenter(segmenter=SEGMENTER, training_data=DATA, **bad)
+        TrainSegmenter(segmenter=SEGMENTER, training_data=DATA, min_crop=0.8, max_crop=0.4)
 
 
 def test_prompts_include_more_than_the_negative_word(root: Path):

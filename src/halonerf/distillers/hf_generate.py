@@ -12,7 +12,6 @@ from halonerf.config.option_types import Fraction, PositiveInt, Text
 from halonerf.distillers.llm.answer_cache import Reply
 from halonerf.distillers.llm.base import LanguageDistiller
 from halonerf.distillers.llm.prompts import Messages, as_text
-from halonerf.errors import BadInput
 from halonerf.hub import PretrainedSource
 
 
@@ -58,9 +57,7 @@ class HfGenerate(LanguageDistiller):
         device: str | None = None,
         cache: str | None = None,
     ) -> None:
-        """Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`), or bad options."""
-        if beams < 1 or tokens < 1 or batch < 1:
-            raise BadInput(f"expected beams, tokens and batch of at least 1, got {beams}, {tokens} and {batch}.")
+        """Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`)."""
         options: dict[str, Any] = {"num_beams": beams, "max_new_tokens": tokens, "do_sample": False}
         if beams > 1:
             options |= {"length_penalty": length_penalty, "early_stopping": early_stopping}

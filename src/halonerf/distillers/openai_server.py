@@ -81,7 +81,7 @@ class OpenaiServer(LanguageDistiller):
         patience_s: PositiveFloat = 600.0,
         cache: str | None = None,
     ) -> None:
-        """Raises: BadInput for options out of their range."""
+        """Raises: BadInput for an address that is none, or that has a password."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise BadInput(
@@ -89,16 +89,6 @@ class OpenaiServer(LanguageDistiller):
                 f"'{parts.scheme}' and host '{parts.hostname}'.\n"
                 f"Set the key in the environment variable {key_variable}."
             )
-        if structured not in ("auto", *FORMATS):
-            raise BadInput(f"expected structured to be auto, {', '.join(FORMATS)}, got '{structured}'.")
-        if workers < 1 or tokens < 1 or retries < 0 or min(timeout_s, backoff_s, patience_s) <= 0:
-            raise BadInput(
-                f"expected workers and tokens of at least 1, retries of at least 0 and times above 0 s, got workers="
-                f"{workers}, tokens={tokens}, retries={retries}, timeout_s={timeout_s}, backoff_s={backoff_s}, "
-                f"patience_s={patience_s}."
-            )
-        if per_minute is not None and per_minute <= 0:
-            raise BadInput(f"expected per_minute above 0 requests, or null for no limit, got {per_minute}.")
         sampling: dict[str, Any] = {"temperature": temperature, "top_p": top_p, tokens_name: tokens}
         sampling |= {"seed": seed} if seed is not None else {}
         sampling |= {"chat_template_kwargs": dict(chat_options)} if chat_options else {}

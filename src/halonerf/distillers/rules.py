@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveInt
+from halonerf.config.option_types import Fraction, PositiveInt
 from halonerf.distillers.gazetteer.inflection import words
 from halonerf.distillers.gazetteer.mentions import (
     ALSO,
@@ -27,7 +27,6 @@ from halonerf.distillers.gazetteer.mentions import (
 )
 from halonerf.distillers.gazetteer.merging import Merging
 from halonerf.distillers.gazetteer.vocabulary import Vocabulary
-from halonerf.errors import BadInput
 from halonerf.types import ImageRecord, PseudoLabel
 
 ROLE_WEIGHTS = {SHOWN: 1.0, ALSO: 0.9, SETTING: 0.55, STANDPOINT: 0.0, DENIED: 0.0}
@@ -74,16 +73,11 @@ class Rules:
         caption_weight: Fraction = 1.0,
         filename_weight: Fraction = 0.9,
         category_weight: Fraction = 0.8,
-        category_step: NonNegativeFloat = 0.1,
+        category_step: Fraction = 0.1,
         min_confidence: Fraction = 0.2,
         labels: PositiveInt = 1,
         characters: PositiveInt = 1000,
     ) -> None:
-        weights = (caption_weight, filename_weight, category_weight, category_step, min_confidence)
-        if not all(0.0 <= weight <= 1.0 for weight in weights):
-            raise BadInput(f"expected the rules' weights and min_confidence in [0, 1], got {weights}.")
-        if labels < 1 or characters < 1:
-            raise BadInput(f"expected at least 1 label and 1 character, got labels={labels}, characters={characters}.")
         self.vocabulary = Vocabulary(None if vocabulary is None else Path(vocabulary))
         self.caption_weight, self.filename_weight = caption_weight, filename_weight
         self.category_weight, self.category_step = category_weight, category_step

@@ -17,16 +17,12 @@ class AppearanceEncoder(nn.Module):
 
     Args:
         code_size: A, numbers in a code.
-        max_side: px; a photo with a longer side is shrunk to it first. A code is a mean over the image, and the cost
-            grows with the pixels: 0.3 billion multiplications for 64 x 48.
-
-    Raises: BadInput for a `max_side` below 16 px.
+        max_side: px, at least 16; a photo with a longer side is shrunk to it first. A code is a mean over the image,
+            and the cost grows with the pixels: 0.3 billion multiplications for 64 x 48.
     """
 
     def __init__(self, code_size: int, max_side: int = 64) -> None:
         super().__init__()
-        if max_side < MIN_SIDE:
-            raise BadInput(f"expected photos of at least {MIN_SIDE} px for the appearance encoder, got {max_side}")
         self.max_side = max_side
         layers: list[nn.Module] = []
         for before, after in zip((3, *WIDTHS), WIDTHS, strict=False):

@@ -3,6 +3,7 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
+    "FewShot": "few_shot",
     "Lifted": "lifted",
     "LiftedFeatures": "features",
     "Linear": "linear",

@@ -1,16 +1,18 @@
-"""Aggregation over photos of lifted maps: the mean, or a robust mean of each photo's lift."""
+"""Aggregation over photos of lifted maps: the mean, a robust mean of each photo's lift, sums of feature maps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from halonerf.lifting import lift_weighted, ratio
 from halonerf.protocols import RadianceField
 from halonerf.types import View
 
+CHUNK_CHANNELS = 32  # of feature maps, lifted or rendered at once
 BYTES_PER_VALUE = 6  # of a photo's lift: its value in half precision, its support in single
 
 
@@ -61,3 +63,37 @@ def robust_lift(
 def lifted_support(field: RadianceField, views: Sequence[View], weights: Sequence[Tensor]) -> Tensor:
     """Support of every element, A^T w, [E, P], in fully opaque pixels. weights: [H, W, P] per view."""
     return mean_lift(field, views, lambda i: torch.zeros_like(weights[i]), weights)[1]
+
+
+@torch.no_grad()
+def lift_feature_maps(
+    field: RadianceField, views: Iterable[View], maps: Iterable[Tensor], weights: Iterable[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Weighted sums of feature maps over all photos, A^T (w f), [E, D], and their support A^T w, [E], on the CPU.
+
+    Args:
+        maps: f, [D, h, w] per view, resampled to the view. weights: w, [H, W] per view, non-negative.
+    """
+    total, support = torch.zeros(0), torch.zeros(field.elements)
+    for view, features, weight in zip(views, maps, weights, strict=True):
+        if not len(total):
+            total = torch.zeros(field.elements, features.shape[0])
+        added = torch.zeros(field.elements)
+        for part, pixels in _full_size(features, view):
+            sums, added = field.lift(view, pixels.to(weight), weight)
+            total[:, part] += sums.cpu()
+        support += added.cpu()
+    return total, support
+
+
+def channel_parts(width: int) -> list[slice]:
+    """Slices of `CHUNK_CHANNELS` of `width` channels, the last one shorter."""
+    return [slice(start, min(start + CHUNK_CHANNELS, width)) for start in range(0, width, CHUNK_CHANNELS)]
+
+
+def _full_size(features: Tensor, view: View) -> Iterator[tuple[slice, Tensor]]:
+    """A feature map [D, h, w] resampled to a view, C channels at a time: their slice, and [H, W, C]."""
+    for part in channel_parts(features.shape[0]):
+        channels = features[None, part].float()
+        pixels = interpolate(channels, (view.height, view.width), mode="bilinear", align_corners=False)
+        yield part, pixels[0].permute(1, 2, 0).contiguous()

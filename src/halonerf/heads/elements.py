@@ -27,8 +27,6 @@ class ElementHead(nn.Module):
 
     def __init__(self, min_confidence: float) -> None:
         super().__init__()
-        if min_confidence < 0:
-            raise BadInput(f"expected head.min_confidence >= 0, got {min_confidence}")
         self.min_confidence = min_confidence
         self.hold(torch.zeros(0, 0), torch.zeros(0, 0))
 

@@ -9,23 +9,23 @@ weighted mean over the photos. LERF's second branch, DINO features that regulari
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
 from halonerf.config.option_types import NonNegativeFloat, PositiveFraction
 from halonerf.errors import BadInput
+from halonerf.heads.aggregation import channel_parts, lift_feature_maps
 from halonerf.heads.elements import check_supervision
 from halonerf.lifting import over_known
 from halonerf.protocols import RadianceField
 from halonerf.types import View
 
-CHUNK_CHANNELS = 32  # lifted or rendered at once
 CHUNK_ELEMENTS = 8192  # compared at once
 
 
@@ -37,8 +37,6 @@ class LiftedFeatures(nn.Module):
         rivals: the alternatives in a text's softmax: "words", the other texts and the phrases, or "phrases" (LERF).
         min_confidence: support of an element, in fully opaque pixels, below which it is unknown.
         top: share of the elements, the most relevant ones, that decide a text's scale.
-
-    Raises: BadInput for an option out of range.
     """
 
     takes_features: ClassVar[bool] = True  # `localize` passes maps of the stage `features`
@@ -59,13 +57,6 @@ class LiftedFeatures(nn.Module):
         top: PositiveFraction = 0.01,
     ) -> None:
         super().__init__()
-        if rivals not in RIVALS or min_confidence < 0 or not 0 < top <= 1:
-            raise BadInput(
-                f"expected head.rivals={' or '.join(RIVALS)}, head.min_confidence >= 0 and 0 < head.top <= 1, got "
-                f"{rivals!r}, {min_confidence} and {top}"
-            )
-        if any(not 0 < scale <= 1 for scale in scales):
-            raise BadInput(f"expected head.scales, shares of a photo's short side, in (0, 1], got {list(scales)}")
         self.scales, self.rivals, self.min_confidence, self.top = list(scales), rivals, min_confidence, top
         for name in self.TENSORS:
             self.register_buffer(name, torch.zeros(0))
@@ -85,21 +76,14 @@ class LiftedFeatures(nn.Module):
         check_supervision(views, cast(Sequence[Tensor], maps), weights)  # it only counts them
         count = max(1, len(self.scales))
         features, support = [], torch.zeros(field.elements)
+        for embeddings in maps:
+            if len(embeddings) != count:
+                raise BadInput(
+                    f"expected features at {count} scales (head.scales={self.scales}), got {len(embeddings)}.\n"
+                    "Compute them for the same head: halonerf stage=features head=lerf head.scales=[0.25,0.5]"
+                )
         for scale in range(count):
-            total, support = torch.zeros(0), torch.zeros(field.elements)
-            for view, embeddings, weight in zip(views, maps, weights, strict=True):
-                if len(embeddings) != count:
-                    raise BadInput(
-                        f"expected features at {count} scales (head.scales={self.scales}), got {len(embeddings)}.\n"
-                        "Compute them for the same head: halonerf stage=features head=lerf head.scales=[0.25,0.5]"
-                    )
-                if not len(total):
-                    total = torch.zeros(field.elements, embeddings[scale].shape[0])
-                added = torch.zeros(field.elements)
-                for part, pixels in _full_size(embeddings[scale], view):
-                    sums, added = field.lift(view, pixels.to(weight), weight)
-                    total[:, part] += sums.cpu()
-                support += added.cpu()
+            total, support = lift_feature_maps(field, views, (embeddings[scale] for embeddings in maps), weights)
             # the mean's length grows with the agreement of the photos; only its direction is compared
             features.append(normalize(total, dim=1).half())
         self.features, self.support = torch.stack(features), support
@@ -153,7 +137,7 @@ class LiftedFeatures(nn.Module):
         vectors = torch.cat([self.texts, self.phrases]).to(confidence)
         for number in self.chosen.unique().tolist():
             dots, square = confidence.new_zeros(*confidence.shape[:2], len(vectors)), torch.zeros_like(confidence)
-            for part in _parts(self.features.shape[-1]):
+            for part in channel_parts(self.features.shape[-1]):
                 values = self.features[number, :, part].float() * known[:, None]
                 rendered = field.render(view, appearance, values).channels
                 assert rendered is not None
@@ -189,18 +173,6 @@ class LiftedFeatures(nn.Module):
         """Relevancies [..., P] from cosines with texts and phrases [..., P + C]."""
         texts, phrases = cosines.split([len(self.texts), len(self.phrases)], dim=-1)
         return text_relevancy(texts, phrases, float(self.scale), self.rivals)
-
-
-def _parts(width: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK_CHANNELS, width)) for start in range(0, width, CHUNK_CHANNELS)]
-
-
-def _full_size(features: Tensor, view: View) -> Iterator[tuple[slice, Tensor]]:
-    """A feature map [D, h, w] resampled to a view, C channels at a time: their slice, and [H, W, C]."""
-    for part in _parts(features.shape[0]):
-        channels = features[None, part].float()
-        pixels = interpolate(channels, (view.height, view.width), mode="bilinear", align_corners=False)
-        yield part, pixels[0].permute(1, 2, 0).contiguous()
 
 
 RIVALS = ("words", "phrases")

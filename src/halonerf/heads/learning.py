@@ -23,7 +23,6 @@ from halonerf.losses import cosine_by_epoch
 from halonerf.protocols import FeatureField, RadianceField
 from halonerf.types import View
 
-TARGETS = ("soft", "paper")
 ROUND_STEPS = 50  # between two states on disk
 CHUNK_ELEMENTS = 2**14  # evaluated at once
 MARGIN = 1e-4  # of probabilities in the loss to 0 and 1; by scaling, which unlike clipping keeps gradients
@@ -72,8 +71,6 @@ class LearnedElementHead(ElementHead):
         targets: for a 2D probability p: "soft" (p itself) or "paper" (0.01 where p < 0.2, else 1).
         normalise: whether features are scaled to mean 0 and standard deviation 1 over elements.
         seed: of initial weights and windows.
-
-    Raises: BadInput for an option out of range.
     """
 
     compatible_defaults: ClassVar[Mapping[str, Any]] = {"epochs": None, "window_from": None}
@@ -92,18 +89,6 @@ class LearnedElementHead(ElementHead):
         window_from: float | None = None,
     ) -> None:
         super().__init__(min_confidence)
-        if (epochs is not None and epochs < 1) or (window_from is not None and not 0 < window_from <= 1):
-            raise BadInput(
-                "expected head.epochs of at least 1 or null, and head.window_from in (0, 1] or null, got "
-                f"{epochs} and {window_from}"
-            )
-        if steps < 1 or rays < 1 or learning_rate <= 0 or not 0 <= final_lr_fraction <= 1:
-            raise BadInput(
-                "expected head.steps and head.rays of at least 1, head.learning_rate > 0 and head.final_lr_fraction in "
-                f"[0, 1], got {steps}, {rays}, {learning_rate} and {final_lr_fraction}"
-            )
-        if targets not in TARGETS:
-            raise BadInput(f"expected head.targets among {', '.join(TARGETS)}, got '{targets}'")
         self.steps, self.window = steps, math.isqrt(rays)  # px, the window's side
         self.learning_rate, self.final_lr_fraction = learning_rate, final_lr_fraction
         self.targets, self.normalise, self.seed = targets, normalise, seed

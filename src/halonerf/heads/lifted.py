@@ -18,8 +18,6 @@ from halonerf.heads.robust import consensus_mean, robust_mean
 from halonerf.protocols import PlacedField, RadianceField
 from halonerf.types import View
 
-ROBUST = ("none", "trimmed", "median", "consensus")
-
 
 class Lifted(ElementHead):
     """v = (A^T w p) / (A^T w), where A holds the weight of every element in every pixel.
@@ -40,8 +38,6 @@ class Lifted(ElementHead):
         smoothing: weight of a pixel of a near element of the same colour beside an element's own; 0: no smoothing.
         neighbours: of smoothing: number of near elements.
         memory_mb: of a robust mean: MB that the photos' lifts may take; above it, concepts are lifted in groups.
-
-    Raises: BadInput for an option out of range.
     """
 
     runtime_options = ("memory_mb",)
@@ -58,16 +54,6 @@ class Lifted(ElementHead):
         memory_mb: PositiveFloat = 2000.0,
     ) -> None:
         super().__init__(min_confidence)
-        if refinements < 0:
-            raise BadInput(f"expected head.refinements >= 0, got {refinements}")
-        if robust not in ROBUST:
-            raise BadInput(f"expected head.robust among {', '.join(ROBUST)}, got '{robust}'")
-        if not 0 < trim < 0.5:
-            raise BadInput(f"expected head.trim between 0 and 0.5, got {trim}.\nFor the median: head.robust=median")
-        if tolerance <= 0:
-            raise BadInput(f"expected head.tolerance > 0, got {tolerance}")
-        if smoothing < 0 or neighbours < 1:
-            raise BadInput(f"expected head.smoothing >= 0 and head.neighbours >= 1, got {smoothing} and {neighbours}")
         self.refinements, self.robust, self.smoothing, self.neighbours = refinements, robust, smoothing, neighbours
         self.trim, self.tolerance, self.memory_mb = trim if robust == "trimmed" else 0.5, tolerance, memory_mb
 

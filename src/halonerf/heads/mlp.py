@@ -12,7 +12,6 @@ from annotated_types import MinLen
 from torch import Tensor, nn
 
 from halonerf.config.option_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveFraction, PositiveInt, Seed
-from halonerf.errors import BadInput
 from halonerf.heads.learning import LearnedElementHead
 
 
@@ -28,8 +27,6 @@ class Mlp(LearnedElementHead):
         together: one network for all concepts; otherwise one per concept, fitted to the same windows.
         min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from:
             see `halonerf.heads.learning.LearnedElementHead`.
-
-    Raises: BadInput for an option out of range.
     """
 
     def __init__(
@@ -50,8 +47,6 @@ class Mlp(LearnedElementHead):
         super().__init__(
             min_confidence, steps, rays, learning_rate, final_lr_fraction, targets, normalise, seed, epochs, window_from
         )
-        if not widths or min(widths) < 1:
-            raise BadInput(f"expected head.widths of one hidden layer or more, got {list(widths)}.\nOr: head=linear")
         self.widths, self.together = tuple(widths), together
 
     def network(self, features: int, concepts: int, generator: torch.Generator) -> nn.Module:

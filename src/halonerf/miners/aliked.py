@@ -10,13 +10,11 @@ from annotated_types import Interval
 from torch import Tensor, nn
 
 from halonerf.config.option_types import Fraction, Pixels, PositiveFraction, PositiveInt, Text
-from halonerf.errors import BadInput
 from halonerf.matching import mutual_nearest
 from halonerf.miners.scaling import clamp_inside, limit_size
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
 
-MODELS = ("aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32")
 WEIGHTS_URLS = (
     "https://huggingface.co/kornia/aliked/resolve/main/{}.pth",
     "https://github.com/Shiaoming/ALIKED/raw/main/models/{}.pth",
@@ -55,8 +53,6 @@ class Aliked(nn.Module):
         from kornia.feature import ALIKED
 
         super().__init__()
-        if model not in MODELS:
-            raise BadInput(f"expected miner.model to be one of {', '.join(MODELS)}, got '{model}'")
         self.network = ALIKED(model, features, threshold)
         # the grid of the detector's window follows from its radius and is not in the authors' files
         fill(self.network, weights, [a.format(model) for a in WEIGHTS_URLS], "miner.weights", spare=("dkd.hw_grid",))

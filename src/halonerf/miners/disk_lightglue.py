@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.config.option_types import HalfOpenFraction, Pixels, PositiveInt, Text
-from halonerf.errors import BadInput
 from halonerf.miners.scaling import clamp_inside, limit_size
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
@@ -53,8 +52,6 @@ class DiskLightGlue(nn.Module):
         from kornia.feature import DISK, LightGlue
 
         super().__init__()
-        if not 0 <= min_score < 1:
-            raise BadInput(f"expected miner.min_score in [0, 1), got {min_score}.\nThe default is: miner.min_score=0.1")
         self.disk = DISK()
         fill(self.disk, weights, DISK_URLS, "miner.weights", inside="extractor")
         # the options of LightGlue("disk"), whose constructor would download its weights

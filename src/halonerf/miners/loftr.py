@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from halonerf.config.option_types import HalfOpenFraction, Pixels, Text
-from halonerf.errors import BadInput
 from halonerf.miners.scaling import clamp_inside, limit_size, luma
 from halonerf.miners.weights import fill
 from halonerf.types import Matches
@@ -42,8 +41,6 @@ class Loftr(nn.Module):
         from kornia.feature.loftr.loftr import default_cfg
 
         super().__init__()
-        if not 0 <= min_score < 1:
-            raise BadInput(f"expected miner.min_score in [0, 1), got {min_score}.\nThe default is: miner.min_score=0.2")
         config: dict[str, Any] = copy.deepcopy(default_cfg)
         config["match_coarse"]["thr"] = min_score
         self.network = LoFTR(None, config)

@@ -26,10 +26,6 @@ class SfmTracks:
     data_options = ("path",)
 
     def __init__(self, path: str | None = None, short_side: PositiveInt | None = 200) -> None:
-        if short_side is not None and short_side <= 0:
-            raise BadInput(
-                f"expected miner.short_side above 0, or null for that of the scene's photos, got {short_side}"
-            )
         self.path, self.short_side = path, short_side
 
     def tracks(self, names: Sequence[str], sizes: Sequence[tuple[int, int]]) -> list[tuple[Tensor, Tensor]] | None:

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-SCHEDULES = ("cosine", "constant")
-
 
 def adamw(
     parameters: Iterable[Parameter], rate: float, decay: float, warm_up: float, schedule: str, steps: int

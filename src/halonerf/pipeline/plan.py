@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
@@ -93,10 +94,13 @@ class StageConfigs(Mapping[str, Mapping[str, Any]]):
     """Resolved options of every stage in a composed config, by name and in the config's order; each resolved once.
 
     A stage is a top-level entry of the config whose `_target_` is a `StageSpec`.
+
+    Args:
+        moved: entries of the config that the user wrote under another name, to that name.
     """
 
-    def __init__(self, config: DictConfig) -> None:
-        self.config = config
+    def __init__(self, config: DictConfig, moved: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.config, self.moved = config, moved
         self._resolved: dict[str, Mapping[str, Any]] = {}
 
     @cached_property
@@ -144,8 +148,8 @@ class StageConfigs(Mapping[str, Mapping[str, Any]]):
         node = self._written
         for part in option.split("."):
             node = node.get(part) if isinstance(node, Mapping) else None
-        reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
-        return self.written_at(reference[1]) if reference else option
+        reference = re.fullmatch(r"\$\{(?:oc\.select:)?([\w.]+)(?:,\w+)?\}", node) if isinstance(node, str) else None
+        return self.written_at(reference[1]) if reference else self.moved.get(option, option)
 
 
 def missing_options(node: Any, place: str = "") -> Iterator[str]:
@@ -166,11 +170,11 @@ def resolve(config: DictConfig) -> Plan:
     top = {str(name): value for name in config if (value := config._get_node(name)) is not None}
     given = {name: value._value() for name, value in top.items() if name in RUN_OPTIONS}
     checked_values(given, RUN_OPTIONS, str)
-    corpus = config.get("corpus")
+    corpus, moved = config.get("corpus"), {}
     if corpus and "collect" in declaration(corpus._target_).names:  # it fetches photos: a scene like any other
         config = config.copy()
-        config.scene, config.corpus = corpus, None
-    stages = StageConfigs(config)
+        config.scene, config.corpus, moved = corpus, None, {"scene": "corpus"}
+    stages = StageConfigs(config, moved)
     if config.stage not in stages.names:
         got = "none" if config.stage is None else f"'{config.stage}'"
         raise BadInput(

@@ -113,7 +113,11 @@ def _value(value: Any, argument: Argument, place: str, problems: list[Problem | 
     except ValidationError as error:
         kind = argument.type
         where, given = place, value
-        for part in error.errors()[0]["loc"]:
+        path = error.errors()[0]["loc"]
+        if path[-1:] == ("[key]",):
+            problems.append(unknown_option(str(path[-2]), _key_choices(kind), f"{place}.{path[-2]}"))
+            return value
+        for part in path:
             if not _holds(given, part):
                 break
             where, given, kind = f"{where}.{part}", given[part], _entry_type(kind)
@@ -157,6 +161,14 @@ def _alternatives(kind: Any) -> list[Any]:
     return [_bare(part)[0] for part in parts]
 
 
+def _key_choices(kind: Any) -> list[str]:
+    """The names that a mapping may have, where its type lists them."""
+    for part in _alternatives(kind):
+        if (arguments := get_args(part)) and get_origin(arguments[0]) is Literal:
+            return list(get_args(arguments[0]))
+    return []
+
+
 def _entry_type(kind: Any) -> Any:
     """The type of the entries of a sequence or the values of a mapping; `Any` where it is not said."""
     for part in _alternatives(kind):
@@ -196,19 +208,21 @@ NOUNS = {int: "integer", float: "number", bool: "true or false", str: "text", No
 def _noun(kind: Any, constraints: tuple[Any, ...]) -> str:
     if any(isinstance(constraint, Predicate) for constraint in constraints):
         return "a component's config (a mapping with _target_)"
-    filled = any(isinstance(constraint, MinLen) and constraint.min_length == 1 for constraint in constraints)
+    least = next((constraint.min_length for constraint in constraints if isinstance(constraint, MinLen)), 0)
+    filled = least > 0
     if kind in NOUNS:
         article = "an " if kind is int else "a " if kind is float else ""
         return f"{article}{'non-empty ' * filled}{NOUNS[kind]}"
     origin, arguments = get_origin(kind) or kind, get_args(kind)
     size = next((c.min_length for c in constraints if isinstance(c, Len) and c.min_length == c.max_length), 0)
-    article = "a non-empty" if filled else f"a list of {size}," if size else "a"
+    counted = f"a list of {size}," if size else f"a list of at least {least}," if least > 1 else ""
+    article = "a non-empty" if filled else "a"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"{article} mapping of names, each to {describe(arguments[-1])}" if arguments else "a mapping"
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
         return f"a list [{', '.join(describe(argument) for argument in arguments)}]"
     if isinstance(origin, type) and issubclass(origin, Sequence):
-        listed = article if size else f"{article} list,"
+        listed = counted or f"{article} list,"
         return f"{listed} each entry {describe(arguments[0])}" if arguments else f"{article} list"
     return f"a {getattr(origin, '__name__', origin)}"
 

@@ -21,7 +21,6 @@ from halonerf.visualization.overlays import caption, highlight, legend
 from halonerf.visualization.palette import Colour
 from halonerf.visualization.pictures import to_uint8
 
-COMPARISONS = ("side", "wipe")
 EDGE_PX = 2  # width of the line between the two halves of a wipe
 MIN_TITLE_SHARE = 0.25  # of a mix: appearances with less are left out of its title
 

@@ -5,6 +5,7 @@ from halonerf.exports import lazy_exports
 _HOMES = {
     "Clip": "clip",
     "Projected": "projected",
+    "Pyramid": "pyramid",
 }
 __all__ = [*_HOMES]
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -20,7 +20,6 @@ from halonerf.hub import PretrainedSource
 from halonerf.retrievers.lora import add_lora, merged_state
 from halonerf.retrievers.maskclip import dense_embeddings
 
-TRAINABLE = ("none", "lora", "full")
 REQUIRED = ("get_image_features", "get_text_features", "logit_scale")  # attributes of transformers' model
 PUBLISHED = "openai/clip-vit-base-patch32"
 
@@ -36,7 +35,7 @@ class Clip(nn.Module):
         alpha: their gain times their rank; used by "lora" only.
 
     Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`); BadInput: another kind of
-        model, or an option out of its range.
+        model, or one without layers that adapters fit.
     """
 
     data_options = ("weights",)
@@ -49,11 +48,6 @@ class Clip(nn.Module):
         alpha: PositiveFloat = 16.0,
     ) -> None:
         super().__init__()
-        if trainable not in TRAINABLE or rank < 1:
-            raise BadInput(
-                f"expected retriever.trainable to be one of {', '.join(TRAINABLE)} and retriever.rank at least 1, "
-                f"got {trainable!r} and {rank}.\nThe defaults are: retriever.trainable=lora retriever.rank=8"
-            )
         self.model, self.tokenizer, self.processor = _load(weights)
         self.model.requires_grad_(trainable == "full")
         if trainable == "lora" and not add_lora(self.model, rank, alpha):

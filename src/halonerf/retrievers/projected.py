@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
 from halonerf.config.option_types import PositiveInt
 from halonerf.errors import BadInput, MissingArtifact
@@ -35,7 +35,8 @@ class Projected(nn.Module):
 
     Args:
         segmenter: encodes photos for `embed_dense` and texts: `encode` gives `level0`, `level1`, …, each of half the
-            resolution before it, and `size`; `text` embeds texts. It stays frozen.
+            resolution before it, and `size`; `dense_features` makes features of pixels of them; `text` embeds texts. It
+            stays frozen.
         crops: the same segmenter at the scale that suits crops, for `embed_images`; only its `encode` is used.
         weights: a folder written by `save`, or the file in it; "offline" and "closeups" come with the package, for the
             segmenter's offline weights; None initialises at random, for training from scratch.
@@ -48,7 +49,7 @@ class Projected(nn.Module):
 
     def __init__(self, segmenter: Any, crops: Any, weights: str | None = "offline", width: PositiveInt = 64) -> None:
         super().__init__()
-        lacks = [part for part in ("encode", "text") if not hasattr(segmenter, part)]
+        lacks = [part for part in ("encode", "text", "dense_features") if not hasattr(segmenter, part)]
         if lacks or not hasattr(crops, "encode"):
             raise BadInput(
                 f"expected a segmenter that embeds texts separately from photos, got {type(segmenter).__name__} "
@@ -59,7 +60,7 @@ class Projected(nn.Module):
         self.crops.requires_grad_(False).eval()
         with torch.no_grad():
             probe = torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE)
-            pixel_width = pixel_features(segmenter.encode(probe)).shape[1]
+            pixel_width = segmenter.dense_features(segmenter.encode(probe)).shape[1]
             pooled_width = pooled_features(crops.encode(probe)).shape[1]
             text_width = segmenter.text(["a"]).shape[1]
         self.pixel = nn.Sequential(nn.Conv2d(pixel_width, HIDDEN, 1), nn.ReLU(), nn.Conv2d(HIDDEN, width, 1))
@@ -95,7 +96,7 @@ class Projected(nn.Module):
     def embed_dense(self, images: Tensor) -> Tensor:
         """Unit vectors [B, D, h, w] of images [B, 3, H, W] in [0, 1], at the segmenter's finest resolution."""
         with torch.no_grad():
-            features = pixel_features(self.segmenter.encode(images.float()))
+            features = self.segmenter.dense_features(self.segmenter.encode(images.float()))
         return self.pixel_vectors(features)
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
@@ -105,7 +106,7 @@ class Projected(nn.Module):
         return self.text_vectors(embeddings)
 
     def pixel_vectors(self, features: Tensor) -> Tensor:
-        """Unit vectors [B, D, h, w] of `pixel_features` [B, F, h, w]."""
+        """Unit vectors [B, D, h, w] of the segmenter's `dense_features` [B, F, h, w]."""
         return normalize(self.pixel(features), dim=1)
 
     def whole_vectors(self, features: Tensor) -> Tensor:
@@ -153,15 +154,6 @@ class Projected(nn.Module):
                 "Projections fit the segmenter that they were trained with: see conf/retriever/projected.yaml"
             )
         self.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
-
-
-def pixel_features(encoded: dict[str, Tensor]) -> Tensor:
-    """Features [B, F, h, w] of every pixel: all levels of a pyramid at the finest resolution, without padding."""
-    levels = _levels(encoded)
-    size = levels[0].shape[-2:]
-    upsampled = [interpolate(level, size, mode="bilinear", align_corners=False) for level in levels[1:]]
-    rows, columns = (int(n) for n in encoded["size"][0])
-    return torch.cat([levels[0], *upsampled], dim=1)[..., :rows, :columns]
 
 
 def pooled_features(encoded: dict[str, Tensor]) -> Tensor:

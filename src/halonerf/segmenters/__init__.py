@@ -3,6 +3,7 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
+    "Annotations": "annotations",
     "ClipSeg": "clipseg",
     "GroundedSam": "grounded_sam",
     "Masks": "masks",

@@ -31,8 +31,8 @@ class ClipSeg(nn.Module):
         stride: step between windows as a fraction of their side, in (0, 1].
         trainable: parts of transformers' model that adaptation may change: "decoder", "clip.vision_model", …
 
-    Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`); BadInput: an option is out
-        of its range.
+    Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`); BadInput: an image size
+        is no multiple of the model's patches.
     """
 
     weights_name: ClassVar[str] = "model"
@@ -58,13 +58,11 @@ class ClipSeg(nn.Module):
         self.model: Any = source.model(CLIPSegForImageSegmentation)
         self.tokenizer, self.processor = source.part(AutoTokenizer), source.part(AutoImageProcessor)
         patch = self.model.config.vision_config.patch_size
-        if image_size <= 0 or image_size % patch:
+        if image_size % patch:
             raise BadInput(
                 f"expected segmenter.image_size to be a multiple of the {patch} px patches of '{weights}', "
                 f"got {image_size}.\nThe pretraining of CLIPSeg used: segmenter.image_size=352"
             )
-        if not 0 < stride <= 1:
-            raise BadInput(f"expected segmenter.stride in (0, 1], got {stride}.\nThe default is: segmenter.stride=0.25")
         self.image_size, self.stride = image_size, stride
         self.trainable = [f"model.{part}" for part in trainable]
         self.register_buffer("mean", torch.tensor(self.processor.image_mean).view(3, 1, 1), persistent=False)

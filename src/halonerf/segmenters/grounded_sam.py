@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from halonerf.config.option_types import PositiveInt, ProperFraction, Text
-from halonerf.errors import BadInput
 from halonerf.hub import PretrainedSource
 
 DETECTOR, SAM = "IDEA-Research/grounding-dino-tiny", "facebook/sam2.1-hiera-tiny"
@@ -35,8 +34,7 @@ class GroundedSam(nn.Module):
         threshold: lowest score of a box that counts, in (0, 1).
         boxes: maximum number of boxes per photo and text, the best first.
 
-    Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`); BadInput: an option is out
-        of its range.
+    Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`).
     """
 
     data_options = ("weights", "sam_weights")
@@ -52,11 +50,6 @@ class GroundedSam(nn.Module):
         super().__init__()
         from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor, Sam2Model, Sam2Processor
 
-        if not 0 < threshold < 1 or boxes < 1:
-            raise BadInput(
-                f"expected segmenter.threshold in (0, 1) and at least one of segmenter.boxes, got {threshold} and "
-                f"{boxes}.\nThe defaults are: segmenter.threshold=0.25 segmenter.boxes=50"
-            )
         option, fallback = "segmenter=grounded_sam segmenter.", "segmenter=timm_text"
         detector = PretrainedSource(weights, "Grounding DINO", DETECTOR, f"{option}weights", fallback)
         sam = PretrainedSource(sam_weights, "SAM 2", SAM, f"{option}sam_weights", fallback)

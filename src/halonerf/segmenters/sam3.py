@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from halonerf.config.option_types import Text
-from halonerf.errors import BadInput
 from halonerf.hub import PretrainedSource, write_pretrained
 
 PUBLISHED = "facebook/sam3"
@@ -36,7 +35,7 @@ class Sam3(nn.Module):
         output: "instances" or "semantic".
         trainable: parts of transformers' model that adaptation may change: "mask_decoder", "detr_decoder", …
 
-    Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`), or bad options.
+    Raises: MissingArtifact, BadInput: the weights cannot be read (`PretrainedSource.model`).
     """
 
     weights_name: ClassVar[str] = "model"
@@ -53,8 +52,6 @@ class Sam3(nn.Module):
         super().__init__()
         from transformers import Sam3Model, Sam3Processor
 
-        if output not in ("instances", "semantic"):
-            raise BadInput(f"expected segmenter.output to be instances or semantic, got '{output}'.")
         source = PretrainedSource(
             weights, "SAM 3", PUBLISHED, "segmenter=sam3 segmenter.weights", "segmenter=timm_text"
         )

@@ -118,11 +118,6 @@ class TimmText(nn.Module):
         trainable: Sequence[Text] | None = None,
     ) -> None:
         super().__init__()
-        if image_size < PADDING_MULTIPLE:
-            raise BadInput(
-                f"expected segmenter.image_size of at least {PADDING_MULTIPLE} px, got {image_size}.\n"
-                "The default is: segmenter.image_size=320"
-            )
         self.architecture: dict[str, object] = {"backbone": backbone, "channels": channels}
         self.image_size = image_size
         self.backbone, self._levels = make_backbone(backbone)
@@ -172,6 +167,12 @@ class TimmText(nn.Module):
         texts = self.text(prompts)
         maps = [self._logits(encoded, text[None]) for text in texts]
         return torch.stack(maps, dim=1)[..., :rows, :columns]
+
+    def dense_features(self, encoded: dict[str, Tensor]) -> Tensor:
+        """Features [B, 4 C, h, w] of every pixel: all levels at the finest resolution, without padding."""
+        rows, columns = (int(value) for value in encoded["size"][0])
+        levels = [encoded[f"level{level}"].float() for level in range(len(self.film))]
+        return torch.cat([_resized(level, *levels[0].shape[-2:]) for level in levels], dim=1)[..., :rows, :columns]
 
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, h, w] of images [B, 3, H, W] in [0, 1]."""

@@ -1,7 +1,9 @@
-"""features: embeddings of each chosen photo by a retriever, densely or crop by crop, and of the concepts.
+"""features: embeddings of photos by a retriever, densely or crop by crop, and of the concepts.
 
-maps/<view>.safetensors   `scale0`, `scale1`, … [D, h, w], half precision, unit vectors over the whole working image
-words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `scale` [1]: factor on cosines
+maps/<view>.safetensors   `scale0`, `scale1`, … [D, h, w], half precision, over the whole working image; unit vectors,
+                          but for a dense encoder without texts; of each chosen photo, of all for a `FewShotHead`
+words.safetensors         `texts` [P, D] of the concepts, `phrases` [C, D], `scale` [1]: factor on cosines; not without
+                          texts
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from halonerf.config.option_types import Component, HalfOpenFraction, Pixels, PositiveInt, Text
-from halonerf.data.formats.feature_maps import feature_map_path
+from halonerf.data.formats.feature_maps import FeatureMaps, feature_map_path
 from halonerf.data.formats.names import MAPS, TEXT_EMBEDDINGS
 from halonerf.data.formats.photo_choice import read_photo_choice
 from halonerf.data.formats.probability_maps import read_concepts
@@ -24,18 +26,19 @@ from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_atomic
+from halonerf.loading import learns_from_few
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import DenseRetriever, Retriever
+from halonerf.protocols import DenseEncoder, Retriever
 from halonerf.stages.specs import FeaturesSpec
 
 
 class Features(FeaturesSpec, Stage):
-    """Embed the chosen photos as feature maps, and the texts that they are compared with.
+    """Embed photos as feature maps, and the texts that they are compared with.
 
     Args:
-        retriever: config of the retriever, a `DenseRetriever` where there are no scales.
-        head: config of the head that will be fitted to the maps; only its `scales` are used: sides of square crops, as
-            fractions of a photo's short side (LERF's pyramid); none: dense embeddings (DFF).
+        retriever: config of the retriever; where there are no scales, of a `DenseEncoder`.
+        head: config of the head that will be fitted to the maps. Its `scales` are sides of square crops, as fractions
+            of a photo's short side (LERF's pyramid); none: dense embeddings (DFF). A `FewShotHead` needs all photos.
         overlap: of neighbouring crops, as a fraction of their side.
         phrases: negatives that a text is compared with besides other texts.
         size: px, long side to which photos are scaled before they are embedded; None keeps the working size.
@@ -53,29 +56,33 @@ class Features(FeaturesSpec, Stage):
     ) -> None:
         super().__init__()
         scales = list(head.get("scales") or ())
-        if any(not 0 < scale <= 1 for scale in scales) or not 0 <= overlap < 1:
-            raise BadInput(f"expected head.scales in (0, 1] and features.overlap in [0, 1), got {scales} and {overlap}")
-        if not phrases or batch < 1 or (size is not None and size < 16):
-            raise BadInput(
-                "expected at least one of features.phrases, features.batch >= 1 and features.size >= 16 or null, got "
-                f"{list(phrases)}, {batch} and {size}"
-            )
-        self.retriever_config, self.scales, self.overlap = retriever, scales, overlap
+        if any(not 0 < scale <= 1 for scale in scales):
+            raise BadInput(f"expected head.scales in (0, 1], got {scales}")
+        self.retriever_config, self.head_config, self.scales, self.overlap = retriever, head, scales, overlap
         self.phrases, self.size, self.batch = list(phrases), size, batch
 
     def prepare(self) -> None:
         self.scene = Scene(self.inputs["ingest"])
         self.concepts: list[str] = read_concepts(self.inputs["segment"])
-        self.retriever: Retriever = build(self.retriever_config)
-        if not self.scales and not isinstance(self.retriever, DenseRetriever):
+        self.retriever: Retriever | DenseEncoder = build(self.retriever_config)
+        self.all_photos = learns_from_few(self.head_config)
+        if not self.scales and not isinstance(self.retriever, DenseEncoder):
             raise BadInput(
                 f"expected a retriever with dense embeddings, got {type(self.retriever).__name__}, which has no "
-                "embed_dense.\nEmbed crops instead: head=lerf"
+                "embed_dense.\nEmbed crops instead: head=lerf, or densely: retriever=projected; with head=fewshot: "
+                "retriever=pyramid"
+            )
+        if (self.scales or not self.all_photos) and not isinstance(self.retriever, Retriever):
+            raise BadInput(
+                f"expected a retriever that embeds texts, got {type(self.retriever).__name__}, which does not.\n"
+                "Use retriever=projected, or the head that learns from examples: head=fewshot"
             )
         (self.folder / MAPS).mkdir(exist_ok=True)
 
     def items(self) -> list[int]:
-        """Views of the chosen photos."""
+        """Views of the chosen photos; of all where annotations of few photos are carried over to the others."""
+        if self.all_photos:
+            return list(range(len(self.scene)))
         chosen = read_photo_choice(self.inputs["segment"])
         return [view for view, name in enumerate(self.scene.names) if name in chosen]
 
@@ -88,20 +95,26 @@ class Features(FeaturesSpec, Stage):
         if self.scales:
             maps = [self._pyramid(image, scale) for scale in self.scales]
         else:
-            assert isinstance(self.retriever, DenseRetriever)
+            assert isinstance(self.retriever, DenseEncoder)
             maps = [self.retriever.embed_dense(image[None])[0]]
         tensors = {f"scale{number}": found.half().cpu().contiguous() for number, found in enumerate(maps)}
         write_atomic(feature_map_path(self.folder, item), save(tensors))
 
     @torch.no_grad()
     def finish(self) -> None:
+        if not isinstance(self.retriever, Retriever):
+            return
         texts, phrases = (self.retriever.embed_texts(texts).cpu() for texts in (self.concepts, self.phrases))
         tensors = {"texts": texts, "phrases": phrases, "scale": torch.tensor([self.retriever.scale])}
         write_atomic(self.folder / TEXT_EMBEDDINGS, save(tensors))
-        self.width = texts.shape[1]
 
     def summary(self) -> dict[str, Any]:
-        return {"photos": len(self.items()), "dimension": self.width, "scales": self.scales}
+        return {"photos": len(self.items()), "dimension": self._width(), "scales": self.scales}
+
+    def _width(self) -> int | None:
+        """Dimension of the features; None without photos."""
+        items = self.items()
+        return FeatureMaps(self.folder, items[:1])[0][0].shape[0] if items else None
 
     def _image(self, item: int) -> Tensor:
         """A photo, [3, H, W] in [0, 1], at the size of the option `size`."""
@@ -119,6 +132,7 @@ class Features(FeaturesSpec, Stage):
         tops, lefts = (crop_starts(length, side, self.overlap) for length in image.shape[1:])
         crops = [image[:, top : top + side, left : left + side] for top in tops for left in lefts]
         parts = [torch.stack(crops[k : k + self.batch]) for k in range(0, len(crops), self.batch)]
+        assert isinstance(self.retriever, Retriever)
         vectors = torch.cat([self.retriever.embed_images(part) for part in parts])
         return vectors.T.unflatten(1, (len(tops), len(lefts)))
 

@@ -37,15 +37,13 @@ from halonerf.data.formats.probability_maps import (
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import atomic_path, write_json
-from halonerf.loading import fitted_scene, open_field, open_head, takes_features
+from halonerf.loading import fitted_scene, open_field, open_head
 from halonerf.pipeline.stage import Stage
-from halonerf.protocols import FeatureHead, LearntHead, SemanticHead
+from halonerf.protocols import FeatureHead, FewShotHead, LearntHead, SemanticHead
 from halonerf.stages.specs import LocalizeSpec
 from halonerf.thresholds import decide
 from halonerf.types import View
 from halonerf.visualization.pictures import save_picture, to_uint8
-
-WEIGHTS = (None, "score", "concepts")
 
 
 class Localize(LocalizeSpec, Stage):
@@ -67,10 +65,6 @@ class Localize(LocalizeSpec, Stage):
         weights: Literal["concepts", "score"] | None = "concepts",
     ) -> None:
         super().__init__()
-        if views not in ("all", "train"):
-            raise BadInput(f"expected localize.views=all or train, got '{views}'")
-        if weights not in WEIGHTS:
-            raise BadInput(f"expected localize.weights=null, score or concepts, got '{weights}'")
         self.head_config, self.field_config, self.views, self.weights = head, field, views, weights
 
     def prepare(self) -> None:
@@ -162,24 +156,31 @@ class Localize(LocalizeSpec, Stage):
             head: SemanticHead = self._head_in_rounds
         else:
             head = self.head
-            if takes_features(self.head_config):
-                self._fit_features()
+            if isinstance(head, FeatureHead):
+                self._fit_features(head)
             else:
+                if isinstance(head, FewShotHead):
+                    head.lift_features(self.field, *self._features())
                 head.fit(self.field, *self.supervisions())
         with atomic_path(self._path("head")) as temporary:
             head.save(temporary)
         shutil.rmtree(self.folder / "rounds", ignore_errors=True)
 
-    def _fit_features(self) -> None:
+    def _fit_features(self, head: FeatureHead) -> None:
         """Fit a head to feature maps, without 2D probability maps, and set its text embeddings.
 
         A photo's weight is the mean of its weights for the concepts.
         """
-        assert isinstance(self.head, FeatureHead)
         sources, folder = self._sources(), self.inputs["features"]
         weights = [self.scene.valid(i) * self.photo_weights[self.scene.names[i]].mean() for i in sources]
-        self.head.fit(self.field, [self.scene.views[i] for i in sources], FeatureMaps(folder, sources), weights)
-        self.head.set_texts(*read_text_embeddings(folder))
+        head.fit(self.field, [self.scene.views[i] for i in sources], FeatureMaps(folder, sources), weights)
+        head.set_texts(*read_text_embeddings(folder))
+
+    def _features(self) -> tuple[list[View], FeatureMaps, list[Tensor]]:
+        """Views, feature maps and weights [H, W] of all photos of the chosen split, annotated or not."""
+        views = [i for i, split in enumerate(self.scene.split) if self.views == "all" or split == "train"]
+        maps = FeatureMaps(self.inputs["features"], views)
+        return [self.scene.views[i] for i in views], maps, [self.scene.valid(i).float() for i in views]
 
     def supervisions(self) -> tuple[list[View], list[Tensor], list[Tensor]]:
         """Views, probabilities and weights, [H, W, P] each, of the photos that are lifted."""

@@ -19,7 +19,6 @@ from halonerf.config.option_types import Component, NonNegativeInt, Pixels, Posi
 from halonerf.data.collection import Collection
 from halonerf.data.formats.names import SHARED_FACTS, SHARED_PAGE, SHARED_PREVIEW
 from halonerf.data.formats.probability_maps import read_concepts
-from halonerf.errors import BadInput
 from halonerf.expressions import given_texts, read_texts
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_head
@@ -91,17 +90,6 @@ class Share(ShareSpec, Stage):
         adapted: bool = False,
     ) -> None:
         super().__init__()
-        if splats < 1 or max_photos < 1 or lights < 0:
-            raise BadInput(
-                "expected share.splats and share.max_photos >= 1 and share.lights >= 0, got "
-                f"{splats}, {max_photos} and {lights}"
-            )
-        if photo_size < 16 or preview < 16:
-            raise BadInput(
-                f"expected share.photo_size and share.preview of at least 16 px, got {photo_size}, {preview}"
-            )
-        if threshold is not None and not 0 < threshold < 1:
-            raise BadInput(f"expected share.threshold between 0 and 1, got {threshold}")
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.words, self.title = given_texts(words), title
         self.splats, self.max_photos, self.photo_size, self.lights = splats, max_photos, photo_size, lights

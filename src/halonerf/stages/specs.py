@@ -180,7 +180,7 @@ class _ConceptsSpec(StageSpec):
 
 
 class FeaturesSpec(_ConceptsSpec):
-    """dense image embeddings of every chosen photo, for head=dff and head=lerf"""
+    """dense image embeddings of photos, for head=dff, head=lerf and head=fewshot"""
 
     name = "features"
     needs = ("ingest", "segment")

@@ -31,7 +31,6 @@ from halonerf.data.formats.target_maps import (
 from halonerf.data.labels.table import frequent_labels, labels_by_photo
 from halonerf.data.pairs.warp import fit_warp
 from halonerf.data.scene.scene import Scene
-from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_json
 from halonerf.pipeline.stage import Stage
@@ -69,8 +68,6 @@ class Targets(TargetsSpec, Stage):
         min_confidence: Fraction = 0.0,
     ) -> None:
         super().__init__()
-        if warp not in ("local", "homography"):
-            raise BadInput(f"expected targets.warp=local or homography, got '{warp}'.")
         self.segmenter_config, self.warp, self.min_quality = segmenter, warp, min_quality
         self.words, self.max_words, self.unlabelled = words, max_words, unlabelled
         self.min_photos, self.min_confidence = min_photos, min_confidence

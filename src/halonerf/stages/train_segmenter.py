@@ -38,6 +38,7 @@ from halonerf.geometry import resize_mean
 from halonerf.metrics import average_precision, mean_defined
 from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.stage import Stage
+from halonerf.pipeline.validation import checked
 from halonerf.prediction import resized_probabilities
 from halonerf.stages.specs import TrainSegmenterSpec
 from halonerf.visualization.pictures import grid, outline, overlay, save_picture
@@ -91,12 +92,14 @@ class TrainSegmenter(TrainSegmenterSpec, Stage):
     ) -> None:
         super().__init__()
         self.threads = threads
-        if not 0 < min_crop <= max_crop <= 1:
+        if min_crop > max_crop:
             raise BadInput(
-                "expected 0 < train_segmenter.min_crop <= train_segmenter.max_crop <= 1, got "
-                f"{min_crop} and {max_crop}."
+                f"expected train_segmenter.min_crop <= train_segmenter.max_crop, got {min_crop} and {max_crop}."
             )
         self.segmenter_config, self.data_config, self.close_up = segmenter, training_data, close_up or {}
+        checked({**segmenter, **self.close_up}, lambda option: f"train_segmenter.close_up.{option}")
+        sizes = {"image_size": "train_segmenter.crop"}
+        checked({**segmenter, "image_size": crop}, lambda option: sizes.get(option, f"segmenter.{option}"))
         self.workers = workers
         self.crop_options: dict[str, Any] = {
             "size": crop,

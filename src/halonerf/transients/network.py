@@ -36,8 +36,6 @@ class MaskNetwork(nn.Module):
         first_penalty, last_penalty, penalty_decay: lambda = max(last, first * exp(-decay * step)).
         learning_rate: Adam's; falls along half a cosine.
         epochs: equal parts of the fit, in each of which the learning rate is constant.
-
-    Raises: BadInput for fewer than one epoch.
     """
 
     version = 2

@@ -17,7 +17,6 @@ import numpy as np
 from annotated_types import Interval
 
 from halonerf.config.option_types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Text
-from halonerf.errors import BadInput
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.types import View
@@ -77,12 +76,6 @@ class Browser:
         min_elements: PositiveInt = 10,
         max_parts: PositiveInt = 50,
     ) -> None:
-        if windows < 1 or splats < 1 or cameras < 0 or thumbnail < 8 or still_size < 0 or not 0 <= port < 65536:
-            raise BadInput(
-                "expected viewer.windows and viewer.splats >= 1, viewer.cameras >= 0, viewer.thumbnail >= 8, "
-                "viewer.still_size >= 0 and viewer.port below 65536, got "
-                f"{windows}, {splats}, {cameras}, {thumbnail}, {still_size} and {port}"
-            )
         self.host, self.port, self.max_windows, self.max_splats = host, port, windows, splats
         self.still_size, self.rest_s, self.upload_mb = still_size, rest_s, upload_mb
         self.cameras, self.thumbnail, self.memory_mb = cameras, thumbnail, memory_mb

@@ -157,7 +157,6 @@ def test_unusable_files_are_named(folder: Path, tmp_path: Path, how: str, messag
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda f: IndexedMasks(str(f), {}), "scene.classes"),
         (lambda f: IndexedMasks(str(f), CLASSES, first=3, last=2), "scene.first"),
         (lambda f: IndexedMasks(str(f), CLASSES, masks=str(f / "a")).identity(), "no such pair"),
         (lambda f: IndexedMasks(str(f / "nowhere"), CLASSES).identity(), "found nothing"),

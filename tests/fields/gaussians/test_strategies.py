@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from halonerf.errors import BadInput
-from halonerf.fields.gaussians.field import DENSIFICATIONS, Gaussians
+from halonerf.fields.gaussians.field import Gaussians
 from halonerf.fields.gaussians.strategies.base import (
     DensificationLimits,
     ParameterRows,
@@ -286,7 +285,7 @@ def fitted(made: Gaussians, optimiser, first: int, last: int, steps: int = 40) -
 OPTIONS = {"grow_every": 5, "grad_threshold": 1e-9, "reset_every": 0.3}
 
 
-@pytest.mark.parametrize("densification", DENSIFICATIONS)
+@pytest.mark.parametrize("densification", ["budget", "threshold", "mcmc"])
 def test_every_strategy_adds_gaussians_within_the_budget(densification: str):
     made = field(densification=densification, **OPTIONS)
     fitted(made, made.optimiser(), 0, 40)
@@ -294,7 +293,7 @@ def test_every_strategy_adds_gaussians_within_the_budget(densification: str):
     assert all(torch.isfinite(p).all() for p in made.parameters())
 
 
-@pytest.mark.parametrize("densification", DENSIFICATIONS)
+@pytest.mark.parametrize("densification", ["budget", "threshold", "mcmc"])
 def test_a_resumed_fit_equals_an_uninterrupted_one(densification: str, tmp_path: Path, one_thread: None):
     whole = field(densification=densification, **OPTIONS)
     fitted(whole, whole.optimiser(), 0, 40)
@@ -310,8 +309,3 @@ def test_a_resumed_fit_equals_an_uninterrupted_one(densification: str, tmp_path:
     fitted(resumed, again, 13, 40)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
-
-
-def test_an_unknown_strategy_is_named():
-    with pytest.raises(BadInput, match=r"field\.densification among budget, threshold, mcmc, got 'weeds'"):
-        field(densification="weeds")

@@ -216,8 +216,3 @@ def test_a_missing_cluster_is_reported_at_once(monkeypatch: pytest.MonkeyPatch):
         address = f"127.0.0.1:{free.getsockname()[1]}"  # nobody listens
         with pytest.raises(BadInput, match=r"distill\.address=null"), distill_ray.cluster(address, 1):
             pass
-
-
-def test_no_such_engine():
-    with pytest.raises(BadInput, match="local or ray"):
-        Distill(RULES, engine="spark")

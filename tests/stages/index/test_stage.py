@@ -109,9 +109,7 @@ def test_a_smaller_rendering_size_keeps_the_unit(tmp_path: Path):
     assert totals[1] == pytest.approx(totals[0], rel=0.4)
 
 
-def test_options_and_photos_are_checked(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"index\.max_photos"):
-        Index(SEGMENTER, FIELD, max_photos=0)
+def test_without_chosen_photos_there_is_no_index(tmp_path: Path):
     inputs = write_query_folders(tmp_path, photos=3, untrusted=3)
     with pytest.raises(BadInput, match=r"segment chose none"):
         run_stage(Index(SEGMENTER, FIELD), tmp_path / "index", inputs)

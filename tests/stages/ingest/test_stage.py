@@ -310,12 +310,6 @@ def test_missing_photos_are_named(tmp_path: Path):
         ingest(collection, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("options", "message"), [({"mapper": "magic"}, "'magic'"), ({"size": 2}, "at least 16 px")])
-def test_invalid_options_are_refused(options: dict[str, Any], message: str):
-    with pytest.raises(BadInput, match=message):
-        Ingest(**options)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "photos"), [("sacre_coeur", 10), ("sceaux_castle", 11)])
 def test_every_real_photo_is_registered(name: str, photos: int, shared: Callable[[str], Path], tmp_path: Path):

@@ -17,7 +17,6 @@ from torch import Tensor
 from halonerf.data.pairs.proposals import by_appearance, by_tracks, union
 from halonerf.data.pairs.zoom import carry, projected_outline
 from halonerf.data.scene.scene import Scene
-from halonerf.errors import BadInput
 from halonerf.files import write_at, write_json, write_npz
 from halonerf.stages.mine.stage import COLUMNS, Mine
 from halonerf.types import Matches
@@ -219,10 +218,6 @@ def test_every_kind_of_proposals(tmp_path: Path):
     proposed = {kind: len(mine(tmp_path, proposals=kind, min_shared=40).proposals) for kind in kinds}
     assert proposed["appearance"] == proposed["both"] == 3
     assert len(mine(tmp_path, min_shared=40).proposals) == proposed["tracks"] < 3
-    with pytest.raises(BadInput, match="tracks, appearance, both"):
-        Mine(TRACKS, proposals="all")
-    with pytest.raises(BadInput, match="at least 1"):
-        Mine(TRACKS, min_ratio=0.5)
 
 
 def test_published_key_points_take_the_place_of_the_reconstructions(tmp_path: Path):

@@ -132,13 +132,7 @@ def test_a_stopped_run_resumes_the_video(folders, tmp_path: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"video": ["mean"]}, r"two or more lights"),
-        ({"video": "mean"}, r"two or more lights"),
         ({"video": ["mean", "own"], "seconds": 0.01}, r"two frames or more, got 0\.01 s"),
-        ({"size": 3}, r"render\.size to be at least 16 px"),
-        ({"views": "some"}, r"render\.views among all, train, test"),
-        ({"film": "avi"}, r"render\.film among mp4, webm, gif, frames; got 'avi'"),
-        ({"compare": "flip", "path": "orbit"}, r"render\.compare among null, side, wipe"),
         ({"compare": "side"}, r"render\.compare only with path"),
         ({"path": "orbit", "against": "mean"}, r"render\.against only with render\.compare"),
         ({"path": "orbit", "normals": True}, r"either path=… or render\.video and render\.normals"),

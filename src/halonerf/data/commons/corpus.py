@@ -20,6 +20,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import MinLen
 
 from halonerf import __version__
 from halonerf.config.option_types import NonNegativeFloat, NonNegativeInt, PositiveFloat, Text
@@ -28,7 +31,7 @@ from halonerf.data.commons.api import Api
 from halonerf.data.commons.attribution import Attribution, write_attribution
 from halonerf.data.commons.category_walk import CategoryWalk, category_title
 from halonerf.data.commons.download import Downloads, Outcome
-from halonerf.data.commons.filter import FREE_LICENCES, PhotoFilter
+from halonerf.data.commons.filter import FREE_LICENCES, Kind, PhotoFilter
 from halonerf.data.commons.http_client import PoliteHttp
 from halonerf.data.commons.media_file import CommonsFile
 from halonerf.errors import BadInput
@@ -77,7 +80,7 @@ class Commons:
         skip: Sequence[Text] = (),
         photos: NonNegativeInt = 0,
         width: NonNegativeInt = 1920,
-        kinds: Sequence[Text] = ("image/jpeg", "image/png", "image/webp"),
+        kinds: Annotated[Sequence[Kind], MinLen(1)] = ("image/jpeg", "image/png", "image/webp"),
         min_pixels: NonNegativeInt = 300_000,
         max_pixels: NonNegativeInt = 150_000_000,
         min_bytes: NonNegativeInt = 0,
@@ -100,12 +103,6 @@ class Commons:
             raise BadInput(
                 f"expected the title of a category, got '{category}'.\n"
                 'Give one: halonerf stage=collect corpus=commons corpus.category="Cologne Cathedral"'
-            )
-        if min(depth, photos, width, retries, pause, patience, maxlag) < 0 or rate <= 0 or timeout <= 0:
-            raise BadInput(
-                "expected corpus.rate and corpus.timeout above 0, and depth, photos, width, retries, pause, patience "
-                f"and maxlag of 0 or more, got {rate}, {timeout}; "
-                f"{depth}, {photos}, {width}, {retries}, {pause}, {patience}, {maxlag}."
             )
         self.name = name or self.category
         self.contact, self.api, self.snapshot = contact.strip(), api, snapshot

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from halonerf.config.option_types import Text
 from halonerf.data.corpora.files import corpus_files, field_text, files_identity
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 JSON_LINES_ENDINGS = (".jsonl", ".ndjson")
 ENDINGS = (".csv", ".tsv", ".parquet", *JSON_LINES_ENDINGS, ".gz")
-RECORD_FIELDS = ("image_id", "landmark", "filename", "caption", "categories", "building_type", "labels")
+RecordField = Literal["image_id", "landmark", "filename", "caption", "categories", "building_type", "labels"]
 CHUNK_ROWS = 2_000  # of Parquet, in memory at a time
 MAX_LINE_BYTES = 64 << 20  # of JSON lines; longer ones are damage
 
@@ -37,7 +37,7 @@ class Table:
         where: column to value, as text; only such rows are read.
         name: of the corpus and of the folder of its labels; None: the name of the file or folder.
 
-    Raises: BadInput for an unknown field, and while reading for a missing column or a damaged file.
+    Raises: BadInput where no column is named for `image_id`, and while reading for a missing column or a damaged file.
     """
 
     version = 2
@@ -45,21 +45,21 @@ class Table:
     def __init__(
         self,
         path: Text,
-        columns: Mapping[str, str | Sequence[str]],
+        columns: Mapping[RecordField, str | Sequence[str]],
         separator: Text = ";",
         where: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> None:
         self.files = corpus_files(path, ENDINGS)
         self.name = name or (self.files[0].name.split(".")[0] if len(self.files) == 1 else self.files[0].parent.name)
-        if "image_id" not in columns or (unknown := sorted(set(columns) - set(RECORD_FIELDS))):
-            got = f"the unknown {', '.join(unknown)}" if "image_id" in columns else "no image_id"
+        if "image_id" not in columns:
             raise BadInput(
-                "expected corpus.columns to name a column for image_id and any of "
-                f"{', '.join(RECORD_FIELDS[1:])}, got {got}.\n"
+                "expected corpus.columns to name a column for image_id, got no image_id.\n"
                 "For example: corpus.columns.image_id=path"
             )
-        self.columns = {field: [c] if isinstance(c, str) else list(c) for field, c in columns.items() if c}
+        self.columns: dict[str, list[str]] = {
+            field: [c] if isinstance(c, str) else list(c) for field, c in columns.items() if c
+        }
         self.separator, self.where = separator, {key: str(value) for key, value in (where or {}).items()}
 
     def identity(self) -> str:
@@ -185,7 +185,7 @@ def _check(path: Path, needed: Sequence[str], present: Sequence[str]) -> None:
         )
 
 
-ORIGINAL_COLUMNS = {
+ORIGINAL_COLUMNS: Mapping[RecordField, str] = {
     "image_id": "fn",
     "landmark": "name",
     "filename": "img_fn",

@@ -53,10 +53,8 @@ class IndexedMasks:
         name: str = "",
         building_type: str = "",
     ) -> None:
-        if not classes:
-            raise BadInput("expected scene.classes={concept: number, ...}, got none.")
-        if first < 1 or (last and last < first):
-            raise BadInput(f"expected 1 <= scene.first <= scene.last (or scene.last=0), got {first} and {last}.")
+        if last and last < first:
+            raise BadInput(f"expected scene.first <= scene.last (or scene.last=0), got {first} and {last}.")
         self.path = scene_folder(path)
         self.masks = Path(masks).expanduser() if masks else self.path
         self.classes = {str(c): [n] if isinstance(n, int) else [int(i) for i in n] for c, n in classes.items()}

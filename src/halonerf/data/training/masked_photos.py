@@ -55,10 +55,8 @@ class MaskedPhotos:
         size: Pixels = 320,
         close: Annotated[Sequence[PositiveFraction], Len(2, 2)] = (0.2, 0.375),
     ) -> None:
-        if len(close) != 2 or not 0 < close[0] <= close[1] <= 1:
-            raise BadInput(f"expected training_data.close=[smallest,largest] in (0, 1], got {list(close)}.")
-        if test_photos < 1:
-            raise BadInput(f"expected training_data.test_photos of at least 1, got {test_photos}.")
+        if close[0] > close[1]:
+            raise BadInput(f"expected training_data.close=[smallest,largest], got {list(close)}.")
         self.source, self.words, self.negative_words = source, words, negative_words
         self.test_photos, self.size, self.close = test_photos, size, close
 

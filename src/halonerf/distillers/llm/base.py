@@ -20,8 +20,6 @@ from halonerf.distillers.llm.trace import Trace
 from halonerf.errors import BadInput
 from halonerf.types import ImageRecord, PseudoLabel
 
-ANSWER_FORMATS = ("json", "plain", "paper")
-
 
 class LanguageDistiller(Bookkeeping, ABC):
     """A `ShardedDistiller` that queries a language model; subclasses implement `query`.
@@ -59,12 +57,6 @@ class LanguageDistiller(Bookkeeping, ABC):
         characters: int,
         cache: str | None,
     ) -> None:
-        if answers not in ANSWER_FORMATS:
-            raise BadInput(f"expected answers to be one of {', '.join(ANSWER_FORMATS)}, got '{answers}'.")
-        if not (0.0 <= ungrounded <= 1.0 and 0.0 <= min_confidence <= 1.0):
-            raise BadInput(f"expected ungrounded and min_confidence in [0, 1], got {ungrounded} and {min_confidence}.")
-        if labels < 1:
-            raise BadInput(f"expected labels of at least 1 per record, got {labels}.")
         if answers == "paper" and (closed or labels > 1):
             raise BadInput("answers=paper gives one label per record in the model's words: set labels=1 closed=false.")
         super().__init__(model, vocabulary, same_as)

@@ -59,8 +59,6 @@ class Prompt:
 
         Raises: BadInput where there is no such file, or it is no template of these variables.
         """
-        if characters < 1:
-            raise BadInput(f"expected characters of at least 1 in each field, got {characters}.")
         self.characters, self.labels, self.concepts = characters, labels, list(concepts)
         path = _template_path(template)
         environment = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

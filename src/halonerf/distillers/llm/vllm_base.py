@@ -62,12 +62,9 @@ class VllmDistiller(LanguageDistiller):
         eager: bool = False,
         cache: str | None = None,
     ) -> None:
-        """Raises: BadInput for options out of their range, and what `start` raises."""
-        if tokens < 1 or context <= tokens or gpus < 1:
-            raise BadInput(
-                f"expected tokens of at least 1, a context that is longer, and at least 1 GPU, got tokens={tokens}, "
-                f"context={context}, gpus={gpus}."
-            )
+        """Raises: BadInput where a context leaves no room for a prompt, and what `start` raises."""
+        if context <= tokens:
+            raise BadInput(f"expected a context that is longer than tokens, got context={context}, tokens={tokens}.")
         self.chat_options, self.max_prompt_tokens = dict(chat_options or {}), context - tokens
         sampling = {"temperature": temperature, "top_p": top_p, "seed": seed, "max_tokens": tokens}
         super().__init__(

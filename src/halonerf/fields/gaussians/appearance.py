@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,6 @@ from halonerf.fields.encoder import AppearanceEncoder
 from halonerf.geometry import ray_directions
 from halonerf.types import View
 
-KINDS = ("embedding", "encoder")
 MAX_PHOTO_SIZE = 64  # px, of the encoder's input: appearance shows in large areas, and cost grows with the pixels
 
 
@@ -30,10 +29,8 @@ class AppearanceCodes(nn.Module):
     table: Tensor  # [photos, A]; with an encoder: its last output for each photo
     known: Tensor  # bool [photos], whether the table holds the photo's code
 
-    def __init__(self, kind: str, size: int) -> None:
+    def __init__(self, kind: Literal["embedding", "encoder"], size: int) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise BadInput(f"expected field.codes among {', '.join(KINDS)}, got '{kind}'")
         self.size, self.names = size, list[str]()
         self.encoder = AppearanceEncoder(size, MAX_PHOTO_SIZE) if kind == "encoder" else None
         self._resize(0)
@@ -94,7 +91,6 @@ class AppearanceCodes(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-TINTS = ("network", "affine", "none")
 SKY_STEP = 4  # px of the image per sample of the sky, which is smooth
 
 
@@ -109,10 +105,10 @@ class AppearanceModel(nn.Module):
             such map for all Gaussians of a photo) or "none" (all photos have the same appearance, sky included).
     """
 
-    def __init__(self, code_size: int, feature_size: int, width: int, tint: str = "network") -> None:
+    def __init__(
+        self, code_size: int, feature_size: int, width: int, tint: Literal["network", "affine", "none"] = "network"
+    ) -> None:
         super().__init__()
-        if tint not in TINTS:
-            raise BadInput(f"expected field.tint among {', '.join(TINTS)}, got '{tint}'")
         self.kind = tint
         self.from_feature = nn.Linear(feature_size, width, bias=False)
         self.from_code = nn.Linear(code_size, width)

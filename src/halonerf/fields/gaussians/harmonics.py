@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_DEGREE = 3
-
 
 def harmonics_basis(directions: Tensor, degree: int) -> Tensor:
     """The K = (degree + 1)^2 - 1 spherical harmonics above the constant one, [N, K], at unit directions [N, 3].

@@ -95,11 +95,6 @@ class HaNerf(nn.Module):
         super().__init__()
         if math.isqrt(rays) ** 2 != rays:
             raise BadInput(f"expected field.rays to be a square (a grid of pixels), such as 1024, got {rays}")
-        if epochs < 1 or density_noise < 0:
-            raise BadInput(
-                f"expected field.epochs of at least 1 and field.density_noise of at least 0, got {epochs} and "
-                f"{density_noise}"
-            )
         self.width, self.code_size = width, code_size
         self.samples, self.render_samples, self.rays, self.window_from = samples, render_samples, rays, window_from
         self.learning_rate, self.epochs, self.memory_mb = learning_rate, epochs, memory_mb

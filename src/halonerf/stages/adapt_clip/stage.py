@@ -43,7 +43,7 @@ from halonerf.factory import build
 from halonerf.files import write_json
 from halonerf.losses import contrastive
 from halonerf.metrics import label_retrieval
-from halonerf.pipeline.optim import SCHEDULES, adamw
+from halonerf.pipeline.optim import adamw
 from halonerf.pipeline.stage import Stage
 from halonerf.protocols import Retriever, TrainableRetriever
 from halonerf.stages.adapt_clip.batches import LabelBatches, LabelData, PairAugmentation, PhotoBatches
@@ -54,7 +54,6 @@ from halonerf.visualization.plots import draw_curves
 log = logging.getLogger(__name__)
 
 NO_LANDMARKS: Mapping[str, Any] = MappingProxyType({})
-REPEATED_LABELS = ("positive", "ignore", "negative")
 TEMPLATES = ("a photo of a {label}", "{label}", "a close-up photo of the {label} of a building")
 SELECTION_METRIC = "map"  # whose best epoch is kept: the adapted model ranks crops of photos by a label
 
@@ -111,13 +110,7 @@ class AdaptClip(AdaptClipSpec, Stage):
         workers: NonNegativeInt = 2,
     ) -> None:
         super().__init__()
-        if repeated_labels not in REPEATED_LABELS or schedule not in SCHEDULES or min(batch, epochs, chunk or 1) < 1:
-            raise BadInput(
-                f"expected adapt_clip.repeated_labels of {', '.join(REPEATED_LABELS)}, schedule of "
-                f"{', '.join(SCHEDULES)}, and batch, chunk and epochs of at least 1; got {repeated_labels}, "
-                f"{schedule}, {batch}, {chunk} and {epochs}."
-            )
-        if not templates or not all("{label}" in template for template in templates):
+        if not all("{label}" in template for template in templates):
             raise BadInput(
                 f"expected adapt_clip.templates with {{label}} in each, got {list(templates)}.\n"
                 "For example: 'adapt_clip.templates=[\"a photo of a {label}\"]'"

@@ -33,8 +33,9 @@ from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import write_csv, write_json
 from halonerf.pipeline.datamodule import WorkData
-from halonerf.pipeline.optim import SCHEDULES, adamw
+from halonerf.pipeline.optim import adamw
 from halonerf.pipeline.stage import Stage
+from halonerf.pipeline.validation import checked
 from halonerf.protocols import TrainableSegmenter
 from halonerf.stages.adapt_segmenter.dataset import (
     AdaptationBatches,
@@ -131,11 +132,11 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
         super().__init__()
         self.threads = threads
         self.segmenter_config, self.teacher_options, self.retriever_config = segmenter, teacher or {}, retriever
+        if teacher:
+            checked({**segmenter, **teacher}, lambda option: f"adapt_segmenter.teacher.{option}")
         self.landmarks, self.validation, self.test = landmarks or {}, validation or {}, test or {}
         self.original, self.original_table, self.words = original, original_table, words
         self.weights = LossWeights.of(losses)
-        if schedule not in SCHEDULES:
-            raise BadInput(f"expected adapt_segmenter.schedule={' or '.join(SCHEDULES)}, got '{schedule}'.")
         self.consensus, self.candidates = consensus, candidates
         self.detail_crops, self.crop_sides = detail_crops, tuple(crop_sides)
         self.target_share, self.plurals, self.relight = target_share, plurals, relight

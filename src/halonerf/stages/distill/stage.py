@@ -31,7 +31,6 @@ from halonerf.stages.distill.shards import LabelShards, distill_shard
 from halonerf.stages.specs import DistillSpec
 from halonerf.types import ImageRecord, PseudoLabel
 
-ENGINES = ("local", "ray")
 MAX_MANIFEST_LABELS = 500  # distinct labels in the manifest; free answers may have very many
 
 
@@ -66,15 +65,6 @@ class Distill(DistillSpec, Stage):
         address: str | None = None,
     ) -> None:
         super().__init__()
-        if batch < 1 or samples < 0:
-            raise BadInput(
-                f"expected distill.batch of 1 or more and distill.samples of 0 or more, got {batch}, {samples}."
-            )
-        if engine not in ENGINES or min_count < 1 or workers < 0 or worker_gpus < 0:
-            raise BadInput(
-                f"expected distill.engine of {' or '.join(ENGINES)}, distill.min_count of 1 or more, distill.workers "
-                f"and distill.worker_gpus of 0 or more, got '{engine}', {min_count}, {workers}, {worker_gpus}."
-            )
         table_path(Path(), table)
         self.options, self.corpus_options = distiller, corpus
         self.batch, self.table, self.samples, self.min_count = batch, table, samples, min_count

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, MinLen
 
 from halonerf.config.option_types import Component, Fraction, PositiveFloat, PositiveFraction, PositiveInt, Text
 from halonerf.errors import BadInput
@@ -68,7 +68,7 @@ class Export(ExportSpec, Stage):
         field: Component,
         head: Component,
         segmenter: Component,
-        formats: FormatName | Sequence[FormatName] = EVERY_FORMAT,
+        formats: FormatName | Annotated[Sequence[FormatName], MinLen(1)] = EVERY_FORMAT,
         light: Text = "mean",
         frame: Literal["world", "model"] = "world",
         concepts: Sequence[str] | None = None,
@@ -83,16 +83,8 @@ class Export(ExportSpec, Stage):
     ) -> None:
         super().__init__()
         names = [formats] if isinstance(formats, str) else list(dict.fromkeys(formats))
-        if not names or set(names) - set(FORMATS):
-            got = ", ".join(names) or "none"
-            raise BadInput(f"expected export.formats among {', '.join(FORMATS)}, got {got}")
         if light == OWN:
             raise BadInput("expected one light for all, as export.light=mean or a photo's name, got 'own'")
-        if (threshold is not None and not 0 < threshold <= 1) or not 0 <= opacity <= 1:
-            got = f"{threshold} and {opacity}"
-            raise BadInput(f"expected export.threshold in (0, 1] and export.opacity in [0, 1], got {got}")
-        if voxels < 8:
-            raise BadInput(f"expected export.voxels >= 8, got {voxels}")
         self.formats: dict[str, Format] = {name: FORMATS[name] for name in names}
         self.field_config, self.head_config, self.segmenter_config = field, head, segmenter
         self.light, self.frame_name, self.wanted = light, frame, concepts

@@ -57,11 +57,6 @@ class Index(IndexSpec, Stage):
         adapted: bool = False,
     ) -> None:
         super().__init__()
-        if max_photos < 1 or map_size < 1 or (size is not None and size < 1):
-            raise BadInput(
-                "expected index.max_photos, index.map_size and index.size of at least 1, got "
-                f"{max_photos}, {map_size} and {size}"
-            )
         self.segmenter_config, self.field_config, self.adapted = segmenter, field, adapted
         self.max_photos, self.map_size, self.size = max_photos, map_size, size
 

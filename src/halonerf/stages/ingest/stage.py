@@ -88,13 +88,6 @@ class Ingest(IngestSpec, Stage):
         test_from: NonNegativeInt = 16,
     ) -> None:
         super().__init__()
-        if mapper not in ("incremental", "global"):
-            raise BadInput(f"expected ingest.mapper=incremental or ingest.mapper=global, got '{mapper}'")
-        if size < 16 or feature_size < 64:
-            raise BadInput(
-                f"expected ingest.size of at least 16 px and ingest.feature_size of at least 64 px, "
-                f"got {size} and {feature_size}"
-            )
         self.options = IngestOptions(
             mapper=mapper,
             size=size,

@@ -29,7 +29,6 @@ from halonerf.data.pairs.zoom import scale_ratio, verify_zoom
 from halonerf.data.scene.scene import Scene
 from halonerf.data.sfm.verification import single_threaded
 from halonerf.data.undistortion import pinhole_points
-from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import atomic_path, write_npz
 from halonerf.pipeline.stage import Stage
@@ -42,7 +41,6 @@ from halonerf.types import Matches
 log = logging.getLogger(__name__)
 
 PAIRS_PER_ITEM = 64
-PROPOSALS = ("auto", "tracks", "appearance", "both")
 SEED = 0  # of sampling matches; the same whatever the run's seed, which then need not enter the fingerprint
 COLUMNS: dict[str, str] = {
     "photo0": "object",  # the close-up
@@ -99,12 +97,6 @@ class Mine(MineSpec, Stage):
         workers: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
-        if proposals not in PROPOSALS:
-            raise BadInput(f"expected mine.proposals to be one of {', '.join(PROPOSALS)}, got '{proposals}'")
-        if min_ratio < 1:
-            raise BadInput(
-                f"expected mine.min_ratio of at least 1, got {min_ratio}.\nThe default is: mine.min_ratio=1.5"
-            )
         self.miner_config, self.proposal_kind, self.neighbours = miner, proposals, neighbours
         self.exhaustive_limit, self.min_shared, self.min_ratio = exhaustive_limit, min_shared, min_ratio
         self.min_coverage, self.min_inside, self.tolerance, self.farther = min_coverage, min_inside, tolerance, farther

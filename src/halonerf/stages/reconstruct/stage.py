@@ -79,8 +79,6 @@ class Reconstruct(ReconstructSpec, Stage):
         max_scored_photos: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        if steps < 1 or epoch_steps < 1:
-            raise BadInput(f"expected reconstruct.steps and epoch_steps of at least 1, got {steps} and {epoch_steps}")
         self.automatic_optimization = False
         self.field_config, self.loss_config, self.transients_config = field, loss, transients
         self.epoch_steps = min(epoch_steps, steps)

@@ -14,7 +14,6 @@ from halonerf.camera_paths.path import Sample
 from halonerf.visualization.pictures import grid, save_picture
 from halonerf.visualization.video import save_video
 
-FILM_FORMATS = ("mp4", "webm", "gif", "frames")
 SHEET_FRAMES, SHEET_COLUMNS = 12, 4  # of the contact sheet
 
 
@@ -23,7 +22,7 @@ class Film:
     """A film and how it is made.
 
     folder: of the artifact. stem: of the film's name. samples: one per frame. draw: renders a sample, uint8 [H, W, 3].
-    fps: frames per second. kind: one of `FILM_FORMATS`; "frames" keeps numbered pictures and encodes no film.
+    fps: frames per second. kind: "mp4", "webm", "gif" or "frames", which keeps numbered pictures and encodes no film.
     """
 
     folder: Path

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import MinLen
 from torch import Tensor
 
 from halonerf.camera_paths.path import AppearanceSpec, Sample
@@ -24,9 +25,9 @@ from halonerf.pipeline.stage import Stage
 from halonerf.queries.session import QuerySession
 from halonerf.queries.word_layers import WordLayers
 from halonerf.rendering.appearance import appearance_code, resolve_appearance
-from halonerf.rendering.film_frames import COMPARISONS, FrameRenderer
+from halonerf.rendering.film_frames import FrameRenderer
 from halonerf.rendering.tiles import render_frame
-from halonerf.stages.render.film import FILM_FORMATS, Film, read_picture
+from halonerf.stages.render.film import Film, read_picture
 from halonerf.stages.render.film_path import comparison_mix, film_path, film_size, still_path
 from halonerf.stages.specs import RenderSpec
 from halonerf.types import View
@@ -77,7 +78,7 @@ class Render(RenderSpec, Stage):
         film: Literal["mp4", "webm", "gif", "frames"] = "mp4",
         compare: Literal["side", "wipe"] | None = None,
         against: AppearanceSpec | None = None,
-        video: Sequence[AppearanceSpec] | None = None,
+        video: Annotated[Sequence[AppearanceSpec], MinLen(2)] | None = None,
         video_view: str | None = None,
         seconds: PositiveFloat = 10.0,
         fps: PositiveFloat = 25.0,
@@ -86,19 +87,7 @@ class Render(RenderSpec, Stage):
         adapted: bool = False,
     ) -> None:
         super().__init__()
-        for option, given, known in (
-            ("views", views, ("all", "train", "test")),
-            ("film", film, FILM_FORMATS),
-            ("compare", compare, (None, *COMPARISONS)),
-        ):
-            if given not in known:
-                names = ", ".join("null" if name is None else name for name in known)
-                raise BadInput(f"expected render.{option} among {names}; got '{given}'")
-        if size is not None and size < 16:
-            raise BadInput(f"expected render.size to be at least 16 px, got {size}")
-        if video is not None and (isinstance(video, str) or len(video) < 2):
-            raise BadInput(f"expected two or more lights for a video, as render.video=[mean,PHOTO], got {video}")
-        if fps <= 0 or seconds * fps < 2:
+        if seconds * fps < 2:
             raise BadInput(f"expected a video of two frames or more, got {seconds} s at {fps} frames per second")
         if (path is None and (compare or against is not None)) or (against is not None and not compare):
             raise BadInput("expected render.compare only with path=…, and render.against only with render.compare")

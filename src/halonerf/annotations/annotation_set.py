@@ -1,0 +1,101 @@
+"""The annotations of a scene: added, removed, merged between people, kept in one JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from halonerf.annotations.annotation import Annotation
+from halonerf.errors import BadInput, MissingArtifact
+from halonerf.files import write_atomic
+
+MAX_FILE_BYTES = 64_000_000
+
+
+class _File(BaseModel):
+    """The JSON file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["halonerf annotations"] = "halonerf annotations"
+    version: Literal[1] = 1
+    annotations: list[Annotation] = []
+    removed: list[str] = []
+
+
+class AnnotationSet:
+    """Annotations in the order in which they were drawn. Removed ones stay known by id, so that merging cannot bring
+    them back."""
+
+    def __init__(self, annotations: Iterable[Annotation] = (), removed: Iterable[str] = ()) -> None:
+        self._removed = dict.fromkeys(removed)
+        self._kept = {entry.id: entry for entry in annotations if entry.id not in self._removed}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[Annotation]:
+        return iter(self._kept.values())
+
+    def __contains__(self, annotation: Annotation) -> bool:
+        return annotation.id in self._kept
+
+    def concepts(self) -> list[str]:
+        """The annotated concepts, in the order of their first annotations."""
+        return list(dict.fromkeys(entry.concept for entry in self))
+
+    def photos(self, concept: str) -> list[str]:
+        """The photos on which a concept was annotated, in the order of their first annotations."""
+        return list(dict.fromkeys(entry.photo for entry in self if entry.concept == concept))
+
+    def of(self, concept: str, photo: str) -> list[Annotation]:
+        """The annotations of a concept on a photo, in order."""
+        return [entry for entry in self if entry.concept == concept and entry.photo == photo]
+
+    def add(self, annotation: Annotation) -> None:
+        """Add an annotation, or bring a removed one back."""
+        self._removed.pop(annotation.id, None)
+        self._kept[annotation.id] = annotation
+
+    def remove(self, identifier: str) -> Annotation | None:
+        """Remove the annotation of that id; the annotation, or None where there is none."""
+        found = self._kept.pop(identifier, None)
+        if found is not None:
+            self._removed[identifier] = None
+        return found
+
+    def merged(self, other: AnnotationSet) -> AnnotationSet:
+        """The annotations of both, those of `self` first, without what either has removed."""
+        return AnnotationSet([*self, *other], [*self._removed, *other._removed])
+
+    def save(self, path: Path) -> None:
+        """Atomically write the file."""
+        content = _File(annotations=list(self), removed=list(self._removed))
+        write_atomic(path, content.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> AnnotationSet:
+        """Read what `save` wrote.
+
+        Raises: MissingArtifact: there is no such file. BadInput: it is not a file of annotations.
+        """
+        if not path.is_file():
+            raise MissingArtifact(
+                f"expected a file of annotations at {path}, found none.\n"
+                "Annotate photos in the window: halonerf stage=explore …"
+            )
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise BadInput(f"expected a file of annotations of at most {MAX_FILE_BYTES} bytes, got {path}")
+        try:
+            content = _File.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise BadInput(
+                f"expected a file of annotations at {path}, but {place} is wrong: {first['msg']}.\n"
+                "Use one that the window or halonerf.annotations.AnnotationSet.save wrote."
+            ) from error
+        return cls(content.annotations, content.removed)

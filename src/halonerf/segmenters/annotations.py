@@ -1,0 +1,72 @@
+"""Annotated points, strokes and polygons in place of a network; pixels that nobody annotated are unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halonerf.annotations import AnnotationSet, annotated_regions
+from halonerf.config.option_types import Text
+from halonerf.errors import BadInput
+from halonerf.masks import match_concepts
+
+
+class Annotations:
+    """A `MaskFolderSegmenter` of a file of annotations: probability 1 and 0 in what was drawn, else unknown.
+
+    Args:
+        path: file that the window or `halonerf.annotations.AnnotationSet.save` wrote.
+
+    Raises: MissingArtifact: there is no such file. BadInput: it holds no annotations.
+    """
+
+    data_options = ("path",)
+    shared_keys: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, path: Text) -> None:
+        self.annotations = AnnotationSet.load(Path(path).expanduser())
+        if not len(self.annotations):
+            raise BadInput(f"expected annotations in {path}, found none.\nAnnotate a photo: halonerf stage=explore …")
+
+    def vocabulary(self) -> list[str]:
+        """The annotated concepts, in the order of their first annotations."""
+        return self.annotations.concepts()
+
+    def place(self, place: Callable[[str, np.ndarray], np.ndarray] | None) -> None:
+        """Nothing changes: annotations are drawn in the frame of the photos that `encode` gets."""
+
+    def encode(self, images: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Maps of every concept for the photos called `names`: `probability` [B, C, H, W], NaN where unknown.
+
+        Raises: BadInput without names.
+        """
+        if names is None or len(names) != len(images):
+            raise BadInput(
+                f"expected the names of the {len(images)} photos to look their annotations up, got "
+                f"{names and list(names)}.\nPhotos without names need a network: segmenter=timm_text"
+            )
+        height, width = images.shape[-2:]
+        concepts = self.vocabulary()
+        maps = images.new_full((len(images), len(concepts), height, width), torch.nan)
+        for row, name in enumerate(names):
+            for column, concept in enumerate(concepts):
+                positive, negative = annotated_regions(self.annotations.of(concept, name), width, height)
+                maps[row, column][torch.from_numpy(positive)] = 1.0
+                maps[row, column][torch.from_numpy(negative)] = 0.0
+        return {"probability": maps}
+
+    def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
+        """Logits [B, P, H, W]; NaN where nobody annotated the prompt, which is matched as folders of masks are."""
+        probability = encoded["probability"]
+        columns = match_concepts(prompts, self.vocabulary())
+        unknown = torch.full_like(probability[:, 0], torch.nan)
+        chosen = torch.stack([probability[:, columns[p]] if p in columns else unknown for p in prompts], dim=1)
+        return torch.logit(chosen, eps=MIN_PROBABILITY)
+
+
+MIN_PROBABILITY = 1e-4  # outside a region; a logit of -9.2, which rounds to 0 of 255

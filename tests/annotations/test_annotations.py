@@ -1,0 +1,116 @@
+"""Annotations: their regions of pixels, and their files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from halonerf.annotations import Annotation, AnnotationSet, annotated_regions, drawn_region
+from halonerf.errors import BadInput, MissingArtifact
+
+
+def drawn(tool: str, *points: tuple[float, float], **options: object) -> Annotation:
+    return Annotation.model_validate({"concept": "portal", "photo": "a.jpg", "tool": tool, "points": points, **options})
+
+
+def test_a_point_is_a_disc_whose_radius_is_in_long_sides():
+    region = drawn_region(drawn("point", (0.5, 0.25), radius=0.1), 200, 100)
+    rows, columns = np.indices(region.shape)
+    disc = np.hypot(columns + 0.5 - 100, rows + 0.5 - 25) <= 20
+    assert (region != disc).sum() <= 0.05 * disc.sum()
+
+
+def test_a_stroke_is_as_wide_as_its_diameter_at_any_size():
+    stroke = drawn("stroke", (0.25, 0.5), (0.75, 0.5), radius=0.02)
+    for width, height in ((100, 80), (400, 320), (1000, 800)):
+        region = drawn_region(stroke, width, height)
+        assert abs(int(region[:, width // 2].sum()) - 0.04 * width) <= 1
+        assert region.any(axis=0).sum() == pytest.approx(0.54 * width, abs=2)
+
+
+def test_a_polygon_is_its_inside():
+    region = drawn_region(drawn("polygon", (0.2, 0.2), (0.6, 0.2), (0.6, 0.7), (0.2, 0.7)), 100, 100)
+    assert region[21:69, 21:59].all()
+    assert region.sum() == pytest.approx(2000, rel=0.05)
+
+
+def test_thin_strokes_keep_their_points_and_what_leaves_the_photo_is_cut_off():
+    region = drawn_region(drawn("stroke", (0.5, 0.5), (1.4, 0.5), radius=0.0001), 60, 40)
+    assert region[20, 30]
+    assert not drawn_region(drawn("point", (1.4, -0.4), radius=0.01), 60, 40).any()
+
+
+def test_the_last_of_overlapping_annotations_counts():
+    yes, no = drawn("point", (0.5, 0.5), radius=0.2), drawn("point", (0.5, 0.5), radius=0.1, positive=False)
+    positive, negative = annotated_regions([yes, no], 50, 50)
+    assert (negative[25, 25], positive[25, 25]) == (True, False)
+    assert (negative[25, 34], positive[25, 34]) == (False, True)
+    positive, negative = annotated_regions([no, yes], 50, 50)
+    assert (positive[25, 25], negative.any()) == (True, False)
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path: Path):
+    stroke, polygon = drawn("stroke", (0.1, 0.2), (0.3, 0.4)), drawn("polygon", (0, 0), (1, 0), (1, 1), photo="b.jpg")
+    kept = AnnotationSet([stroke, polygon])
+    kept.remove(stroke.id)
+    kept.save(tmp_path / "annotations.json")
+    found = AnnotationSet.load(tmp_path / "annotations.json")
+    assert list(found) == [polygon]
+    assert found.photos("portal") == ["b.jpg"]
+    assert stroke not in found.merged(AnnotationSet([stroke]))
+
+
+def test_two_people_are_merged_by_id():
+    first, second, both = (
+        drawn("point", (0.1, 0.1)),
+        drawn("point", (0.2, 0.2), concept="window"),
+        drawn("point", (0, 0)),
+    )
+    merged = AnnotationSet([first, both]).merged(AnnotationSet([both, second]))
+    assert list(merged) == [first, both, second]
+    assert merged.concepts() == ["portal", "window"]
+    assert merged.of("window", "a.jpg") == [second]
+    merged.remove(first.id)
+    merged.add(first)
+    assert list(merged) == [both, second, first]
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("", "the file"),
+        ("[1]", "the file"),
+        ('{"kind": "other", "version": 1}', "kind"),
+        ('{"version": 2}', "version"),
+        ('{"annotations": [{"concept": "a", "photo": "b", "tool": "point", "points": []}]}', "annotations.0.points"),
+        ('{"annotations": [{"concept": "", "photo": "b", "tool": "point", "points": [[0, 0]]}]}', "concept"),
+        ('{"annotations": [{"concept": "a", "photo": "b", "tool": "eval", "points": [[0, 0]]}]}', "tool"),
+        ('{"annotations": [{"concept": "a", "photo": "b", "tool": "point", "points": [[NaN, 0]]}]}', "points"),
+    ],
+)
+def test_another_file_is_refused_with_the_place_of_the_fault(tmp_path: Path, content: str, place: str):
+    (tmp_path / "annotations.json").write_text(content)
+    with pytest.raises(BadInput, match=place):
+        AnnotationSet.load(tmp_path / "annotations.json")
+
+
+def test_a_missing_file_says_how_one_is_made(tmp_path: Path):
+    with pytest.raises(MissingArtifact, match="stage=explore"):
+        AnnotationSet.load(tmp_path / "annotations.json")
+
+
+@pytest.mark.parametrize("wrong", [{"radius": 0}, {"points": [(2.0, 0.0)]}, {"id": "../x"}, {"colour": "red"}])
+def test_an_annotation_out_of_range_is_refused(wrong: dict[str, object]):
+    with pytest.raises(ValidationError):
+        drawn("point", (0.5, 0.5), **({"points": [(0, 0)]} | wrong))
+
+
+def test_ids_differ_and_the_file_is_plain_json(tmp_path: Path):
+    AnnotationSet([drawn("point", (0, 0)), drawn("point", (0, 0))]).save(tmp_path / "annotations.json")
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    assert content["kind"] == "halonerf annotations"
+    assert len({entry["id"] for entry in content["annotations"]}) == 2
