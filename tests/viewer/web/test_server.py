@@ -18,9 +18,12 @@ from omegaconf import OmegaConf
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from halonerf.cli import composed
 from halonerf.errors import BadInput
+from halonerf.pipeline.plan import resolve
 from halonerf.protocols import Viewer
 from halonerf.queries.connected_parts import PartOptions
+from halonerf.stages.specs import SPECS
 from halonerf.viewer.web.serving import bound_socket, host_headers
 from halonerf.viewer.web.viewer import WebViewer
 from helpers.made_web import open_session
@@ -202,5 +205,14 @@ def test_it_is_a_viewer_whose_directions_name_the_token():
     assert "ssh -L 8080:127.0.0.1:8080" in said
     assert "encryption" not in said
     assert "encryption" in WebViewer(host="0.0.0.0").directions("http://127.0.0.1:8080/?token=abc")
-    with pytest.raises(BadInput, match=r"viewer\.names=\[gpu7\]"):
-        WebViewer(names="gpu7")
+
+
+@pytest.mark.parametrize("given", ["viewer.names=gpu7", "viewer.port=70000", "viewer.body_mb=0", "viewer.sockets=0"])
+def test_options_out_of_range_are_refused_before_any_stage_runs(given: str, tmp_path: Path):
+    with pytest.raises(BadInput, match=given.split("=")[0]):
+        resolve(composed(["stage=explore", "viewer=web", f"artifacts={tmp_path}", given]))
+
+
+def test_its_packages_are_known_without_importing_it():
+    config = composed(["stage=explore", "viewer=web"])
+    assert SPECS["Explore"].extra_packages(config.explore).keys() == {"fastapi", "uvicorn", "websockets"}

@@ -14,7 +14,6 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from halonerf.config.option_types import NonNegativeInt, PositiveFloat, PositiveInt, Text
-from halonerf.errors import BadInput
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.viewer.engine import Engine
@@ -61,8 +60,6 @@ class WebViewer:
         min_elements: PositiveInt = 10,
         max_parts: PositiveInt = 50,
     ) -> None:
-        if isinstance(names, str):
-            raise BadInput(f"expected a list of host names, as viewer.names=[{names}], got '{names}'")
         self.host, self.port, self.names = host, port, tuple(names)
         self.limits = Limits(requests, sockets, int(body_mb * 1e6))
         self.max_splats, self.still_size, self.thumbnail, self.memory_mb = splats, still_size, thumbnail, memory_mb
