@@ -154,7 +154,7 @@ def test_what_is_asked_before_the_scene_has_come_is_found_after(opened: Open, vi
     context = browser.new_context()
     held: list[Any] = []
     page = context.new_page()
-    page.route("**/api/splats", held.append)
+    page.route("**/api/splats", lambda route: held.append(route))
     page.goto(viewer.address)  # type: ignore[attr-defined]
     page.fill("#ask-text", "portal")
     page.press("#ask-text", "Enter")
