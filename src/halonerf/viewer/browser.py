@@ -6,7 +6,6 @@ import contextlib
 import io
 import ipaddress
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 from annotated_types import Interval
 
 from halonerf.config.option_types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Text
+from halonerf.process.waiting import wait_for_end
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.types import View
@@ -123,13 +123,7 @@ class Browser:
 
     def wait(self) -> None:
         """Block until SIGINT (Ctrl-C) or SIGTERM."""
-        stopped = threading.Event()
-        before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            stopped.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        wait_for_end()
 
     def directions(self, address: str) -> str:
         """How to open the window on this machine and from another one, as text."""

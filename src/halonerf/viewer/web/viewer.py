@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-import signal
 import socket
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -14,6 +12,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Interval
 
 from halonerf.config.option_types import NonNegativeInt, PositiveFloat, PositiveInt, Text
+from halonerf.process.waiting import wait_for_end
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.viewer.engine import Engine
@@ -99,13 +98,7 @@ class WebViewer:
 
     def wait(self) -> None:
         """Block until SIGINT (Ctrl-C) or SIGTERM."""
-        stopped = threading.Event()
-        before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            stopped.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        wait_for_end()
 
     def stop(self) -> None:
         """Close all connections and the server."""
