@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +70,10 @@ class AnnotationSet:
     def merged(self, other: AnnotationSet) -> AnnotationSet:
         """The annotations of both, those of `self` first, without what either has removed."""
         return AnnotationSet([*self, *other], [*self._removed, *other._removed])
+
+    def of_photos(self, photos: Collection[str]) -> AnnotationSet:
+        """The annotations of some photos, with all that is known of removed ones."""
+        return AnnotationSet([entry for entry in self if entry.photo in photos], self._removed)
 
     def save(self, path: Path) -> None:
         """Atomically write the file."""

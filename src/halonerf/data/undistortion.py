@@ -90,6 +90,25 @@ def undistort(
     return np.where(_widen(inside, result), result, 0).astype(image.dtype), inside
 
 
+def distort(camera: pycolmap.Camera, image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image of the pinhole camera resampled to the photo, the inverse of `undistort`.
+
+    Args:
+        camera: of the photo, in its pixels. image: [h, w], the pinhole image, at any resolution.
+        width, height: px, of the result, of the photo's aspect.
+    Returns: [H, W] of the same type, the nearest pixels; 0 beyond the pinhole image.
+    """
+    x = (np.arange(width) + 0.5) * (camera.width / width)
+    y = (np.arange(height) + 0.5) * (camera.height / height)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    points = grid if camera.is_undistorted() else pinhole_points(camera, grid)
+    rows, columns = image.shape
+    place = np.floor(np.nan_to_num(points / (camera.width, camera.height), nan=-1.0) * (columns, rows)).astype(np.int64)
+    inside = (place >= 0).all(axis=1) & (place < (columns, rows)).all(axis=1)
+    place = place.clip(0, (columns - 1, rows - 1))
+    return np.where(inside, image[place[:, 1], place[:, 0]], 0).astype(image.dtype).reshape(height, width)
+
+
 def _pinhole(camera: pycolmap.Camera) -> tuple[np.ndarray, np.ndarray]:
     focal = np.array([camera.focal_length_x, camera.focal_length_y])
     return focal, np.array([camera.principal_point_x, camera.principal_point_y])

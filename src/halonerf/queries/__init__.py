@@ -10,6 +10,8 @@ _HOMES = {
     "QueryOptions": "answer",
     "QuerySession": "session",
     "RenderedMap": "answer",
+    "TaughtConcept": "teaching",
+    "TeachingSession": "teaching",
     "WordLayers": "word_layers",
     "element_spacing": "connected_parts",
     "find_parts": "connected_parts",

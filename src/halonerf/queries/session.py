@@ -17,7 +17,7 @@ from halonerf.expressions import evaluate, normalise_query, parse, read_texts, w
 from halonerf.factory import build
 from halonerf.lifting import render_known
 from halonerf.loading import fitted_scene, open_field, open_head, open_segmenter
-from halonerf.protocols import FeatureHead, LearntHead, MaskFolderSegmenter, PlacedField, SemanticHead
+from halonerf.protocols import FeatureHead, FewShotHead, LearntHead, MaskFolderSegmenter, PlacedField, SemanticHead
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
 from halonerf.queries.connected_parts import ConnectedPart, PartFinder, PartOptions
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
@@ -160,6 +160,9 @@ class QuerySession:
         if not prompts:
             return {}
         head: SemanticHead = build(self.head_config)
+        if isinstance(head, FewShotHead):  # other words than its concepts are not annotated
+            unknown = torch.zeros(self.field.elements)
+            return dict.fromkeys(prompts, (unknown, unknown))
         probabilities, weights = zip(*maps, strict=True)
         head.fit(self.lifter, [photo.camera for photo in self.photos], probabilities, weights)
         return dict(zip(prompts, zip(head.probabilities().T, head.confidence().T, strict=True), strict=True))

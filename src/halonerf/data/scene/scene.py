@@ -8,12 +8,23 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import torch
+from PIL import Image
 from torch import Tensor
 
 from halonerf.data.scene.files import GEOMETRY, IMAGES, SCENE, VALID
-from halonerf.data.undistortion import undistort
+from halonerf.data.undistortion import distort, undistort, working_size
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.types import View
+
+TURNS = {  # by EXIF orientation, from the stored photo to the upright one
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Scene:
@@ -147,6 +158,18 @@ class Scene:
                 f"got {image.shape[1]}x{image.shape[0]} px.\n"
                 "Draw masks on the whole, upright photo, at any resolution."
             ) from error
+
+    def on_upright_photo(self, i: int, image: np.ndarray) -> np.ndarray:
+        """An image of view i resampled to the upright original photo, as masks are drawn: the inverse of `undistort`.
+
+        image: [H, W], at any resolution of the view's aspect. Returns: [h, w], the same type, of twice the image's long
+        side at most; 0 where the view does not show the photo.
+        """
+        camera = self.native_camera(i)
+        width, height = working_size(camera.width, camera.height, 2 * max(image.shape))
+        stored = distort(camera, image, width, height)
+        turn = TURNS.get(self.orientation(i))
+        return stored if turn is None else np.array(Image.fromarray(stored).transpose(turn))
 
     def _flat(self, file: str, i: int, channels: int) -> np.ndarray:
         view = self.views[i]
