@@ -17,13 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halonerf.data.scene.scene import Scene
-from halonerf.files import write_csv
 from halonerf.queries.session import QuerySession
-from halonerf.stages.index.stage import Index
 from halonerf.viewer.browser import Browser as Viewer
 from helpers.chromium import MARKS, open_browser, open_page
-from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_folders
+from helpers.indexed_cathedral import segmenter, write_indexed_cathedral
+from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -39,26 +37,7 @@ PATIENCE_MS = 90_000  # WebGL in software, beside other tests
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A cathedral down to `index`, whose segmenter knows the true masks; the photo that is held out is not in it."""
-    root = tmp_path_factory.mktemp("landmark")
-    folders = write_cathedral_folders(root)
-    scene = Scene(folders["ingest"])
-    (root / "segment").mkdir()
-    rows = [
-        {"photo": name, "score": "1.0", "chosen": str(name != HELD_OUT).lower(), "reason": ""} for name in scene.names
-    ]
-    write_csv(root / "segment" / "choice.csv", ("photo", "score", "chosen", "reason"), rows)
-    (root / "index").mkdir()
-    stage = Index(segmenter(folders), FIELD, max_photos=len(rows), map_size=96)
-    stage.bind(root / "index", {**folders, "segment": root / "segment"}, 0)
-    stage.prepare()
-    for number, item in enumerate(stage.items()):
-        stage.predict_step(item, number)
-    stage.finish()
-    return {**folders, "index": root / "index"}
-
-
-def segmenter(folders: dict[str, Path]) -> dict[str, Any]:
-    return {"_target_": "halonerf.segmenters.Masks", "path": str(folders["collect"] / "masks")}
+    return write_indexed_cathedral(tmp_path_factory.mktemp("landmark"))
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,37 +15,18 @@ import pytest
 from PIL import Image
 
 from halonerf.data.scene.scene import Scene
-from halonerf.files import write_csv
 from halonerf.queries.session import QuerySession
-from halonerf.stages.index.stage import Index
 from halonerf.viewer.web.viewer import WebViewer
 from helpers.chromium import MARKS, open_browser, open_page
-from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_folders
+from helpers.indexed_cathedral import segmenter, write_indexed_cathedral
+from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask
 from helpers.made_share_page import apart, highlighted, overlap, seen, visit, wait_until_drawn
+from helpers.neighbour_page import ATTEMPTS, served
 
 pytestmark = MARKS
 SHOTS = Path(os.environ.get("HALONERF_SCREENSHOTS", "artifacts/screenshots"))  # for inspection
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
 CONCEPTS = ("portal", "window", "rose window", "tower", "spire")
-ATTEMPTS = """async (target) => {
-  const tried = {};
-  const attempt = (name, act) => act().then((value) => tried[name] = String(value), () => tried[name] = "refused");
-  const get = (mode) => fetch(`http://${target}/api/scene`, { mode, credentials: "include" });
-  const load = (tag, path) => new Promise((done, failed) => {
-    const node = document.createElement(tag);
-    [node.onload, node.onerror, node.src] = [() => done("loaded"), failed, `http://${target}${path}`];
-    document.head.append(node);
-  });
-  await attempt("read", async () => (await get("cors")).text());
-  await attempt("blind", async () => (await get("no-cors")).type);
-  await attempt("image", () => load("img", "/api/photos/0/picture"));
-  await attempt("script", () => load("script", "/app/sort.js"));
-  await attempt("socket", () => new Promise((done, failed) => {
-    const socket = new WebSocket(`ws://${target}/api/progress`);
-    [socket.onopen, socket.onerror] = [() => done("open"), failed];
-  }));
-  return tried;
-}"""
 PATIENCE_MS = 60_000  # WebGL in software, beside other tests
 Open = Callable[..., AbstractContextManager[tuple[Any, list[str]]]]
 
@@ -55,26 +34,7 @@ Open = Callable[..., AbstractContextManager[tuple[Any, list[str]]]]
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A cathedral down to `index`, whose segmenter knows the true masks; the photo that is held out is not in it."""
-    root = tmp_path_factory.mktemp("landmark")
-    folders = write_cathedral_folders(root)
-    scene = Scene(folders["ingest"])
-    (root / "segment").mkdir()
-    rows = [
-        {"photo": name, "score": "1.0", "chosen": str(name != HELD_OUT).lower(), "reason": ""} for name in scene.names
-    ]
-    write_csv(root / "segment" / "choice.csv", ("photo", "score", "chosen", "reason"), rows)
-    (root / "index").mkdir()
-    stage = Index(segmenter(folders), FIELD, max_photos=len(rows), map_size=96)
-    stage.bind(root / "index", {**folders, "segment": root / "segment"}, 0)
-    stage.prepare()
-    for number, item in enumerate(stage.items()):
-        stage.predict_step(item, number)
-    stage.finish()
-    return {**folders, "index": root / "index"}
-
-
-def segmenter(folders: dict[str, Path]) -> dict[str, Any]:
-    return {"_target_": "halonerf.segmenters.Masks", "path": str(folders["collect"] / "masks")}
+    return write_indexed_cathedral(tmp_path_factory.mktemp("landmark"))
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +261,7 @@ def test_pages_of_other_origins_read_and_ask_nothing(opened: Open, viewer: WebVi
         wait_until_drawn(own)
         address = urlsplit(viewer.address)  # type: ignore[attr-defined]
         (tmp_path / "index.html").write_text("<p>another page</p>")
-        with serving(tmp_path) as port:
+        with served(tmp_path) as port:
             other = own.context.new_page()
             other.goto(f"http://127.0.0.1:{port}/")
             target = f"127.0.0.1:{address.port}"
@@ -309,21 +269,3 @@ def test_pages_of_other_origins_read_and_ask_nothing(opened: Open, viewer: WebVi
             other.close()
         assert set(tried) == {"read", "blind", "image", "script", "socket"}
         assert set(tried.values()) == {"refused"}, tried
-
-
-class serving:  # noqa: N801
-    """Serves a folder on a free port while it is open."""
-
-    def __init__(self, folder: Path) -> None:
-        handler = lambda *args: http.server.SimpleHTTPRequestHandler(*args, directory=str(folder))  # noqa: E731
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> int:
-        self._thread.start()
-        return self._server.server_address[1]
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
