@@ -231,7 +231,8 @@ def test_a_killed_run_resumes(wiki: MadeCommons, tmp_path: Path, moments: tuple[
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [(None, None), ("7", 7.0), ("-3", 0.0), ("soon", None), ("", None), (SOON, 0.0)]
+    ("value", "seconds"),
+    [(None, None), ("7", 7.0), ("-3", 0.0), ("soon", None), ("", None), pytest.param(SOON, 0.0, id="now")],
 )
 def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | None):
     assert retry_after(value) == seconds
