@@ -23,6 +23,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 from scipy import ndimage
 
 from halonerf.annotations import Annotation, annotated_regions
@@ -71,9 +74,13 @@ def main() -> None:
     seconds: list[float] = []
     for folder in options.scenes:
         bench = Bench(folder, options.masks, options.scored)
-        for concept, photos in itertools.product(bench.concepts, options.photos):
-            for choice in bench.choices(concept, photos, options.choices, options.seed):
-                rows += bench.compare(concept, choice, options.strokes, options.seed, seconds)
+        work = [
+            (concept, choice)
+            for concept, photos in itertools.product(bench.concepts, options.photos)
+            for choice in bench.choices(concept, photos, options.choices, options.seed)
+        ]
+        for concept, choice in track(work, description=folder.name, console=Console(stderr=True)):
+            rows += bench.compare(concept, choice, options.strokes, options.seed, seconds)
         print(f"{folder.name}: {len(bench.scene)} photos, {len(rows)} rows", flush=True)
     show(rows, seconds)
     write_json(OUT / "teaching.json", {"rows": rows, "seconds": seconds})
@@ -109,10 +116,17 @@ class Bench:
                     self.views[concept].append(view)
         self.concepts = sorted(self.views)
 
+    @cache  # noqa: B019 - one bench a scene, which the program holds anyway
+    def truth(self, view: int, concept: str) -> tuple[Mask, Mask]:
+        """A true mask, and the pixels that the photo covers, at native size."""
+        truths, covered = self.truths.read(view, [concept])
+        return truths[concept], covered
+
+    @cache  # noqa: B019
     def mask(self, view: int, concept: str) -> Mask:
         """A true mask at the view's size."""
         camera = self.scene.views[view]
-        native = self.truths.read(view, [concept])[0][concept]
+        native, _ = self.truth(view, concept)
         picture = Image.fromarray(native.astype(np.uint8) * 255)
         return np.asarray(picture.resize((camera.width, camera.height), Image.Resampling.BOX)) >= 128
 
@@ -179,13 +193,13 @@ class Bench:
         threshold = decide(probability.numpy(), confidence.numpy()).threshold
         scores = []
         for view in others:
-            truths, covered = self.truths.read(view, [concept])
+            truth, covered = self.truth(view, concept)
             appearance = self.field.appearance(self.scene.names[view])
             drawn, _ = render_known(
                 self.field, self.scene.views[view], appearance, probability[:, None], confidence[:, None]
             )
-            native = native_map("strict", drawn[..., 0].numpy(), truths[concept].shape)
-            scores.append(score_map(native, truths[concept], covered, threshold))
+            native = native_map("strict", drawn[..., 0].numpy(), truth.shape)
+            scores.append(score_map(native, truth, covered, threshold))
         return {name: statistics.fmean(float(entry[name] or 0) for entry in scores) for name in ("ap", "iou")}
 
 
