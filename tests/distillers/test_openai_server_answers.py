@@ -91,12 +91,13 @@ def test_ungrounded_labels_are_marked_and_instructions_not_followed(server: Made
 @pytest.mark.parametrize(
     "options",
     [
-        {"url": "localhost:8000"}, {"url": "http://me:secret@host/v1"}, {"url": "file:///etc/passwd"}, {"workers": 0},
-        {"structured": "xml"}, {"answers": "yaml"}, {"per_minute": 0}, {"patience_s": 0}, {"ungrounded": 2},
-        {"labels": 0}, {"answers": "paper", "labels": 2},
+        {"url": "localhost:8000"},
+        {"url": "http://me:secret@host/v1"},
+        {"url": "file:///etc/passwd"},
+        {"answers": "paper", "labels": 2},
     ],
-)  # fmt: skip
-def test_options_out_of_range(options: dict[str, Any]):
+)
+def test_wrong_addresses_and_options_that_exclude_each_other(options: dict[str, Any]):
     with pytest.raises(BadInput) as caught:
         OpenaiServer("tiny", **options)
     assert "secret" not in str(caught.value)

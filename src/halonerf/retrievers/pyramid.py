@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,14 +20,15 @@ class Pyramid(nn.Module):
     Raises: BadInput: the segmenter has no pyramid.
     """
 
-    def __init__(self, segmenter: nn.Module) -> None:
+    def __init__(self, segmenter: FeatureSegmenter) -> None:
         super().__init__()
         if not isinstance(segmenter, FeatureSegmenter):
             raise BadInput(
                 f"expected a segmenter with dense features, got {type(segmenter).__name__}.\n"
                 "Use segmenter=timm_text's config for retriever.segmenter."
             )
-        self.segmenter = segmenter.requires_grad_(False).eval()
+        module: Any = segmenter
+        self.segmenter = module.requires_grad_(False).eval()
 
     @torch.no_grad()
     def embed_dense(self, images: Tensor) -> Tensor:
