@@ -100,15 +100,12 @@ class Bench:
         if truths is None:
             raise SystemExit(f"expected masks of {root.name}, found none: name their folder with --masks")
         self.truths = truths
-        self.heads = {mode: FewShot(mode) for mode in MODES}
+        self.head = FewShot()
         encoder = Pyramid(TimmText())
         photos = [self.scene.photo(i).permute(2, 0, 1)[None].float() / 255 for i in range(len(self.scene))]
         maps = [[encoder.embed_dense(photo)[0].half()] for photo in photos]
         weights = [self.scene.valid(i).float() for i in range(len(self.scene))]
-        first = self.heads[MODES[0]]
-        first.lift_features(self.field, self.scene.views, maps, weights)
-        for head in self.heads.values():
-            head.take_features(first)
+        self.head.lift_features(self.field, self.scene.views, maps, weights)
         self.views: dict[str, list[int]] = defaultdict(list)  # by concept, those whose mask shows it
         for view in range(len(self.scene)):
             for concept in truths.concepts(view):
@@ -158,10 +155,11 @@ class Bench:
             ]
             maps = [torch.from_numpy(positive)[..., None].float() for positive, _ in regions]
             weights = [torch.from_numpy(positive | negative)[..., None].float() for positive, negative in regions]
-            for mode, head in self.heads.items():
+            for mode in MODES:
+                self.head.mode = mode
                 start = time.perf_counter()
-                head.fit(self.field, views, maps, weights)
-                probability, confidence = head.probabilities()[:, 0], head.confidence()[:, 0]
+                self.head.fit(self.field, views, maps, weights)
+                probability, confidence = self.head.probabilities()[:, 0], self.head.confidence()[:, 0]
                 render_known(
                     self.field, views[0], self.field.mean_appearance(), probability[:, None], confidence[:, None]
                 )

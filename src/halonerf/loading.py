@@ -54,11 +54,6 @@ def open_head(config: Mapping[str, Any], localize: Path) -> SemanticHead:
     return head
 
 
-def takes_features(head: Mapping[str, Any]) -> bool:
-    """Whether the head of a config is a `FeatureHead`, fitted to the maps of the stage `features`."""
-    return bool(getattr(locate(head["_target_"]), "takes_features", False))
-
-
 def learns_from_few(head: Mapping[str, Any]) -> bool:
     """Whether the head of a config is a `FewShotHead`, which needs the features of all photos."""
     return hasattr(locate(head["_target_"]), "lift_features")

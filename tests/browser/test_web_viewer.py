@@ -64,8 +64,8 @@ def opened(browser: Any, viewer: WebViewer) -> Open:
 
 def ask(page: Any, text: str) -> None:
     """Type a text and wait until the page lit it up."""
-    page.fill("#ask-text", text)
-    page.press("#ask-text", "Enter")
+    page.fill("#query-text", text)
+    page.press("#query-text", "Enter")
     page.wait_for_selector(f'.word label:has-text("{text}") input:checked', timeout=PATIENCE_MS)
 
 
@@ -100,7 +100,7 @@ def test_it_opens_ready_to_be_asked(opened: Open, viewer: WebViewer):
         picture = seen(page)
         keep(page, "web_open")
         assert picture.std() > 15
-        assert page.evaluate("document.activeElement.id") == "ask-text"
+        assert page.evaluate("document.activeElement.id") == "query-text"
         assert viewer.token not in page.url, "the token does not stay in the address"
         assert page.locator("#examples button").all_inner_texts() == list(CONCEPTS)
         assert not page.locator(".word").count()
@@ -116,8 +116,8 @@ def test_what_is_asked_before_the_scene_has_come_is_found_after(opened: Open, vi
     page = context.new_page()
     page.route("**/api/splats", lambda route: held.append(route))
     page.goto(viewer.address)  # type: ignore[attr-defined]
-    page.fill("#ask-text", "portal")
-    page.press("#ask-text", "Enter")
+    page.fill("#query-text", "portal")
+    page.press("#query-text", "Enter")
     page.wait_for_selector(".waiting")
     assert page.locator(".word label").count() == 0
     held[0].continue_()
@@ -214,7 +214,7 @@ def test_keys_and_a_picture_to_keep(opened: Open):
         page.keyboard.press("/")
         page.focus("#picture")
         page.keyboard.press("/")
-        assert page.evaluate("document.activeElement.id") == "ask-text"
+        assert page.evaluate("document.activeElement.id") == "query-text"
         assert not errors
 
 
@@ -223,12 +223,12 @@ def test_unknown_malformed_and_hostile_words_get_messages(opened: Open):
         title = page.title()
         ask(page, "escalator")
         assert "unknown" in page.locator(".word .count").first.inner_text()
-        page.fill("#ask-text", "window AND")
-        page.press("#ask-text", "Enter")
+        page.fill("#query-text", "window AND")
+        page.press("#query-text", "Enter")
         page.wait_for_selector("#message:not([hidden])")
         assert "expected" in page.inner_text("#message").lower()
-        page.fill("#ask-text", HOSTILE)
-        page.press("#ask-text", "Enter")
+        page.fill("#query-text", HOSTILE)
+        page.press("#query-text", "Enter")
         page.wait_for_timeout(1500)
         assert page.locator("img[src=x]").count() == 0
         assert page.title() == title

@@ -9,9 +9,8 @@ import torch
 from omegaconf import OmegaConf
 
 from halonerf.errors import BadInput
-from halonerf.factory import build
+from halonerf.factory import build, locate
 from halonerf.fields.gaussians.field import Gaussians
-from halonerf.loading import takes_features
 from halonerf.protocols import FeatureHead, SemanticHead
 from helpers.places import CONF
 from helpers.small_views import VIEWS, two_clusters, view
@@ -20,7 +19,7 @@ GROUP = CONF / "head"
 OPTIONS = sorted(  # fewshot takes features besides annotations, and no texts: tests/heads/test_few_shot.py
     path.stem
     for path in GROUP.glob("*.yaml")
-    if path.stem != "fewshot" and takes_features(OmegaConf.to_container(OmegaConf.load(path)))
+    if path.stem != "fewshot" and hasattr(locate(OmegaConf.load(path)._target_), "takes_features")
 )
 LEFT, RIGHT, NOTHING = torch.eye(48)[:3]  # more numbers than are lifted together
 SCALE = 20.0

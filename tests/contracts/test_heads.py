@@ -9,17 +9,16 @@ import torch
 from omegaconf import OmegaConf
 
 from halonerf.errors import BadInput
-from halonerf.factory import build
+from halonerf.factory import build, locate
 from halonerf.fields.gaussians.field import Gaussians
 from halonerf.heads.elements import ElementHead
-from halonerf.loading import takes_features
 from halonerf.protocols import SemanticHead
 from helpers.places import CONF
 from helpers.small_views import VIEWS, two_clusters, view
 
 GROUP = CONF / "head"
 OPTIONS = sorted(  # those on dense features are held by test_feature_heads.py
-    path.stem for path in GROUP.glob("*.yaml") if not takes_features({"_target_": OmegaConf.load(path)._target_})
+    path.stem for path in GROUP.glob("*.yaml") if not hasattr(locate(OmegaConf.load(path)._target_), "takes_features")
 )
 LEARNT = {"steps": 120, "rays": 4096, "learning_rate": 0.03, "seed": 0}  # whole photos: they are tiny
 TINY: dict[str, dict[str, object]] = {

@@ -74,13 +74,13 @@ def lift_feature_maps(
     Args:
         maps: f, [D, h, w] per view, resampled to the view. weights: w, [H, W] per view, non-negative.
     """
-    total, support = torch.zeros(0), torch.zeros(field.elements)
+    total, support, device = torch.zeros(0), torch.zeros(field.elements), field.mean_appearance().device
     for view, features, weight in zip(views, maps, weights, strict=True):
         if not len(total):
             total = torch.zeros(field.elements, features.shape[0])
         added = torch.zeros(field.elements)
         for part, pixels in _full_size(features, view):
-            sums, added = field.lift(view, pixels.to(weight), weight)
+            sums, added = field.lift(view.to(device), pixels.to(device), weight.to(device))
             total[:, part] += sums.cpu()
         support += added.cpu()
     return total, support

@@ -34,6 +34,7 @@ MIN_PIXELS = 0.05  # annotated px of an element that teaches the classifier
 OWN_SHARE = 0.5  # of an element's visible pixels that are annotated alike
 FREE_PIXELS, FREE_SHARE = 0.3, 0.1  # px seen, and share annotated at most, of an element that counts as background
 MAX_BACKGROUND = 1500  # elements
+EXAMPLES = 400.0  # that either class counts as, beside the penalty
 FOLDS = 3  # of the cross-validation
 CLIP = 4.0  # standard deviations, of features
 
@@ -75,7 +76,7 @@ class FewShot(ElementHead):
         self._nodes: NDArray[np.int64] = np.zeros(0, np.int64)  # elements in the graph
         self._places: Array = np.zeros((0, 3))  # of these
         self._graph = csr_array((0, 0))
-        self.mixing: list[float] = []  # of each fitted concept: share of the regression in the prior
+        self.mixing: list[float] = []  # of each concept of the last fit: share of the regression in the prior
 
     @torch.no_grad()
     def lift_features(
@@ -89,11 +90,6 @@ class FewShot(ElementHead):
         total, self.seen = lift_feature_maps(field, views, (scales[0] for scales in maps), weights)
         self.features = principal_components(ratio(total, self.seen[:, None]), self.seen, self.components)
         self._build_graph(field)
-
-    def take_features(self, other: FewShot) -> None:
-        """Use the features and the graph of another head, of the same options of either."""
-        self.features, self.seen = other.features, other.seen
-        self._nodes, self._places, self._graph = other._nodes, other._places, other._graph
 
     @torch.no_grad()
     def fit(
@@ -110,11 +106,11 @@ class FewShot(ElementHead):
                 f"{len(self.features)}.\nMake them with: halonerf stage=features"
             )
         examples = lift_annotations(field, views, maps, weights)
-        columns = [self.predict(part) for part in examples]
+        columns, self.mixing = map(list, zip(*(self._predict(part) for part in examples), strict=True))
         self.hold(torch.stack(columns, dim=1), self.seen[:, None].expand(-1, len(columns)).clone())
 
-    def predict(self, examples: Examples) -> Tensor:
-        """Probability of every element, [E], of one concept; 0 where the features are unknown."""
+    def _predict(self, examples: Examples) -> tuple[Tensor, float]:
+        """Probability of every element, [E], 0 where features are unknown, and the regression's share in the prior."""
         used = self._nodes
         positive, negative, _ = pixels = [part.numpy()[used] for part in examples]
         features = self.features.numpy()[used]
@@ -124,14 +120,13 @@ class FewShot(ElementHead):
             if len(taught.positive) and len(taught.negative):
                 similar = _regression(features, taught, self.regularisation)
                 share = 1.0 if self.mode == "similar" else self._agreement(features, taught)
-        self.mixing.append(share)
         prior = share * similar
         annotated = positive + negative
         given = np.divide(positive, annotated, out=np.zeros_like(positive), where=annotated > 0)
         values = diffused(self._graph, given, np.minimum(annotated, 1.0), prior, self.prior_weight)
         result = torch.zeros(len(self.features))
         result[torch.from_numpy(used)] = torch.from_numpy(values).float()
-        return result
+        return result, share
 
     def _build_graph(self, field: RadianceField) -> None:
         """The graph of the elements that have features and, in a field with positions, one."""
@@ -216,9 +211,9 @@ def lift_annotations(
         if not annotated.any():
             continue
         sums, support = lift_weighted(field, view, values, weight)
-        _, visible = field.lift(view, values[..., :0], torch.ones_like(weight[..., 0]))
+        _, visible = lift_weighted(field, view, torch.zeros_like(weight[..., :1]), torch.ones_like(weight[..., :1]))
         positive, negative = positive + sums, negative + support - sums
-        seen += visible.cpu()[:, None] * annotated
+        seen += visible * annotated
     negative.clamp_(min=0)
     return [Examples(*(part[:, p] for part in (positive, negative, seen))) for p in range(concepts)]
 
@@ -265,6 +260,3 @@ def _regression(features: Array, taught: TrainingSet, regularisation: float) -> 
     model = LogisticRegression(C=regularisation, max_iter=300)
     model.fit(features[rows], np.arange(len(rows)) < len(taught.positive), sample_weight=EXAMPLES * weights)
     return model.predict_proba(features)[:, 1]
-
-
-EXAMPLES = 400.0  # that either class counts as, beside the penalty

@@ -161,6 +161,12 @@ class QuerySession:
             return {}
         head: SemanticHead = build(self.head_config)
         if isinstance(head, FewShotHead):  # other words than its concepts are not annotated
+            if taught := [prompt for prompt in prompts if prompt in self.concepts]:
+                raise BadInput(
+                    f"expected neither query.negatives nor query.relevancy for '{taught[0]}', which was learnt from "
+                    "annotations: there are no maps of it to compare.\nQuery without them: query.negatives=[] "
+                    "query.relevancy=false"
+                )
             unknown = torch.zeros(self.field.elements)
             return dict.fromkeys(prompts, (unknown, unknown))
         probabilities, weights = zip(*maps, strict=True)

@@ -193,13 +193,7 @@ class TeachingSession:
     def _lift_features(self, segmenter: FeatureSegmenter) -> None:
         """Features of the elements, from the encodings of the indexed photos."""
         session = self.session
-        maps = [[segmenter.dense_features(moved(photo.encoding, session.device))[0].cpu()] for photo in session.photos]
+        encodings = (session.word_maps.stacked([number]) for number in range(len(session.photos)))
+        maps = [[segmenter.dense_features(encoding)[0].cpu()] for encoding in encodings]
         cameras = [photo.camera for photo in session.photos]
         self.head.lift_features(session.lifter, cameras, maps, [torch.ones(c.height, c.width) for c in cameras])
-
-
-def moved(encoding: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """A stored encoding in single precision on a device."""
-    return {
-        name: (value.float() if value.is_floating_point() else value).to(device) for name, value in encoding.items()
-    }

@@ -34,7 +34,7 @@ class WordMapCache:
         self.batch = max(1, batch)
         self._groups = _batches(photos, segmenter.shared_keys, self.batch)
         size = sum(value.nbytes for photo in photos for value in photo.encoding.values())
-        self._ready = [self._stacked(group) for group in self._groups] if size <= READY_BYTES else None
+        self._ready = [self.stacked(group) for group in self._groups] if size <= READY_BYTES else None
         self._cache: dict[str, list[WordMap]] = {}
 
     @torch.no_grad()
@@ -83,7 +83,7 @@ class WordMapCache:
             return
         decoded: list[Tensor | None] = [None] * len(self.photos)
         for number, group in enumerate(self._groups):
-            encoded = self._ready[number] if self._ready is not None else self._stacked(group)
+            encoded = self._ready[number] if self._ready is not None else self.stacked(group)
             for photo, logits in zip(group, self.segmenter.decode(encoded, list(words)), strict=True):
                 decoded[photo] = logits.float().cpu()
             if progress is not None:
@@ -95,7 +95,7 @@ class WordMapCache:
                 if logits is not None
             ]
 
-    def _stacked(self, group: Sequence[int]) -> dict[str, Tensor]:
+    def stacked(self, group: Sequence[int]) -> dict[str, Tensor]:
         """The encodings of a group of photos as one batch, in single precision."""
         encodings = [self.photos[photo].encoding for photo in group]
         stacked = {key: torch.cat([encoding[key] for encoding in encodings]).to(self.device) for key in encodings[0]}

@@ -13,7 +13,7 @@ from torch import Tensor
 from halonerf.annotations import AnnotationSet, annotated_regions
 from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
-from halonerf.masks import match_concepts
+from halonerf.segmenters.masks import logits_of_concepts
 
 
 class Annotations:
@@ -62,11 +62,4 @@ class Annotations:
 
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, H, W]; NaN where nobody annotated the prompt, which is matched as folders of masks are."""
-        probability = encoded["probability"]
-        columns = match_concepts(prompts, self.vocabulary())
-        unknown = torch.full_like(probability[:, 0], torch.nan)
-        chosen = torch.stack([probability[:, columns[p]] if p in columns else unknown for p in prompts], dim=1)
-        return torch.logit(chosen, eps=MIN_PROBABILITY)
-
-
-MIN_PROBABILITY = 1e-4  # outside a region; a logit of -9.2, which rounds to 0 of 255
+        return logits_of_concepts(encoded["probability"], self.vocabulary(), prompts)

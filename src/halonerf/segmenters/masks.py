@@ -73,11 +73,7 @@ class Masks:
 
         A prompt matches its folder whatever its case, spaces or underscores, and by its regular English plural.
         """
-        probability = encoded["probability"]
-        columns = match_concepts(prompts, self.folder.concepts)
-        unknown = torch.full_like(probability[:, 0], torch.nan)
-        chosen = torch.stack([probability[:, columns[p]] if p in columns else unknown for p in prompts], dim=1)
-        return torch.logit(chosen, eps=MIN_PROBABILITY)
+        return logits_of_concepts(encoded["probability"], self.folder.concepts, prompts)
 
     def _mask(self, concept: str, name: str, height: int, width: int) -> np.ndarray:
         """One mask in the photo's frame, float32 [height, width] in [0, 1]; resampling softens its edges."""
@@ -85,3 +81,14 @@ class Masks:
             return self._place(name, self.folder.read(concept, name).astype(np.float32))
         mask = self.folder.read(concept, name, (width, height)).astype(np.float32)
         return resize_mean(torch.from_numpy(mask), height, width).numpy()
+
+
+def logits_of_concepts(probability: Tensor, concepts: Sequence[str], prompts: Sequence[str]) -> Tensor:
+    """Logits [B, P, H, W] of prompts, matched to concepts by `match_concepts`; NaN for a prompt that matches none.
+
+    probability: [B, C, H, W] of the C concepts in [0, 1], NaN where unknown.
+    """
+    columns = match_concepts(prompts, concepts)
+    unknown = torch.full_like(probability[:, 0], torch.nan)
+    chosen = torch.stack([probability[:, columns[p]] if p in columns else unknown for p in prompts], dim=1)
+    return torch.logit(chosen, eps=MIN_PROBABILITY)

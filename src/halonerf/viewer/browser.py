@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import ipaddress
 import logging
 import socket
 import threading
@@ -22,6 +21,7 @@ from halonerf.queries.session import QuerySession
 from halonerf.types import View
 from halonerf.viewer.cameras import framing_fov
 from halonerf.viewer.engine import Engine
+from halonerf.viewer.hosts import is_loopback
 from halonerf.viewer.panels.film import PathPanel
 from halonerf.viewer.panels.light import LightPanel
 from halonerf.viewer.panels.photo_cameras import PhotoCameras
@@ -132,7 +132,7 @@ class Browser:
             f"Open {address} in a browser; Ctrl-C ends.",
             f"From another machine: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}  and open http://127.0.0.1:{port}",
         ]
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             lines.append(
                 "Anyone who can reach this machine can open windows and use its processor: there is no password."
             )
@@ -198,10 +198,3 @@ def best_overview(views: Sequence[View], engine: Engine) -> View:
         return float((opacity * inside).sum())
 
     return max(views, key=visible_opacity)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -44,7 +44,7 @@ def test_the_facts_and_the_splats_fit_each_other(server: TestClient, scene: Live
     np.testing.assert_allclose(near[inside], splats.centres.numpy()[inside], atol=facts["reach"] / 65535 * 1.01)
     np.testing.assert_array_equal(found["colour/0"], to_uint8(scene.engine.colours(scene.engine.light("mean"))))
     assert facts["title"] == HOSTILE
-    assert facts["asked"] == ["blue"]
+    assert facts["initial_words"] == ["blue"]
     assert facts["examples"] == list(CONCEPTS)
     views, seen = scene.engine.session.visibility
     assert facts["home"] == views[int((seen > 1e-6).sum(dim=1).argmax())]

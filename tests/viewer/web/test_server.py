@@ -83,7 +83,7 @@ def test_the_address_opens_the_page_and_nothing_else_does(running: Running):
     assert running.get("/api/scene")[0] == 401
     status, facts = running.get("/api/scene", **{"X-HaloNeRF-Token": running.token})
     assert status == 200
-    assert json.loads(facts)["asked"] == ["red"]
+    assert json.loads(facts)["initial_words"] == ["red"]
     assert running.get("/api/scene", Host="evil.example", **{"X-HaloNeRF-Token": running.token})[0] == 421
 
 

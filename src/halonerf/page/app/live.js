@@ -1,8 +1,8 @@
 // The live page: its scene comes from the server that sent it, which also finds the words that people type.
 
-import { ask, openAnswers, openBox, partsOf } from "./ask.js";
 import { element } from "./dom.js";
 import { start } from "./main.js";
+import { findText, openBox, partsOf, startFinding } from "./query_box.js";
 import { getBytes, getJson } from "./server.js";
 import { offerStill } from "./still.js";
 import { lights } from "./store.js";
@@ -39,11 +39,11 @@ try {
   if (location.search) history.replaceState(null, "", location.pathname + location.hash);
   openBox();
   const source = await openScene();
-  const focusBox = () => { element("ask-text").focus(); element("ask-text").select(); };
-  start(source, ask, { "/": focusBox });
-  openAnswers();
+  const focusBox = () => { element("query-text").focus(); element("query-text").select(); };
+  start(source, findText, { "/": focusBox });
+  startFinding();
   offerStill();
-  if (!location.hash) source.facts.asked.forEach(ask);
+  if (!location.hash) source.facts.initial_words.forEach(findText);
 } catch (error) {
   element("no-picture").hidden = false;
   element("no-picture-title").textContent = "The landmark cannot be shown.";

@@ -36,16 +36,16 @@ export function dropWord(word) {
   repaint();
 }
 
-// A slider from 0 to 1 and its value as text. change: called with each new value; settled: with the last one.
-function slider(label, value, change, settled = () => {}) {
+// A slider from 0 to 1 and its value as text. onInput: called with each new value; onChange: when it is released.
+function slider(label, value, onInput, onChange = () => {}) {
   const output = createElement("output", { text: value.toFixed(2) });
   const input = createElement("input", { type: "range", min: "0", max: "1", step: "0.01", value: String(value), "aria-label": label });
   input.addEventListener("input", () => {
     output.textContent = Number(input.value).toFixed(2);
-    change(Number(input.value));
+    onInput(Number(input.value));
     repaint();
   });
-  input.addEventListener("change", () => settled());
+  input.addEventListener("change", () => onChange());
   return [input, output];
 }
 
@@ -83,7 +83,7 @@ function wordRow(word) {
   };
   const head = createElement("div", { class: "head" },
     createElement("label", {}, box, swatch, createElement("span", { class: "text", text: word.text }), count));
-  if (source.partsOf) { // words that were asked for can be taken away
+  if (source.partsOf) { // found words can be taken away
     const remove = createElement("button", { type: "button", class: "remove", "aria-label": `Remove ${word.text}`, text: "×" });
     remove.addEventListener("click", () => dropWord(word));
     head.append(remove);

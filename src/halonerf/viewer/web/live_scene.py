@@ -37,13 +37,14 @@ class LiveScene:
 
     Args:
         engine: the opened scene.
-        asked: texts that every window finds at its start.
+        initial_words: texts that every window finds at its start.
         still_size: px, long side of renderings at most; 0: none are made.
         thumbnail: px, long side of small pictures.
     """
 
-    def __init__(self, engine: Engine, asked: Sequence[str], still_size: int, thumbnail: int) -> None:
-        self.engine, self.asked, self.still_size, self.thumbnail = engine, list(asked), still_size, thumbnail
+    def __init__(self, engine: Engine, initial_words: Sequence[str], still_size: int, thumbnail: int) -> None:
+        self.engine, self.initial_words = engine, list(initial_words)
+        self.still_size, self.thumbnail = still_size, thumbnail
         self.scene = engine.scene
         folder = engine.session.inputs.get("collect")
         collection = Collection.read(folder) if folder else None
@@ -71,7 +72,7 @@ class LiveScene:
             credits=self.credits,
             lights=[self.light(0), *self.lights[1:]],
             examples=concepts,
-            asked=self.asked,
+            initial_words=self.initial_words,
             palette=[hex_colour(palette_colour(len(concepts) + number)) for number in range(PALETTE)],
             still_size=self.still_size,
             **self._packed[1],

@@ -72,7 +72,7 @@ class SceneFacts(BaseModel):
 
     registered: photos. of: Gaussians in the field; splats: those that are sent. arrays, reach, sizes: how to read
     `/api/splats` (halonerf.page.packing). home: position of the photo of the first view. up: of the world. examples:
-    words that the scene knows. asked: words found at the start. palette: colours of words that are not concepts.
+    words that the scene knows. initial_words: found at the start. palette: colours of words that are not concepts.
     still_size: px, long side of renderings at most; 0: none.
     """
 
@@ -89,7 +89,7 @@ class SceneFacts(BaseModel):
     credits: list[dict[str, Any]]
     lights: list[LitScene | Light]
     examples: list[str]
-    asked: list[str]
+    initial_words: list[str]
     palette: list[str]
     still_size: int
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import threading
 import time
@@ -10,6 +9,7 @@ import time
 import uvicorn
 
 from halonerf.errors import BadInput
+from halonerf.viewer.hosts import is_loopback
 from halonerf.viewer.web.guard import App, Limits
 
 PORTS = 100  # tried after the wanted one
@@ -53,14 +53,6 @@ def host_headers(host: str, port: int, names: tuple[str, ...]) -> set[str]:
         found |= {host, socket.gethostname()}
     found = {name.lower() for name in found}
     return {f"{name}:{port}" for name in found} | (found if port == 80 else set())
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class RunningServer:

@@ -16,10 +16,11 @@ from halonerf.process.waiting import wait_for_end
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
 from halonerf.viewer.engine import Engine
+from halonerf.viewer.hosts import is_loopback
 from halonerf.viewer.web.app import make_app
 from halonerf.viewer.web.guard import Guard, Limits
 from halonerf.viewer.web.live_scene import LiveScene
-from halonerf.viewer.web.serving import RunningServer, bound_socket, host_headers, is_loopback
+from halonerf.viewer.web.serving import RunningServer, bound_socket, host_headers
 
 log = logging.getLogger("halonerf")
 

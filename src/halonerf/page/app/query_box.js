@@ -12,17 +12,17 @@ const waiting = new Map(); // texts that the server looks for, with their rows
 let sayReady = null;
 const ready = new Promise((done) => { sayReady = done; }); // kept when words can be added
 
-// Make the box work, before the scene has come: what is asked by then is found after. It has the focus where there is a
+// Make the box work, before the scene has come: texts typed by then are found after. It has the focus where there is a
 // keyboard: on a phone that would hide the picture.
 export function openBox() {
-  const box = element("ask-text");
+  const box = element("query-text");
   box.disabled = false;
-  element("ask").addEventListener("submit", (event) => {
+  element("query").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = box.value.trim().replace(/\s+/g, " ");
     if (!text) return;
     box.value = "";
-    ask(text);
+    findText(text);
   });
   box.addEventListener("keydown", (event) => {
     if (event.key === "Escape") canvas.focus();
@@ -30,11 +30,11 @@ export function openBox() {
   if (window.matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
 }
 
-// Answer what has been asked, offer examples, and show progress, now that the scene is there.
-export function openAnswers() {
+// Find what was typed so far, offer examples, and show progress, now that the scene is there.
+export function startFinding() {
   for (const text of facts.examples.slice(0, MAX_EXAMPLES)) {
     const button = createElement("button", { type: "button", text });
-    button.addEventListener("click", () => ask(text));
+    button.addEventListener("click", () => findText(text));
     element("examples").append(createElement("li", {}, button));
   }
   listen("api/progress", showProgress);
@@ -42,7 +42,7 @@ export function openAnswers() {
 }
 
 // Find a text and light it up. Returns when it is lit up, or the reason why it cannot be has been shown.
-export async function ask(text) {
+export async function findText(text) {
   complain("");
   if (waiting.has(text)) return;
   const shown = words.find((word) => word.text === text);
@@ -71,7 +71,7 @@ export async function ask(text) {
   }
 }
 
-// Add an answer to the list, switched on; where the same words were asked for in another spelling, switch on that one.
+// Add an answer to the list, switched on; where the same text is there in another spelling, switch on that one.
 function light(entry, values) {
   let word = words.find((one) => one.text === entry.text);
   if (!word) {
