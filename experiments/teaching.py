@@ -83,6 +83,7 @@ def main() -> None:
             rows += bench.compare(concept, choice, options.strokes, options.seed, seconds)
         print(f"{folder.name}: {len(bench.scene)} photos, {len(rows)} rows", flush=True)
     show(rows, seconds)
+    OUT.mkdir(exist_ok=True)
     write_json(OUT / "teaching.json", {"rows": rows, "seconds": seconds})
 
 
