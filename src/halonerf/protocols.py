@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from torch import Generator, Tensor
@@ -576,11 +576,15 @@ class FeatureHead(SemanticHead, Protocol):
         """
 
 
+FewShotMode = Literal["mixed", "similar", "place"]  # "similar": what was annotated and all like it; "place": it alone
+
+
 @runtime_checkable
 class FewShotHead(SemanticHead, Protocol):
     """A head that learns from few annotated pixels, and from the features of all photos, which it is given first."""
 
     takes_features: ClassVar[bool]  # always true: `localize` passes maps of the stage `features`
+    mode: FewShotMode
 
     def lift_features(
         self,
@@ -592,6 +596,19 @@ class FewShotHead(SemanticHead, Protocol):
         """Compute the features of the elements, before `fit`.
 
         maps: [D, h, w] per view and scale, over the whole view. weights: [H, W] per view.
+        """
+
+    def fit(
+        self,
+        field: RadianceField,
+        views: Sequence[View],
+        maps: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        evidence: Tensor | None = None,
+    ) -> None:
+        """Fit to annotations: see `SemanticHead.fit`; weights are zero where nothing is annotated.
+
+        evidence: [E, P], what is believed of the concepts without annotations, which then correct it; None: nothing.
         """
 
 

@@ -114,3 +114,60 @@ def test_ids_differ_and_the_file_is_plain_json(tmp_path: Path):
     content = json.loads((tmp_path / "annotations.json").read_text())
     assert content["kind"] == "halonerf annotations"
     assert len({entry["id"] for entry in content["annotations"]}) == 2
+
+
+def test_a_region_snaps_to_superpixels_that_it_fills_in_large_part_and_what_is_drawn_counts_before():
+    picture = np.zeros((80, 120, 3), np.uint8)
+    picture[20:60, 40:43] = 255  # a bright bar, narrower than the stroke is long
+    picture[:, 60:] = (0, 90, 200)
+    stroke = drawn("stroke", (0.345, 0.35), (0.345, 0.65), radius=0.012, snap=True)
+    plain, _ = annotated_regions([stroke], 120, 80)
+    snapped, _ = annotated_regions([stroke], 120, 80, lambda: picture)
+    assert (snapped & ~plain).any()
+    assert snapped[plain].all()
+    assert not snapped[:, 60:].any(), "superpixels end at edges"
+    beside = drawn("polygon", (0.32, 0.3), (0.34, 0.3), (0.34, 0.7), (0.32, 0.7), positive=False)
+    positive, negative = annotated_regions([beside, stroke], 120, 80, lambda: picture)
+    only_drawn, _ = annotated_regions([beside], 120, 80)
+    assert negative.any()
+    assert not (positive & negative).any()
+    assert (negative == (drawn_region(beside, 120, 80) & ~drawn_region(stroke, 120, 80))).all()
+    assert not only_drawn.any()
+
+
+CAMERA = {
+    "width": 64,
+    "height": 48,
+    "focal": 50.0,
+    "principal": (32.0, 24.0),
+    "pose": (1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2),
+}
+
+
+def test_a_rendering_is_annotated_by_its_camera(tmp_path: Path):
+    entry = drawn("point", (0.5, 0.5), photo=None, camera=CAMERA)
+    kept = AnnotationSet([entry, drawn("point", (0.5, 0.5))], corrected=["portal"])
+    kept.save(tmp_path / "a.json")
+    again = AnnotationSet.load(tmp_path / "a.json")
+    assert list(again) == list(kept)
+    assert again.corrected == {"portal"}
+    assert again.photos("portal") == ["a.jpg"]
+    assert again.cameras("portal") == [entry.camera]
+    assert again.of("portal", entry.camera) == [entry]
+    assert entry.camera is not None
+    assert entry.camera.view().camera_to_world[2, 3] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"camera": CAMERA}, "either a photo or a camera"),
+        ({"photo": None}, "either a photo or a camera"),
+        ({"photo": None, "camera": CAMERA, "snap": True}, "snap on photos only"),
+        ({"photo": None, "camera": {**CAMERA, "pose": (0,) * 12}}, "orthonormal"),
+        ({"photo": None, "camera": {**CAMERA, "focal": float("nan")}}, "focal"),
+    ],
+)
+def test_an_annotation_has_one_picture_and_a_possible_camera(options: dict, said: str):
+    with pytest.raises(ValidationError, match=said):
+        drawn("point", (0.5, 0.5), **options)

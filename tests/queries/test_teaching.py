@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halonerf.annotations import Annotation, AnnotationSet, annotated_regions
+from halonerf.annotations import AnnotatedCamera, Annotation, AnnotationSet, annotated_regions
 from halonerf.errors import BadInput
 from halonerf.files import write_csv
 from halonerf.masks import MaskFolder
@@ -156,6 +156,57 @@ def test_masks_are_exported_as_the_masks_segmenter_reads_them(
     positive, negative = annotated_regions(entries, drawn.shape[1], drawn.shape[0])
     small = Image.fromarray(read.astype(np.uint8) * 255).resize(drawn.shape[::-1], Image.Resampling.BOX)
     assert np.array_equal(np.asarray(small) >= 128, (expected | positive) & ~negative)
+
+
+def test_a_word_is_corrected_by_annotations(folders: dict[str, Path], session: QuerySession, teaching: TeachingSession):
+    """What the segmenter finds for a word counts beside the annotations, from the first one on."""
+    mask = truth(folders, HELD_OUT)
+    alone = teaching.annotate(strokes(folders, marked_photo(folders, session))[0])
+    without = average_precision(teaching.probability_map(WORD, HELD_OUT), mask)
+    corrected = teaching.correct(WORD)
+    assert corrected is not None
+    assert (alone.corrected, corrected.corrected, teaching.corrected) == (False, True, {WORD})
+    assert average_precision(teaching.probability_map(WORD, HELD_OUT), mask) > without
+    assert TeachingSession(session, teaching.path, FEW).corrected == {WORD}
+    back = teaching.correct(WORD, False)
+    assert back is not None
+    assert np.array_equal(back.probability, alone.probability)
+    assert teaching.correct("portal") is None
+
+
+def test_a_rendering_is_annotated_from_its_camera(
+    folders: dict[str, Path], session: QuerySession, teaching: TeachingSession
+):
+    """As a photo with the same camera is; not in the world of another reconstruction."""
+    photo = marked_photo(folders, session)
+    entries = strokes(folders, photo)
+    view = session.data.views[session.data.index(photo)]
+    camera = AnnotatedCamera(
+        width=view.width, height=view.height, focal=view.fx, principal=(view.cx, view.cy),
+        pose=tuple(view.camera_to_world.flatten().tolist()),
+    )  # fmt: skip
+    for entry in entries:
+        on_photo = teaching.annotate(entry)
+    for entry in entries:
+        teaching.remove(entry.id)
+    for entry in entries:
+        found = teaching.annotate(entry.model_copy(update={"photo": None, "camera": camera}))
+    assert found.photos == []
+    assert np.allclose(found.probability, on_photo.probability, atol=0.02)
+    foreign = camera.model_copy(update={"reconstruction": "another"})
+    other = AnnotationSet([entries[0].model_copy(update={"photo": None, "camera": foreign, "id": "1" * 32})])
+    assert teaching.merge(other) == [WORD]
+    assert np.array_equal(teaching.taught(WORD).probability, found.probability)
+
+
+def test_modes_differ_and_forget_what_was_fitted(
+    folders: dict[str, Path], session: QuerySession, teaching: TeachingSession
+):
+    first = teaching.annotate(strokes(folders, marked_photo(folders, session))[0])
+    teaching.mode = "place"
+    assert not np.array_equal(teaching.taught(WORD).probability, first.probability)
+    with pytest.raises(BadInput, match="one of mixed, similar, place; got 'all'"):
+        teaching.mode = "all"  # type: ignore[assignment]
 
 
 def test_mistakes_are_reported(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from halonerf.annotations.annotation import Annotation
+from halonerf.annotations.annotation import AnnotatedCamera, Annotation
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.files import write_atomic
 
@@ -24,13 +24,22 @@ class _File(BaseModel):
     version: Literal[1] = 1
     annotations: list[Annotation] = []
     removed: list[str] = []
+    corrected: list[str] = []
 
 
 class AnnotationSet:
     """Annotations in the order in which they were drawn. Removed ones stay known by id, so that merging cannot bring
-    them back."""
+    them back.
 
-    def __init__(self, annotations: Iterable[Annotation] = (), removed: Iterable[str] = ()) -> None:
+    Attributes:
+        corrected: concepts whose annotations correct what the segmenter finds for that word; those of other concepts
+            stand alone.
+    """
+
+    def __init__(
+        self, annotations: Iterable[Annotation] = (), removed: Iterable[str] = (), corrected: Iterable[str] = ()
+    ) -> None:
+        self.corrected = frozenset(corrected)
         self._removed = dict.fromkeys(removed)
         self._kept = {entry.id: entry for entry in annotations if entry.id not in self._removed}
 
@@ -49,11 +58,15 @@ class AnnotationSet:
 
     def photos(self, concept: str) -> list[str]:
         """The photos on which a concept was annotated, in the order of their first annotations."""
-        return list(dict.fromkeys(entry.photo for entry in self if entry.concept == concept))
+        return list(dict.fromkeys(e.photo for e in self if e.concept == concept and e.photo is not None))
 
-    def of(self, concept: str, photo: str) -> list[Annotation]:
-        """The annotations of a concept on a photo, in order."""
-        return [entry for entry in self if entry.concept == concept and entry.photo == photo]
+    def cameras(self, concept: str) -> list[AnnotatedCamera]:
+        """The cameras, not of photos, that a concept was annotated from, in the order of their first annotations."""
+        return list(dict.fromkeys(e.camera for e in self if e.concept == concept and e.camera is not None))
+
+    def of(self, concept: str, picture: str | AnnotatedCamera) -> list[Annotation]:
+        """The annotations of a concept on a photo, or on the rendering from a camera, in order."""
+        return [e for e in self if e.concept == concept and picture in (e.photo, e.camera)]
 
     def add(self, annotation: Annotation) -> None:
         """Add an annotation, or bring a removed one back."""
@@ -69,15 +82,16 @@ class AnnotationSet:
 
     def merged(self, other: AnnotationSet) -> AnnotationSet:
         """The annotations of both, those of `self` first, without what either has removed."""
-        return AnnotationSet([*self, *other], [*self._removed, *other._removed])
+        return AnnotationSet([*self, *other], [*self._removed, *other._removed], self.corrected | other.corrected)
 
     def of_photos(self, photos: Collection[str]) -> AnnotationSet:
-        """The annotations of some photos, with all that is known of removed ones."""
-        return AnnotationSet([entry for entry in self if entry.photo in photos], self._removed)
+        """The annotations of some photos and of all other cameras, with all that is known of removed ones."""
+        kept = [entry for entry in self if entry.photo is None or entry.photo in photos]
+        return AnnotationSet(kept, self._removed, self.corrected)
 
     def save(self, path: Path) -> None:
         """Atomically write the file."""
-        content = _File(annotations=list(self), removed=list(self._removed))
+        content = _File(annotations=list(self), removed=list(self._removed), corrected=sorted(self.corrected))
         write_atomic(path, content.model_dump_json(indent=1) + "\n")
 
     @classmethod
@@ -102,4 +116,4 @@ class AnnotationSet:
                 f"expected a file of annotations at {path}, but {place} is wrong: {first['msg']}.\n"
                 "Use one that the window or halonerf.annotations.AnnotationSet.save wrote."
             ) from error
-        return cls(content.annotations, content.removed)
+        return cls(content.annotations, content.removed, content.corrected)

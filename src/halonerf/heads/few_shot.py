@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from halonerf.heads.aggregation import lift_feature_maps
 from halonerf.heads.element_graph import diffused, element_graph
 from halonerf.heads.elements import ElementHead, check_supervision
 from halonerf.lifting import lift_weighted, ratio
-from halonerf.protocols import PlacedField, RadianceField
+from halonerf.protocols import FewShotMode, PlacedField, RadianceField
 from halonerf.types import View
 
 Array = NDArray[np.floating]
@@ -37,6 +37,8 @@ MAX_BACKGROUND = 1500  # elements
 EXAMPLES = 400.0  # that either class counts as, beside the penalty
 FOLDS = 3  # of the cross-validation
 CLIP = 4.0  # standard deviations, of features
+EVIDENCE_LIMIT = 1e-3  # of a word's probabilities, from 0 and from 1
+EVIDENCE_SCALE = 3.0  # of a word's log-odds beside the features
 
 
 class FewShot(ElementHead):
@@ -58,7 +60,7 @@ class FewShot(ElementHead):
 
     def __init__(
         self,
-        mode: Literal["similar", "place", "mixed"] = "mixed",
+        mode: FewShotMode = "mixed",
         regularisation: PositiveFloat = 0.2,
         background: Fraction = 0.2,
         components: PositiveInt = 64,
@@ -93,9 +95,14 @@ class FewShot(ElementHead):
 
     @torch.no_grad()
     def fit(
-        self, field: RadianceField, views: Sequence[View], maps: Sequence[Tensor], weights: Sequence[Tensor]
+        self,
+        field: RadianceField,
+        views: Sequence[View],
+        maps: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        evidence: Tensor | None = None,
     ) -> None:
-        """See `halonerf.protocols.SemanticHead`; weights are zero where nothing is annotated.
+        """See `halonerf.protocols.FewShotHead`; weights are zero where nothing is annotated.
 
         Raises: BadInput where there is no view, or views, maps and weights are not as many; before `lift_features`.
         """
@@ -106,21 +113,24 @@ class FewShot(ElementHead):
                 f"{len(self.features)}.\nMake them with: halonerf stage=features"
             )
         examples = lift_annotations(field, views, maps, weights)
-        columns, self.mixing = map(list, zip(*(self._predict(part) for part in examples), strict=True))
+        words = [None] * len(examples) if evidence is None else list(evidence.cpu().double().T.numpy())
+        columns, self.mixing = map(list, zip(*map(self._predict, examples, words), strict=True))
         self.hold(torch.stack(columns, dim=1), self.seen[:, None].expand(-1, len(columns)).clone())
 
-    def _predict(self, examples: Examples) -> tuple[Tensor, float]:
+    def _predict(self, examples: Examples, evidence: Array | None) -> tuple[Tensor, float]:
         """Probability of every element, [E], 0 where features are unknown, and the regression's share in the prior."""
         used = self._nodes
         positive, negative, _ = pixels = [part.numpy()[used] for part in examples]
         features = self.features.numpy()[used]
+        if evidence is not None:
+            features = np.column_stack([features, evidence_feature(evidence[used])])
         similar, share = np.zeros(len(used)), 0.0
         if self.mode != "place":
             taught = _training_set(pixels, self.background, self.seed)
             if len(taught.positive) and len(taught.negative):
                 similar = _regression(features, taught, self.regularisation)
                 share = 1.0 if self.mode == "similar" else self._agreement(features, taught)
-        prior = share * similar
+        prior = share * similar + (1 - share) * (0.0 if evidence is None else evidence[used])
         annotated = positive + negative
         given = np.divide(positive, annotated, out=np.zeros_like(positive), where=annotated > 0)
         values = diffused(self._graph, given, np.minimum(annotated, 1.0), prior, self.prior_weight)
@@ -231,6 +241,14 @@ def principal_components(features: Tensor, weight: Tensor, count: int) -> Tensor
     projected = scaled @ axes.flip(1)[:, :count]
     spread = (share * projected.square()).sum(dim=0).mean().sqrt().clamp(min=1e-6)
     return (projected / spread).float()
+
+
+def evidence_feature(probability: Array) -> Array:
+    """Log-odds of probabilities [N], standardised, and scaled so that the regression's penalty hardly acts on them."""
+    bounded = np.clip(probability, EVIDENCE_LIMIT, 1 - EVIDENCE_LIMIT)
+    odds = np.log(bounded / (1 - bounded))
+    scaled: Array = EVIDENCE_SCALE * (odds - odds.mean()) / max(float(odds.std()), 1e-6)
+    return scaled
 
 
 def _training_set(examples: Sequence[Array], background: float, seed: int) -> TrainingSet:

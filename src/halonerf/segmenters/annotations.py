@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,8 @@ from halonerf.segmenters.masks import logits_of_concepts
 
 class Annotations:
     """A `MaskFolderSegmenter` of a file of annotations: probability 1 and 0 in what was drawn, else unknown.
+
+    Annotations of renderings (`Annotation.camera`) are of no photo, and left out.
 
     Args:
         path: file that the window or `halonerf.annotations.AnnotationSet.save` wrote.
@@ -54,8 +57,10 @@ class Annotations:
         concepts = self.vocabulary()
         maps = images.new_full((len(images), len(concepts), height, width), torch.nan)
         for row, name in enumerate(names):
+            picture = partial(_pixels, images[row])
             for column, concept in enumerate(concepts):
-                positive, negative = annotated_regions(self.annotations.of(concept, name), width, height)
+                drawn = self.annotations.of(concept, name)
+                positive, negative = annotated_regions(drawn, width, height, picture)
                 maps[row, column][torch.from_numpy(positive)] = 1.0
                 maps[row, column][torch.from_numpy(negative)] = 0.0
         return {"probability": maps}
@@ -63,3 +68,8 @@ class Annotations:
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, H, W]; NaN where nobody annotated the prompt, which is matched as folders of masks are."""
         return logits_of_concepts(encoded["probability"], self.vocabulary(), prompts)
+
+
+def _pixels(image: Tensor) -> np.ndarray:
+    """A photo [3, H, W] in [0, 1] as uint8 [H, W, 3]."""
+    return (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
