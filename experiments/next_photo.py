@@ -21,7 +21,7 @@ import argparse
 import statistics
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,6 +66,14 @@ def main() -> None:
     write_json(OUT / "next_photo.json", rows)
 
 
+class Found(NamedTuple):
+    """Probability and confidence of the elements, [E] each, and the threshold."""
+
+    probability: torch.Tensor
+    confidence: torch.Tensor
+    threshold: float
+
+
 class User:
     """A simulated user of one scene."""
 
@@ -87,22 +95,20 @@ class User:
         entries = [self.entry(concept, photo, stroke(mask, sign, 0, chance), sign) for sign in (True, False)]
         rows = []
         for number in range(rounds):
-            if number:
-                entries += self.corrections(concept, photo, probability, confidence, threshold, chance)
-            probability, confidence = self.fit(entries)
-            threshold = decide(probability.numpy(), confidence.numpy()).threshold
-            iou = bench.score(concept, [view for view in shown if view not in scored], probability, confidence)["iou"]
+            found = self.fit(entries)
+            others = [view for view in shown if view not in scored]
+            iou = bench.score(concept, others, found.probability, found.confidence)["iou"]
             about = {"scene": bench.name, "concept": concept, "policy": policy, "draw": draw, "round": number}
             rows.append({**about, "strokes": len(entries), "iou": iou})
             left = [view for view in free if view not in used]
-            if policy == "same" or not left:
-                photo = first
-            elif policy == "random":
+            photo = first
+            if left and policy == "random":
                 photo = int(chance.choice(left))
-            else:
-                amount = undecided_share(probability, confidence, threshold, self.share)
+            elif left and policy == "proposed":
+                amount = undecided_share(*found, self.share)
                 photo = max(left, key=lambda view: float(amount[view]))
             used.append(photo)
+            entries += self.corrections(concept, photo, found, chance)
         return rows
 
     def entry(self, concept: str, view: int, points: tuple[tuple[float, float], ...], positive: bool) -> Annotation:
@@ -111,8 +117,8 @@ class User:
             concept=concept, photo=name, tool="stroke", points=points, radius=RADIUS, positive=positive, snap=False
         )
 
-    def fit(self, entries: list[Annotation]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probability and confidence of the elements, [E] each."""
+    def fit(self, entries: list[Annotation]) -> Found:
+        """What the annotations teach."""
         bench = self.bench
         names = list(dict.fromkeys(entry.photo for entry in entries))
         views = [bench.scene.views[bench.scene.index(name)] for name in names if name is not None]
@@ -123,27 +129,18 @@ class User:
         maps = [torch.from_numpy(positive)[..., None].float() for positive, _ in regions]
         weights = [torch.from_numpy(positive | negative)[..., None].float() for positive, negative in regions]
         bench.head.fit(bench.field, views, maps, weights)
-        return bench.head.probabilities()[:, 0], bench.head.confidence()[:, 0]
+        probability, confidence = bench.head.probabilities()[:, 0], bench.head.confidence()[:, 0]
+        return Found(probability, confidence, decide(probability.numpy(), confidence.numpy()).threshold)
 
-    def corrections(
-        self,
-        concept: str,
-        view: int,
-        probability: torch.Tensor,
-        confidence: torch.Tensor,
-        threshold: float,
-        chance: np.random.Generator,
-    ) -> list[Annotation]:
+    def corrections(self, concept: str, view: int, shown: Found, chance: np.random.Generator) -> list[Annotation]:
         """A stroke inside the largest missed region of a photo, and one inside the largest wrong one."""
         bench = self.bench
         appearance = bench.field.appearance(bench.scene.names[view])
-        drawn, _ = render_known(
-            bench.field, bench.scene.views[view], appearance, probability[:, None], confidence[:, None]
-        )
-        marked = drawn[..., 0].numpy() >= threshold
-        truth = (
-            bench.mask(view, concept) if view in bench.views[concept] else np.zeros(marked.shape, bool)
-        )  # no mask: it is not there
+        columns = shown.probability[:, None], shown.confidence[:, None]
+        drawn, _ = render_known(bench.field, bench.scene.views[view], appearance, *columns)
+        marked = drawn[..., 0].numpy() >= shown.threshold
+        absent = view not in bench.views[concept]
+        truth = np.zeros(marked.shape, bool) if absent else bench.mask(view, concept)
         found = []
         for wrong, positive in ((truth & ~marked, True), (marked & ~truth, False)):
             region = largest(wrong)
