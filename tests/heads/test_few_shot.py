@@ -72,7 +72,7 @@ def test_a_stroke_finds_everything_like_it(field: Gaussians, mode: str, regions:
 
 @pytest.mark.parametrize("mode", ["similar", "place", "mixed"])
 def test_annotations_correct_what_is_believed_without_them(field: Gaussians, mode: str):
-    """Features say nothing; a word is right of the left cluster, and wrong of half of the right one, which is annotated."""
+    """Features say nothing; a word is right of the left cluster, wrong of one half of the right one, as annotated."""
     left, low = field.means[:, 0] < 0, field.means[:, 1] < field.means[:, 1].median()
     evidence = torch.where(left, 0.8, torch.where(low, 0.1, 0.7))[:, None]
     head = FewShot(mode, min_confidence=0.01)
