@@ -10,18 +10,17 @@ from fastapi import APIRouter, Query, Response, WebSocket
 from halonerf.viewer.engine import MAX_TEXT_CHARS
 from halonerf.viewer.web.live_scene import LiveScene
 from halonerf.viewer.web.models import Progress, Question, Word
-from halonerf.viewer.web.progress import ProgressBoard
 from halonerf.viewer.web.routes.binary import BYTES, binary
 
 
-def words_router(scene: LiveScene, board: ProgressBoard) -> APIRouter:
+def words_router(scene: LiveScene) -> APIRouter:
     """Routes `/api/words`, `/api/words/values` and the socket `/api/progress`."""
     router = APIRouter(tags=["words"])
 
     @router.post("/words")
     def find(question: Question) -> Word:
         """Find a word or an expression of words, such as `window AND NOT rose window`."""
-        return scene.word(question, lambda share: board.publish(Progress(text=question.text, share=share)))
+        return scene.word(question, lambda share: scene.board.publish(Progress(text=question.text, share=share)))
 
     @router.get("/words/values", response_class=Response, responses=BYTES)
     def values(text: Annotated[str, Query(min_length=1, max_length=MAX_TEXT_CHARS)]) -> Response:
@@ -30,9 +29,9 @@ def words_router(scene: LiveScene, board: ProgressBoard) -> APIRouter:
 
     @router.websocket("/progress")
     async def progress(socket: WebSocket) -> None:
-        """Messages `Progress` of all queries while they run."""
+        """Messages `Progress` of all queries while they run, and `Film` of all films."""
         await socket.accept()
-        with board.subscribed() as queue:
+        with scene.board.subscribed() as queue:
 
             async def tell() -> None:
                 while True:
