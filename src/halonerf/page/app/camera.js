@@ -15,6 +15,12 @@ export function cameraOf(photo) {
   return { eye: [x, y, z], right: [a, d, g], down: [b, e, h], forward: [c, f, i], distance: photo.distance, half, shift };
 }
 
+// A camera with a pose (camera to world [3, 4], row by row) and a vertical field of view, in a window of that aspect.
+export function cameraAlong([a, b, c, x, d, e, f, y, g, h, i, z], fov, aspect) {
+  const half = Math.tan(fov / 2);
+  return { eye: [x, y, z], ...orthonormal([a, d, g], [b, e, h], [c, f, i]), distance: camera.distance, half: [half * aspect, half], shift: [0, 0] };
+}
+
 // An upright camera at `eye` that looks at `target`.
 export function lookingAt(eye, target, half) {
   const offset = add(target, eye, -1);

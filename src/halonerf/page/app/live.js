@@ -1,10 +1,12 @@
 // The live page: its scene comes from the server that sent it, which also finds the words that people type.
 
 import { element } from "./dom.js";
+import { openFilms, showFilm } from "./films.js";
+import { openLightUpload } from "./light_upload.js";
 import { start } from "./main.js";
-import { findText, openBox, partsOf, startFinding } from "./query_box.js";
-import { getBytes, getJson } from "./server.js";
-import { offerStill } from "./still.js";
+import { findText, openBox, partsOf, showProgress, startFinding } from "./query_box.js";
+import { getBytes, getJson, listen } from "./server.js";
+import { showStills } from "./still.js";
 import { lights } from "./store.js";
 
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
@@ -42,7 +44,10 @@ try {
   const focusBox = () => { element("query-text").focus(); element("query-text").select(); };
   start(source, findText, { "/": focusBox });
   startFinding();
-  offerStill();
+  openLightUpload();
+  openFilms();
+  showStills();
+  listen("api/progress", (message) => ("film" in message ? showFilm(message) : showProgress(message)));
   if (!location.hash) source.facts.initial_words.forEach(findText);
 } catch (error) {
   element("no-picture").hidden = false;

@@ -5,7 +5,7 @@ import { followAddress, writeAddress } from "./address.js";
 import { element } from "./dom.js";
 import { fillLights, setLight } from "./lights.js";
 import { fillPhotos, leavePhoto, refitPhoto, showNextPhoto, showPreviousPhoto } from "./photos.js";
-import { canvas, fly, homeCamera, openPicture, redraw, wake } from "./picture.js";
+import { canvas, fly, homeCamera, onRest, openPicture, redraw, wake } from "./picture.js";
 import { listenToPointerAndKeys } from "./pointer.js";
 import { chosen, lights, openStore, words } from "./store.js";
 import { fillWords } from "./words.js";
@@ -15,7 +15,8 @@ import { fillWords } from "./words.js";
 export function start(source, find = () => {}, keys = {}) {
   openStore(source);
   const goHome = () => { leavePhoto(); fly(homeCamera()); };
-  openPicture(writeAddress);
+  openPicture();
+  onRest(writeAddress);
   fillWords();
   fillLights();
   fillPhotos();

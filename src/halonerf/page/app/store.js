@@ -17,13 +17,16 @@ export function openStore(opened) {
   facts.words.forEach((word, number) => addWord(word, source.array(`probability/${number}`), source.array(`confidence/${number}`)));
 }
 
-// Add a word that is not shown yet. probability, confidence: Uint8Array [N] of the Gaussians. first: before all others.
+// Add a word that is not shown yet. own: its threshold, which a person can change. probability, confidence: Uint8Array [N] of the Gaussians. first: before all others.
 export function addWord(entry, probability, confidence, first = false) {
-  const rgb = [1, 3, 5].map((k) => parseInt(entry.colour.slice(k, k + 2), 16));
-  const word = { ...entry, rgb, on: false, strength: 0.85, probability, confidence };
+  const rgb = rgbOf(entry.colour);
+  const word = { ...entry, rgb, own: entry.threshold, on: false, strength: 0.85, probability, confidence };
   words.splice(first ? 0 : words.length, 0, word);
   return word;
 }
+
+// Red, green and blue of a colour "#rrggbb", in 0..255.
+export const rgbOf = (colour) => [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16));
 
 // The words that are highlighted.
 export const activeWords = () => words.filter((word) => word.on);

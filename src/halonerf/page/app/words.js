@@ -4,7 +4,7 @@ import { camera, cameraOf, lookingAt } from "./camera.js";
 import { announce, createElement, element, plural } from "./dom.js";
 import { leavePhoto, showPhoto } from "./photos.js";
 import { fly, repaint } from "./picture.js";
-import { chosen, confidenceWord, facts, source, words } from "./store.js";
+import { chosen, confidenceWord, facts, rgbOf, source, words } from "./store.js";
 import { add, unit } from "./vectors.js";
 
 const BEST_PHOTOS = 3; // shown with a word
@@ -69,6 +69,7 @@ function wordRow(word) {
   details.append(
     tool("from probability", ...slider(`${word.text}: from probability`, word.threshold, (to) => { word.threshold = to; }, refind)),
     tool("strength of colour", ...slider(`${word.text}: strength of colour`, word.strength, (to) => { word.strength = to; })),
+    tool("colour", colourBox(word, swatch)),
     ...(word.notes ?? []).map((note) => createElement("p", { class: "soft note", text: note })),
     parts, ...bestPhotos(word));
   details.hidden = true;
@@ -89,6 +90,16 @@ function wordRow(word) {
     head.append(remove);
   }
   return createElement("li", { class: "word" }, head, details);
+}
+
+function colourBox(word, swatch) {
+  const box = createElement("input", { type: "color", value: word.colour, "aria-label": `${word.text}: colour` });
+  box.addEventListener("input", () => {
+    Object.assign(word, { colour: box.value, rgb: rgbOf(box.value) });
+    swatch.style.background = word.colour;
+    repaint();
+  });
+  return box;
 }
 
 function partRows(word) {
