@@ -87,6 +87,14 @@ export function isExtrapolated() {
 // World to camera for WebGL, column by column.
 export const worldToCamera = (c) => [0, 1, 2].flatMap((k) => [c.right[k], c.down[k], c.forward[k]]);
 
+// Where a point is in a picture of that size: x, y in px, and its depth; null behind the camera.
+export function projected(point, width, height) {
+  const offset = add(point, camera.eye, -1), depth = dot(offset, camera.forward);
+  if (depth < 0.01) return null;
+  const { focal, principal } = intrinsicsFor(width, height);
+  return [principal[0] + (focal * dot(offset, camera.right)) / depth, principal[1] + (focal * dot(offset, camera.down)) / depth, depth];
+}
+
 // Focal length and principal point, px, of a picture of that size that contains all of `half`.
 export function intrinsicsFor(width, height) {
   const focal = Math.min(width / 2 / camera.half[0], height / 2 / camera.half[1]);

@@ -4,6 +4,7 @@ import { fillAbout } from "./about.js";
 import { followAddress, writeAddress } from "./address.js";
 import { element } from "./dom.js";
 import { fillLights, setLight } from "./lights.js";
+import { openPhotoCameras, togglePhotoCameras } from "./photo_cameras.js";
 import { fillPhotos, leavePhoto, refitPhoto, showNextPhoto, showPreviousPhoto } from "./photos.js";
 import { canvas, fly, homeCamera, onRest, openPicture, redraw, wake } from "./picture.js";
 import { listenToPointerAndKeys } from "./pointer.js";
@@ -20,12 +21,14 @@ export function start(source, find = () => {}, keys = {}) {
   fillWords();
   fillLights();
   fillPhotos();
+  openPhotoCameras();
   fillAbout();
   const digits = Array.from({ length: 9 }, (_, number) => [number + 1, () => words[number]?.toggle()]);
   listenToPointerAndKeys(canvas, () => { leavePhoto(); redraw(); }, {
     Home: goHome,
     n: showNextPhoto,
     p: showPreviousPhoto,
+    f: togglePhotoCameras,
     l: () => setLight({ from: (chosen.from + 1) % lights.length, blend: 0 }),
     c: () => element(chosen.confidence ? "show-where" : "show-confidence").click(),
     0: () => words.forEach((word) => word.toggle(false)),

@@ -26,6 +26,7 @@ let resolution = 1; // in motion; adapts to the time that frames take
 let inMotion = false; // whether the last frame was one of a motion: only then is the time since then that of a frame
 let msPerPixel = 0; // measured by `measureSpeed`; 0 before it
 const restListeners = [], changeListeners = []; // called when the picture is finished, and when it begins to change
+const drawListeners = []; // called after every frame
 
 // Draw the next frame.
 export function wake() {
@@ -60,6 +61,9 @@ export function homeCamera() {
 // Call `listener` whenever the picture is finished, or begins to change after that.
 export const onRest = (listener) => restListeners.push(listener);
 export const onChange = (listener) => changeListeners.push(listener);
+
+// Call `listener` after every frame.
+export const onDraw = (listener) => drawListeners.push(listener);
 
 // Start to draw.
 export function openPicture() {
@@ -109,6 +113,7 @@ function step(now) {
   coloursChanged = false;
   element("guess").hidden = !isExtrapolated();
   draw(moving ? resolution : stillResolution());
+  for (const listener of drawListeners) listener();
   if (moving || pose !== sortedFor) wake();
   else if (requested === received && !frame) {
     canvas.dataset.idle = "yes";
