@@ -9,6 +9,7 @@ import { fillPhotos, leavePhoto, refitPhoto, showNextPhoto, showPreviousPhoto } 
 import { canvas, fly, homeCamera, onRest, openPicture, redraw, wake } from "./picture.js";
 import { listenToPointerAndKeys } from "./pointer.js";
 import { chosen, lights, openStore, words } from "./store.js";
+import { openUndo } from "./undo.js";
 import { fillWords } from "./words.js";
 
 // Show a scene. source: see `openStore`. find: called with a text in the address that the page has no word of.
@@ -22,6 +23,7 @@ export function start(source, find = () => {}, keys = {}) {
   fillLights();
   fillPhotos();
   openPhotoCameras();
+  openUndo(find);
   fillAbout();
   const digits = Array.from({ length: 9 }, (_, number) => [number + 1, () => words[number]?.toggle()]);
   listenToPointerAndKeys(canvas, () => { leavePhoto(); redraw(); }, {
@@ -41,6 +43,6 @@ export function start(source, find = () => {}, keys = {}) {
     refitPhoto();
     wake();
   }).observe(canvas);
-  followAddress(find);
+  if (location.hash) followAddress(find);
   window.addEventListener("hashchange", () => followAddress(find));
 }

@@ -46,7 +46,7 @@ function slider(label, value, onInput, onChange = () => {}) {
     repaint();
   });
   input.addEventListener("change", () => onChange());
-  return [input, output];
+  return { row: [input, output], set: (to) => { input.value = String(to); output.textContent = to.toFixed(2); } };
 }
 
 function wordRow(word) {
@@ -66,9 +66,19 @@ function wordRow(word) {
   };
   const tool = (label, ...controls) => createElement("div", { class: "tool" }, createElement("span", { text: label }), ...controls);
   showParts();
+  const threshold = slider(`${word.text}: from probability`, word.threshold, (to) => { word.threshold = to; }, refind);
+  const strength = slider(`${word.text}: strength of colour`, word.strength, (to) => { word.strength = to; });
+  word.adjust = (to) => { // threshold and strength
+    const moved = to.threshold !== word.threshold;
+    Object.assign(word, { threshold: to.threshold, strength: to.strength });
+    threshold.set(to.threshold);
+    strength.set(to.strength);
+    repaint();
+    if (moved) refind();
+  };
   details.append(
-    tool("from probability", ...slider(`${word.text}: from probability`, word.threshold, (to) => { word.threshold = to; }, refind)),
-    tool("strength of colour", ...slider(`${word.text}: strength of colour`, word.strength, (to) => { word.strength = to; })),
+    tool("from probability", ...threshold.row),
+    tool("strength of colour", ...strength.row),
     tool("colour", colourBox(word, swatch)),
     ...(word.notes ?? []).map((note) => createElement("p", { class: "soft note", text: note })),
     parts, ...bestPhotos(word));
