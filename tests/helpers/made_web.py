@@ -18,6 +18,7 @@ from halonerf.viewer.web.app import make_app
 from halonerf.viewer.web.films import FilmStudio
 from halonerf.viewer.web.guard import Guard, Limits
 from halonerf.viewer.web.live_scene import LiveScene
+from halonerf.viewer.web.note_book import NoteBook
 from helpers.made_folders import run_stage
 from helpers.made_query import FIELD, HEAD, SEGMENTER, made_field, write_query_folders
 
@@ -54,7 +55,9 @@ def open_session(root: Path, encodes: bool = False) -> QuerySession:
 def guarded(scene: LiveScene, studio: FilmStudio | None = None, **limits: int) -> Guard:
     """The application as the viewer serves it. studio: where films are rendered; None: one that keeps them as usual."""
     studio = studio or FilmStudio(scene.engine, scene.folder / "films", scene.picture_size, scene.board.publish)
-    return Guard(make_app(scene, studio), {HOST, "localhost:8080"}, TOKEN, COOKIE, Limits(**limits))
+    return Guard(
+        make_app(scene, studio, NoteBook(scene.folder)), {HOST, "localhost:8080"}, TOKEN, COOKIE, Limits(**limits)
+    )
 
 
 def client(app: Any, headers: dict[str, str] | None = HEADER) -> TestClient:

@@ -8,7 +8,7 @@ import { leavePhoto } from "./photos.js";
 import { canvas, redraw, repaint } from "./picture.js";
 import { findText } from "./query_box.js";
 import { postJson } from "./server.js";
-import { chosen, lights, source, words } from "./store.js";
+import { USUAL_STRENGTH, chosen, lights, source, words } from "./store.js";
 
 const PREVIEW_FPS = 20; // of the moments that the server computes; the camera moves between them
 const RECOLOUR_MS = 250; // between two changes of light and words, which colour every Gaussian
@@ -22,10 +22,11 @@ export function openPreview() {
       return;
     }
     complain("");
+    const before = { light: { ...chosen }, words: new Map(words.map((word) => [word, { on: word.on, strength: word.strength, threshold: word.threshold }])) };
     try {
       const samples = await postJson("api/paths/samples", { path: presentPath(), fps: PREVIEW_FPS });
       await fetchWhatIsShown(samples);
-      play(samples);
+      play(samples, before);
     } catch (error) {
       complain(error.message);
     }
@@ -42,10 +43,10 @@ async function fetchWhatIsShown(samples) {
   }
 }
 
-function play(samples) {
+// Move the camera along the samples. before: light and words that are shown again at the end.
+function play(samples, before) {
   stopFlight();
   leavePhoto();
-  const before = { light: { ...chosen }, words: words.map((word) => [word, { on: word.on, strength: word.strength, threshold: word.threshold }]) };
   const start = performance.now(), length = samples.at(-1).seconds;
   let frame = 0, colouredAt = -Infinity;
   const step = (now) => {
@@ -64,7 +65,11 @@ function play(samples) {
     stopPreview = null;
     element("play-path").textContent = "Play";
     Object.assign(chosen, before.light);
-    for (const [word, state] of before.words) Object.assign(word, state);
+    for (const word of words) {
+      const state = before.words.get(word);
+      Object.assign(word, state ?? { on: true, strength: USUAL_STRENGTH, threshold: word.own });
+      if (!state) word.toggle(false); // it was found for the preview
+    }
     repaint();
   };
   element("play-path").textContent = "Stop";

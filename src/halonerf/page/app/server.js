@@ -24,6 +24,7 @@ export const getJson = async (path) => (await request(path)).json();
 export const getBytes = async (path) => (await request(path)).arrayBuffer();
 export const postJson = async (path, body) => (await request(path, asJson(body))).json();
 export const postForBlob = async (path, body, signal) => (await request(path, { ...asJson(body), signal })).blob();
+export const putJson = async (path, body) => (await request(path, asJson(body, "PUT"))).json();
 export const deleteJson = async (path) => (await request(path, { method: "DELETE" })).json();
 
 // Send a file as it is. file: a Blob.

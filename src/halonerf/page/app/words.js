@@ -81,7 +81,7 @@ function wordRow(word) {
     tool("strength of colour", ...strength.row),
     tool("colour", colourBox(word, swatch)),
     ...(word.notes ?? []).map((note) => createElement("p", { class: "soft note", text: note })),
-    parts, ...bestPhotos(word));
+    parts, ...listButtons(word), ...bestPhotos(word));
   details.hidden = true;
   box.addEventListener("change", () => {
     word.on = box.checked;
@@ -122,7 +122,10 @@ function partRows(word) {
       fly(cameraAt(part));
       announce(`${word.text} ${number + 1} of ${word.parts.length}`);
     });
-    return createElement("li", {}, button);
+    if (!source.pinPart) return createElement("li", {}, button);
+    const pin = createElement("button", { type: "button", class: "remove", title: "Pin a note to this part", "aria-label": `Pin a note to ${word.text} ${number + 1}`, text: "⚑" });
+    pin.addEventListener("click", () => source.pinPart(word, number));
+    return createElement("li", {}, button, pin);
   });
   const remark = (text) => rows.push(createElement("li", { class: "none", text }));
   if (!word.parts.length) {
@@ -132,6 +135,17 @@ function partRows(word) {
     remark(`a guess: nowhere more probable than not; this is the best part, with probability ${word.parts[0].probability.toFixed(2)}`);
   }
   return rows;
+}
+
+// Buttons that save the list of a word's parts, where a server makes it.
+function listButtons(word) {
+  if (!source.saveParts) return [];
+  const buttons = ["csv", "json"].map((kind) => {
+    const button = createElement("button", { type: "button", text: kind.toUpperCase(), "aria-label": `${word.text}: save its parts as ${kind.toUpperCase()}` });
+    button.addEventListener("click", () => source.saveParts(word, kind));
+    return button;
+  });
+  return [createElement("div", { class: "lists" }, createElement("span", { text: "list of parts" }), ...buttons)];
 }
 
 // The photos that show most of a word, to fly to, where they are known.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class LiveScene:
 
     Args:
         engine: the opened scene.
-        folder: where pictures, films and paths are kept.
+        folder: where pictures, films, paths and notes are kept.
         initial_words: texts that every window finds at its start.
         still_size: px, long side at most of the field's picture of the resting camera; 0: none.
         picture_size: px, long side of pictures and films at most.
@@ -159,6 +160,12 @@ class LiveScene:
             photos=[self.engine.photos.index(name) for name in found.photos],
             seconds=found.seconds,
         )
+
+    def part_rows(self, text: str, threshold: float | None, metres_per_unit: float | None) -> list[dict[str, Any]]:
+        """The parts of a text from a threshold on (None: its own), see `QuerySession.describe_parts`."""
+        found, engine = self.engine.find(text), self.engine
+        parts = engine.parts(found, threshold)
+        return engine.session.describe_parts(found.text, parts, engine.part_options.part_radius, metres_per_unit)
 
     def word_bytes(self, text: str) -> bytes:
         """Probability of all splats, then confidence of all splats, a byte each."""

@@ -21,6 +21,7 @@ from halonerf.viewer.web.app import make_app
 from halonerf.viewer.web.films import FilmStudio
 from halonerf.viewer.web.guard import Guard, Limits
 from halonerf.viewer.web.live_scene import LiveScene
+from halonerf.viewer.web.note_book import NoteBook
 from halonerf.viewer.web.serving import RunningServer, bound_socket, host_headers
 
 log = logging.getLogger("halonerf")
@@ -90,7 +91,9 @@ class WebViewer:
         listening = bound_socket(self.host, self.port)
         port = listening.getsockname()[1]
         hosts = host_headers(self.host, port, self.names)
-        guarded = Guard(make_app(scene, self._studio), hosts, self.token, f"halonerf_{port}", self.limits)
+        guarded = Guard(
+            make_app(scene, self._studio, NoteBook(folder)), hosts, self.token, f"halonerf_{port}", self.limits
+        )
         self._server = RunningServer(guarded, listening, self.limits)
         shown = "[::1]" if self.host == "::1" else "127.0.0.1"
         return f"http://{shown}:{port}/?token={self.token}"

@@ -5,6 +5,7 @@ from halonerf.exports import lazy_exports
 _HOMES = {
     "films_router": "films",
     "lights_router": "lights",
+    "notes_router": "notes",
     "paths_router": "paths",
     "photos_router": "photos",
     "renderings_router": "renderings",
