@@ -1,10 +1,13 @@
 // The live page: its scene comes from the server that sent it, which also finds the words that people type.
 
 import { element } from "./dom.js";
+import { openFilms, showFilm } from "./films.js";
+import { openLightUpload } from "./light_upload.js";
 import { start } from "./main.js";
-import { findText, openBox, partsOf, startFinding } from "./query_box.js";
-import { getBytes, getJson } from "./server.js";
-import { offerStill } from "./still.js";
+import { openNotes, pinPart, refreshNotes, startMeasuring } from "./notes.js";
+import { findText, openBox, partsOf, showProgress, startFinding } from "./query_box.js";
+import { getBytes, getJson, listen, saveAs } from "./server.js";
+import { showStills } from "./still.js";
 import { lights } from "./store.js";
 
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
@@ -19,7 +22,16 @@ async function openScene() {
     },
     loadLight,
     partsOf,
+    pinPart,
+    saveParts,
   };
+}
+
+// Save the list of a word's parts. kind: "csv" or "json".
+function saveParts(word, kind) {
+  const moved = word.threshold === word.own ? {} : { threshold: String(Math.max(word.threshold, 0.01)) };
+  const asked = new URLSearchParams({ text: word.text, kind, ...moved });
+  saveAs(`api/words/parts?${asked}`, `parts.${kind}`);
 }
 
 const loading = new Map(); // promises of lights by number
@@ -34,15 +46,26 @@ function loadLight(number) {
   return loading.get(number);
 }
 
+// A message of the server: of a film, of notes that another window changed, or of a query.
+function hear(message) {
+  if ("film" in message) showFilm(message);
+  else if ("notes" in message) refreshNotes();
+  else showProgress(message);
+}
+
 try {
   // The address may be copied or looked at by others: the token in it has done its work.
   if (location.search) history.replaceState(null, "", location.pathname + location.hash);
   openBox();
   const source = await openScene();
   const focusBox = () => { element("query-text").focus(); element("query-text").select(); };
-  start(source, findText, { "/": focusBox });
+  start(source, findText, { "/": focusBox, m: startMeasuring });
   startFinding();
-  offerStill();
+  openLightUpload();
+  openFilms();
+  openNotes();
+  showStills();
+  listen("api/progress", hear);
   if (!location.hash) source.facts.initial_words.forEach(findText);
 } catch (error) {
   element("no-picture").hidden = false;

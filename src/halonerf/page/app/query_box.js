@@ -2,7 +2,7 @@
 
 import { announce, complain, createElement, element, plural } from "./dom.js";
 import { canvas } from "./picture.js";
-import { getBytes, listen, postJson } from "./server.js";
+import { getBytes, postJson } from "./server.js";
 import { addWord, facts, words } from "./store.js";
 import { showWord } from "./words.js";
 
@@ -30,14 +30,13 @@ export function openBox() {
   if (window.matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
 }
 
-// Find what was typed so far, offer examples, and show progress, now that the scene is there.
+// Find what was typed so far, and offer examples, now that the scene is there.
 export function startFinding() {
   for (const text of facts.examples.slice(0, MAX_EXAMPLES)) {
     const button = createElement("button", { type: "button", text });
     button.addEventListener("click", () => findText(text));
     element("examples").append(createElement("li", {}, button));
   }
-  listen("api/progress", showProgress);
   sayReady();
 }
 
@@ -98,8 +97,8 @@ export async function partsOf(word) {
   }
 }
 
-// message: text, and share of the photos in which it has been looked for.
-function showProgress({ text, share }) {
+// Show how far a query is: text, and share of the photos in which it has been looked for.
+export function showProgress({ text, share }) {
   const bar = waiting.get(text)?.querySelector("progress");
   if (bar) bar.value = share;
 }

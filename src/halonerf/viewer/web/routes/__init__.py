@@ -3,10 +3,14 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
+    "films_router": "films",
     "lights_router": "lights",
+    "notes_router": "notes",
+    "paths_router": "paths",
     "photos_router": "photos",
     "renderings_router": "renderings",
     "scene_router": "scene",
+    "uploads_router": "uploads",
     "words_router": "words",
 }
 __all__ = [*_HOMES]
