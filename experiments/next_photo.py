@@ -86,7 +86,8 @@ class User:
         bench, chance = self.bench, np.random.default_rng(draw)
         shown = bench.views[concept]
         scored = shown[1::2][: bench.most_scored]
-        free = [view for view in range(len(bench.scene)) if view not in shown[1::2]]
+        known = [view for view in range(len(bench.scene)) if bench.truths.concepts(view)]  # what it does not show, too
+        free = [view for view in known if view not in shown[1::2]]
         if not scored or not shown:
             return []
         photo = max(shown[::2], key=lambda view: bench.mask(view, concept).mean())
