@@ -48,8 +48,8 @@ class FewShot(ElementHead):
         mode: "similar", the annotated places and everything like them; "place", the annotated places alone; "mixed",
             the former as far as features predict annotations that they were not taught by (cross-validated).
         regularisation: inverse strength of the regression's penalty (scikit-learn's C).
-        background: share in the negatives of unannotated elements of annotated photos, among which are further instances
-            of the concept; the rest are annotated ones. Without annotated ones, all negatives are background.
+        background: share in the negatives of unannotated elements of annotated photos, some of which may show the
+            concept; the rest are annotated ones. Without annotated ones, all negatives are background.
         components: principal components of the features that are used.
         neighbours: of an element in the graph. contrast: how strongly a difference of features separates neighbours.
         prior_weight: weight of the regression, or of "not there" in mode "place", beside that of neighbours.
