@@ -114,9 +114,10 @@ function colourBox(word, swatch) {
 
 function partRows(word) {
   const rows = word.parts.map((part, number) => {
-    const button = createElement("button", { type: "button", "aria-label": `Fly to ${word.text} ${number + 1}` },
+    const sure = part.probability.toFixed(2);
+    const button = createElement("button", { type: "button", title: `probability ${sure}`, "aria-label": `Fly to ${word.text} ${number + 1}` },
       createElement("b", { text: String(number + 1) }),
-      createElement("span", { text: `${plural(part.elements, "element", "elements")}, probability ${part.probability.toFixed(2)}` }));
+      createElement("span", { text: `${plural(part.elements, "element", "elements")}, ${Math.round(100 * part.probability)} %` }));
     button.addEventListener("click", () => {
       leavePhoto();
       fly(cameraAt(part));

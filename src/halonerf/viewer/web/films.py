@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ log = logging.getLogger("halonerf")
 MAX_FRAMES = 20_000  # of a film
 MAX_WAITING = 8  # films that are not finished, of all windows
 MAX_LISTED = 32  # films that are remembered; the files of all are kept
+CLOSE_S = 5.0  # that a frame may still take when the viewer ends
 
 
 @dataclass
@@ -47,7 +48,9 @@ class FilmStudio:
         self.engine, self.folder, self.max_size, self.publish = engine, folder, max_size, publish
         self._jobs: dict[int, _Job] = {}
         self._count, self._lock = 0, threading.Lock()
-        self._worker = ThreadPoolExecutor(1, "films")
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: the end
+        self._thread = threading.Thread(target=self._work, name="films", daemon=True)
+        self._thread.start()
 
     def order(self, wanted: FilmOrder, path: CameraPath) -> Film:
         """Put a film into the queue. path: that of the order.
@@ -73,8 +76,8 @@ class FilmStudio:
             )  # fmt: skip
             self._jobs[film.film] = job = _Job(film, wanted, path)
             self._forget_old()
-            self._worker.submit(self._make, job)
         self.publish(film)
+        self._waiting.put(job)
         return film
 
     def films(self) -> list[Film]:
@@ -99,12 +102,12 @@ class FilmStudio:
         return self._change(job, state="cancelled") if waiting else job.film
 
     def close(self) -> None:
-        """Give up all films that are not finished; returns when the thread has ended."""
+        """Give up all films that are not finished; returns when the frame is rendered, or after `CLOSE_S`."""
         with self._lock:
-            jobs = list(self._jobs.values())
-        for job in jobs:
-            job.cancelled.set()
-        self._worker.shutdown(cancel_futures=True)
+            for job in self._jobs.values():
+                job.cancelled.set()
+        self._waiting.put(None)
+        self._thread.join(CLOSE_S)
 
     def _forget_old(self) -> None:
         finished = [number for number, job in self._jobs.items() if job.film.state not in ("waiting", "rendering")]
@@ -117,9 +120,14 @@ class FilmStudio:
         self.publish(job.film)
         return job.film
 
+    def _work(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            self._make(job)
+
     def _make(self, job: _Job) -> None:
         """Render a film and keep its file; whatever happens is told, and ends no thread."""
         if job.cancelled.is_set():
+            self._change(job, state="cancelled")
             return
 
         def progress(share: float) -> bool:
