@@ -78,6 +78,9 @@ export function isExtrapolated() {
   return directions.every((direction) => dot(direction, camera.forward) < SIMILAR_DIRECTION);
 }
 
+// Camera to world, row by row, of the present camera.
+export const cameraPose = () => [0, 1, 2].flatMap((k) => [camera.right[k], camera.down[k], camera.forward[k], camera.eye[k]]);
+
 // World to camera for WebGL, column by column.
 export const worldToCamera = (c) => [0, 1, 2].flatMap((k) => [c.right[k], c.down[k], c.forward[k]]);
 

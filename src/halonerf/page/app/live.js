@@ -2,10 +2,11 @@
 
 import { element } from "./dom.js";
 import { start } from "./main.js";
-import { findText, openBox, partsOf, startFinding } from "./query_box.js";
-import { getBytes, getJson } from "./server.js";
+import { findText, openBox, partsOf, showProgress, startFinding } from "./query_box.js";
+import { getBytes, getJson, listen } from "./server.js";
 import { offerStill } from "./still.js";
 import { lights } from "./store.js";
+import { heardOfTeaching, openTeaching, startTeaching } from "./teach.js";
 
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
 
@@ -40,8 +41,12 @@ try {
   openBox();
   const source = await openScene();
   const focusBox = () => { element("query-text").focus(); element("query-text").select(); };
+  const state = await getJson("api/teaching");
+  if (!state.missing) source.correct = (word) => openTeaching(word.text, true);
   start(source, findText, { "/": focusBox });
+  startTeaching(state);
   startFinding();
+  listen("api/progress", (message) => ("changed" in message ? heardOfTeaching : showProgress)(message));
   offerStill();
   if (!location.hash) source.facts.initial_words.forEach(findText);
 } catch (error) {

@@ -20,7 +20,7 @@ export function openStore(opened) {
 // Add a word that is not shown yet. probability, confidence: Uint8Array [N] of the Gaussians. first: before all others.
 export function addWord(entry, probability, confidence, first = false) {
   const rgb = [1, 3, 5].map((k) => parseInt(entry.colour.slice(k, k + 2), 16));
-  const word = { ...entry, rgb, on: false, strength: 0.85, probability, confidence };
+  const word = { ...entry, rgb, on: false, strength: 0.85, foundThreshold: entry.threshold, probability, confidence };
   words.splice(first ? 0 : words.length, 0, word);
   return word;
 }

@@ -15,6 +15,7 @@ from halonerf.viewer.web.routes.lights import lights_router
 from halonerf.viewer.web.routes.photos import photos_router
 from halonerf.viewer.web.routes.renderings import renderings_router
 from halonerf.viewer.web.routes.scene import scene_router
+from halonerf.viewer.web.routes.teaching import teaching_router
 from halonerf.viewer.web.routes.words import words_router
 
 MEDIA_TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
@@ -23,12 +24,14 @@ MEDIA_TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset
 def make_app(scene: LiveScene) -> FastAPI:
     """The application, without its guard. `/openapi.json` describes it; a page of documentation would need a CDN."""
     app = FastAPI(title=f"HaloNeRF: {scene.title}", version=__version__, docs_url=None, redoc_url=None)
+    board = ProgressBoard()
     for router in (
         scene_router(scene),
         photos_router(scene),
         lights_router(scene),
-        words_router(scene, ProgressBoard()),
+        words_router(scene, board),
         renderings_router(scene),
+        *([teaching_router(scene, scene.teaching, board)] if scene.teaching else ()),
     ):
         app.include_router(router, prefix="/api")
 

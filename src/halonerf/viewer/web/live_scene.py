@@ -23,6 +23,7 @@ from halonerf.rendering.appearance import MEAN
 from halonerf.types import View
 from halonerf.viewer.engine import Engine, TextResult
 from halonerf.viewer.web.models import Light, LitScene, Part, Photo, Question, Rendering, SceneFacts, Word
+from halonerf.viewer.web.teaching import Teaching
 from halonerf.visualization.overlays import highlight
 from halonerf.visualization.palette import hex_colour, palette_colour
 from halonerf.visualization.pictures import to_uint8
@@ -30,6 +31,7 @@ from halonerf.visualization.pictures import to_uint8
 PALETTE = 64  # colours for words that are not concepts
 REFERENCE_WORDS = 4  # concepts whose confidence sets the scale
 KEPT_THUMBNAILS = 1024  # some 5 kB each
+MAP_SIZE = 640  # px, long side of maps of words in photos: finer ones show no more of the Gaussians
 
 
 class LiveScene:
@@ -40,10 +42,18 @@ class LiveScene:
         initial_words: texts that every window finds at its start.
         still_size: px, long side of renderings at most; 0: none are made.
         thumbnail: px, long side of small pictures.
+        teaching: the words that people taught; None: none can be.
     """
 
-    def __init__(self, engine: Engine, initial_words: Sequence[str], still_size: int, thumbnail: int) -> None:
-        self.engine, self.initial_words = engine, list(initial_words)
+    def __init__(
+        self,
+        engine: Engine,
+        initial_words: Sequence[str],
+        still_size: int,
+        thumbnail: int,
+        teaching: Teaching | None = None,
+    ) -> None:
+        self.engine, self.teaching, self.initial_words = engine, teaching, list(initial_words)
         self.still_size, self.thumbnail = still_size, thumbnail
         self.scene = engine.scene
         folder = engine.session.inputs.get("collect")
@@ -132,12 +142,16 @@ class LiveScene:
 
     # --- words
 
+    def find(self, text: str, progress: Callable[[float], None] | None = None) -> TextResult:
+        """Where a text is, with what people taught; see `Engine.find`."""
+        return (self.teaching or self.engine).find(text, progress)
+
     def word(self, question: Question, progress: Callable[[float], None] | None = None) -> Word:
         """Find a text. progress: called with the share of the photos in which it has been looked for.
 
         Raises: BadInput for a text that is no expression of words.
         """
-        found = self.engine.find(question.text, progress)
+        found = self.find(question.text, progress)
         concepts = self.engine.concepts
         parts = self.engine.parts(found, question.threshold)
         return Word(
@@ -154,11 +168,17 @@ class LiveScene:
 
     def word_bytes(self, text: str) -> bytes:
         """Probability of all splats, then confidence of all splats, a byte each."""
-        found = self.engine.find(text)
+        found = self.find(text)
         element = self.engine.splats.element
         median = self._median or median_confidence([found.confidence])
         values = word_values(found.probability[element], found.confidence[element], median)
         return b"".join(part.tobytes() for part in values)
+
+    def word_map(self, text: str, photo: int) -> bytes:
+        """Probability of a text in a photo, 255 is certain, a grey PNG of at most `MAP_SIZE` px on its long side."""
+        view, code = self.scene.views[photo].within(MAP_SIZE), self.code(0)
+        rendering = self.engine.render(view, code, _channels([self.find(text)]))
+        return _png(split_known(rendering)[0][..., 0].cpu().numpy())
 
     @cached_property
     def _median(self) -> float | None:
@@ -183,16 +203,14 @@ class LiveScene:
             raise BadInput("expected a pose whose first three columns are orthonormal axes")
         x, y = wanted.principal
         view = View(wanted.width, wanted.height, wanted.focal, wanted.focal, x, y, pose)
-        found = [self.engine.find(word.text) for word in wanted.words]
+        found = [self.find(word.text) for word in wanted.words]
         rendering = self.engine.render(view, self.engine.light(self._mix(wanted)), _channels(found))
         picture = rendering.colour.clamp(0, 1).numpy()
         if found:
             probability, words = split_known(rendering)[0].numpy(), wanted.words
             strengths, thresholds = [word.strength for word in words], [word.threshold for word in words]
             picture = highlight(picture, probability, strengths, thresholds, [word.rgb for word in words])
-        buffer = io.BytesIO()
-        Image.fromarray(to_uint8(picture)).save(buffer, "PNG")
-        return buffer.getvalue()
+        return _png(picture)
 
     def _mix(self, wanted: Rendering) -> AppearanceMix:
         second = wanted.to if wanted.blend and wanted.to is not None else wanted.light
@@ -214,6 +232,13 @@ class LiveScene:
 
 def _paths(number: int) -> dict[str, str]:
     return {"thumbnail": f"api/photos/{number}/thumbnail", "picture": f"api/photos/{number}/picture"}
+
+
+def _png(picture: np.ndarray) -> bytes:
+    """Values in [0, 1], [H, W] or [H, W, 3], as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(to_uint8(picture)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _channels(found: Sequence[TextResult]) -> Tensor | None:

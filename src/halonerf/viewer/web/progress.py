@@ -1,4 +1,4 @@
-"""Progress of queries, told to every open window."""
+"""Messages to every open window: progress of queries, changes of what was taught."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from halonerf.viewer.web.models import Progress
+from pydantic import BaseModel
 
 MAX_WAITING = 64  # messages kept for a window that does not fetch them; later ones are dropped
 
 
 class ProgressBoard:
-    """Passes messages from the threads that answer queries to the windows' sockets."""
+    """Passes messages from the threads that answer requests to the windows' sockets."""
 
     def __init__(self) -> None:
-        self._queues: dict[asyncio.Queue[Progress], asyncio.AbstractEventLoop] = {}
+        self._queues: dict[asyncio.Queue[BaseModel], asyncio.AbstractEventLoop] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def subscribed(self) -> Iterator[asyncio.Queue[Progress]]:
+    def subscribed(self) -> Iterator[asyncio.Queue[BaseModel]]:
         """A queue that gets all messages while it is open; to be called in an event loop."""
-        queue: asyncio.Queue[Progress] = asyncio.Queue(MAX_WAITING)
+        queue: asyncio.Queue[BaseModel] = asyncio.Queue(MAX_WAITING)
         with self._lock:
             self._queues[queue] = asyncio.get_running_loop()
         try:
@@ -31,7 +31,7 @@ class ProgressBoard:
             with self._lock:
                 del self._queues[queue]
 
-    def publish(self, message: Progress) -> None:
+    def publish(self, message: BaseModel) -> None:
         """Pass a message on, from any thread."""
         with self._lock:
             targets = list(self._queues.items())
@@ -40,6 +40,6 @@ class ProgressBoard:
                 loop.call_soon_threadsafe(_put, queue, message)
 
 
-def _put(queue: asyncio.Queue[Progress], message: Progress) -> None:
+def _put(queue: asyncio.Queue[BaseModel], message: BaseModel) -> None:
     if not queue.full():
         queue.put_nowait(message)

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Interval
 
-from halonerf.config.option_types import NonNegativeInt, PositiveFloat, PositiveInt, Text
+from halonerf.config.option_types import Component, NonNegativeInt, PositiveFloat, PositiveInt, Text
 from halonerf.process.waiting import wait_for_end
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
@@ -21,6 +21,7 @@ from halonerf.viewer.web.app import make_app
 from halonerf.viewer.web.guard import Guard, Limits
 from halonerf.viewer.web.live_scene import LiveScene
 from halonerf.viewer.web.serving import RunningServer, bound_socket, host_headers
+from halonerf.viewer.web.teaching import Teaching
 
 log = logging.getLogger("halonerf")
 
@@ -39,6 +40,7 @@ class WebViewer:
         still_size: px, long side at most of pictures that the field renders; 0: none.
         thumbnail: px, long side of the photos in the strip.
         memory_mb: MB that rendering a part of a picture may take.
+        teaching: config of a `FewShotHead`, which learns words from marks in photos; None: nothing can be taught.
         part_radius, min_elements, max_parts: how connected parts are found, see `PartOptions`.
     """
 
@@ -56,6 +58,7 @@ class WebViewer:
         still_size: NonNegativeInt = 1920,
         thumbnail: Annotated[int, Interval(ge=8, le=4096)] = 240,
         memory_mb: PositiveFloat = 512.0,
+        teaching: Component | None = None,
         part_radius: PositiveFloat = 3.0,
         min_elements: PositiveInt = 10,
         max_parts: PositiveInt = 50,
@@ -64,6 +67,7 @@ class WebViewer:
         self.limits = Limits(requests, sockets, int(body_mb * 1e6))
         self.max_splats, self.still_size, self.thumbnail, self.memory_mb = splats, still_size, thumbnail, memory_mb
         self.parts = PartOptions(part_radius, min_elements, max_parts)
+        self.teaching = teaching
         self.token = secrets.token_urlsafe(32)
         self._server: RunningServer | None = None
 
@@ -74,7 +78,8 @@ class WebViewer:
         self.engine = Engine(session, self.parts, concepts, self.memory_mb, self.max_splats)
         for word in words:
             self.engine.find(word)  # cached for the first window
-        scene = LiveScene(self.engine, words, self.still_size, self.thumbnail)
+        teaching = Teaching(self.engine, folder, self.teaching)
+        scene = LiveScene(self.engine, words, self.still_size, self.thumbnail, teaching)
         log.info("explore: %d splats, %.1f MB", len(self.engine.splats), len(scene.splats) / 1e6)
         listening = bound_socket(self.host, self.port)
         port = listening.getsockname()[1]

@@ -7,6 +7,7 @@ _HOMES = {
     "photos_router": "photos",
     "renderings_router": "renderings",
     "scene_router": "scene",
+    "teaching_router": "teaching",
     "words_router": "words",
 }
 __all__ = [*_HOMES]

@@ -30,7 +30,7 @@ def words_router(scene: LiveScene, board: ProgressBoard) -> APIRouter:
 
     @router.websocket("/progress")
     async def progress(socket: WebSocket) -> None:
-        """Messages `Progress` of all queries while they run."""
+        """Messages `Progress` of all queries while they run, and `TaughtChange` of marks."""
         await socket.accept()
         with board.subscribed() as queue:
 
