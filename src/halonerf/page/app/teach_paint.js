@@ -11,11 +11,9 @@ const CURSOR = 9; // px, half the size of the cross that the keyboard moves
 export function paintMarks(canvas, { marks, shape, tip, cursor, rgb }) {
   const scale = window.devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  const [columns, rows] = [width, height].map((px) => Math.max(1, Math.round(px * scale)));
-  if (canvas.width !== columns || canvas.height !== rows) [canvas.width, canvas.height] = [columns, rows];
-  const context = canvas.getContext("2d");
-  context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.clearRect(0, 0, width, height);
+  [canvas.width, canvas.height] = [width, height].map((px) => Math.max(1, Math.round(px * scale))); // clears it
+  const context = canvas.getContext("2d", { willReadFrequently: true }); // on the CPU: few lines, and an emptied one is shown at once
+  context.scale(scale, scale);
   context.lineCap = context.lineJoin = "round";
   context.save();
   context.beginPath();
