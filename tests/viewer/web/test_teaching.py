@@ -231,7 +231,7 @@ def test_marks_and_masks_are_files_for_others(
         ({"radius": 2}, 422, "radius"),
         ({"id": "../../etc/passwd"}, 422, "id"),
         ({"tool": "laser"}, 422, "tool"),
-        ({"author": "x"}, 422, "author"),
+        ({"file": "/etc/passwd"}, 422, "file"),
         ({"concept": " \n "}, 400, "expected a name"),
     ],
 )

@@ -56,7 +56,8 @@ export async function openTeaching(concept, correcting = false) {
   element("teach-stage").hidden = false;
   takeConcept(concept);
   showPhoto(firstPhoto());
-  element(concept ? "teach-marks" : "teach-name").focus({ preventScroll: true });
+  const typesFirst = !concept && window.matchMedia("(hover: hover)").matches; // on a phone the keys would hide the photo
+  element(typesFirst ? "teach-name" : "teach-marks").focus({ preventScroll: true });
   try {
     await prepared();
     if (correcting) await correctConcept(concept, true);
@@ -230,7 +231,8 @@ function paintNow() {
 // --- keys
 
 function pressed(event) {
-  if (!teaching.open || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "range" && event.target.type !== "checkbox") return;
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && !/^(range|checkbox)$/.test(event.target.type);
+  if (!teaching.open || typing || event.defaultPrevented) return;
   const control = event.ctrlKey || event.metaKey;
   const key = event.key.toLowerCase();
   if (control && key === "z") (event.shiftKey ? redoMark : undoMark)();

@@ -38,7 +38,7 @@ export function showTeachPanel() {
   element("teach-correct").disabled = !teaching.concept;
   element("teach-mode").value = teaching.mode;
   element("teach-files").hidden = Boolean(teaching.missing);
-  element("teach-names").replaceChildren(...new Set([...concepts, ...facts.examples].map((text) => text)).values().map((value) => createElement("option", { value })));
+  element("teach-names").replaceChildren(...[...new Set([...concepts, ...facts.examples])].map((value) => createElement("option", { value })));
 }
 
 function conceptButton(text) {

@@ -76,17 +76,16 @@ function perform({ adds, mark }) {
 // Send a step after those before it, and show the answer where no further one is under way.
 function send({ adds, mark }) {
   const started = performance.now();
-  unanswered++;
   const photo = mark.photo === null ? null : facts.photos.findIndex((one) => one.name === mark.photo);
+  const request = () => (adds ? postJson("api/teaching/annotations", { ...mark, photo }) : deleteJson(`api/teaching/annotations/${mark.id}`));
+  unanswered++;
   last = last.then(async () => {
     try {
-      const answer = adds ? await postJson("api/teaching/annotations", { ...mark, photo }) : await deleteJson(`api/teaching/annotations/${mark.id}`);
-      unanswered--;
+      const answer = await request().finally(() => { unanswered--; });
       if (!unanswered) await showTaught(answer, started);
     } catch (error) {
-      unanswered = Math.max(0, unanswered - 1);
       complain(error.message);
-      await fetchTeaching();
+      fetchTeaching().catch(() => {}); // what went wrong is said above
     }
     teachingChanged();
   });
@@ -134,11 +133,17 @@ export async function correctConcept(concept, on) {
 export async function chooseMode(mode) {
   takeTeachingState(await putJson("api/teaching/mode", { mode }));
   await refreshTaught(teaching.marks.map((mark) => mark.concept));
+  await showPresentConcept();
 }
 
-// Take over all marks as the server has them.
+// Take over all marks as the server has them, when it has those of this window.
 export async function fetchTeaching() {
-  takeTeachingState(await getJson("api/teaching"));
+  let state = null;
+  do {
+    await last;
+    state = await getJson("api/teaching");
+  } while (unanswered);
+  takeTeachingState(state);
 }
 
 // Marks were changed, by another window or a file: take them over, and show again what follows for words on the page.

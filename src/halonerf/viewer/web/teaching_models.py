@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from halonerf.annotations import AnnotatedCamera, Annotation
-from halonerf.annotations.annotation import MAX_POINTS, RADIUS
+from halonerf.annotations.annotation import MAX_POINTS, MAX_TEXT, RADIUS
 from halonerf.protocols import FewShotMode
 from halonerf.viewer.web.models import Share, Strict, Text, Word
 
@@ -33,6 +33,7 @@ class NewAnnotation(Strict):
     radius: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)] = RADIUS
     snap: bool = False
     positive: bool = True
+    author: Annotated[str, Field(max_length=MAX_TEXT)] = ""
 
 
 class AnnotationFile(Strict):
