@@ -81,8 +81,8 @@ def main() -> None:
 
 @contextmanager
 def served(overrides: list[str]) -> Iterator[str]:
-    """`halonerf stage=explore viewer=web` as people start it: the address with its token."""
-    command = [sys.executable, "-m", "halonerf.cli", *overrides, "stage=explore", "viewer=web", "publish=null"]
+    """`halonerf stage=explore` as people start it: the address with its token."""
+    command = [sys.executable, "-m", "halonerf.cli", *overrides, "stage=explore", "publish=null"]
     process = subprocess.Popen([*command, "viewer.port=0"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:

@@ -9,10 +9,11 @@ the photos in turn. Strokes are straight, the longest of forty random ones that 
 photo's long side wide. They pass through `halonerf.annotations` as those of the window do.
 
 Each mode of `halonerf.heads.FewShot` is then fitted to them, with the features that `retriever=pyramid` gives of all
-photos, and rendered in every other photo whose mask shows the concept (protocol=strict, native size). "full masks" are
-the whole masks of the same photos, lifted (`head=lifted`). Prints AP and IoU, means over photos, then over choices of
-annotated photos, concepts and scenes; the seconds from a stroke to the updated map of one photo; and writes
-experiments/out/teaching.json.
+photos, and rendered in every other photo whose mask shows the concept (protocol=strict, native size). "snapped" is
+"mixed" with strokes that snap to superpixels; "corrected" is "mixed" as a correction of what the packaged segmenter
+finds for the word; "word" is that alone; "full masks" are the whole masks of the same photos, lifted (`head=lifted`).
+Prints AP and IoU, means over photos, then over choices of annotated photos, concepts and scenes; the seconds from a
+stroke to the updated map of one photo; and writes experiments/out/teaching.json.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from scipy import ndimage
+from torch.nn.functional import interpolate
 
 from halonerf.annotations import Annotation, annotated_regions
 from halonerf.artifacts import MANIFEST
@@ -52,6 +54,7 @@ from halonerf.thresholds import decide
 
 OUT = Path(__file__).parent / "out"
 MODES = ("place", "similar", "mixed")
+METHODS = (*MODES, "snapped", "corrected")
 MIN_SHARE = 0.002  # of a photo that a concept covers where it is annotated
 TRIALS = 40  # random strokes, of which the longest is drawn
 NEAR_PX = 25  # from the mask, at most, of every other negative stroke
@@ -101,8 +104,8 @@ class Bench:
         if truths is None:
             raise SystemExit(f"expected masks of {root.name}, found none: name their folder with --masks")
         self.truths = truths
-        self.head = FewShot()
-        encoder = Pyramid(TimmText())
+        self.head, self.segmenter = FewShot(), TimmText()
+        encoder = Pyramid(self.segmenter)
         photos = [self.scene.photo(i).permute(2, 0, 1)[None].float() / 255 for i in range(len(self.scene))]
         maps = [[encoder.embed_dense(photo)[0].half()] for photo in photos]
         weights = [self.scene.valid(i).float() for i in range(len(self.scene))]
@@ -113,6 +116,21 @@ class Bench:
                 if self.mask(view, concept).any():
                     self.views[concept].append(view)
         self.concepts = sorted(self.views)
+
+    @cache  # noqa: B019
+    @torch.no_grad()
+    def word(self, concept: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probability and confidence of the elements, [E] each, that the packaged segmenter's word gives, lifted."""
+        maps, weights = [], []
+        for number, view in enumerate(self.scene.views):
+            photo = self.scene.photo(number).permute(2, 0, 1)[None].float() / 255
+            logits = self.segmenter.decode(self.segmenter.encode(photo), [concept])
+            sized = interpolate(logits, size=(view.height, view.width), mode="bilinear", align_corners=False)
+            maps.append(sized[0].sigmoid().permute(1, 2, 0))
+            weights.append(self.scene.valid(number).float()[..., None])
+        lifted = Lifted()
+        lifted.fit(self.field, self.scene.views, maps, weights)
+        return lifted.probabilities()[:, 0], lifted.confidence()[:, 0]
 
     @cache  # noqa: B019 - one bench a scene, which the program holds anyway
     def truth(self, view: int, concept: str) -> tuple[Mask, Mask]:
@@ -148,26 +166,41 @@ class Bench:
         lifted.fit(self.field, views, masks, [torch.ones_like(mask) for mask in masks])
         found = self.score(concept, choice, lifted.probabilities()[:, 0], lifted.confidence()[:, 0])
         rows = [{**about, "method": "full masks", "strokes": 0, **found}]
+        rows.append({**about, "method": "word", "strokes": 0, **self.score(concept, choice, *self.word(concept))})
         for count in strokes:
             annotations = self.annotate(concept, choice, count, seed)
-            regions = [
-                annotated_regions([a for a in annotations if a.photo == self.scene.names[v]], c.width, c.height)
-                for v, c in zip(choice, views, strict=True)
-            ]
-            maps = [torch.from_numpy(positive)[..., None].float() for positive, _ in regions]
-            weights = [torch.from_numpy(positive | negative)[..., None].float() for positive, negative in regions]
-            for mode in MODES:
-                self.head.mode = mode
+            for method in METHODS:
+                self.head.mode = method if method in MODES else "mixed"
                 start = time.perf_counter()
-                self.head.fit(self.field, views, maps, weights)
+                maps, weights = self.annotated(annotations, choice, snap=method == "snapped")
+                evidence = self.word(concept)[0][:, None] if method == "corrected" else None
+                self.head.fit(self.field, views, maps, weights, evidence)
                 probability, confidence = self.head.probabilities()[:, 0], self.head.confidence()[:, 0]
-                render_known(
-                    self.field, views[0], self.field.mean_appearance(), probability[:, None], confidence[:, None]
-                )
+                columns = probability[:, None], confidence[:, None]
+                render_known(self.field, views[0], self.field.mean_appearance(), *columns)
                 seconds.append(time.perf_counter() - start)
                 found = self.score(concept, choice, probability, confidence)
-                rows.append({**about, "method": mode, "strokes": count, **found})
+                rows.append({**about, "method": method, "strokes": count, **found})
         return rows
+
+    def annotated(
+        self, annotations: Sequence[Annotation], choice: Sequence[int], snap: bool
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """What is annotated as positive, and what at all, [H, W, 1] for each photo."""
+        maps, weights = [], []
+        for view in choice:
+            camera, name = self.scene.views[view], self.scene.names[view]
+            entries = [entry.model_copy(update={"snap": snap}) for entry in annotations if entry.photo == name]
+            picture = partial(self.photo, view)
+            positive, negative = annotated_regions(entries, camera.width, camera.height, picture)
+            maps.append(torch.from_numpy(positive)[..., None].float())
+            weights.append(torch.from_numpy(positive | negative)[..., None].float())
+        return maps, weights
+
+    def photo(self, view: int) -> NDArray[np.uint8]:
+        """A photo at working size, [H, W, 3]."""
+        pixels: NDArray[np.uint8] = self.scene.photo(view).numpy()
+        return pixels
 
     def annotate(self, concept: str, choice: Sequence[int], count: int, seed: int) -> list[Annotation]:
         """Simulated strokes, positive and negative in turn, dealt to the photos."""

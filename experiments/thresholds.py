@@ -65,6 +65,7 @@ def main() -> None:
                     listed = "  ".join(f"{concept} {iou:.2f} at {limit:.3f}" for concept, (iou, limit) in entry.items())
                     print(f"      {scene}: {listed}")
             written.setdefault(method, {})[name] = found
+    OUT.mkdir(exist_ok=True)
     write_json(OUT / "thresholds.json", written)
 
 

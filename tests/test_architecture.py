@@ -27,7 +27,6 @@ ALLOWED = {  # heavy library: the parts of the package, or the modules, that may
         "halonerf.stages.ingest", "halonerf.stages.export.formats.colmap",
     },
     "mitsuba": {"halonerf.data.procedural"},
-    "viser": {"halonerf.viewer"},
     "fastapi": {"halonerf.viewer.web"},
     "starlette": {"halonerf.viewer.web"},
     "uvicorn": {"halonerf.viewer.web"},

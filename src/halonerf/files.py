@@ -142,7 +142,12 @@ MAX_CELL_CHARS = 100_000  # readers of CSV have limits; that of Python's csv mod
 
 
 def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, object]], escape: bool = False) -> None:
-    """Atomically write a table as CSV; broken Unicode is replaced.
+    """Atomically write a table as CSV, see `csv_text`; broken Unicode is replaced."""
+    write_atomic(path, csv_text(fields, rows, escape).encode("utf-8", errors="replace"))
+
+
+def csv_text(fields: Sequence[str], rows: Iterable[Mapping[str, object]], escape: bool = False) -> str:
+    """A table as CSV.
 
     Args:
         rows: value by field.
@@ -154,7 +159,7 @@ def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, obj
     for row in rows:
         cells = {key: escape_cell(str(value))[:MAX_CELL_CHARS] for key, value in row.items()} if escape else row
         writer.writerow(cells)
-    write_atomic(path, text.getvalue().encode("utf-8", errors="replace"))
+    return text.getvalue()
 
 
 def read_csv(path: Path, escaped: bool = False) -> Iterator[dict[str, str]]:

@@ -56,7 +56,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def viewer(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebViewer]:
-    made = WebViewer(port=0, still_size=320, min_elements=5, teaching=FEW)
+    made = WebViewer(port=0, still_size=0, min_elements=5, teaching=FEW)
     session = QuerySession({name: folders[name] for name in OPENED}, SEGMENTER, FIELD, HEAD)
     made.address = made.start(session, tmp_path_factory.mktemp("explore"), (), ("portal", "window", WORD))  # type: ignore[attr-defined]
     yield made

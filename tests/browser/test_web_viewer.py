@@ -3,78 +3,30 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from halonerf.data.scene.scene import Scene
-from halonerf.queries.session import QuerySession
-from halonerf.viewer.web.viewer import WebViewer
-from helpers.chromium import MARKS, open_browser, open_page
-from helpers.indexed_cathedral import segmenter, write_indexed_cathedral
-from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask
+from helpers.chromium import MARKS
+from helpers.live_page import CONCEPTS, PATIENCE_MS, ask, downloaded
+from helpers.made_cathedral import HELD_OUT, true_mask
 from helpers.made_share_page import apart, highlighted, overlap, seen, visit, wait_until_drawn
-from helpers.neighbour_page import ATTEMPTS, served
+from helpers.neighbour_page import ATTEMPTS
+from helpers.neighbour_page import served as served_elsewhere
 
 pytestmark = MARKS
-SHOTS = Path(os.environ.get("HALONERF_SCREENSHOTS", "artifacts/screenshots"))  # for inspection
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
-CONCEPTS = ("portal", "window", "rose window", "tower", "spire")
-PATIENCE_MS = 60_000  # WebGL in software, beside other tests
 Open = Callable[..., AbstractContextManager[tuple[Any, list[str]]]]
+Keep = Callable[[Any, str], None]
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A cathedral down to `index`, whose segmenter knows the true masks; the photo that is held out is not in it."""
-    return write_indexed_cathedral(tmp_path_factory.mktemp("landmark"))
-
-
-@pytest.fixture(scope="module")
-def viewer(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebViewer]:
-    made = WebViewer(port=0, still_size=320, min_elements=5)
-    session = QuerySession(folders, segmenter(folders), FIELD, HEAD)
-    made.address = made.start(session, tmp_path_factory.mktemp("explore"), (), CONCEPTS)  # type: ignore[attr-defined]
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def opened(browser: Any, viewer: WebViewer) -> Open:
-    """Opens the live page in a new window, with a text behind the "#" of its address."""
-
-    def open_one(after: str = "", **options: Any) -> AbstractContextManager[tuple[Any, list[str]]]:
-        return open_page(browser, viewer.address + after, offline=False, **options)  # type: ignore[attr-defined]
-
-    return open_one
-
-
-def ask(page: Any, text: str) -> None:
-    """Type a text and wait until the page lit it up."""
-    page.fill("#query-text", text)
-    page.press("#query-text", "Enter")
-    page.wait_for_selector(f'.word label:has-text("{text}") input:checked', timeout=PATIENCE_MS)
-
-
-def keep(page: Any, name: str) -> None:
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(SHOTS / f"{name}.png"))
-
-
-def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, folders: dict[str, Path]):
+def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, folders: dict[str, Path], keep: Keep):
     """In a photo that neither the Gaussians nor the words come from."""
     scene = Scene(folders["ingest"])
     view = scene.views[scene.index(HELD_OUT)]
@@ -95,13 +47,13 @@ def test_a_word_is_highlighted_where_the_ground_truth_has_it(opened: Open, folde
     assert agreement >= 0.75
 
 
-def test_it_opens_ready_to_be_asked(opened: Open, viewer: WebViewer):
+def test_it_opens_ready_to_be_asked(opened: Open, served: Any, keep: Keep):
     with opened() as (page, errors):
         picture = seen(page)
         keep(page, "web_open")
         assert picture.std() > 15
         assert page.evaluate("document.activeElement.id") == "query-text"
-        assert viewer.token not in page.url, "the token does not stay in the address"
+        assert served.viewer.token not in page.url, "the token does not stay in the address"
         assert page.locator("#examples button").all_inner_texts() == list(CONCEPTS)
         assert not page.locator(".word").count()
         page.click('#examples button:has-text("portal")')
@@ -110,12 +62,12 @@ def test_it_opens_ready_to_be_asked(opened: Open, viewer: WebViewer):
         assert not errors
 
 
-def test_what_is_asked_before_the_scene_has_come_is_found_after(opened: Open, viewer: WebViewer, browser: Any):
+def test_what_is_asked_before_the_scene_has_come_is_found_after(opened: Open, served: Any, browser: Any):
     context = browser.new_context()
     held: list[Any] = []
     page = context.new_page()
     page.route("**/api/splats", lambda route: held.append(route))
-    page.goto(viewer.address)  # type: ignore[attr-defined]
+    page.goto(served.address)
     page.fill("#query-text", "portal")
     page.press("#query-text", "Enter")
     page.wait_for_selector(".waiting")
@@ -154,13 +106,13 @@ def test_parts_threshold_confidence_and_removal(opened: Open):
         assert not errors
 
 
-def test_light_of_any_photo(opened: Open, viewer: WebViewer):
+def test_light_of_any_photo(opened: Open, served: Any, keep: Keep):
     with opened(size=(900, 600)) as (page, errors):
         pictures = [seen(page)]
         names = page.locator("#light-from option").all_inner_texts()
         assert names[0] == "mean of all photos"
-        assert len(names) > len(viewer.engine.photos)
-        for photo in viewer.engine.photos[1:4]:
+        assert len(names) > len(served.photos)
+        for photo in served.photos[1:4]:
             with page.expect_response(lambda answer: answer.url.endswith("/colours")):
                 page.select_option("#light-from", label=f"photo {photo}")
             page.wait_for_timeout(200)
@@ -172,10 +124,10 @@ def test_light_of_any_photo(opened: Open, viewer: WebViewer):
         assert not errors
 
 
-def test_an_address_holds_view_words_and_light(opened: Open, viewer: WebViewer):
+def test_an_address_holds_view_words_and_light(opened: Open, served: Any):
     with opened(size=(900, 600)) as (page, errors):
         ask(page, "portal")
-        page.select_option("#light-from", label=f"photo {viewer.engine.photos[2]}")
+        page.select_option("#light-from", label=f"photo {served.photos[2]}")
         page.focus("#picture")
         for key in ("ArrowLeft", "ArrowLeft", "+"):
             page.keyboard.press(key)
@@ -188,13 +140,11 @@ def test_an_address_holds_view_words_and_light(opened: Open, viewer: WebViewer):
         page.wait_for_selector('.word label:has-text("portal") input:checked', timeout=PATIENCE_MS)
         page.wait_for_timeout(500)
         assert apart(seen(page), shown) < 3
-        assert (
-            page.locator("#light-from").evaluate("e => e.selectedOptions[0].text") == f"photo {viewer.engine.photos[2]}"
-        )
+        assert page.locator("#light-from").evaluate("e => e.selectedOptions[0].text") == f"photo {served.photos[2]}"
         assert not errors
 
 
-def test_keys_and_a_picture_to_keep(opened: Open):
+def test_keys_and_a_picture_to_keep(opened: Open, served: Any, keep: Keep):
     with opened(size=(900, 600)) as (page, errors):
         ask(page, "rose window")
         page.keyboard.press("Escape")
@@ -204,9 +154,9 @@ def test_keys_and_a_picture_to_keep(opened: Open):
         page.keyboard.press("1")
         assert page.locator(".word input[type=checkbox]").first.is_checked()
         lit = seen(page)
-        with page.expect_download(timeout=PATIENCE_MS) as waiting:
-            page.click("#save-picture")
-        picture = Image.open(io.BytesIO(Path(waiting.value.path()).read_bytes())).convert("RGB")
+        name, content = downloaded(page, "#save-picture")
+        assert (served.folder / "pictures" / name).read_bytes() == content
+        picture = Image.open(io.BytesIO(content)).convert("RGB")
         assert max(picture.size) == 320
         field = highlighted(np.asarray(picture).astype(float))
         small = Image.fromarray(lit.astype(np.uint8)).resize(picture.size, Image.Resampling.BOX)
@@ -236,7 +186,7 @@ def test_unknown_malformed_and_hostile_words_get_messages(opened: Open):
         assert [error for error in errors if "400 (Bad Request)" not in error] == []
 
 
-def test_it_fits_a_phone_and_a_very_large_screen(opened: Open):
+def test_it_fits_a_phone_and_a_very_large_screen(opened: Open, keep: Keep):
     with opened(size=(390, 844), touch=True) as (page, errors):
         ask(page, "portal")
         seen(page)
@@ -255,13 +205,13 @@ def test_it_fits_a_phone_and_a_very_large_screen(opened: Open):
         assert not errors
 
 
-def test_pages_of_other_origins_read_and_ask_nothing(opened: Open, viewer: WebViewer, browser: Any, tmp_path: Path):
+def test_pages_of_other_origins_read_and_ask_nothing(opened: Open, served: Any, browser: Any, tmp_path: Path):
     """A page on another port of this machine, in a browser that holds the cookie: the worst neighbour there is."""
     with opened() as (own, _):
         wait_until_drawn(own)
-        address = urlsplit(viewer.address)  # type: ignore[attr-defined]
+        address = urlsplit(served.address)
         (tmp_path / "index.html").write_text("<p>another page</p>")
-        with served(tmp_path) as port:
+        with served_elsewhere(tmp_path) as port:
             other = own.context.new_page()
             other.goto(f"http://127.0.0.1:{port}/")
             target = f"127.0.0.1:{address.port}"

@@ -70,6 +70,21 @@ def test_a_stroke_finds_everything_like_it(field: Gaussians, mode: str, regions:
     assert (probability[~known] == 0).all()
 
 
+@pytest.mark.parametrize("mode", ["similar", "place", "mixed"])
+def test_annotations_correct_what_is_believed_without_them(field: Gaussians, mode: str):
+    """Features say nothing; a word is right of the left cluster, wrong of one half of the right one, as annotated."""
+    left, low = field.means[:, 0] < 0, field.means[:, 1] < field.means[:, 1].median()
+    evidence = torch.where(left, 0.8, torch.where(low, 0.1, 0.7))[:, None]
+    head = FewShot(mode, min_confidence=0.01)
+    head.lift_features(field, VIEWS, features(False), [torch.ones(HEIGHT, WIDTH)] * len(VIEWS))
+    head.fit(field, VIEWS, *annotate((slice(0, 32), slice(30, 46), 0.0), STROKE), evidence)
+    known, probability = head.confidence()[:, 0] > 0, head.probabilities()[:, 0]
+    assert probability[known & left].mean() > 0.5
+    assert probability[known & ~left & ~low].mean() < 0.35
+    head.fit(field, VIEWS, *annotate((slice(0, 32), slice(30, 46), 0.0), STROKE))
+    assert head.probabilities()[known & left, 0].mean() < probability[known & left].mean(), "without the word"
+
+
 def test_features_that_predict_nothing_are_not_believed(field: Gaussians):
     noise, signal = (
         fitted(field, FewShot(min_confidence=0.01), informative, STROKE, COUNTER).mixing[0]

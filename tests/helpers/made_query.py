@@ -40,13 +40,13 @@ class Colours(torch.nn.Module):
 SEGMENTER: dict[str, Any] = {"_target_": f"{__name__}.Colours"}
 
 
-def made_field(points: int = 60, photos: Sequence[str] = ("a.jpg",)) -> Gaussians:
+def made_field(points: int = 60, photos: Sequence[str] = ("a.jpg",), codes: str = "embedding") -> Gaussians:
     """Opaque Gaussians in two balls, left and right of the origin, fitted to photos of those names."""
     random = torch.Generator().manual_seed(0)
     places = 0.1 * torch.randn(points, 3, generator=random)
     places[: points // 2, 0] -= 0.5
     places[points // 2 :, 0] += 0.5
-    field = Gaussians()
+    field = Gaussians(codes=codes)
     field.initialise(places, torch.rand(points, 3, generator=random), list(photos), seed=0)
     with torch.no_grad():
         field.opacity_logits.fill_(2.0)

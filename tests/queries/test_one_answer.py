@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from halonerf.viewer.session import Session
 
 from halonerf.data.scene.scene import Scene
 from halonerf.heads.lifted import Lifted
@@ -18,7 +19,6 @@ from halonerf.stages.index.stage import Index
 from halonerf.stages.query import Query
 from halonerf.thresholds import HALF, decide
 from halonerf.viewer.engine import Engine
-from halonerf.viewer.session import Session
 from halonerf.visualization.palette import hex_colour
 from helpers.made_folders import run_stage
 from helpers.made_query import SEGMENTER

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from omegaconf import OmegaConf
 
 from halonerf.artifacts import ArtifactStore
 from halonerf.cli import composed
@@ -15,16 +14,10 @@ from halonerf.errors import BadInput
 from halonerf.files import write_json
 from halonerf.pipeline.plan import ArtifactId, Step, resolve
 from halonerf.pipeline.run import serve_step
-from halonerf.protocols import Viewer
-from halonerf.queries.connected_parts import PartOptions
 from halonerf.stages.explore import Explore
 from halonerf.stages.index.stage import Index
-from halonerf.viewer.browser import Browser
 from helpers.made_folders import run_stage
 from helpers.made_query import FIELD, HEAD, SEGMENTER, write_query_folders
-from helpers.places import CONF
-
-GROUP = CONF / "viewer"
 
 
 class Recorder:
@@ -113,20 +106,3 @@ def test_it_is_never_finished(tmp_path: Path):
     plan = resolve(config).steps
     assert [found.stage for found in plan if found.spec.interactive] == ["explore"]
     assert plan[-1].stage == "explore"
-
-
-def test_the_browser_is_a_viewer_whose_parts_have_a_radius():
-    options = OmegaConf.to_container(OmegaConf.load(GROUP / "browser.yaml"))
-    assert isinstance(options, dict)
-    options.pop("_target_")
-    options |= {"part_radius": 2.0, "min_elements": 4, "max_parts": 9}
-    assert isinstance(Browser(**options), Viewer)
-    assert Browser(**options).parts == PartOptions(2.0, 4, 9)
-    with pytest.raises(BadInput, match="part_radius above 0"):
-        Browser(**{**options, "part_radius": 0})
-
-
-def test_directions_warn_where_other_machines_can_connect():
-    assert "password" not in Browser().directions("http://127.0.0.1:8080")
-    assert "ssh -L 8080:127.0.0.1:8080" in Browser().directions("http://127.0.0.1:8080")
-    assert "no password" in Browser(host="0.0.0.0").directions("http://127.0.0.1:8080")

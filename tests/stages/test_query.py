@@ -171,7 +171,8 @@ def test_texts_never_become_paths_or_markup(tmp_path: Path, inputs: dict[str, Pa
     assert written["texts"] == [texts[0], texts[1], "red [2J", texts[3]]
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     view = written["views"][0]["view"]
-    expected = {"query.json", "elements.safetensors", "sheet.jpg", f"maps/{view:05d}.npz", f"maps/{view:05d}.png"}
+    maps = {f"maps/{view:05d}.npz", f"maps/{view:05d}.png"}
+    expected = {"query.json", "parts.csv", "elements.safetensors", "sheet.jpg", *maps}
     assert names == expected
 
 

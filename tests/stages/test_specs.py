@@ -20,7 +20,7 @@ from halonerf.stages.specs import ExportSpec, RenderSpec
         (["stage=export", "export.formats=[splats,mesh]"], "skimage", "export"),
         (["stage=render", "path=orbit", "render.film=gif"], "av", "video"),
         (["stage=render", "render.video=[day,night]"], "av", "video"),
-        (["stage=explore"], "viser", "viewer"),
+        (["stage=explore"], "fastapi", "viewer"),
     ],
 )
 def test_a_missing_extra_is_named_before_any_stage_runs(

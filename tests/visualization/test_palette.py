@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from halonerf.viewer.session import MAX_WORDS, Session
 from plyfile import PlyData
 
 from halonerf.data.formats.probability_maps import read_concepts
@@ -19,7 +20,6 @@ from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.export.stage import Export
 from halonerf.thresholds import Decision
 from halonerf.viewer.engine import TextResult
-from halonerf.viewer.session import MAX_WORDS, Session
 from halonerf.visualization.palette import COLOURS, concept_colours, hex_colour, palette_colour
 from halonerf.visualization.pictures import REC601, REC709, luminance, to_uint8
 from helpers.made_folders import run_stage, write_masks

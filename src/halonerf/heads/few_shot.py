@@ -48,7 +48,8 @@ class FewShot(ElementHead):
         mode: "similar", the annotated places and everything like them; "place", the annotated places alone; "mixed",
             the former as far as features predict annotations that they were not taught by (cross-validated).
         regularisation: inverse strength of the regression's penalty (scikit-learn's C).
-        background: share in the negatives of unannotated elements of annotated photos; the rest are annotated ones.
+        background: share in the negatives of unannotated elements of annotated photos, some of which may show the
+            concept; the rest are annotated ones. Without annotated ones, all negatives are background.
         components: principal components of the features that are used.
         neighbours: of an element in the graph. contrast: how strongly a difference of features separates neighbours.
         prior_weight: weight of the regression, or of "not there" in mode "place", beside that of neighbours.
@@ -62,7 +63,7 @@ class FewShot(ElementHead):
         self,
         mode: FewShotMode = "mixed",
         regularisation: PositiveFloat = 0.2,
-        background: Fraction = 0.2,
+        background: Fraction = 0.0,
         components: PositiveInt = 64,
         neighbours: PositiveInt = 12,
         contrast: NonNegativeFloat = 1.0,

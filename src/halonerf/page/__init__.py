@@ -1,6 +1,6 @@
 """The page on which people look at a landmark: its data as bytes and facts, and its modules in `app`.
 
-`stage=share` writes it as one file; `viewer=web` serves it.
+`stage=share` writes it as one file; `stage=explore` serves it.
 """
 
 from halonerf.exports import lazy_exports

@@ -21,6 +21,7 @@ from halonerf.protocols import FeatureHead, FewShotHead, LearntHead, MaskFolderS
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
 from halonerf.queries.connected_parts import ConnectedPart, PartFinder, PartOptions
 from halonerf.queries.index_files import indexed_field, open_photos, read_visibility
+from halonerf.queries.part_tables import with_sizes
 from halonerf.queries.word_maps import CANONICAL, WordMap, WordMapCache
 from halonerf.thresholds import Decision, decide
 
@@ -140,13 +141,19 @@ class QuerySession:
         notes = [*self._notes(texts, confidence), *guess_notes(texts, decisions)]
         return QueryAnswer(texts, probability, confidence, rendered_maps, parts, decisions, seconds, notes)
 
-    def describe_parts(self, answer: QueryAnswer) -> list[Any]:
-        """The parts of all texts for JSON, in the world frame and in the frame of the reconstruction."""
-        model_from_scene = np.linalg.inv(self.data.scene_from_model.numpy())
+    def describe_parts(
+        self, text: str, parts: Sequence[ConnectedPart], part_radius: float, metres_per_unit: float | None = None
+    ) -> list[dict[str, Any]]:
+        """The parts of a text for JSON, in the world frame and in the frame of the reconstruction, with their sizes.
+
+        part_radius: with which they were found, see `PartOptions`. metres_per_unit: of the world; None: unknown.
+        """
+        model_from_scene, centres = np.linalg.inv(self.data.scene_from_model.numpy()), self.finder.centres
+        spacing, places = self.finder.spacing, centres.double().numpy()
+        rows = (part.describe(text, self.data.names, model_from_scene, centres) for part in parts)
         return [
-            part.describe(text, self.data.names, model_from_scene, self.finder.centres)
-            for text, parts in zip(answer.texts, answer.parts, strict=True)
-            for part in parts
+            with_sizes(row, part, places, part_radius * spacing, spacing, metres_per_unit)
+            for row, part in zip(rows, parts, strict=True)
         ]
 
     def parts(

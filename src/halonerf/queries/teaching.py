@@ -194,18 +194,10 @@ class TeachingSession:
         return annotated_regions(self.annotations.of(concept, photo), width, height, picture)
 
     def next_photos(self, concept: str, count: int = 5) -> list[str]:
-        """Names of photos that are not annotated yet, those first in which most is undecided.
-
-        An element is undecided as far as its probability is near the concept's threshold; a photo counts its elements
-        by the share of it that they fill.
-        """
+        """Names of photos that are not annotated yet, those first in which most is undecided (`undecided_share`)."""
         found = self.taught(concept)
         views, share = self.session.visibility
-        limit = found.decision.threshold
-        below = found.probability < limit
-        distance = torch.where(below, found.probability / limit, (1 - found.probability) / max(1 - limit, 1e-6))
-        undecided = distance.clamp(0, 1) * (found.confidence > 0)  # 1 at the threshold, 0 at either end
-        amount = share.float() @ undecided
+        amount = undecided_share(found.probability, found.confidence, found.decision.threshold, share)
         names = [self.session.data.names[views[k]] for k in amount.argsort(descending=True, stable=True).tolist()]
         return [name for name in names if name not in found.photos][:count]
 
@@ -260,3 +252,16 @@ class TeachingSession:
         maps = [[segmenter.dense_features(encoding)[0].cpu()] for encoding in encodings]
         cameras = [photo.camera for photo in session.photos]
         self.head.lift_features(session.lifter, cameras, maps, [torch.ones(c.height, c.width) for c in cameras])
+
+
+def undecided_share(probability: Tensor, confidence: Tensor, threshold: float, share: Tensor) -> Tensor:
+    """How much of each view is undecided, [V]: elements count by how near to the threshold their probability is.
+
+    Args:
+        probability, confidence: [E]; elements of confidence 0 do not count.
+        threshold: in (0, 1); an element counts 1 there and 0 at probability 0 or 1.
+        share: of each view's pixels that each element fills, [V, E].
+    """
+    below = probability < threshold
+    distance = torch.where(below, probability / threshold, (1 - probability) / max(1 - threshold, 1e-6))
+    return share.float() @ (distance.clamp(0, 1) * (confidence > 0))

@@ -1,6 +1,6 @@
 """explore: an interactive viewer of the scene.
 
-Output: pictures/, films/ and paths/ with what users save there.
+Output: pictures/, films/, paths/ and notes.json with what users save there.
 """
 
 from __future__ import annotations

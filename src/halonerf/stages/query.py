@@ -1,8 +1,9 @@
 """query: probabilities of any text prompts in 3D and in photos, without training.
 
 Output:
-    query.json                    texts with thresholds and colours, durations, parts in 3D with boxes and best photos,
-                                  rendered views
+    query.json                    texts with thresholds and colours, durations, parts in 3D with boxes, sizes and best
+                                  photos, rendered views
+    parts.csv                     the parts as a table
     maps/<view>.npz               `probability` uint8 [Q, H, W] (255 = certain), `confidence` float16 [Q, H, W]
     maps/<view>.png               photo | probability of each text over it
     sheet.jpg                     these pictures one below the other
@@ -21,15 +22,16 @@ from PIL import Image
 
 from halonerf.config.option_types import Component, Pixels, PositiveFloat, PositiveInt, ProperFraction
 from halonerf.expressions import required_texts
-from halonerf.files import write_json
+from halonerf.files import write_atomic, write_json
 from halonerf.pipeline.stage import Stage
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap, rounded_seconds
+from halonerf.queries.part_tables import part_csv
 from halonerf.queries.session import QuerySession
 from halonerf.stages.specs import QuerySpec
 from halonerf.visualization.palette import concept_colours, hex_colour
 from halonerf.visualization.pictures import grid, overlay, save_picture
 
-ANSWER = "query.json"
+ANSWER, PARTS = "query.json", "parts.csv"
 
 
 class Query(QuerySpec, Stage):
@@ -40,6 +42,7 @@ class Query(QuerySpec, Stage):
         words: one text or several, each a word or an expression of words.
         negatives, relevancy, threshold, view, views, size, part_radius, min_elements, max_parts: see
             `halonerf.queries.answer.QueryOptions`.
+        metres_per_unit: of the world; parts then have their sizes in metres, too. None: unknown.
         sky: text prompt for the sky, where the probability of others is lowered. None: no sky.
         batch: photos decoded together.
         adapted: whether the segmenter has the weights of `adapt_segmenter`.
@@ -60,12 +63,14 @@ class Query(QuerySpec, Stage):
         part_radius: PositiveFloat = 3.0,
         min_elements: PositiveInt = 10,
         max_parts: PositiveInt = 50,
+        metres_per_unit: PositiveFloat | None = None,
         sky: str | None = None,
         batch: PositiveInt = 8,
         adapted: bool = False,
     ) -> None:
         super().__init__()
         self.segmenter_config, self.field_config, self.head_config = segmenter, field, head
+        self.metres_per_unit = metres_per_unit
         self.words, self.sky, self.batch, self.adapted = required_texts(words), sky, batch, adapted
         self.options = QueryOptions(
             part_radius, min_elements, max_parts, negatives, relevancy, threshold, view, views, size
@@ -92,13 +97,19 @@ class Query(QuerySpec, Stage):
             save_picture(self.folder / "maps" / f"{rendered.stem}.png", grid([rows[-1]], rows[-1][0].shape[0]))
         save_picture(self.folder / "sheet.jpg", grid(rows))
         answer.write_elements(self.folder / "elements.safetensors")
-        write_json(self.folder / ANSWER, self._describe(session, answer))
+        parts = [
+            row
+            for text, found in zip(answer.texts, answer.parts, strict=True)
+            for row in session.describe_parts(text, found, self.options.part_radius, self.metres_per_unit)
+        ]
+        write_atomic(self.folder / PARTS, part_csv(parts))
+        write_json(self.folder / ANSWER, self._describe(session, answer, parts))
 
     def summary(self) -> dict[str, Any]:
         answer = json.loads((self.folder / ANSWER).read_text(encoding="utf-8"))
         return {key: answer[key] for key in ("texts", "seconds", "known", "notes")} | {"parts": len(answer["parts"])}
 
-    def _describe(self, session: QuerySession, answer: QueryAnswer) -> dict[str, Any]:
+    def _describe(self, session: QuerySession, answer: QueryAnswer, parts: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "texts": answer.texts,
             "seconds": rounded_seconds({**answer.seconds, "encode": session.encode_s, "open": session.open_s}),
@@ -108,7 +119,7 @@ class Query(QuerySpec, Stage):
             "highest": [round(decision.highest, 4) for decision in answer.decisions],
             "colours": [hex_colour(colour) for colour in concept_colours(answer.texts, session.concepts).values()],
             "notes": answer.notes,
-            "parts": session.describe_parts(answer),
+            "parts": parts,
             "views": [
                 {"view": m.view, "photo": m.photo, "map": f"maps/{m.stem}.npz", "picture": f"maps/{m.stem}.png"}
                 for m in answer.maps

@@ -215,7 +215,7 @@ class QuerySpec(StageSpec):
     """where a text prompt is in 3D: text="rose window\""""
 
     name = "query"
-    version = 2
+    version = 3
     needs = ("ingest", "reconstruct", "index")
     seeded = True
 

@@ -1,9 +1,8 @@
-"""Viewers: a landmark in a browser window."""
+"""The viewer: a landmark in a browser window."""
 
 from halonerf.exports import lazy_exports
 
 _HOMES = {
-    "Browser": "browser",
     "WebViewer": "web.viewer",
 }
 __all__ = [*_HOMES]

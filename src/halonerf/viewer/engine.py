@@ -20,7 +20,7 @@ from halonerf.errors import BadInput
 from halonerf.picture_files import UnreadablePicture, load_picture, oriented, rgb_pixels, shown_size
 from halonerf.queries.connected_parts import ConnectedPart, PartOptions
 from halonerf.queries.session import QuerySession
-from halonerf.rendering.appearance import MEAN, appearance_code, at_working_size, resolve_appearance
+from halonerf.rendering.appearance import appearance_code, at_working_size, resolve_appearance
 from halonerf.rendering.surfels import most_important, open_splats
 from halonerf.rendering.tiles import render_frame
 from halonerf.rendering.times_of_day import photos_by_time_of_day
@@ -68,6 +68,9 @@ class Engine:
         concepts: the scene's list of concepts, whose positions decide their colours.
         memory_mb: MB that rendering a part of a frame may take.
         max_splats: Gaussians that a browser draws at most, those with the largest opacity times area.
+
+    Attributes:
+        taught: asked before the segmenter for the result of a text; None where no word of it was taught.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class Engine:
     ) -> None:
         self.session, self.field, self.scene = session, session.field, session.data
         self.part_options, self.concepts, self.memory_mb = parts, list(concepts), memory_mb
+        self.max_splats = max_splats
         self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
         self._results: OrderedDict[str, TextResult] = OrderedDict()
+        self.taught: Callable[[str], TextResult | None] = lambda text: None
         views = self.scene.views
         self._source = open_splats(self.field, views[:: -(-len(views) // MAX_BAKED_VIEWS)], device=session.device)
         splats = self._source.splats()
@@ -91,21 +96,16 @@ class Engine:
         self.times_of_day = photos_by_time_of_day(self.field, self.scene)
         self._colours: OrderedDict[bytes, Tensor] = OrderedDict()
         self.pixels_per_s = self._measure_speed(views[0])
-        self.camera_size = _camera_size(torch.stack([view.centre for view in views]).float().cpu())
-        self.middle = self.splats.centres.detach().cpu().median(dim=0).values  # [3], world units
+
+    @property
+    def is_drawn_whole(self) -> bool:
+        """Whether `splats` are all that the field has, and not surfels or a part of it."""
+        return self._source is self.field and len(self.splats) < self.max_splats
 
     @property
     def photos(self) -> list[str]:
         """The names of the scene's photos."""
         return self.scene.names
-
-    def photo(self, name: str) -> np.ndarray:
-        """A photo at its working size, uint8 [H, W, 3]. Raises: ValueError for an unknown name."""
-        return self.scene.photo(self.photos.index(name)).numpy()
-
-    def distance(self, eye: Tensor) -> float:
-        """Distance of `eye` [3] from the median of the splats, world units, at least 0.3."""
-        return max(0.3, float(torch.linalg.vector_norm(eye.cpu().float() - self.middle)))
 
     @property
     def encodes(self) -> bool:
@@ -123,6 +123,8 @@ class Engine:
         text = " ".join(text.split())
         if len(text) > MAX_TEXT_CHARS:
             raise BadInput(f"expected a text of at most {MAX_TEXT_CHARS} characters, got {len(text)}")
+        if (taught := self.taught(text)) is not None:
+            return taught
         with self._lock:
             if text not in self._results:
                 answer = self.session.query(text, progress, max_parts=0, views=BEST_PHOTOS, size=MAP_SIZE)
@@ -146,10 +148,6 @@ class Engine:
         with self._lock:
             decision = result.read_at(threshold)
             return self.session.parts(result.probability, result.confidence, decision, self.part_options)
-
-    def lights(self) -> list[str]:
-        """Names of lights to choose from: the mean, the times of day, the photos."""
-        return [MEAN, *self.times_of_day, *self.photos]
 
     @torch.no_grad()
     def light(self, light: AppearanceSpec | AppearanceMix) -> Tensor:
@@ -214,17 +212,6 @@ class Engine:
             if seconds > MAX_TRIAL_S:
                 break
         return rate
-
-
-def _camera_size(centres: Tensor) -> float:
-    """Size of the pyramids of cameras at `centres` [V, 3], world units, small enough that they hardly overlap.
-
-    A quarter of the median distance to the nearest camera, within [0.01, 0.06].
-    """
-    if len(centres) < 2:
-        return 0.05
-    nearest = torch.cdist(centres, centres).fill_diagonal_(torch.inf).amin(dim=1)
-    return float((0.25 * nearest.median()).clamp(0.01, 0.06))
 
 
 def read_upload(content: bytes) -> Image.Image:

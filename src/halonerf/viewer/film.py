@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -18,11 +19,12 @@ from halonerf.rendering.film_frames import FrameRenderer
 from halonerf.types import View
 from halonerf.viewer.engine import Engine
 from halonerf.visualization.palette import concept_colours
-from halonerf.visualization.video import save_video
+from halonerf.visualization.pictures import save_picture
+from halonerf.visualization.video import StoredFrames, save_video
 
 
 class FilmCancelled(UserError):
-    """The window that requested the film was closed."""
+    """Somebody cancelled the film, or the viewer ended."""
 
 
 def check_lights(path: CameraPath, engine: Engine) -> CameraPath:
@@ -49,7 +51,8 @@ def render_film(
     """Atomically write the video of a camera path.
 
     Args:
-        target: the file, `.mp4` or `.webm`.
+        target: the file, `.mp4`, `.webm` or `.gif`. The frames of a GIF, which is encoded in two passes, are stored
+            beside it meanwhile.
         size: width and height, px.
         fps: frames per second.
         progress: called before each frame with the share that is rendered; returns False to cancel.
@@ -81,5 +84,12 @@ def render_film(
                 frame = renderer.render(sample, sample.view(*size).to(engine.session.device))
             yield frame
 
-    save_video(target, frames(), fps)
+    if target.suffix == ".gif":
+        with TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+            stored = StoredFrames([Path(folder) / f"{number:05d}.png" for number in range(len(samples))])
+            for place, frame in zip(stored.paths, frames(), strict=True):
+                save_picture(place, frame)
+            save_video(target, stored, fps)
+    else:
+        save_video(target, frames(), fps)
     return target

@@ -1,4 +1,4 @@
-"""Files that windows save, numbered and atomically, in the artifact folder only; limits on uploads."""
+"""Files that windows save, numbered and atomically, in the artifact folder only."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from halonerf.files import safe_name, write_atomic
-
-if TYPE_CHECKING:
-    from viser import ClientHandle
 
 
 def save_numbered(folder: Path, name: str, content: bytes) -> Path:
@@ -21,12 +17,15 @@ def save_numbered(folder: Path, name: str, content: bytes) -> Path:
 
     name: "picture.png" gives "picture_0001.png", or the next free number. Returns: the path.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    safe, number = Path(safe_name(name)), 1
-    with FileLock(folder / ".lock"):
-        while (path := folder / f"{safe.stem}_{number:04d}{safe.suffix}").exists():
-            number += 1
+    with _next_number(folder, name) as path:
         write_atomic(path, content)
+    return path
+
+
+def keep_numbered(made: Path, folder: Path, name: str) -> Path:
+    """Move a file that `temporary_file` gave to the next free number in `folder`; see `save_numbered`."""
+    with _next_number(folder, name) as path:
+        made.rename(path)
     return path
 
 
@@ -41,27 +40,12 @@ def temporary_file(folder: Path, ending: str) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def refuse_large_uploads(client: ClientHandle, max_mb: float) -> None:
-    """Drop uploads of a window as soon as their declared or received size exceeds `max_mb`.
-
-    viser keeps the parts of a file in memory until the last one has come, and has no public limit on their size; so
-    entries of its table of transfers are removed here after each of its messages.
-    """
-    from viser import _messages
-
-    gui, max_bytes = client.gui, int(max_mb * 1e6)
-
-    def check(client_id: int, message: Any) -> None:
-        transfers = gui._current_file_upload_states
-        state = transfers.get(message.transfer_uuid)
-        if state and max(state["total_bytes"], state["transferred_bytes"]) > max_bytes:
-            transfers.pop(message.transfer_uuid, None)
-            client.add_notification(
-                "File too large",
-                f"Files of at most {max_mb:g} MB are accepted.",
-                auto_close_seconds=8.0,
-                color="orange",
-            )
-
-    gui._websock_interface.register_handler(_messages.FileTransferStartUpload, check)
-    gui._websock_interface.register_handler(_messages.FileTransferPart, check)
+@contextmanager
+def _next_number(folder: Path, name: str) -> Iterator[Path]:
+    """The path of the next free number, which is nobody else's inside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    safe, number = Path(safe_name(name)), 1
+    with FileLock(folder / ".lock"):
+        while (path := folder / f"{safe.stem}_{number:04d}{safe.suffix}").exists():
+            number += 1
+        yield path

@@ -1,4 +1,4 @@
-"""Concepts over images: highlights where their probability is high, legends, captions, and colours of confidence."""
+"""Concepts over images: highlights where their probability is high, legends and captions."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from halonerf.visualization.palette import Colour
-from halonerf.visualization.pictures import REC601, heat, luminance
+from halonerf.visualization.pictures import REC601, luminance
 
 EDGE_WIDTH = 0.12  # of the threshold, around it: soft edges do not flicker from frame to frame
 LINES, MIN_TEXT_PX = 28, 10  # letters are 1 / LINES of the height of the picture, but at least so many px
-UNKNOWN = 0.35  # grey of elements of which nothing is known
 
 
 def highlight(
@@ -91,26 +88,6 @@ def caption(picture: np.ndarray, left: str, right: str) -> np.ndarray:
         fitted = _shortened(text, font, width / 2 - 2 * edge)
         pen.text((x, edge), fitted, font=font, fill="white", anchor=anchor, stroke_width=2, stroke_fill="black")
     return np.asarray(drawn)
-
-
-def relative_confidence(confidence: Tensor) -> Tensor:
-    """Confidence c on a scale from 0 to 1: c / (1 + c).
-
-    confidence: [...], non-negative, in fully opaque pixels of the photos, so that one pixel gives 0.5.
-    """
-    return confidence / (1 + confidence)
-
-
-def confidence_colours(relative: Tensor, known: Tensor) -> Tensor:
-    """Colours of confidence, [..., 3] in [0, 1]: from dark (low) to bright (high), blended with grey where unknown.
-
-    Args:
-        relative: [...] in [0, 1], see `relative_confidence`.
-        known: [...] in [0, 1], the share of which anything is known.
-    """
-    ramp = heat(np.atleast_2d(relative.numpy()), "viridis").reshape(*relative.shape, 3)
-    colours = torch.from_numpy(ramp).float() / 255
-    return torch.lerp(torch.full_like(colours, UNKNOWN), colours, known[..., None])
 
 
 def _text_size(height: int) -> int:

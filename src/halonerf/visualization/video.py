@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from halonerf.errors import BadInput, require
 
@@ -46,6 +48,16 @@ def save_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """Pictures read from disk one at a time; may be iterated several times."""
+
+    paths: Sequence[Path]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (np.asarray(Image.open(path).convert("RGB")) for path in self.paths)
 
 
 def _write_mp4(file: Any, frames: Iterable[np.ndarray], rate: Fraction) -> bool:

@@ -22,8 +22,9 @@ from helpers.made_web import CONCEPTS, HEADER, HOST, HOSTILE, arrays, client, gu
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> LiveScene:
-    session = open_session(tmp_path_factory.mktemp("web"))
-    return LiveScene(Engine(session, PartOptions(min_elements=2), CONCEPTS), ["blue"], still_size=200, thumbnail=32)
+    root = tmp_path_factory.mktemp("web")
+    engine = Engine(open_session(root), PartOptions(min_elements=2), CONCEPTS)
+    return LiveScene(engine, root / "explore", ["blue"], still_size=64, picture_size=200, thumbnail=32)
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +208,8 @@ def test_the_interface_is_documented_without_anything_from_elsewhere(server: Tes
 def test_a_scene_without_a_collection_is_served_by_its_names(tmp_path: Path):
     session = open_session(tmp_path)
     del session.inputs["collect"]
-    bare = LiveScene(Engine(session, PartOptions()), [], still_size=0, thumbnail=32)
+    bare = LiveScene(Engine(session, PartOptions()), tmp_path / "explore", still_size=0, thumbnail=32)
     assert bare.facts.title == session.data.name
     assert [photo.caption for photo in bare.photos] == [""] * len(session.data)
     assert len(bare.word_bytes("red")) == 2 * len(bare.engine.splats)
-    assert torch.equal(bare.code(0), session.field.mean_appearance())
+    assert torch.equal(bare.lights.code(0), session.field.mean_appearance())

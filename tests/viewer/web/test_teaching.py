@@ -57,7 +57,7 @@ def teaching(engine: Engine, tmp_path: Path) -> Teaching:
 
 
 def served(engine: Engine, teaching: Teaching) -> TestClient:
-    return client(guarded(LiveScene(engine, [], still_size=200, thumbnail=32, teaching=teaching)))
+    return client(guarded(LiveScene(engine, teaching.folder, picture_size=200, thumbnail=32), teaching=teaching))
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_marks_teach_a_word_that_is_used_like_any_other(
     assert 0.5 < answer["certainty"] <= 1
     position = server.get("/api/photos").json()
     assert MARKED not in [position[number]["name"] for number in answer["next"]]
-    taught = teaching.find(WORD)
+    taught = engine.find(WORD)
     assert server.post("/api/words", json={"text": f" {WORD} "}).json() == word
     sent = np.frombuffer(server.get("/api/words/values", params={"text": WORD}).content, np.uint8)
     element = engine.splats.element
@@ -102,7 +102,7 @@ def test_marks_teach_a_word_that_is_used_like_any_other(
     assert server.get("/api/teaching/taught", params={"concept": WORD}).json() == answer
     joined = server.post("/api/words", json={"text": f"NOT {WORD}"}).json()
     assert joined["notes"] == ["Taught by 3 marks."]
-    opposite = teaching.find(f"NOT {WORD}")
+    opposite = engine.find(f"NOT {WORD}")
     known = taught.confidence > 0
     np.testing.assert_allclose(opposite.probability[known], 1 - taught.probability[known], atol=1e-6)
 

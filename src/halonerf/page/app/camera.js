@@ -15,6 +15,12 @@ export function cameraOf(photo) {
   return { eye: [x, y, z], right: [a, d, g], down: [b, e, h], forward: [c, f, i], distance: photo.distance, half, shift };
 }
 
+// A camera with a pose (camera to world [3, 4], row by row) and a vertical field of view, in a window of that aspect.
+export function cameraAlong([a, b, c, x, d, e, f, y, g, h, i, z], fov, aspect) {
+  const half = Math.tan(fov / 2);
+  return { eye: [x, y, z], ...orthonormal([a, d, g], [b, e, h], [c, f, i]), distance: camera.distance, half: [half * aspect, half], shift: [0, 0] };
+}
+
 // An upright camera at `eye` that looks at `target`.
 export function lookingAt(eye, target, half) {
   const offset = add(target, eye, -1);
@@ -78,11 +84,16 @@ export function isExtrapolated() {
   return directions.every((direction) => dot(direction, camera.forward) < SIMILAR_DIRECTION);
 }
 
-// Camera to world, row by row, of the present camera.
-export const cameraPose = () => [0, 1, 2].flatMap((k) => [camera.right[k], camera.down[k], camera.forward[k], camera.eye[k]]);
-
 // World to camera for WebGL, column by column.
 export const worldToCamera = (c) => [0, 1, 2].flatMap((k) => [c.right[k], c.down[k], c.forward[k]]);
+
+// Where a point is in a picture of that size: x, y in px, and its depth; null behind the camera.
+export function projected(point, width, height) {
+  const offset = add(point, camera.eye, -1), depth = dot(offset, camera.forward);
+  if (depth < 0.01) return null;
+  const { focal, principal } = intrinsicsFor(width, height);
+  return [principal[0] + (focal * dot(offset, camera.right)) / depth, principal[1] + (focal * dot(offset, camera.down)) / depth, depth];
+}
 
 // Focal length and principal point, px, of a picture of that size that contains all of `half`.
 export function intrinsicsFor(width, height) {

@@ -28,10 +28,3 @@ export function complain(text) {
   element("message").textContent = text;
   element("message").hidden = !text;
 }
-
-// Save a file as the browser saves downloads.
-export function saveBlob(blob, name) {
-  const url = URL.createObjectURL(blob);
-  createElement("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
-}

@@ -6,10 +6,12 @@ import { clamp, rotationMatrix, unit } from "./vectors.js";
 const REDUCED_MOTION = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 const FLIGHT_SECONDS = 1.1;
 export let flight = null;
+export let flights = 0; // begun so far
 
 // Start a move to the camera `goal`; `arrived` is called at its end.
 export function flyTo(goal, arrived = () => {}) {
   const from = { ...camera };
+  flights++;
   flight = { from, goal, first: quaternion(from), last: quaternion(goal), arrived, start: performance.now() };
 }
 

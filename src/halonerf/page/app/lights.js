@@ -7,10 +7,11 @@ import { chosen, lights, source } from "./store.js";
 const FEW = 8; // lights up to which those of photos stand in no group of their own
 let changes = 0; // number of the last change of light, the only one that is shown when its colours have come
 
+const lightOption = (light, number) => createElement("option", { value: String(number), text: light.name });
+
 export function fillLights() {
   for (const [id, name] of [["light-from", "from"], ["light-to", "to"]]) {
-    const select = element(id);
-    const options = lights.map((light, number) => createElement("option", { value: String(number), text: light.name }));
+    const select = element(id), options = lights.map(lightOption);
     const isPhoto = (option, number) => lights.length > FEW && lights[number].name.startsWith("photo ");
     const photos = options.filter(isPhoto);
     select.append(...options.filter((option, number) => !isPhoto(option, number)));
@@ -20,6 +21,14 @@ export function fillLights() {
   const blend = element("light-blend");
   blend.addEventListener("input", () => setLight({ blend: Number(blend.value) }));
   setLight({ from: 0, to: Math.min(1, lights.length - 1), blend: 0 });
+}
+
+// Add lights that the page does not have yet to the choice, at the end.
+export function offerLights(added) {
+  for (const light of added) {
+    const number = lights.push({ ...light, colours: null }) - 1;
+    for (const id of ["light-from", "light-to"]) element(id).append(lightOption(light, number));
+  }
 }
 
 // Choose a light: numbers `from` and `to`, and the share `blend` of the second. Colours that the page does not have yet

@@ -1,10 +1,13 @@
 // The live page: its scene comes from the server that sent it, which also finds the words that people type.
 
 import { element } from "./dom.js";
+import { openFilms, showFilm } from "./films.js";
+import { openLightUpload } from "./light_upload.js";
 import { start } from "./main.js";
+import { openNotes, pinPart, refreshNotes, startMeasuring } from "./notes.js";
 import { findText, openBox, partsOf, showProgress, startFinding } from "./query_box.js";
-import { getBytes, getJson, listen } from "./server.js";
-import { offerStill } from "./still.js";
+import { getBytes, getJson, listen, saveAs } from "./server.js";
+import { showStills } from "./still.js";
 import { lights } from "./store.js";
 import { heardOfTeaching, openTeaching, startTeaching } from "./teach.js";
 
@@ -20,7 +23,16 @@ async function openScene() {
     },
     loadLight,
     partsOf,
+    pinPart,
+    saveParts,
   };
+}
+
+// Save the list of a word's parts. kind: "csv" or "json".
+function saveParts(word, kind) {
+  const moved = word.threshold === word.own ? {} : { threshold: String(Math.max(word.threshold, 0.01)) };
+  const asked = new URLSearchParams({ text: word.text, kind, ...moved });
+  saveAs(`api/words/parts?${asked}`, `parts.${kind}`);
 }
 
 const loading = new Map(); // promises of lights by number
@@ -35,19 +47,30 @@ function loadLight(number) {
   return loading.get(number);
 }
 
+// A message of the server: of a film, of notes or marks that another window changed, or of a query.
+function hear(message) {
+  if ("film" in message) showFilm(message);
+  else if ("notes" in message) refreshNotes();
+  else if ("changed" in message) heardOfTeaching(message);
+  else showProgress(message);
+}
+
 try {
   // The address may be copied or looked at by others: the token in it has done its work.
   if (location.search) history.replaceState(null, "", location.pathname + location.hash);
   openBox();
   const source = await openScene();
   const focusBox = () => { element("query-text").focus(); element("query-text").select(); };
-  const state = await getJson("api/teaching");
-  if (!state.missing) source.correct = (word) => openTeaching(word.text, true);
-  start(source, findText, { "/": focusBox });
-  startTeaching(state);
+  const marks = await getJson("api/teaching");
+  if (!marks.missing) source.correct = (word) => openTeaching(word.text, true);
+  start(source, findText, { "/": focusBox, m: startMeasuring });
+  startTeaching(marks);
   startFinding();
-  listen("api/progress", (message) => ("changed" in message ? heardOfTeaching : showProgress)(message));
-  offerStill();
+  openLightUpload();
+  openFilms();
+  openNotes();
+  showStills();
+  listen("api/progress", hear);
   if (!location.hash) source.facts.initial_words.forEach(findText);
 } catch (error) {
   element("no-picture").hidden = false;

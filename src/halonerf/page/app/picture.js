@@ -25,7 +25,8 @@ let requested = 0, received = 0, sortedFor = ""; // numbers of the last orders r
 let resolution = 1; // in motion; adapts to the time that frames take
 let inMotion = false; // whether the last frame was one of a motion: only then is the time since then that of a frame
 let msPerPixel = 0; // measured by `measureSpeed`; 0 before it
-let rested = () => {}; // called when the picture is finished
+const restListeners = [], changeListeners = []; // called when the picture is finished, and when it begins to change
+const drawListeners = []; // called after every frame
 
 // Draw the next frame.
 export function wake() {
@@ -57,8 +58,15 @@ export function homeCamera() {
   return { ...home, half: home.half.map((half) => HOME_MARGIN * half) };
 }
 
-// Start to draw. whenRested: called whenever the picture is finished.
-export function openPicture(whenRested) {
+// Call `listener` whenever the picture is finished, or begins to change after that.
+export const onRest = (listener) => restListeners.push(listener);
+export const onChange = (listener) => changeListeners.push(listener);
+
+// Call `listener` after every frame.
+export const onDraw = (listener) => drawListeners.push(listener);
+
+// Start to draw.
+export function openPicture() {
   centres = readCentres();
   Object.assign(camera, homeCamera());
   requestOrder = openSorter(centres, (order, number) => {
@@ -67,7 +75,6 @@ export function openPicture(whenRested) {
     if (renderer && !msPerPixel) measureSpeed();
     wake();
   });
-  rested = whenRested;
   openContext();
   canvas.addEventListener("webglcontextlost", (event) => { event.preventDefault(); renderer = null; });
   canvas.addEventListener("webglcontextrestored", openContext);
@@ -93,6 +100,7 @@ function step(now) {
   if (changed) changedAt = now;
   changed = false;
   const moving = advance(now) || now - changedAt < REST_MS;
+  if (moving && !inMotion) for (const listener of changeListeners) listener();
   if (inMotion && moving) resolution = adaptedResolution(now - lastTime);
   inMotion = moving;
   lastTime = now;
@@ -105,10 +113,11 @@ function step(now) {
   coloursChanged = false;
   element("guess").hidden = !isExtrapolated();
   draw(moving ? resolution : stillResolution());
+  for (const listener of drawListeners) listener();
   if (moving || pose !== sortedFor) wake();
   else if (requested === received && !frame) {
     canvas.dataset.idle = "yes";
-    rested();
+    for (const listener of restListeners) listener();
   }
 }
 

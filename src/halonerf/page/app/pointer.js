@@ -5,6 +5,12 @@ import { stopFlight } from "./flight.js";
 import { clamp } from "./vectors.js";
 
 const KEY_ANGLE = (5 * Math.PI) / 180;
+const CLICK_PX = 5; // that a pointer may move between down and up
+const clickHandlers = []; // the last ones are asked first
+let pressed = null; // where the only pointer went down, and has not moved away since
+
+// Call `handler` with the place of a click on the picture, px of the window's picture, until one returns true.
+export const onClick = (handler) => clickHandlers.unshift(handler);
 
 // moved: called after every move of the camera. actions: further functions by key.
 export function listenToPointerAndKeys(canvas, moved, actions) {
@@ -18,12 +24,14 @@ export function listenToPointerAndKeys(canvas, moved, actions) {
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    pressed = pointers.size === 1 && event.button === 0 ? { x: event.clientX, y: event.clientY } : null;
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!pointers.has(event.pointerId)) return;
     const before = centroid();
     pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     const after = centroid();
+    if (pressed && Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > CLICK_PX) pressed = null;
     const [x, y] = [after.x - before.x, after.y - before.y].map((px) => px / canvas.clientHeight);
     if (!x && !y && before.spread === after.spread) return;
     stopFlight();
@@ -33,6 +41,10 @@ export function listenToPointerAndKeys(canvas, moved, actions) {
     moved();
   });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => pointers.delete(event.pointerId));
+  canvas.addEventListener("pointerup", ({ offsetX, offsetY }) => {
+    if (pressed) clickHandlers.some((handler) => handler(offsetX, offsetY));
+    pressed = null;
+  });
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();

@@ -102,7 +102,7 @@ export async function partsOf(word) {
   }
 }
 
-// message: text, and share of the photos in which it has been looked for.
+// Show how far a query is: text, and share of the photos in which it has been looked for.
 export function showProgress({ text, share }) {
   const bar = waiting.get(text)?.querySelector("progress");
   if (bar) bar.value = share;

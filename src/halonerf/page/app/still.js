@@ -1,34 +1,50 @@
-// A picture of the present view that the server renders from the field itself, to keep.
+// The field's own picture of the view, over the browser's Gaussians while the camera rests.
 
-import { cameraPose, intrinsicsFor } from "./camera.js";
-import { complain, element, saveBlob } from "./dom.js";
-import { canvas } from "./picture.js";
+import { element } from "./dom.js";
+import { canvas, onChange, onRest } from "./picture.js";
+import { presentView, sizeOfWindow } from "./rendering.js";
 import { postForBlob } from "./server.js";
-import { activeWords, chosen, facts, lights } from "./store.js";
+import { facts } from "./store.js";
 
-export function offerStill() {
-  const button = element("save-picture");
-  button.hidden = !facts.still_size;
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    complain("");
-    try {
-      saveBlob(await postForBlob("api/renderings", presentView()), "picture.png");
-    } catch (error) {
-      complain(error.message);
-    }
-    button.disabled = false;
+const WAIT_MS = 400; // at rest until a picture is asked for
+const MIN_SHARE = 0.5; // of the window's width: a picture with fewer pixels shows less than the Gaussians do
+
+let stillTimer = 0, asked = null; // AbortController of the request on its way
+let stillUrl = "";
+
+// Show such pictures, where the server makes them.
+export function showStills() {
+  if (!facts.still_size) return;
+  onRest(() => {
+    clearTimeout(stillTimer);
+    stillTimer = setTimeout(askForStill, WAIT_MS);
   });
+  onChange(hideStill);
+  new ResizeObserver(hideStill).observe(canvas);
 }
 
-// What is seen, at the largest size that the server renders.
-function presentView() {
-  const scale = facts.still_size / Math.max(canvas.clientWidth, canvas.clientHeight);
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((px) => Math.max(16, Math.round(px * scale)));
-  return {
-    width, height, ...intrinsicsFor(width, height),
-    pose: cameraPose(),
-    light: lights[chosen.from].name, to: lights[chosen.to].name, blend: chosen.blend,
-    words: activeWords().map(({ text, rgb, threshold, strength }) => ({ text, rgb, strength, threshold: Math.max(threshold, 0.01) })),
-  };
+async function askForStill() {
+  const longest = Math.max(canvas.clientWidth, canvas.clientHeight);
+  const size = Math.min(facts.still_size, Math.round(longest * window.devicePixelRatio));
+  if (size < MIN_SHARE * longest) return;
+  asked?.abort();
+  const mine = (asked = new AbortController());
+  try {
+    const blob = await postForBlob("api/renderings", presentView(...sizeOfWindow(size)), mine.signal);
+    if (asked !== mine) return;
+    stillUrl = URL.createObjectURL(blob);
+    element("still").src = stillUrl;
+    element("still").hidden = false;
+  } catch {
+    // without it, the Gaussians stay: nothing was asked for by a person
+  }
+}
+
+function hideStill() {
+  clearTimeout(stillTimer);
+  asked?.abort();
+  asked = null;
+  if (element("still").hidden) return;
+  element("still").hidden = true;
+  URL.revokeObjectURL(stillUrl);
 }

@@ -1,12 +1,13 @@
 // The teaching tool: a person marks a part in a photo or in the 3D view, names it, and sees at once where it is found.
 
-import { cameraPose, intrinsicsFor, orbit, zoom } from "./camera.js";
+import { camera, intrinsicsFor, orbit, zoom } from "./camera.js";
 import { announce, complain, element } from "./dom.js";
 import { currentPhoto, leavePhoto, showNextPhoto, showPhoto, showPreviousPhoto, whenPhotoShown } from "./photos.js";
 import { canvas, redraw } from "./picture.js";
 import { freeColour } from "./query_box.js";
+import { poseOf } from "./rendering.js";
 import { postJson, windowKey } from "./server.js";
-import { facts, words } from "./store.js";
+import { facts, rgbOf, words } from "./store.js";
 import { colourBelief, hideBelief, placeBelief, showBelief } from "./teach_belief.js";
 import { fitFrame, refitFrame } from "./teach_frame.js";
 import { paintMarks } from "./teach_paint.js";
@@ -15,6 +16,7 @@ import { cancelDrawing, drawing, listenToDrawing } from "./teach_pointer.js";
 import { THE_VIEW, marksOfConcept, takeTeachingState, teaching, teachingChanged, whenTeachingChanges } from "./teach_store.js";
 import { chooseSign, chooseTool, fillTools, showTools } from "./teach_tools.js";
 import { addMark, correctConcept, fetchTeaching, nameMarks, redoMark, refreshTaught, showPresentConcept, undoMark, whenAnswered } from "./teach_words.js";
+import { onUndo } from "./undo.js";
 
 let preparing = null; // promise: the server has lifted what photos look like
 let painted = 0; // number of the next frame in which marks are painted
@@ -40,7 +42,8 @@ export function startTeaching(state) {
   element("teach-name").addEventListener("change", () => nameConcept(element("teach-name").value));
   element("teach-name").addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === "Escape") element("teach-marks").focus(); });
   element("teach-next").addEventListener("click", () => showPhoto(Number(element("teach-next").dataset.photo)));
-  document.addEventListener("keydown", pressed);
+  document.addEventListener("keydown", pressedWhileMarking);
+  onUndo(undoWhileMarking);
   new ResizeObserver(() => { refitFrame(); placeBelief(); repaintMarks(); }).observe(element("teach-picture"));
   new MutationObserver(repaintMarks).observe(canvas, { attributeFilter: ["data-idle"] }); // marks belong to a camera
   window.addEventListener("focus", () => fetchTeaching().catch(() => {})); // the next request says what is wrong
@@ -160,12 +163,12 @@ function showMark(mark) {
 function presentPicture() {
   if (teaching.photo !== THE_VIEW) return { photo: facts.photos[teaching.photo].name, camera: null };
   const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((px) => Math.max(16, Math.round(px)));
-  return { photo: null, camera: { width, height, ...intrinsicsFor(width, height), pose: cameraPose() } };
+  return { photo: null, camera: { width, height, ...intrinsicsFor(width, height), pose: poseOf(camera) } };
 }
 
-const isPresent = ({ photo, camera }) =>
-  (teaching.photo === THE_VIEW ? camera !== null && cameraPose().every((value, k) => Math.abs(value - camera.pose[k]) < 1e-4)
-    : photo === facts.photos[teaching.photo].name);
+const isPresent = (mark) =>
+  (teaching.photo === THE_VIEW ? mark.camera !== null && poseOf(camera).every((value, k) => Math.abs(value - mark.camera.pose[k]) < 1e-4)
+    : mark.photo === facts.photos[teaching.photo].name);
 
 // In the 3D view, the picture moves by moving the camera.
 function moveView(dx, dy) {
@@ -221,24 +224,25 @@ function repaintMarks() {
 
 function paintNow() {
   painted = 0;
-  const hex = presentWord()?.colour ?? newColour;
   paintMarks(element("teach-marks"), {
     marks: marksOfConcept().filter(isPresent), ...drawing,
-    rgb: [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16)),
+    rgb: rgbOf(presentWord()?.colour ?? newColour),
   });
 }
 
 // --- keys
 
-function pressed(event) {
+function undoWhileMarking(redo) {
+  if (teaching.open) (redo ? redoMark : undoMark)();
+  return teaching.open;
+}
+
+function pressedWhileMarking(event) {
   const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && !/^(range|checkbox)$/.test(event.target.type);
   if (!teaching.open || typing || event.defaultPrevented) return;
-  const control = event.ctrlKey || event.metaKey;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   const key = event.key.toLowerCase();
-  if (control && key === "z") (event.shiftKey ? redoMark : undoMark)();
-  else if (control && key === "y") redoMark();
-  else if (control || event.altKey) return;
-  else if (key === "x") chooseSign(!teaching.positive);
+  if (key === "x") chooseSign(!teaching.positive);
   else if (key === "n") showNextPhoto();
   else if (key === "p") showPreviousPhoto();
   else if (key === "escape") { if (cancelDrawing()) repaintMarks(); else closeTeaching(); }

@@ -1,8 +1,8 @@
 // The section "Teach a word" of the panel: words that were taught, the present word's marks, what they mean, and files.
 
-import { complain, createElement, element, plural, saveBlob } from "./dom.js";
+import { complain, createElement, element, plural } from "./dom.js";
 import { facts } from "./store.js";
-import { getBlob, postForBlob, postJson } from "./server.js";
+import { getAndSave, postAndSave, postJson } from "./server.js";
 import { marksOfConcept, taughtConcepts, teaching } from "./teach_store.js";
 import { chooseMode, correctConcept, refreshTaught, removeMark } from "./teach_words.js";
 
@@ -12,12 +12,12 @@ const TOOL_NAMES = { point: "point", stroke: "stroke", polygon: "area" };
 // openConcept: opens the tool for a word; showMark: shows the picture that a mark is on.
 export function fillTeachPanel(openConcept, showMark) {
   element("teach-open").addEventListener("click", () => openConcept(""));
-  element("teach-correct").addEventListener("change", () => attempt(() => correctConcept(teaching.concept, element("teach-correct").checked)));
-  element("teach-mode").addEventListener("change", () => attempt(() => chooseMode(element("teach-mode").value)));
-  element("teach-save").addEventListener("click", () => attempt(async () => saveBlob(await getBlob("api/teaching/file"), "annotations.json")));
-  element("teach-masks").addEventListener("click", () => attempt(async () => saveBlob(await postForBlob("api/teaching/masks", {}), "masks.zip")));
+  element("teach-correct").addEventListener("change", () => tryTeaching(() => correctConcept(teaching.concept, element("teach-correct").checked)));
+  element("teach-mode").addEventListener("change", () => tryTeaching(() => chooseMode(element("teach-mode").value)));
+  element("teach-save").addEventListener("click", () => tryTeaching(() => getAndSave("api/teaching/file")));
+  element("teach-masks").addEventListener("click", () => tryTeaching(() => postAndSave("api/teaching/masks", {})));
   element("teach-load").addEventListener("click", () => element("teach-file").click());
-  element("teach-file").addEventListener("change", () => attempt(mergeFile));
+  element("teach-file").addEventListener("change", () => tryTeaching(mergeFile));
   panelActions = { openConcept, showMark };
 }
 
@@ -71,7 +71,7 @@ async function mergeFile() {
 }
 
 // Do something that the server may refuse, and say so.
-async function attempt(act) {
+async function tryTeaching(act) {
   complain("");
   try {
     await act();

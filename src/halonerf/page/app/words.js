@@ -4,7 +4,7 @@ import { camera, cameraOf, lookingAt } from "./camera.js";
 import { announce, createElement, element, plural } from "./dom.js";
 import { leavePhoto, showPhoto } from "./photos.js";
 import { fly, repaint } from "./picture.js";
-import { chosen, confidenceWord, facts, source, words } from "./store.js";
+import { chosen, confidenceWord, facts, rgbOf, source, words } from "./store.js";
 import { add, unit } from "./vectors.js";
 
 const BEST_PHOTOS = 3; // shown with a word
@@ -30,10 +30,9 @@ export function showWord(word) {
 
 // Replace what is known of a word. Its threshold follows, unless it was moved.
 export function refreshWord(word, entry, probability, confidence) {
-  const threshold = word.threshold === word.foundThreshold ? entry.threshold : word.threshold;
-  Object.assign(word, { ...entry, colour: word.colour, threshold, foundThreshold: entry.threshold, probability, confidence });
-  const [on, focused] = [word.on, word.row.contains(document.activeElement)];
-  const row = word.row;
+  const threshold = word.threshold === word.own ? entry.threshold : word.threshold;
+  Object.assign(word, { ...entry, colour: word.colour, threshold, own: entry.threshold, probability, confidence });
+  const [on, focused, row] = [word.on, word.row.contains(document.activeElement), word.row];
   word.row = wordRow(word);
   word.on = false;
   row.replaceWith(word.row);
@@ -61,7 +60,7 @@ function slider(label, value, onInput, onChange = () => {}) {
     repaint();
   });
   input.addEventListener("change", () => onChange());
-  return [input, output];
+  return { row: [input, output], set: (to) => { input.value = String(to); output.textContent = to.toFixed(2); } };
 }
 
 function wordRow(word) {
@@ -81,11 +80,22 @@ function wordRow(word) {
   };
   const tool = (label, ...controls) => createElement("div", { class: "tool" }, createElement("span", { text: label }), ...controls);
   showParts();
+  const threshold = slider(`${word.text}: from probability`, word.threshold, (to) => { word.threshold = to; }, refind);
+  const strength = slider(`${word.text}: strength of colour`, word.strength, (to) => { word.strength = to; });
+  word.adjust = (to) => { // threshold and strength
+    const moved = to.threshold !== word.threshold;
+    Object.assign(word, { threshold: to.threshold, strength: to.strength });
+    threshold.set(to.threshold);
+    strength.set(to.strength);
+    repaint();
+    if (moved) refind();
+  };
   details.append(
-    tool("from probability", ...slider(`${word.text}: from probability`, word.threshold, (to) => { word.threshold = to; }, refind)),
-    tool("strength of colour", ...slider(`${word.text}: strength of colour`, word.strength, (to) => { word.strength = to; })),
+    tool("from probability", ...threshold.row),
+    tool("strength of colour", ...strength.row),
+    tool("colour", colourBox(word, swatch)),
     ...(word.notes ?? []).map((note) => createElement("p", { class: "soft note", text: note })),
-    parts, ...bestPhotos(word), ...correction(word));
+    parts, ...listButtons(word), ...bestPhotos(word), ...correction(word));
   details.hidden = true;
   box.addEventListener("change", () => {
     word.on = box.checked;
@@ -106,17 +116,31 @@ function wordRow(word) {
   return createElement("li", { class: "word" }, head, details);
 }
 
+function colourBox(word, swatch) {
+  const box = createElement("input", { type: "color", value: word.colour, "aria-label": `${word.text}: colour` });
+  box.addEventListener("input", () => {
+    Object.assign(word, { colour: box.value, rgb: rgbOf(box.value) });
+    swatch.style.background = word.colour;
+    repaint();
+  });
+  return box;
+}
+
 function partRows(word) {
   const rows = word.parts.map((part, number) => {
-    const button = createElement("button", { type: "button", "aria-label": `Fly to ${word.text} ${number + 1}` },
+    const sure = part.probability.toFixed(2);
+    const button = createElement("button", { type: "button", title: `probability ${sure}`, "aria-label": `Fly to ${word.text} ${number + 1}` },
       createElement("b", { text: String(number + 1) }),
-      createElement("span", { text: `${plural(part.elements, "element", "elements")}, probability ${part.probability.toFixed(2)}` }));
+      createElement("span", { text: `${plural(part.elements, "element", "elements")}, ${Math.round(100 * part.probability)} %` }));
     button.addEventListener("click", () => {
       leavePhoto();
       fly(cameraAt(part));
       announce(`${word.text} ${number + 1} of ${word.parts.length}`);
     });
-    return createElement("li", {}, button);
+    if (!source.pinPart) return createElement("li", {}, button);
+    const pin = createElement("button", { type: "button", class: "remove", title: "Pin a note to this part", "aria-label": `Pin a note to ${word.text} ${number + 1}`, text: "⚑" });
+    pin.addEventListener("click", () => source.pinPart(word, number));
+    return createElement("li", {}, button, pin);
   });
   const remark = (text) => rows.push(createElement("li", { class: "none", text }));
   if (!word.parts.length) {
@@ -126,6 +150,17 @@ function partRows(word) {
     remark(`a guess: nowhere more probable than not; this is the best part, with probability ${word.parts[0].probability.toFixed(2)}`);
   }
   return rows;
+}
+
+// Buttons that save the list of a word's parts, where a server makes it.
+function listButtons(word) {
+  if (!source.saveParts) return [];
+  const buttons = ["csv", "json"].map((kind) => {
+    const button = createElement("button", { type: "button", text: kind.toUpperCase(), "aria-label": `${word.text}: save its parts as ${kind.toUpperCase()}` });
+    button.addEventListener("click", () => source.saveParts(word, kind));
+    return button;
+  });
+  return [createElement("div", { class: "lists" }, createElement("span", { text: "list of parts" }), ...buttons)];
 }
 
 // The photos that show most of a word, to fly to, where they are known.

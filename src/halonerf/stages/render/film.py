@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from halonerf.camera_paths.path import Sample
 from halonerf.visualization.pictures import grid, save_picture
-from halonerf.visualization.video import save_video
+from halonerf.visualization.video import StoredFrames, save_video
 
 SHEET_FRAMES, SHEET_COLUMNS = 12, 4  # of the contact sheet
 
@@ -71,18 +71,10 @@ class Film:
             save_picture(sheet, grid(rows))
         if self.kind != "frames":
             if not self.path.is_file():
-                save_video(self.path, _Frames([self.frame(number) for number in range(len(self.samples))]), self.fps)
+                save_video(
+                    self.path, StoredFrames([self.frame(number) for number in range(len(self.samples))]), self.fps
+                )
             shutil.rmtree(self.folder / self.stem, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Frames:
-    """Pictures read from disk one at a time; may be iterated several times."""
-
-    paths: Sequence[Path]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (read_picture(path) for path in self.paths)
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -9,29 +9,38 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from halonerf import __version__
 from halonerf.errors import UserError
 from halonerf.page.document import app_files, live_page
+from halonerf.viewer.web.films import FilmStudio
 from halonerf.viewer.web.live_scene import LiveScene
-from halonerf.viewer.web.progress import ProgressBoard
+from halonerf.viewer.web.note_book import NoteBook
+from halonerf.viewer.web.routes.films import films_router
 from halonerf.viewer.web.routes.lights import lights_router
+from halonerf.viewer.web.routes.notes import notes_router
+from halonerf.viewer.web.routes.paths import paths_router
 from halonerf.viewer.web.routes.photos import photos_router
 from halonerf.viewer.web.routes.renderings import renderings_router
 from halonerf.viewer.web.routes.scene import scene_router
 from halonerf.viewer.web.routes.teaching import teaching_router
+from halonerf.viewer.web.routes.uploads import uploads_router
 from halonerf.viewer.web.routes.words import words_router
+from halonerf.viewer.web.teaching import Teaching
 
 MEDIA_TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 
 
-def make_app(scene: LiveScene) -> FastAPI:
+def make_app(scene: LiveScene, studio: FilmStudio, book: NoteBook, teaching: Teaching) -> FastAPI:
     """The application, without its guard. `/openapi.json` describes it; a page of documentation would need a CDN."""
     app = FastAPI(title=f"HaloNeRF: {scene.title}", version=__version__, docs_url=None, redoc_url=None)
-    board = ProgressBoard()
     for router in (
         scene_router(scene),
         photos_router(scene),
         lights_router(scene),
-        words_router(scene, board),
+        words_router(scene, book),
         renderings_router(scene),
-        *([teaching_router(scene, scene.teaching, board)] if scene.teaching else ()),
+        paths_router(scene),
+        films_router(studio),
+        uploads_router(scene),
+        notes_router(scene, book),
+        teaching_router(scene, teaching),
     ):
         app.include_router(router, prefix="/api")
 

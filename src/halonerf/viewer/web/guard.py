@@ -39,17 +39,23 @@ HEADERS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
+UPLOADS = "/api/uploads/"  # paths whose bodies may be larger than others
 MAX_DIGITS = 18  # of a length
 POLICY_VIOLATION = 1008  # close code of a refused socket
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the server accepts. requests, sockets: at a time. body: bytes of a request."""
+    """What the server accepts. requests, sockets: at a time. body: bytes of a request; upload: below `UPLOADS`."""
 
     requests: int = 32
     sockets: int = 16
     body: int = 1_000_000
+    upload: int = 25_000_000
+
+    def bytes_of(self, path: str) -> int:
+        """Bytes that a request to a path may have at most."""
+        return self.upload if path.startswith(UPLOADS) else self.body
 
 
 class Refusal(HTTPException):
@@ -84,7 +90,7 @@ class Guard:
         try:
             self._check(scope)
             with self._counted(scope["type"]):
-                await self.app(scope, self._limited(receive), send)
+                await self.app(scope, self._limited(receive, self.limits.bytes_of(scope["path"])), send)
         except Refusal as refusal:
             await _refuse(scope, receive, send, refusal)
 
@@ -104,9 +110,9 @@ class Guard:
             raise Refusal(403, "Requests of other pages are refused.")
         if not enters and not self._is_known(headers):
             raise Refusal(401, "Open the address that the terminal shows: it contains a token that this one lacks.")
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > MAX_DIGITS or int(length) > self.limits.body:
-            raise Refusal(413, f"Expected a body of at most {self.limits.body:,} bytes.")
+        length, most = headers.get(b"content-length", b"0"), self.limits.bytes_of(scope["path"])
+        if not length.isdigit() or len(length) > MAX_DIGITS or int(length) > most:
+            raise Refusal(413, f"Expected a body of at most {most:,} bytes.")
 
     def _enters(self, scope: Scope) -> bool:
         """Whether this is a load of the page with the token in its address."""
@@ -135,7 +141,7 @@ class Guard:
         finally:
             self._open[kind] -= 1
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, most: int) -> Receive:
         """`receive`, which refuses a body as soon as more of it has come than is allowed."""
         received = 0
 
@@ -143,8 +149,8 @@ class Guard:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limits.body:
-                raise Refusal(413, f"Expected a body of at most {self.limits.body:,} bytes.")
+            if received > most:
+                raise Refusal(413, f"Expected a body of at most {most:,} bytes.")
             return message
 
         return counting

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from halonerf.viewer.engine import MAX_TEXT_CHARS
-from halonerf.viewer.session import MAX_WORDS
+
+MAX_WORDS = 24  # of a window
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 Name = Annotated[str, Field(max_length=1000)]
@@ -73,7 +74,9 @@ class SceneFacts(BaseModel):
     registered: photos. of: Gaussians in the field; splats: those that are sent. arrays, reach, sizes: how to read
     `/api/splats` (halonerf.page.packing). home: position of the photo of the first view. up: of the world. examples:
     words that the scene knows. initial_words: found at the start. palette: colours of words that are not concepts.
-    still_size: px, long side of renderings at most; 0: none.
+    still_size: px, long side of the field's picture of the resting camera; 0: none. picture_size: px, long side of
+    pictures and films at most. pixels_per_s: that the field renders, as measured at the start. encodes:
+    whether lights can be taken from uploaded photos.
     """
 
     title: str
@@ -92,6 +95,9 @@ class SceneFacts(BaseModel):
     initial_words: list[str]
     palette: list[str]
     still_size: int
+    picture_size: int
+    pixels_per_s: float
+    encodes: bool
 
 
 class Question(Strict):
@@ -149,7 +155,8 @@ class RenderedWord(Strict):
 class Rendering(Strict):
     """A picture to render. focal, principal: px. pose: camera to world [3, 4], row by row, x right, y down, z ahead.
 
-    light, to, blend: name of a light, of a second one, and the share of the second.
+    light, to, blend: name of a light, of a second one, and the share of the second. words: lit up. confidence: of a
+    text, which is shown instead of words.
     """
 
     width: Annotated[int, Field(ge=16, le=8192)]
@@ -161,3 +168,4 @@ class Rendering(Strict):
     to: Name | None = None
     blend: Share = 0.0
     words: Annotated[list[RenderedWord], Field(max_length=MAX_WORDS)] = []
+    confidence: Text | None = None

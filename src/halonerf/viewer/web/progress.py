@@ -1,4 +1,4 @@
-"""Messages to every open window: progress of queries, changes of what was taught."""
+"""Progress of queries and films, and changes of notes and marks, told to every open window."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 from pydantic import BaseModel
 
-MAX_WAITING = 64  # messages kept for a window that does not fetch them; later ones are dropped
+MAX_WAITING = 64  # messages kept for a window that does not fetch them; then the oldest are dropped
 
 
 class ProgressBoard:
-    """Passes messages from the threads that answer requests to the windows' sockets."""
+    """Passes messages from the threads that answer queries and render films to the windows' sockets."""
 
     def __init__(self) -> None:
         self._queues: dict[asyncio.Queue[BaseModel], asyncio.AbstractEventLoop] = {}
@@ -41,5 +41,6 @@ class ProgressBoard:
 
 
 def _put(queue: asyncio.Queue[BaseModel], message: BaseModel) -> None:
-    if not queue.full():
-        queue.put_nowait(message)
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(message)

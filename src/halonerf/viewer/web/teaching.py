@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Teaching:
     The first method that needs what photos look like lifts their features, which takes seconds.
 
     Args:
-        engine: the opened scene, whose lock is held while a concept is learnt.
+        engine: the opened scene, which answers with taught words from then on; its lock is held while one is learnt.
         folder: of `annotations.json` and `masks`.
         head: config of a `FewShotHead`; None: nothing can be taught.
 
@@ -47,6 +47,7 @@ class Teaching:
         self._stored = AnnotationSet()
         self._results: dict[str, tuple[TaughtConcept, TextResult]] = {}
         self.missing = self._reason()
+        engine.taught = self.find
 
     @property
     def path(self) -> Path:
@@ -87,21 +88,21 @@ class Teaching:
         with self.engine.exclusive():
             self._opened()
 
-    def find(self, text: str, progress: Callable[[float], None] | None = None) -> TextResult:
-        """Where a word or an expression is, as `Engine.find`, with what was taught for the words that were.
+    def find(self, text: str) -> TextResult | None:
+        """Where a word or an expression is in which words were taught; None where none was.
 
-        Raises: BadInput as `Engine.find`.
+        Raises: BadInput for a text that is no expression.
         """
         concepts = {normalise_query(concept): concept for concept in self.concepts()}
-        if self.missing or not concepts or len(text) > MAX_TEXT_CHARS:
-            return self.engine.find(text, progress)
+        if self.missing or not concepts:
+            return None
         if normalise_query(text) in concepts:
             return self._taught(concepts[normalise_query(text)])
-        (normalised,), (expression,) = read_texts(" ".join(text.split()), self.engine.session.concepts)
+        (normalised,), (expression,) = read_texts(text, self.engine.session.concepts)
         prompts = words(expression)
         if not concepts.keys() & set(prompts):
-            return self.engine.find(text, progress)
-        found = {p: self._taught(concepts[p]) if p in concepts else self.engine.find(p, progress) for p in prompts}
+            return None
+        found = {prompt: self.engine.find(prompt) for prompt in prompts}
         probability, confidence = evaluate(
             expression,
             {word: result.probability for word, result in found.items()},

@@ -18,12 +18,16 @@ from halonerf.queries.session import QuerySession
 from halonerf.viewer.engine import Engine
 from halonerf.viewer.hosts import is_loopback
 from halonerf.viewer.web.app import make_app
+from halonerf.viewer.web.films import FilmStudio
 from halonerf.viewer.web.guard import Guard, Limits
 from halonerf.viewer.web.live_scene import LiveScene
+from halonerf.viewer.web.note_book import NoteBook
 from halonerf.viewer.web.serving import RunningServer, bound_socket, host_headers
 from halonerf.viewer.web.teaching import Teaching
 
 log = logging.getLogger("halonerf")
+
+MAX_STILL_S, MIN_STILL_SIZE = 1.0, 96  # s that a picture of the resting camera may take; px, none is made below
 
 
 class WebViewer:
@@ -35,9 +39,11 @@ class WebViewer:
         names: further host names under which browsers may reach it.
         sockets: windows at a time, at most, that are told of progress.
         requests: answered at a time, at most.
-        body_mb: MB of a request at most.
+        body_mb: MB of a request at most. upload_mb: of an uploaded photo or path.
         splats: Gaussians that a browser draws at most, those with the largest opacity times area.
-        still_size: px, long side at most of pictures that the field renders; 0: none.
+        still_size: px, long side of the picture that the field renders when the camera rests, where the browser has not
+            all of its Gaussians; smaller, or none, where that would take longer than `MAX_STILL_S`; 0: none.
+        picture_size: px, long side of pictures and films at most.
         thumbnail: px, long side of the photos in the strip.
         memory_mb: MB that rendering a part of a picture may take.
         teaching: config of a `FewShotHead`, which learns words from marks in photos; None: nothing can be taught.
@@ -54,8 +60,10 @@ class WebViewer:
         sockets: PositiveInt = 16,
         requests: PositiveInt = 32,
         body_mb: PositiveFloat = 1.0,
+        upload_mb: PositiveFloat = 25.0,
         splats: PositiveInt = 100_000,
-        still_size: NonNegativeInt = 1920,
+        still_size: NonNegativeInt = 960,
+        picture_size: Annotated[int, Interval(ge=16, le=8192)] = 3840,
         thumbnail: Annotated[int, Interval(ge=8, le=4096)] = 240,
         memory_mb: PositiveFloat = 512.0,
         teaching: Component | None = None,
@@ -64,12 +72,14 @@ class WebViewer:
         max_parts: PositiveInt = 50,
     ) -> None:
         self.host, self.port, self.names = host, port, tuple(names)
-        self.limits = Limits(requests, sockets, int(body_mb * 1e6))
-        self.max_splats, self.still_size, self.thumbnail, self.memory_mb = splats, still_size, thumbnail, memory_mb
+        self.limits = Limits(requests, sockets, int(body_mb * 1e6), int(upload_mb * 1e6))
+        self.max_splats, self.thumbnail, self.memory_mb = splats, thumbnail, memory_mb
+        self.still_size, self.picture_size = still_size, picture_size
         self.parts = PartOptions(part_radius, min_elements, max_parts)
         self.teaching = teaching
         self.token = secrets.token_urlsafe(32)
         self._server: RunningServer | None = None
+        self._studio: FilmStudio | None = None
 
     def start(
         self, session: QuerySession, folder: Path, words: Sequence[str] = (), concepts: Sequence[str] = ()
@@ -78,13 +88,15 @@ class WebViewer:
         self.engine = Engine(session, self.parts, concepts, self.memory_mb, self.max_splats)
         for word in words:
             self.engine.find(word)  # cached for the first window
-        teaching = Teaching(self.engine, folder, self.teaching)
-        scene = LiveScene(self.engine, words, self.still_size, self.thumbnail, teaching)
+        still_size = affordable_still_size(self.engine, self.still_size)
+        scene = LiveScene(self.engine, folder, words, still_size, self.picture_size, self.thumbnail)
+        self._studio = FilmStudio(self.engine, folder / "films", self.picture_size, scene.board.publish)
         log.info("explore: %d splats, %.1f MB", len(self.engine.splats), len(scene.splats) / 1e6)
         listening = bound_socket(self.host, self.port)
         port = listening.getsockname()[1]
         hosts = host_headers(self.host, port, self.names)
-        guarded = Guard(make_app(scene), hosts, self.token, f"halonerf_{port}", self.limits)
+        app = make_app(scene, self._studio, NoteBook(folder), Teaching(self.engine, folder, self.teaching))
+        guarded = Guard(app, hosts, self.token, f"halonerf_{port}", self.limits)
         self._server = RunningServer(guarded, listening, self.limits)
         shown = "[::1]" if self.host == "::1" else "127.0.0.1"
         return f"http://{shown}:{port}/?token={self.token}"
@@ -107,7 +119,25 @@ class WebViewer:
         wait_for_end()
 
     def stop(self) -> None:
-        """Close all connections and the server."""
+        """Give up films that are not finished; close all connections and the server."""
+        if self._studio is not None:
+            self._studio.close()
+            self._studio = None
         if self._server is not None:
             self._server.stop()
             self._server = None
+
+
+def affordable_still_size(engine: Engine, wanted: int) -> int:
+    """Long side, px, of the field's pictures of the resting camera: `wanted`, or what takes `MAX_STILL_S`.
+
+    0 where that is tiny, and where the browser draws all that the field has.
+    """
+    if engine.is_drawn_whole:
+        return 0
+    size = min(wanted, int((engine.pixels_per_s * MAX_STILL_S) ** 0.5))
+    size = size if size >= MIN_STILL_SIZE else 0
+    if size < wanted:
+        what = f"{size} px" if size else "none: this field is too slow on this machine"
+        log.warning("explore: pictures of the resting camera: %s, not viewer.still_size=%d", what, wanted)
+    return size

@@ -18,3 +18,8 @@ BYTES = described("application/octet-stream")
 def binary(content: bytes) -> Response:
     """Bytes as they are."""
     return Response(content, media_type="application/octet-stream")
+
+
+def attachment(content: bytes, media_type: str, name: str) -> Response:
+    """Bytes that a browser saves under a name, one that `saved_files` gave: letters, digits, dots, dashes."""
+    return Response(content, media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'})

@@ -1,4 +1,4 @@
-"""Lights: the mean, the times of day, and every photo's."""
+"""Lights: the mean, the times of day, every photo's, and those of uploaded photos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lights_router(scene: LiveScene) -> APIRouter:
     @router.get("")
     def lights() -> list[Light]:
         """All lights, in the order of their numbers."""
-        return scene.lights
+        return scene.lights.all()
 
     @router.get("/{number}")
     def light(number: int) -> LitScene:

@@ -11,8 +11,7 @@ from halonerf.annotations import AnnotationSet
 from halonerf.viewer.engine import MAX_TEXT_CHARS
 from halonerf.viewer.web.live_scene import LiveScene
 from halonerf.viewer.web.models import Question
-from halonerf.viewer.web.progress import ProgressBoard
-from halonerf.viewer.web.routes.binary import described
+from halonerf.viewer.web.routes.binary import attachment, described
 from halonerf.viewer.web.teaching import ANNOTATIONS, Teaching, certainty
 from halonerf.viewer.web.teaching_models import (
     AnnotationFile,
@@ -31,8 +30,8 @@ Concept = Annotated[str, Query(min_length=1, max_length=MAX_TEXT_CHARS)]
 Window = Annotated[str, Header(alias="X-HaloNeRF-Window", max_length=64)]
 
 
-def teaching_router(scene: LiveScene, teaching: Teaching, board: ProgressBoard) -> APIRouter:
-    """Routes below `/api/teaching`, and `/api/uploads/annotations`. Changes are told to all windows by the board."""
+def teaching_router(scene: LiveScene, teaching: Teaching) -> APIRouter:
+    """Routes below `/api/teaching`, and `/api/uploads/annotations`. Changes are told to all windows."""
     router = APIRouter(tags=["teaching"])
 
     def state() -> TeachingState:
@@ -47,14 +46,14 @@ def teaching_router(scene: LiveScene, teaching: Teaching, board: ProgressBoard) 
 
     def taught(concept: str) -> Taught:
         word = scene.word(Question(text=concept))
-        sure = certainty(scene.find(concept))
+        sure = certainty(scene.engine.find(concept))
         return Taught(concept=concept, word=word, certainty=sure, next=teaching.next_photos(concept))
 
     def unmarked(concept: str) -> Taught:
         return Taught(concept=concept, word=None, certainty=0, next=[])
 
     def tell(changed: Sequence[str], window: str) -> None:
-        board.publish(TaughtChange(changed=list(changed), by=window))
+        scene.board.publish(TaughtChange(changed=list(changed), by=window))
 
     @router.get("/teaching")
     def marks() -> TeachingState:
@@ -116,15 +115,11 @@ def teaching_router(scene: LiveScene, teaching: Teaching, board: ProgressBoard) 
     @router.get("/teaching/file", response_class=Response, responses=described(JSON))
     def file() -> Response:
         """All marks as a file for another person, or for `segmenter=annotations`."""
-        return _download(teaching.file(), JSON, ANNOTATIONS)
+        return attachment(teaching.file(), JSON, ANNOTATIONS)
 
     @router.post("/teaching/masks", response_class=Response, responses=described(ZIP))
     def masks() -> Response:
         """The masks of all annotated photos, `<concept>/<photo>.png`, kept in the viewer's folder, too."""
-        return _download(teaching.masks(), ZIP, "masks.zip")
+        return attachment(teaching.masks(), ZIP, "masks.zip")
 
     return router
-
-
-def _download(content: bytes, media_type: str, name: str) -> Response:
-    return Response(content, media_type=media_type, headers={"content-disposition": f'attachment; filename="{name}"'})
