@@ -19,6 +19,7 @@ from halonerf.viewer.web.films import FilmStudio
 from halonerf.viewer.web.guard import Guard, Limits
 from halonerf.viewer.web.live_scene import LiveScene
 from halonerf.viewer.web.note_book import NoteBook
+from halonerf.viewer.web.teaching import Teaching
 from helpers.made_folders import run_stage
 from helpers.made_query import FIELD, HEAD, SEGMENTER, made_field, write_query_folders
 
@@ -52,12 +53,17 @@ def open_session(root: Path, encodes: bool = False) -> QuerySession:
     return session
 
 
-def guarded(scene: LiveScene, studio: FilmStudio | None = None, **limits: int) -> Guard:
-    """The application as the viewer serves it. studio: where films are rendered; None: one that keeps them as usual."""
+def guarded(
+    scene: LiveScene, studio: FilmStudio | None = None, teaching: Teaching | None = None, **limits: int
+) -> Guard:
+    """The application as the viewer serves it.
+
+    studio: where films are rendered; None: one that keeps them as usual. teaching: None: nothing can be taught.
+    """
+    teaching = teaching or Teaching(scene.engine, scene.folder, None)
     studio = studio or FilmStudio(scene.engine, scene.folder / "films", scene.picture_size, scene.board.publish)
-    return Guard(
-        make_app(scene, studio, NoteBook(scene.folder)), {HOST, "localhost:8080"}, TOKEN, COOKIE, Limits(**limits)
-    )
+    app = make_app(scene, studio, NoteBook(scene.folder), teaching)
+    return Guard(app, {HOST, "localhost:8080"}, TOKEN, COOKIE, Limits(**limits))
 
 
 def client(app: Any, headers: dict[str, str] | None = HEADER) -> TestClient:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,45 +10,27 @@ from PIL import Image
 
 from halonerf.annotations import AnnotatedCamera, Annotation, AnnotationSet, annotated_regions
 from halonerf.errors import BadInput
-from halonerf.files import write_csv
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision
 from halonerf.queries.session import QuerySession
 from halonerf.queries.teaching import TeachingSession
-from halonerf.stages.index.stage import Index
-from helpers.made_cathedral import FIELD, HEAD, HELD_OUT, true_mask, write_cathedral_folders
-from helpers.made_folders import run_stage
-
-SEGMENTER: dict[str, Any] = {"_target_": "halonerf.segmenters.TimmText", "image_size": 320}
-FEW: dict[str, Any] = {"_target_": "halonerf.heads.FewShot"}
-WORD = "rose window"
+from helpers.made_cathedral import FIELD, HEAD, HELD_OUT
+from helpers.teachable_cathedral import FEW, OPENED, SEGMENTER, WORD, truth, write_teachable_cathedral
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("cathedral")
-    made = write_cathedral_folders(root)
-    made["segment"] = root / "segment"
-    made["segment"].mkdir()
-    names = sorted(path.name for path in (made["collect"] / "photos").iterdir())
-    rows = [{"photo": n, "score": "0.9", "chosen": str(n != HELD_OUT).lower(), "reason": ""} for n in names]
-    write_csv(made["segment"] / "choice.csv", ("photo", "score", "chosen", "reason"), rows)
-    run_stage(Index(SEGMENTER, FIELD, max_photos=7), root / "index", made)
-    return {**made, "index": root / "index"}
+    return write_teachable_cathedral(tmp_path_factory.mktemp("cathedral"))
 
 
 @pytest.fixture(scope="module")
 def session(folders: dict[str, Path]) -> QuerySession:
-    return QuerySession({k: folders[k] for k in ("ingest", "reconstruct", "index")}, SEGMENTER, FIELD, HEAD)
+    return QuerySession({k: folders[k] for k in OPENED}, SEGMENTER, FIELD, HEAD)
 
 
 @pytest.fixture
 def teaching(session: QuerySession, tmp_path: Path) -> TeachingSession:
     return TeachingSession(session, tmp_path / "annotations" / "annotations.json", FEW)
-
-
-def truth(folders: dict[str, Path], photo: str) -> np.ndarray:
-    return true_mask(folders["collect"], WORD, photo).numpy() > 0.5
 
 
 def marked_photo(folders: dict[str, Path], session: QuerySession) -> str:

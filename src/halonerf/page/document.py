@@ -52,8 +52,8 @@ def live_page(title: str) -> str:
 
 @cache
 def app_files() -> dict[str, bytes]:
-    """The style and the modules by file name, read once: what a server may send, and nothing else."""
-    paths = [*APP.glob("*.js"), APP / STYLE]
+    """The styles and the modules by file name, read once: what a server may send, and nothing else."""
+    paths = [*APP.glob("*.js"), *APP.glob("*.css")]
     return {path.name: path.read_bytes() for path in sorted(paths)}
 
 

@@ -49,7 +49,7 @@ class Explore(ExploreSpec, Stage):
 
     def serve(self) -> None:
         """Start the viewer, print its address and block until the user stops the process."""
-        viewer: Viewer[QuerySession] = build(self.viewer_config)
+        viewer: Viewer[QuerySession] = build(self.viewer_config, nested=False)
         session = QuerySession(
             self.inputs, self.segmenter_config, self.field_config, self.head_config, self.sky, self.batch, self.device
         )

@@ -9,6 +9,7 @@ import { findText, openBox, partsOf, showProgress, startFinding } from "./query_
 import { getBytes, getJson, listen, saveAs } from "./server.js";
 import { showStills } from "./still.js";
 import { lights } from "./store.js";
+import { heardOfTeaching, openTeaching, startTeaching } from "./teach.js";
 
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
 
@@ -46,10 +47,11 @@ function loadLight(number) {
   return loading.get(number);
 }
 
-// A message of the server: of a film, of notes that another window changed, or of a query.
+// A message of the server: of a film, of notes or marks that another window changed, or of a query.
 function hear(message) {
   if ("film" in message) showFilm(message);
   else if ("notes" in message) refreshNotes();
+  else if ("changed" in message) heardOfTeaching(message);
   else showProgress(message);
 }
 
@@ -59,7 +61,10 @@ try {
   openBox();
   const source = await openScene();
   const focusBox = () => { element("query-text").focus(); element("query-text").select(); };
+  const marks = await getJson("api/teaching");
+  if (!marks.missing) source.correct = (word) => openTeaching(word.text, true);
   start(source, findText, { "/": focusBox, m: startMeasuring });
+  startTeaching(marks);
   startFinding();
   openLightUpload();
   openFilms();

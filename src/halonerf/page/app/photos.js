@@ -7,7 +7,12 @@ import { setLight } from "./lights.js";
 import { canvas, fly } from "./picture.js";
 import { facts, lights } from "./store.js";
 
-let currentPhoto = -1; // position of the photo that the camera is at or flies to; -1: none
+export let currentPhoto = -1; // position of the photo that the camera is at or flies to; -1: none
+let photoShown = () => {}; // called with the position of every photo that is flown to
+
+export function whenPhotoShown(listener) {
+  photoShown = listener;
+}
 
 export function fillPhotos() {
   facts.photos.forEach((photo, number) => {
@@ -39,6 +44,7 @@ export function showPhoto(number) {
   });
   fly(cameraOf(photo), () => overlayPhoto(photo));
   announce(`photo ${photo.name}`);
+  photoShown(currentPhoto);
 }
 
 export const showNextPhoto = () => showPhoto(currentPhoto + 1);

@@ -4,7 +4,7 @@ import { announce, complain, createElement, element, plural } from "./dom.js";
 import { canvas } from "./picture.js";
 import { getBytes, postJson } from "./server.js";
 import { addWord, facts, words } from "./store.js";
-import { showWord } from "./words.js";
+import { refreshWord, showWord } from "./words.js";
 
 const MAX_EXAMPLES = 8;
 const MAX_WORDS = 24; // of a window
@@ -59,9 +59,9 @@ export async function findText(text) {
   try {
     await ready;
     const entry = await postJson("api/words", { text });
-    const values = new Uint8Array(await getBytes(`api/words/values?text=${encodeURIComponent(entry.text)}`));
+    const values = await wordValues(entry.text);
     row.remove();
-    light(entry, values);
+    lightWord(entry, values);
   } catch (error) {
     complain(error.message);
   } finally {
@@ -70,20 +70,25 @@ export async function findText(text) {
   }
 }
 
-// Add an answer to the list, switched on; where the same text is there in another spelling, switch on that one.
-function light(entry, values) {
+// Probability of every Gaussian, then confidence of every Gaussian, Uint8Array [2 N].
+export const wordValues = async (text) => new Uint8Array(await getBytes(`api/words/values?text=${encodeURIComponent(text)}`));
+
+// Show an answer in the list, switched on: in the place of an earlier answer to the same text, or before all others.
+export function lightWord(entry, values) {
+  const [probability, confidence] = [values.subarray(0, values.length / 2), values.subarray(values.length / 2)];
   let word = words.find((one) => one.text === entry.text);
-  if (!word) {
-    const half = values.length / 2;
-    word = addWord({ ...entry, colour: entry.colour ?? freeColour() }, values.subarray(0, half), values.subarray(half), true);
+  if (word) refreshWord(word, entry, probability, confidence);
+  else {
+    word = addWord({ ...entry, colour: entry.colour ?? freeColour() }, probability, confidence, true);
     showWord(word);
   }
   word.toggle(true);
   announce(`${word.text}: ${word.known ? plural(word.parts.length, "part", "parts") : "unknown"}`);
+  return word;
 }
 
 // The first colour after those of the scene's concepts that no word has.
-function freeColour() {
+export function freeColour() {
   const taken = new Set(words.map((word) => word.colour));
   return facts.palette.find((colour) => !taken.has(colour)) ?? facts.palette[words.length % facts.palette.length];
 }

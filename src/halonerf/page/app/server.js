@@ -1,10 +1,19 @@
 // Requests to the server that sent the page. The cookie that came with the page goes with them.
 
+// This window among all that look at the scene: it knows its own changes when the server tells of them.
+export const windowKey = randomHex(16);
+
+// Random hexadecimal digits, two a byte.
+export function randomHex(bytes) {
+  return [...crypto.getRandomValues(new Uint8Array(bytes))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 // The answer to a request; options: of `fetch`. Throws an Error with the server's explanation.
 async function request(path, options = {}) {
+  const headers = { ...options.headers, "x-halonerf-window": windowKey };
   let answer;
   try {
-    answer = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
+    answer = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options, headers });
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw new Error("The server does not answer. Is it still running? Look at the terminal it was started in.");
@@ -21,6 +30,7 @@ async function explanation(answer) {
 const asJson = (body, method = "POST") => ({ method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
 export const getJson = async (path) => (await request(path)).json();
+export const getBlob = async (path) => (await request(path)).blob();
 export const getBytes = async (path) => (await request(path)).arrayBuffer();
 export const postJson = async (path, body) => (await request(path, asJson(body))).json();
 export const postForBlob = async (path, body, signal) => (await request(path, { ...asJson(body), signal })).blob();
@@ -32,8 +42,10 @@ export const postFile = async (path, file) =>
   (await request(path, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: file })).json();
 
 // Ask for a file, and give it to the browser to save under the name that the server gave it; that name.
-export async function postAndSave(path, body) {
-  const answer = await request(path, asJson(body));
+export const postAndSave = async (path, body) => saveAnswer(await request(path, asJson(body)));
+export const getAndSave = async (path) => saveAnswer(await request(path));
+
+async function saveAnswer(answer) {
   const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? "file";
   const url = URL.createObjectURL(await answer.blob());
   saveAs(url, name);

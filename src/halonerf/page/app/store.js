@@ -4,7 +4,7 @@
 // The scene, set once by `openStore`:
 // facts: title, photos, lights and more, as `halonerf.page` writes them.
 // source: where the rest comes from. array(name): a typed array, flattened. A live source has also
-// loadLight(number), partsOf(word), saveParts(word, kind) and pinPart(word, number).
+// loadLight(number), partsOf(word), saveParts(word, kind), pinPart(word, number) and, where words can be taught, correct(word).
 export let facts = null, source = null;
 export const words = [], lights = [];
 export const USUAL_STRENGTH = 0.85; // of a word's colour

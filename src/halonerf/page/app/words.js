@@ -28,6 +28,20 @@ export function showWord(word) {
   updateConfidence();
 }
 
+// Replace what is known of a word. Its threshold follows, unless it was moved.
+export function refreshWord(word, entry, probability, confidence) {
+  const threshold = word.threshold === word.own ? entry.threshold : word.threshold;
+  Object.assign(word, { ...entry, colour: word.colour, threshold, own: entry.threshold, probability, confidence });
+  const [on, focused, row] = [word.on, word.row.contains(document.activeElement), word.row];
+  word.row = wordRow(word);
+  word.on = false;
+  row.replaceWith(word.row);
+  word.toggle(on);
+  if (focused) word.row.querySelector("input").focus();
+  updateConfidence();
+  repaint();
+}
+
 // Take a word from the page.
 export function dropWord(word) {
   words.splice(words.indexOf(word), 1);
@@ -81,7 +95,7 @@ function wordRow(word) {
     tool("strength of colour", ...strength.row),
     tool("colour", colourBox(word, swatch)),
     ...(word.notes ?? []).map((note) => createElement("p", { class: "soft note", text: note })),
-    parts, ...listButtons(word), ...bestPhotos(word));
+    parts, ...listButtons(word), ...bestPhotos(word), ...correction(word));
   details.hidden = true;
   box.addEventListener("change", () => {
     word.on = box.checked;
@@ -161,6 +175,14 @@ function bestPhotos(word) {
     return button;
   });
   return [createElement("div", { class: "best" }, ...buttons)];
+}
+
+// A button that lets a person correct a word by marks in photos, where that is possible.
+function correction(word) {
+  if (!source.correct || /\b(AND|OR|NOT)\b/.test(word.text)) return [];
+  const button = createElement("button", { type: "button", class: "correct", text: "Correct this word", "aria-label": `Correct ${word.text} by marks in photos` });
+  button.addEventListener("click", () => source.correct(word));
+  return [button];
 }
 
 // A camera that looks at a part from the direction of the photo that shows it best; the part fills half the picture.

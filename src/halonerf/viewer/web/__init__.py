@@ -5,6 +5,7 @@ from halonerf.exports import lazy_exports
 _HOMES = {
     "Guard": "guard",
     "LiveScene": "live_scene",
+    "Teaching": "teaching",
     "WebViewer": "viewer",
     "make_app": "app",
 }

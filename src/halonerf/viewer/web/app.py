@@ -19,13 +19,15 @@ from halonerf.viewer.web.routes.paths import paths_router
 from halonerf.viewer.web.routes.photos import photos_router
 from halonerf.viewer.web.routes.renderings import renderings_router
 from halonerf.viewer.web.routes.scene import scene_router
+from halonerf.viewer.web.routes.teaching import teaching_router
 from halonerf.viewer.web.routes.uploads import uploads_router
 from halonerf.viewer.web.routes.words import words_router
+from halonerf.viewer.web.teaching import Teaching
 
 MEDIA_TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 
 
-def make_app(scene: LiveScene, studio: FilmStudio, book: NoteBook) -> FastAPI:
+def make_app(scene: LiveScene, studio: FilmStudio, book: NoteBook, teaching: Teaching) -> FastAPI:
     """The application, without its guard. `/openapi.json` describes it; a page of documentation would need a CDN."""
     app = FastAPI(title=f"HaloNeRF: {scene.title}", version=__version__, docs_url=None, redoc_url=None)
     for router in (
@@ -38,6 +40,7 @@ def make_app(scene: LiveScene, studio: FilmStudio, book: NoteBook) -> FastAPI:
         films_router(studio),
         uploads_router(scene),
         notes_router(scene, book),
+        teaching_router(scene, teaching),
     ):
         app.include_router(router, prefix="/api")
 

@@ -26,6 +26,7 @@ from halonerf.visualization.pictures import to_uint8
 PALETTE = 64  # colours for words that are not concepts
 REFERENCE_WORDS = 4  # concepts whose confidence sets the scale
 KEPT_THUMBNAILS = 1024  # some 5 kB each
+MAP_SIZE = 640  # px, long side of maps of words in photos: finer ones show no more of the Gaussians
 
 
 class LiveScene:
@@ -174,6 +175,10 @@ class LiveScene:
         median = self._median or median_confidence([found.confidence])
         values = word_values(found.probability[element], found.confidence[element], median)
         return b"".join(part.tobytes() for part in values)
+
+    def word_map(self, text: str, photo: int) -> bytes:
+        """Probability of a text in a photo, 255 is certain, a grey PNG of at most `MAP_SIZE` px on its long side."""
+        return self._pictures.map(self.scene.views[photo].within(MAP_SIZE), text)
 
     @cached_property
     def _median(self) -> float | None:

@@ -49,9 +49,12 @@ class PictureMaker:
             picture = self._confidence(view, code, self.engine.find(wanted.confidence), median)
         else:
             picture = self._words(view, code, wanted)
-        buffer = io.BytesIO()
-        Image.fromarray(to_uint8(picture)).save(buffer, "PNG", compress_level=PNG_LEVEL)
-        return buffer.getvalue()
+        return _png(picture)
+
+    def map(self, view: View, text: str) -> bytes:
+        """Probability of a text in a view, 255 is certain, a grey PNG."""
+        rendering = self.engine.render(view, self.lights.code(0), _channels([self.engine.find(text)]))
+        return _png(split_known(rendering)[0][..., 0].numpy())
 
     def _words(self, view: View, code: Tensor, wanted: Rendering) -> np.ndarray:
         """The field with its words lit up, [H, W, 3] in [0, 1]."""
@@ -83,6 +86,13 @@ def checked_pose(numbers: Sequence[float]) -> Tensor:
     if not torch.allclose(pose[:, :3] @ pose[:, :3].T, torch.eye(3), atol=1e-2):
         raise BadInput("expected a pose whose first three columns are orthonormal axes")
     return pose
+
+
+def _png(picture: np.ndarray) -> bytes:
+    """Values in [0, 1], [H, W] or [H, W, 3], as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(to_uint8(picture)).save(buffer, "PNG", compress_level=PNG_LEVEL)
+    return buffer.getvalue()
 
 
 def _view_of(wanted: Rendering) -> View:

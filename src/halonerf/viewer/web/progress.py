@@ -1,4 +1,4 @@
-"""Progress of queries and films, told to every open window."""
+"""Progress of queries and films, and changes of notes and marks, told to every open window."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Interval
 
-from halonerf.config.option_types import NonNegativeInt, PositiveFloat, PositiveInt, Text
+from halonerf.config.option_types import Component, NonNegativeInt, PositiveFloat, PositiveInt, Text
 from halonerf.process.waiting import wait_for_end
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
@@ -23,6 +23,7 @@ from halonerf.viewer.web.guard import Guard, Limits
 from halonerf.viewer.web.live_scene import LiveScene
 from halonerf.viewer.web.note_book import NoteBook
 from halonerf.viewer.web.serving import RunningServer, bound_socket, host_headers
+from halonerf.viewer.web.teaching import Teaching
 
 log = logging.getLogger("halonerf")
 
@@ -45,6 +46,7 @@ class WebViewer:
         picture_size: px, long side of pictures and films at most.
         thumbnail: px, long side of the photos in the strip.
         memory_mb: MB that rendering a part of a picture may take.
+        teaching: config of a `FewShotHead`, which learns words from marks in photos; None: nothing can be taught.
         part_radius, min_elements, max_parts: how connected parts are found, see `PartOptions`.
     """
 
@@ -64,6 +66,7 @@ class WebViewer:
         picture_size: Annotated[int, Interval(ge=16, le=8192)] = 3840,
         thumbnail: Annotated[int, Interval(ge=8, le=4096)] = 240,
         memory_mb: PositiveFloat = 512.0,
+        teaching: Component | None = None,
         part_radius: PositiveFloat = 3.0,
         min_elements: PositiveInt = 10,
         max_parts: PositiveInt = 50,
@@ -73,6 +76,7 @@ class WebViewer:
         self.max_splats, self.thumbnail, self.memory_mb = splats, thumbnail, memory_mb
         self.still_size, self.picture_size = still_size, picture_size
         self.parts = PartOptions(part_radius, min_elements, max_parts)
+        self.teaching = teaching
         self.token = secrets.token_urlsafe(32)
         self._server: RunningServer | None = None
         self._studio: FilmStudio | None = None
@@ -91,9 +95,8 @@ class WebViewer:
         listening = bound_socket(self.host, self.port)
         port = listening.getsockname()[1]
         hosts = host_headers(self.host, port, self.names)
-        guarded = Guard(
-            make_app(scene, self._studio, NoteBook(folder)), hosts, self.token, f"halonerf_{port}", self.limits
-        )
+        app = make_app(scene, self._studio, NoteBook(folder), Teaching(self.engine, folder, self.teaching))
+        guarded = Guard(app, hosts, self.token, f"halonerf_{port}", self.limits)
         self._server = RunningServer(guarded, listening, self.limits)
         shown = "[::1]" if self.host == "::1" else "127.0.0.1"
         return f"http://{shown}:{port}/?token={self.token}"

@@ -10,6 +10,7 @@ _HOMES = {
     "photos_router": "photos",
     "renderings_router": "renderings",
     "scene_router": "scene",
+    "teaching_router": "teaching",
     "uploads_router": "uploads",
     "words_router": "words",
 }
