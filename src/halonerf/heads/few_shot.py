@@ -63,7 +63,7 @@ class FewShot(ElementHead):
         self,
         mode: FewShotMode = "mixed",
         regularisation: PositiveFloat = 0.2,
-        background: Fraction = 0.0,
+        background: Fraction = 0.2,
         components: PositiveInt = 64,
         neighbours: PositiveInt = 12,
         contrast: NonNegativeFloat = 1.0,
