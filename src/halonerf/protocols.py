@@ -660,7 +660,7 @@ class Viewer(Protocol[SessionT]):
 
         Args:
             session: the opened scene.
-            folder: where pictures, films, paths and notes are saved.
+            folder: where what users make is saved: pictures, films, paths, notes, annotations, masks.
             words: found in every new window.
             concepts: the scene's list of concepts, whose positions decide their colours.
         """

@@ -191,9 +191,9 @@ OPTIONS: list[tuple[str, str]] = [
     ("stage=train_segmenter training_data=masked_photos training_data.close=[0.5]", "a list of 2"),
     ("stage=compare_labels compare_labels.samples=-1", "compare_labels.samples"),
     ("stage=explore viewer.port=99999", "viewer.port"),
-    ("stage=explore viewer.windows=0", "viewer.windows"),
+    ("stage=explore viewer.sockets=0", "viewer.sockets"),
     ("stage=explore viewer.splats=0", "viewer.splats"),
-    ("stage=explore viewer.cameras=-1", "viewer.cameras"),
+    ("stage=explore viewer.picture_size=1", "viewer.picture_size"),
     ("stage=explore viewer.thumbnail=2", "viewer.thumbnail"),
     ("stage=explore viewer.still_size=-1", "viewer.still_size"),
     # components

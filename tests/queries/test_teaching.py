@@ -13,7 +13,7 @@ from halonerf.errors import BadInput
 from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision
 from halonerf.queries.session import QuerySession
-from halonerf.queries.teaching import TeachingSession
+from halonerf.queries.teaching import TeachingSession, folder_name
 from helpers.made_cathedral import FIELD, HEAD, HELD_OUT
 from helpers.teachable_cathedral import FEW, OPENED, SEGMENTER, WORD, truth, write_teachable_cathedral
 
@@ -109,6 +109,51 @@ def test_what_another_person_annotated_is_merged(
     assert list(teaching.annotations) == [first, third]
     assert teaching.merge(AnnotationSet([first])) == []
     assert list(AnnotationSet.load(teaching.path)) == [first, third]
+
+
+def test_two_sessions_of_one_file_lose_nothing(
+    folders: dict[str, Path], session: QuerySession, teaching: TeachingSession
+):
+    """As two windows of two servers do; what was removed and drawn again is there again."""
+    first, second, third = strokes(folders, marked_photo(folders, session))
+    other = TeachingSession(session, teaching.path, FEW)
+    teaching.annotate(first)
+    other.annotate(second)
+    teaching.annotate(third)
+    assert list(AnnotationSet.load(teaching.path)) == [first, second, third]
+    other.remove(first.id)
+    teaching.annotate(first)
+    assert list(AnnotationSet.load(teaching.path)) == [second, third, first]
+
+
+def test_what_cannot_be_looked_for_is_not_saved_as_a_correction(
+    folders: dict[str, Path], session: QuerySession, teaching: TeachingSession
+):
+    entry = strokes(folders, marked_photo(folders, session))[0].model_copy(update={"concept": "door (west"})
+    teaching.annotate(entry)
+    with pytest.raises(BadInput):
+        teaching.correct("door (west")
+    assert not AnnotationSet.load(teaching.path).corrected
+    assert teaching.taught("door (west").photos
+
+
+def test_annotations_that_cannot_be_saved_change_nothing(
+    folders: dict[str, Path], session: QuerySession, teaching: TeachingSession, monkeypatch: pytest.MonkeyPatch
+):
+    first, second, _ = strokes(folders, marked_photo(folders, session))
+    teaching.annotate(first)
+    monkeypatch.setattr("halonerf.annotations.annotation_set.MAX_FILE_BYTES", teaching.path.stat().st_size)
+    with pytest.raises(BadInput, match="expected annotations of at most"):
+        teaching.annotate(second)
+    assert list(teaching.annotations) == list(AnnotationSet.load(teaching.path)) == [first]
+
+
+def test_folders_of_concepts_have_possible_names_of_their_own():
+    taken: set[str] = set()
+    names = [folder_name(concept, taken) for concept in ("a/b", "a_b", "A_B", "ж" * 400, "ж" * 399, "..", "portal")]
+    assert names[:3] == ["a_b", "a_b_2", "A_B_3"]
+    assert len({name.casefold() for name in names}) == len(names)
+    assert all(0 < len(name.encode()) < 255 and "/" not in name and not name.startswith(".") for name in names)
 
 
 def test_the_next_photos_are_not_annotated_ones(

@@ -47,7 +47,7 @@ class AnnotationSet:
         return len(self._kept)
 
     def __iter__(self) -> Iterator[Annotation]:
-        return iter(self._kept.values())
+        return iter(list(self._kept.values()))
 
     def __contains__(self, annotation: Annotation) -> bool:
         return annotation.id in self._kept
@@ -89,10 +89,23 @@ class AnnotationSet:
         kept = [entry for entry in self if entry.photo is None or entry.photo in photos]
         return AnnotationSet(kept, self._removed, self.corrected)
 
+    def differing(self, other: AnnotationSet) -> set[str]:
+        """The concepts that are annotated differently in another set, or corrected in one of them alone."""
+        kept = self._kept.keys() | other._kept.keys()
+        pairs = [(self._kept.get(key), other._kept.get(key)) for key in kept]
+        changed = {entry.concept for pair in pairs if pair[0] != pair[1] for entry in pair if entry is not None}
+        return changed | (self.corrected ^ other.corrected)
+
     def save(self, path: Path) -> None:
-        """Atomically write the file."""
+        """Atomically write the file. Raises: BadInput: it would be too large to be read again."""
         content = _File(annotations=list(self), removed=list(self._removed), corrected=sorted(self.corrected))
-        write_atomic(path, content.model_dump_json(indent=1) + "\n")
+        text = content.model_dump_json() + "\n"
+        if len(text) > MAX_FILE_BYTES:
+            raise BadInput(
+                f"expected annotations of at most {MAX_FILE_BYTES:,} bytes, got {len(text):,}.\n"
+                "Remove some, or start another file"
+            )
+        write_atomic(path, text)
 
     @classmethod
     def load(cls, path: Path) -> AnnotationSet:

@@ -7,21 +7,25 @@ annotations correct a word, what the segmenter finds for it counts, too.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from halonerf.annotations import Annotation, AnnotationSet, annotated_regions
-from halonerf.errors import BadInput
+from halonerf.errors import BadInput, require
+from halonerf.expressions import read_texts
 from halonerf.factory import build
 from halonerf.files import atomic_folder
 from halonerf.lifting import render_known
@@ -31,6 +35,8 @@ from halonerf.thresholds import Decision, decide
 from halonerf.types import View
 
 CAMERA_PX = 640  # long side at most at which annotations of renderings are lifted
+KEPT_CONCEPTS = 64  # fitted ones
+MAX_NAME_BYTES = 200  # of a folder, in UTF-8
 UNSAFE = re.compile(r"[/\\\0]|^\.+|\.+$")  # what a folder's name may not have
 
 
@@ -65,7 +71,7 @@ class TeachingSession:
 
     def __init__(self, session: QuerySession, path: Path, head: Mapping[str, Any]) -> None:
         self.session, self.path = session, Path(path)
-        self.annotations = AnnotationSet.load(self.path) if self.path.is_file() else AnnotationSet()
+        self.annotations = self._stored()
         segmenter, built = session.word_maps.segmenter, build(head)
         if not isinstance(segmenter, FeatureSegmenter):
             raise BadInput(
@@ -73,9 +79,12 @@ class TeachingSession:
                 "none.\nUse one that has: segmenter=timm_text"
             )
         if not isinstance(built, FewShotHead):
-            raise BadInput(f"expected a head that learns from examples, got {head['_target_']}.\nUse: head=fewshot")
+            raise BadInput(
+                f"expected a head that learns from annotations, got {head['_target_']}.\n"
+                "Use halonerf.heads.FewShot; for the window: head@taught_head=fewshot"
+            )
         self.head: FewShotHead = built
-        self._taught: dict[str, TaughtConcept] = {}
+        self._taught: OrderedDict[str, TaughtConcept] = OrderedDict()
         self._lift_features(segmenter)
 
     @property
@@ -105,48 +114,57 @@ class TeachingSession:
         if annotation.camera is not None and not annotation.camera.reconstruction:
             camera = annotation.camera.model_copy(update={"reconstruction": self._reconstruction})
             annotation = annotation.model_copy(update={"camera": camera})
-        self.annotations.add(annotation)
-        self._save()
+        if annotation.snap:
+            require("skimage", "viewer")
+
+        def added(stored: AnnotationSet) -> AnnotationSet:
+            stored.add(annotation)
+            return stored
+
+        self._change(added)
         return self.fit(annotation.concept)
 
     def correct(self, concept: str, on: bool = True) -> TaughtConcept | None:
         """Let the annotations of a concept correct what the segmenter finds for that word, or stand alone.
 
         Returns: the concept, fitted again; None where nobody annotated it.
+
+        Raises: BadInput: the concept is no word, or no expression of words, that can be looked for.
         """
-        self.annotations.corrected = self.corrected | {concept} if on else self.corrected - {concept}
-        self._save()
-        return self.fit(concept) if concept in self.annotations.concepts() else None
+        if on:
+            read_texts(concept, self.session.concepts)
+
+        def corrected(stored: AnnotationSet) -> AnnotationSet:
+            stored.corrected = stored.corrected | {concept} if on else stored.corrected - {concept}
+            return stored
+
+        self._change(corrected)
+        return self.taught(concept) if concept in self.annotations.concepts() else None
 
     def remove(self, identifier: str) -> TaughtConcept | None:
         """Remove an annotation by its id; its concept fitted again, or None where nothing is left of it.
 
         Raises: BadInput: there is no such annotation.
         """
-        removed = self.annotations.remove(identifier)
-        if removed is None:
-            raise BadInput(f"expected the id of an annotation, got '{identifier}', which is of none")
-        self._save()
-        if removed.concept in self.annotations.concepts():
-            return self.fit(removed.concept)
-        self._taught.pop(removed.concept, None)
-        return None
+        concepts = []
+
+        def removed(stored: AnnotationSet) -> AnnotationSet:
+            found = stored.remove(identifier)
+            if found is None:
+                raise BadInput(f"expected the id of an annotation, got '{identifier}', which is of none")
+            concepts.append(found.concept)
+            return stored
+
+        self._change(removed)
+        return self.taught(concepts[0]) if concepts[0] in self.annotations.concepts() else None
 
     def merge(self, other: AnnotationSet) -> list[str]:
         """Add the annotations of another set, of photos of this scene; the concepts that changed.
 
         Annotations of renderings are kept; they count where they are of this reconstruction.
         """
-        before = {entry.id: entry for entry in self.annotations}
-        names, corrected = set(self.session.data.names), self.corrected
-        self.annotations = self.annotations.merged(other.of_photos(names))
-        self._save()
-        after = {entry.id: entry for entry in self.annotations}
-        changed = {(before.get(key) or after[key]).concept for key in before.keys() ^ after.keys()}
-        changed |= corrected ^ self.corrected
-        for concept in changed:
-            self._taught.pop(concept, None)
-        return sorted(changed)
+        of_scene = other.of_photos(set(self.session.data.names))
+        return sorted(self._change(lambda stored: stored.merged(of_scene)))
 
     def taught(self, concept: str) -> TaughtConcept:
         """What is believed of a concept, fitted where it was not yet. Raises: BadInput: nobody annotated it."""
@@ -169,6 +187,8 @@ class TeachingSession:
         seconds = time.perf_counter() - start
         photos, corrected = self.annotations.photos(concept), concept in self.corrected
         self._taught[concept] = TaughtConcept(concept, probability, confidence, decision, photos, corrected, seconds)
+        while len(self._taught) > KEPT_CONCEPTS:
+            self._taught.popitem(last=False)
         return self._taught[concept]
 
     def _annotated(self, concept: str) -> Iterator[tuple[View, NDArray[np.bool_], NDArray[np.bool_]]]:
@@ -217,14 +237,16 @@ class TeachingSession:
         `evaluate.masks` read such folders. Returns: the files.
         """
         written = []
+        taken: set[str] = set()
         with atomic_folder(folder) as fresh:
             for concept in self.annotations.concepts():
+                parent = folder_name(concept, taken)
                 threshold = self.taught(concept).decision.threshold
                 for photo in self.annotations.photos(concept):
                     mask = self.probability_map(concept, photo) >= threshold
                     regions = self._regions(concept, photo, mask.shape[1], mask.shape[0])
                     corrected = ((mask | regions[0]) & ~regions[1]).astype(np.uint8) * 255
-                    path = Path(UNSAFE.sub("_", concept), photo).with_suffix(".png")
+                    path = Path(parent, photo).with_suffix(".png")
                     (fresh / path).parent.mkdir(parents=True, exist_ok=True)
                     upright = self.session.data.on_upright_photo(self._view(photo), corrected)
                     Image.fromarray(upright).save(fresh / path)
@@ -241,9 +263,20 @@ class TeachingSession:
             raise BadInput(f"expected the name of a photo of the scene such as {', '.join(names[:3])}; got '{photo}'")
         return self.session.data.index(photo)
 
-    def _save(self) -> None:
+    def _stored(self) -> AnnotationSet:
+        return AnnotationSet.load(self.path) if self.path.is_file() else AnnotationSet()
+
+    def _change(self, change: Callable[[AnnotationSet], AnnotationSet]) -> set[str]:
+        """Change the stored annotations, which other processes may have changed, too; the concepts that differ now."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.annotations.save(self.path)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            changed = change(self._stored())
+            changed.save(self.path)
+        different = self.annotations.differing(changed)
+        self.annotations = changed
+        for concept in different:
+            self._taught.pop(concept, None)
+        return different
 
     def _lift_features(self, segmenter: FeatureSegmenter) -> None:
         """Features of the elements, from the encodings of the indexed photos."""
@@ -252,6 +285,15 @@ class TeachingSession:
         maps = [[segmenter.dense_features(encoding)[0].cpu()] for encoding in encodings]
         cameras = [photo.camera for photo in session.photos]
         self.head.lift_features(session.lifter, cameras, maps, [torch.ones(c.height, c.width) for c in cameras])
+
+
+def folder_name(concept: str, taken: set[str]) -> str:
+    """A folder's name for a concept, possible on every file system and not yet among `taken`, to which it is added."""
+    safe = UNSAFE.sub("_", concept).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    names = (safe if number == 1 else f"{safe}_{number}" for number in itertools.count(1))
+    name = next(candidate for candidate in names if candidate.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
 
 
 def undecided_share(probability: Tensor, confidence: Tensor, threshold: float, share: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """explore: an interactive viewer of the scene.
 
-Output: pictures/, films/, paths/ and notes.json with what users save there.
+Output: what users save: pictures/, films/, paths/, notes.json, annotations.json and masks/.
 """
 
 from __future__ import annotations

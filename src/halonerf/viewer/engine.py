@@ -83,7 +83,6 @@ class Engine:
     ) -> None:
         self.session, self.field, self.scene = session, session.field, session.data
         self.part_options, self.concepts, self.memory_mb = parts, list(concepts), memory_mb
-        self.max_splats = max_splats
         self._lock = threading.Lock()  # numba's threads, and a segmenter's, serve one caller at a time
         self._results: OrderedDict[str, TextResult] = OrderedDict()
         self.taught: Callable[[str], TextResult | None] = lambda text: None
@@ -100,7 +99,7 @@ class Engine:
     @property
     def is_drawn_whole(self) -> bool:
         """Whether `splats` are all that the field has, and not surfels or a part of it."""
-        return self._source is self.field and len(self.splats) < self.max_splats
+        return self._source is self.field and len(self.splats) == self.splats_of_field
 
     @property
     def photos(self) -> list[str]:

@@ -122,7 +122,10 @@ def test_concurrent_changes_lose_nothing_and_numbers_are_limited(tmp_path: Path,
         book.add(note)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"kind": "halonerf notes", "version": 2}', "\x00"])
+NO_DISTANCE = '{"kind": "halonerf notes", "version": 1, "entries": [], "scale": {"number": 1, "metres": 2}}'
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"kind": "halonerf notes", "version": 2}', "\x00", NO_DISTANCE])
 def test_a_file_that_cannot_be_read_is_left_as_it_is(tmp_path: Path, content: str):
     (tmp_path / "notes.json").write_text(content)
     with pytest.raises(BadInput, match="Move the file away"):

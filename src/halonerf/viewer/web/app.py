@@ -38,7 +38,7 @@ def make_app(scene: LiveScene, studio: FilmStudio, book: NoteBook, teaching: Tea
         renderings_router(scene),
         paths_router(scene),
         films_router(studio),
-        uploads_router(scene),
+        uploads_router(scene, teaching),
         notes_router(scene, book),
         teaching_router(scene, teaching),
     ):

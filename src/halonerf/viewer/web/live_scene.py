@@ -34,7 +34,7 @@ class LiveScene:
 
     Args:
         engine: the opened scene.
-        folder: where pictures, films, paths and notes are kept.
+        folder: where pictures, films, paths, notes, annotations and masks are kept.
         initial_words: texts that every window finds at its start.
         still_size: px, long side at most of the field's picture of the resting camera; 0: none.
         picture_size: px, long side of pictures and films at most.

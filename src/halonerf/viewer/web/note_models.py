@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, computed_field
+from pydantic import BaseModel, Field, computed_field, model_validator
 
 from halonerf.viewer.web.models import Finite, PositiveFinite, Strict
 
@@ -86,6 +86,13 @@ class Notes(BaseModel):
 
     entries: list[Entry]
     scale: Scale | None = None
+
+    @model_validator(mode="after")
+    def _scale_is_of_a_distance(self) -> Self:
+        known = {one.number: one for one in self.entries if isinstance(one, Distance) and one.length > 0}
+        if self.scale is not None and self.scale.number not in known:
+            raise ValueError(f"expected scale.number to be that of a distance with a length, got {self.scale.number}")
+        return self
 
     @computed_field  # type: ignore[prop-decorator]
     @property

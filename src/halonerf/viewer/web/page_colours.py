@@ -15,10 +15,8 @@ Array = NDArray[np.float32]
 
 GREY_WEIGHTS = (0.3, 0.59, 0.11)
 PALE_GREY, PALE_COLOUR = (0.42, 0.42, 0.44), 0.1  # of what no word lights up: shares of its grey and of its colour
-SOFT_SHARE, SOFT_MOST = (
-    0.16,
-    0.08,
-)  # half the width of a highlight's edge: a share of its threshold, up to a probability
+SOFT_SHARE = 0.16  # of a threshold: half the width of a highlight's edge
+SOFT_MOST = 0.08  # of probability: half the width of an edge at most
 CONFIDENCE = ((18, 50, 58), (38, 132, 128), (238, 244, 196))  # from low to high
 UNKNOWN = (104, 82, 150)
 

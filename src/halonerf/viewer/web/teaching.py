@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from torch import Tensor
 from halonerf.annotations import Annotation, AnnotationSet
 from halonerf.errors import BadInput
 from halonerf.expressions import evaluate, normalise_query, read_texts, words
-from halonerf.protocols import FeatureSegmenter, FewShotMode
+from halonerf.factory import build
+from halonerf.protocols import FeatureSegmenter, FewShotHead, FewShotMode
 from halonerf.queries.session import guess_notes
-from halonerf.queries.teaching import TaughtConcept, TeachingSession
+from halonerf.queries.teaching import KEPT_CONCEPTS, TaughtConcept, TeachingSession
 from halonerf.thresholds import Decision, decide
 from halonerf.viewer.engine import BEST_PHOTOS, MAX_TEXT_CHARS, Engine, TextResult
 from halonerf.viewer.web.teaching_models import NewAnnotation
@@ -45,7 +47,7 @@ class Teaching:
         self.engine, self.folder, self._head = engine, Path(folder), head
         self._session: TeachingSession | None = None
         self._stored = AnnotationSet()
-        self._results: dict[str, tuple[TaughtConcept, TextResult]] = {}
+        self._results: OrderedDict[str, tuple[TaughtConcept, TextResult]] = OrderedDict()
         self.missing = self._reason()
         engine.taught = self.find
 
@@ -190,6 +192,8 @@ class Teaching:
         """Why nothing can be taught, after a look at segmenter and file; None where it can."""
         if self._head is None:
             return "Teaching is switched off (viewer.teaching=null).\nUse: viewer.teaching='${taught_head}'"
+        if not isinstance(build(self._head), FewShotHead):
+            return f"Words cannot be taught with {self._head['_target_']}.\nUse: head@taught_head=fewshot"
         segmenter = self.engine.session.word_maps.segmenter
         if not isinstance(segmenter, FeatureSegmenter):
             return (
@@ -241,6 +245,8 @@ class Teaching:
                 self._result(concept, found.probability, found.confidence, notes, found.seconds, found.decision),
             )
             self._results[concept] = kept
+            while len(self._results) > KEPT_CONCEPTS:
+                self._results.popitem(last=False)
         return kept[1]
 
     def _origin(self, found: TaughtConcept) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from fastapi import Header
 from pydantic import BaseModel, Field
 
 from halonerf.annotations import AnnotatedCamera, Annotation
@@ -14,6 +15,7 @@ from halonerf.viewer.web.models import Share, Strict, Text, Word
 MAX_FILE_ANNOTATIONS = 20_000  # of an uploaded file
 
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Window = Annotated[str, Header(alias="X-HaloNeRF-Window", max_length=64)]  # which one changes something
 Coordinate = Annotated[float, Field(ge=-0.5, le=1.5, allow_inf_nan=False)]
 
 

@@ -39,7 +39,7 @@ class WebViewer:
         names: further host names under which browsers may reach it.
         sockets: windows at a time, at most, that are told of progress.
         requests: answered at a time, at most.
-        body_mb: MB of a request at most. upload_mb: of an uploaded photo or path.
+        body_mb: MB of a request at most. upload_mb: of an uploaded photo, path or file of marks.
         splats: Gaussians that a browser draws at most, those with the largest opacity times area.
         still_size: px, long side of the picture that the field renders when the camera rests, where the browser has not
             all of its Gaussians; smaller, or none, where that would take longer than `MAX_STILL_S`; 0: none.

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 
-from halonerf.annotations import AnnotationSet
 from halonerf.viewer.engine import MAX_TEXT_CHARS
 from halonerf.viewer.web.live_scene import LiveScene
 from halonerf.viewer.web.models import Question
 from halonerf.viewer.web.routes.binary import attachment, described
 from halonerf.viewer.web.teaching import ANNOTATIONS, Teaching, certainty
 from halonerf.viewer.web.teaching_models import (
-    AnnotationFile,
     Correction,
     Identifier,
     ModeChoice,
@@ -22,16 +20,16 @@ from halonerf.viewer.web.teaching_models import (
     Taught,
     TaughtChange,
     TeachingState,
+    Window,
 )
 
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
 
 Concept = Annotated[str, Query(min_length=1, max_length=MAX_TEXT_CHARS)]
-Window = Annotated[str, Header(alias="X-HaloNeRF-Window", max_length=64)]
 
 
 def teaching_router(scene: LiveScene, teaching: Teaching) -> APIRouter:
-    """Routes below `/api/teaching`, and `/api/uploads/annotations`. Changes are told to all windows."""
+    """Routes below `/api/teaching`. Changes are told to all windows."""
     router = APIRouter(tags=["teaching"])
 
     def state() -> TeachingState:
@@ -104,13 +102,6 @@ def teaching_router(scene: LiveScene, teaching: Teaching) -> APIRouter:
         teaching.correct(choice.concept, choice.on)
         tell([choice.concept], window)
         return state()
-
-    @router.post("/uploads/annotations")
-    def merge(file: AnnotationFile, window: Window = "") -> list[str]:
-        """Add the marks of another person's file; the concepts that changed."""
-        changed = teaching.merge(AnnotationSet(file.annotations, file.removed, file.corrected))
-        tell(changed, window)
-        return changed
 
     @router.get("/teaching/file", response_class=Response, responses=described(JSON))
     def file() -> Response:

@@ -44,7 +44,7 @@ def words_router(scene: LiveScene, book: NoteBook) -> APIRouter:
 
     @router.websocket("/progress")
     async def progress(socket: WebSocket) -> None:
-        """Messages `Progress` of all queries while they run, `Film` of all films, `TaughtChange` of marks."""
+        """Messages: `Progress` of queries, `Film` of films, `NotesChanged` of notes, `TaughtChange` of marks."""
         await socket.accept()
         with scene.board.subscribed() as queue:
 
