@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from halonerf.viewer.session import Session
 
 from halonerf.data.scene.scene import Scene
 from halonerf.heads.lifted import Lifted
@@ -19,7 +18,8 @@ from halonerf.stages.index.stage import Index
 from halonerf.stages.query import Query
 from halonerf.thresholds import HALF, decide
 from halonerf.viewer.engine import Engine
-from halonerf.visualization.palette import hex_colour
+from halonerf.viewer.web.live_scene import LiveScene
+from halonerf.viewer.web.models import Question
 from helpers.made_folders import run_stage
 from helpers.made_query import SEGMENTER
 from helpers.made_share import FIELD, GAUSSIANS, HEAD, WORDS, opened_field, shared, write_share_folders
@@ -72,27 +72,28 @@ def test_a_concept_is_answered_alike_everywhere(folders: dict[str, Path], tmp_pa
     text = WORDS[0]
     answer = queried(folders, tmp_path / "query", text)
     engine = Engine(QuerySession(folders, SEGMENTER, FIELD, HEAD), PartOptions(**PARTS), WORDS)  # type: ignore[arg-type]
-    window = Session(engine).find(text)
-    parts = engine.parts(window.result)
+    window = LiveScene(engine, tmp_path / "explore").word(Question(text=text))
+    parts = engine.parts(engine.find(text))
     _, facts = shared(folders, tmp_path / "page", **PARTS)
     page = facts["words"][0]
 
     counts = [len(part.elements) for part in parts]
     assert counts, "parts are found however low the probabilities are"
     assert [part["elements"] for part in answer["parts"]] == counts == [part["elements"] for part in page["parts"]]
+    assert [part.model_dump() for part in window.parts] == page["parts"]
     for one, two, three in zip(answer["parts"], parts, page["parts"], strict=True):
         assert one["centre"] == two.centre.round(5).tolist() == three["centre"]
         assert three["extent"] == (two.box[1] - two.box[0]).round(5).tolist()
         assert one["probability"] == pytest.approx(two.probability, abs=1e-4)
         assert three["probability"] == pytest.approx(two.probability, abs=1e-3)
-    for threshold in (answer["thresholds"][0], window.result.decision.threshold, page["threshold"]):
+    for threshold in (answer["thresholds"][0], window.threshold, page["threshold"]):
         assert threshold == pytest.approx(decision.threshold, abs=1e-4)
-    assert answer["guesses"] == [decision.guess] == [page["guess"]] == [window.result.decision.guess]
-    assert answer["colours"] == [page["colour"]] == [hex_colour(window.colour)]
+    assert answer["guesses"] == [decision.guess] == [page["guess"]] == [window.guess]
+    assert answer["colours"] == [page["colour"]] == [window.colour]
     if decision.guess:
         assert len(parts) == 1, "the best part alone"
         assert any("guess" in note for note in answer["notes"])
-        assert "guess" in Session(engine).advice(window.result, len(parts))
+        assert any("guess" in note for note in window.notes)
 
 
 def test_operands_of_expressions_are_the_concepts(folders: dict[str, Path]):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from halonerf.viewer.session import MAX_WORDS, Session
 from plyfile import PlyData
 
 from halonerf.data.formats.probability_maps import read_concepts
@@ -18,8 +17,6 @@ from halonerf.evaluation import curves
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.export.stage import Export
-from halonerf.thresholds import Decision
-from halonerf.viewer.engine import TextResult
 from halonerf.visualization.palette import COLOURS, concept_colours, hex_colour, palette_colour
 from halonerf.visualization.pictures import REC601, REC709, luminance, to_uint8
 from helpers.made_folders import run_stage, write_masks
@@ -80,33 +77,13 @@ def test_luminance_is_the_weighted_sum_in_the_colours_precision():
     assert luminance(np.array([255, 255, 255], np.uint8), REC709) == pytest.approx(255)
 
 
-class NoEngine:
-    """An engine whose scene has concepts and whose texts are nowhere."""
-
-    def __init__(self, concepts: list[str]) -> None:
-        self.concepts = concepts
-
-    def find(self, text: str) -> TextResult:
-        return TextResult(text, torch.zeros(0), torch.zeros(0), [], 0.0, Decision(0.5, 0.0), [], 0.0)
-
-
-def test_a_window_gives_concepts_their_colours_and_other_words_free_ones():
-    session = Session(NoEngine(["door", "window"]))  # type: ignore[arg-type]
-    found = {text: session.find(text).colour for text in ("spire", "window", "gable", "door")}
-    assert found == {text: palette_colour(n) for n, text in enumerate(("door", "window", "spire", "gable"))}
-    session.remove("spire")
-    assert session.find("arch").colour == palette_colour(2)
-
-
 def test_all_outputs_give_a_concept_one_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The second concept of a scene, alone in an export, in the shared page, a window, a film and curves."""
+    """The second concept of a scene, alone in an export, in the shared page, a film and curves."""
     folders = write_share_folders(tmp_path / "folders")
     concepts = read_concepts(folders["localize"])
     expected = palette_colour(1)
     _, facts = shared(folders, tmp_path / "share")
     assert facts["words"][1]["colour"] == hex_colour(expected)
-    session = Session(NoEngine(concepts))  # type: ignore[arg-type]
-    assert session.find(concepts[1]).colour == expected
     # Films of stage `render` and of windows.
     assert concept_colours([concepts[1]], concepts)[concepts[1]] == expected
 

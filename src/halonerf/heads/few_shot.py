@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from halonerf.heads.aggregation import lift_feature_maps
 from halonerf.heads.element_graph import diffused, element_graph
 from halonerf.heads.elements import ElementHead, check_supervision
 from halonerf.lifting import lift_weighted, ratio
-from halonerf.protocols import FewShotMode, PlacedField, RadianceField
+from halonerf.protocols import PlacedField, RadianceField
 from halonerf.types import View
 
 Array = NDArray[np.floating]
@@ -61,7 +61,7 @@ class FewShot(ElementHead):
 
     def __init__(
         self,
-        mode: FewShotMode = "mixed",
+        mode: Literal["mixed", "similar", "place"] = "mixed",
         regularisation: PositiveFloat = 0.2,
         background: Fraction = 0.2,
         components: PositiveInt = 64,
