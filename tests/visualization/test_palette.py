@@ -17,6 +17,7 @@ from halonerf.evaluation import curves
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.stages.evaluate import Evaluate
 from halonerf.stages.export.stage import Export
+from halonerf.viewer.web.models import MAX_WORDS
 from halonerf.visualization.palette import COLOURS, concept_colours, hex_colour, palette_colour
 from halonerf.visualization.pictures import REC601, REC709, luminance, to_uint8
 from helpers.made_folders import run_stage, write_masks
