@@ -1,6 +1,6 @@
 """Inputs of odd kinds that once failed, in `shared/cases`: what is run on each, and what has to come out.
 
-`python tests/helpers/shared_cases.py` prints them as a table: input, exit code, and what came out.
+`PYTHONPATH=tests python -m helpers.shared_cases` prints them as a table: input, exit code, and what came out.
 """
 
 from __future__ import annotations
