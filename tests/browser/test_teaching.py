@@ -421,7 +421,9 @@ def test_a_mark_on_the_view_is_shown_again_from_its_camera(opened: Open, viewer:
         page.click("#teach-on-view")
         wait_until_drawn(page)
         page.click('[data-tool="polygon"]')
-        drag_view(page, (0.4, 0.4), (0.4, 0.4))
+        for corner in ((0.4, 0.4), (0.6, 0.4)):
+            drag_view(page, corner, corner)
+        page.wait_for_timeout(300)
         assert painted(page)
         page.mouse.wheel(0, 100)
         wait_until_drawn(page)
