@@ -53,24 +53,6 @@ def test_undo_and_redo_of_words_sliders_and_view(opened: Open):
         assert not errors
 
 
-def test_undo_works_after_its_flight_was_stopped_by_a_drag(opened: Open, served: Any):
-    with opened(size=(900, 600)) as (page, errors):
-        start = settled(page)
-        visit(page, served.photos[3])
-        settled(page)
-        page.focus("#picture")
-        page.keyboard.press("Control+z")
-        page.mouse.move(300, 200)
-        page.mouse.down()
-        page.mouse.move(340, 200, steps=3)
-        page.mouse.up()
-        assert apart(settled(page), start) > 1
-        page.keyboard.press("Control+z")
-        page.wait_for_timeout(1500)
-        assert apart(settled(page), start) < 1, "the drag was a step of its own"
-        assert not errors
-
-
 def test_undo_finds_a_word_that_was_removed(opened: Open):
     with opened(size=(900, 600)) as (page, errors):
         settled(page)

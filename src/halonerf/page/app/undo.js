@@ -39,8 +39,9 @@ function rememberState() {
 
 async function undoStep(forwards, find) {
   const [from, to] = forwards ? [future, past] : [past, future];
-  if (!from.length || restoringState) return;
-  rememberState();
+  if (restoringState) return;
+  rememberState(); // what the picture has not rested at yet
+  if (!from.length) return;
   to.push(presentState);
   restoringState = true;
   presentState = from.pop();
