@@ -365,3 +365,112 @@ def test_pages_of_other_origins_mark_nothing(opened: Open, viewer: WebViewer, tm
             other.evaluate(POSTS, urlsplit(viewer.address).netloc)  # type: ignore[attr-defined]
             other.close()
     assert marks(viewer) == []
+
+
+def painted(page: Any) -> list[float]:
+    """Left, top, right and bottom of what is painted, in widths and heights of the marked area; [] for nothing."""
+    found: list[float] = page.evaluate("""() => {
+      const layer = document.getElementById("teach-marks");
+      const { width, height } = layer;
+      const { data } = layer.getContext("2d").getImageData(0, 0, width, height);
+      const places = [...Array(width * height).keys()].filter((k) => data[4 * k + 3]);
+      const [xs, ys] = [places.map((k) => k % width), places.map((k) => Math.floor(k / width))];
+      const ends = (values, side) => values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [side, 0]);
+      const [[left, right], [top, bottom]] = [ends(xs, width), ends(ys, height)];
+      return places.length ? [left / width, top / height, right / width, bottom / height] : [];
+    }""")
+    return found
+
+
+def drag_view(page: Any, start: tuple[float, float], end: tuple[float, float], button: str = "left") -> None:
+    """Drag over the 3D view; places in widths and heights of the area that is marked."""
+    box = page.locator("#teach-marks").bounding_box()
+    page.mouse.move(box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"])
+    page.mouse.down(button=button)
+    page.mouse.move(box["x"] + end[0] * box["width"], box["y"] + end[1] * box["height"], steps=4)
+    page.mouse.up(button=button)
+
+
+def test_marks_without_a_name_wait_while_the_tool_is_closed(opened: Open, viewer: WebViewer):
+    with opened(size=(900, 600)) as (page, errors):
+        begin(page, "")
+        drag(page, [[0.3, 0.4], [0.5, 0.4]])
+        page.focus("#teach-marks")
+        page.keyboard.press("Control+z")
+        page.keyboard.press("Escape")
+        page.click("#teach-open")
+        page.focus("#teach-marks")
+        page.keyboard.press("Control+Shift+z")
+        page.keyboard.press("Escape")
+        page.click("#teach-open")
+        page.wait_for_timeout(300)
+        assert not page.is_visible("#message"), page.inner_text("#message")
+        page.focus("#teach-marks")
+        page.keyboard.press("Control+z")
+        page.fill("#teach-name", WORD)
+        page.press("#teach-name", "Enter")
+        page.keyboard.press("Control+Shift+z")
+        wait_for_marks(page, viewer, 1)
+        assert not errors
+    assert marks(viewer)[0]["concept"] == WORD
+
+
+def test_a_mark_on_the_view_is_shown_again_from_its_camera(opened: Open, viewer: WebViewer):
+    with opened(size=(900, 600)) as (page, errors):
+        begin(page)
+        page.click("#teach-on-view")
+        wait_until_drawn(page)
+        page.click('[data-tool="polygon"]')
+        for corner in ((0.4, 0.4), (0.6, 0.4)):
+            drag_view(page, corner, corner)
+        page.wait_for_timeout(300)
+        assert painted(page)
+        page.mouse.wheel(0, 100)
+        wait_until_drawn(page)
+        assert not painted(page), "its corners would belong to two cameras"
+        page.click('[data-tool="stroke"]')
+        drag_view(page, (0.4, 0.5), (0.6, 0.5))
+        wait_for_marks(page, viewer, 1)
+        first = painted(page)
+        drag_view(page, (0.5, 0.5), (0.7, 0.5), button="middle")
+        wait_until_drawn(page)
+        assert not painted(page)
+        page.evaluate("() => window.dispatchEvent(new Event('focus'))")  # the server's copy of the mark has come
+        page.wait_for_timeout(500)
+        page.click("#teach-marks-of summary")
+        page.click("#teach-list .show")
+        page.wait_for_timeout(1500)
+        wait_until_drawn(page)
+        np.testing.assert_allclose(painted(page), first, atol=0.02)
+        keep(page, "teach_view")
+        assert not errors
+
+
+def test_a_mark_leaves_a_word_off_in_other_windows(opened: Open, viewer: WebViewer):
+    box = f'.word label:has-text("{WORD}") input'
+    with opened(size=(900, 600)) as (page, errors), opened(size=(900, 600)) as (other, _):
+        begin(page)
+        drag(page, [[0.3, 0.4], [0.5, 0.4]])
+        wait_for_marks(page, viewer, 1)
+        other.fill("#query-text", WORD)
+        other.press("#query-text", "Enter")
+        other.wait_for_selector(f"{box}:checked", timeout=PATIENCE_MS)
+        other.uncheck(box)
+        with other.expect_response(lambda answer: "api/words/values" in answer.url, timeout=PATIENCE_MS):
+            drag(page, [[0.3, 0.8], [0.5, 0.8]])
+        other.wait_for_function("() => document.getElementById('words').textContent.includes('Taught by 2 marks.')")
+        assert not other.is_checked(box)
+        assert not errors
+
+
+def test_keys_act_on_the_tool_while_it_is_open(opened: Open):
+    with opened(size=(900, 600)) as (page, errors):
+        begin(page)
+        assert page.evaluate("() => document.getElementById('picture').tabIndex") == -1
+        page.focus("#query-text")
+        page.keyboard.press("Escape")
+        assert page.evaluate("() => document.activeElement.id") == "teach-marks"
+        page.keyboard.press("Escape")
+        assert page.evaluate("() => document.activeElement.id") == "picture"
+        assert page.evaluate("() => document.getElementById('picture').tabIndex") == 0
+        assert not errors

@@ -18,6 +18,10 @@ from helpers.made_share_page import apart, seen, visit, wait_until_drawn
 
 pytestmark = MARKS
 SCRIPT = '<img src=x onerror="document.title=1">'
+KEEP_SOCKETS = """
+  window.sockets = [];
+  window.WebSocket = class extends WebSocket { constructor(...where) { super(...where); sockets.push(this); } };
+"""
 Open = Callable[..., AbstractContextManager[tuple[Any, list[str]]]]
 
 
@@ -91,4 +95,32 @@ def test_notes_and_views_outlive_a_reload_and_reach_other_windows(opened: Open, 
         for number in range(page.locator("#notes .remove").count(), 0, -1):
             page.click("#notes li:last-child .remove")
             page.wait_for_function("(count) => document.querySelectorAll('#notes li').length < count", arg=number)
+        assert not errors
+
+
+def test_the_key_that_measures_shows_what_to_click(opened: Open):
+    with opened(size=(900, 600)) as (page, errors):
+        wait_until_drawn(page)
+        assert not page.is_visible("#pick-hint")
+        page.focus("#picture")
+        page.keyboard.press("m")
+        assert page.is_visible("#pick-hint")
+        assert page.inner_text("#pick-hint") == "Click two points on the model."
+        assert not errors
+
+
+def test_what_changed_while_the_socket_was_lost_is_fetched(opened: Open):
+    with opened(size=(900, 600)) as (page, errors), opened(size=(900, 600)) as (other, _):
+        other.add_init_script(KEEP_SOCKETS)
+        other.reload()
+        wait_until_drawn(other)
+        other.evaluate("() => sockets.forEach((socket) => socket.close())")
+        page.click("#notes-section summary")
+        page.fill("#note-text", "while away")
+        page.click("#save-view")
+        page.wait_for_selector("#notes li:has-text('while away')")
+        assert other.locator("#notes li").count() == 0
+        other.wait_for_selector("#notes li:has-text('while away')", state="attached", timeout=PATIENCE_MS)
+        page.click("#notes li:has-text('while away') .remove")
+        page.wait_for_selector("#notes li", state="detached")
         assert not errors

@@ -36,6 +36,11 @@ export function openFilms() {
     if (!sizeIsChosen) [element("film-width").value, element("film-height").value] = sizeOfWindow(Math.min(USUAL_SIZE, facts.picture_size));
     showEstimate();
   }).observe(canvas);
+  fetchFilms();
+}
+
+// Show the films that the server has.
+export function fetchFilms() {
   getJson("api/films").then((films) => films.reverse().forEach(showFilm), (error) => complain(error.message));
 }
 

@@ -8,21 +8,28 @@ const FLIGHT_SECONDS = 1.1;
 export let flight = null;
 export let flights = 0; // begun so far
 
-// Start a move to the camera `goal`; `arrived` is called at its end.
-export function flyTo(goal, arrived = () => {}) {
+// Start a move to the camera `goal`. ended: called once with whether it arrived; it does not where it is stopped or replaced.
+export function flyTo(goal, ended = () => {}) {
+  stopFlight();
   const from = { ...camera };
   flights++;
-  flight = { from, goal, first: quaternion(from), last: quaternion(goal), arrived, start: performance.now() };
+  flight = { from, goal, first: quaternion(from), last: quaternion(goal), ended, start: performance.now() };
 }
 
 export function stopFlight() {
+  endFlight(false);
+}
+
+function endFlight(arrived) {
+  const stopped = flight;
   flight = null;
+  stopped?.ended(arrived);
 }
 
 // Set the camera for the time `now`, ms; whether the move goes on after it.
 export function advance(now) {
   if (!flight) return false;
-  const { from, goal, first, last, arrived } = flight;
+  const { from, goal, first, last } = flight;
   const time = REDUCED_MOTION ? 1 : clamp((now - flight.start) / 1000 / FLIGHT_SECONDS, 0, 1);
   const t = time * time * (3 - 2 * time);
   const between = (a, b) => (Array.isArray(a) ? a.map((value, k) => value + t * (b[k] - value)) : a + t * (b - a));
@@ -30,9 +37,8 @@ export function advance(now) {
   const m = rotationMatrix(...slerp(first, last, t));
   Object.assign(camera, { right: [m[0], m[3], m[6]], down: [m[1], m[4], m[7]], forward: [m[2], m[5], m[8]] });
   if (time < 1) return true;
-  flight = null;
   Object.assign(camera, goal);
-  arrived();
+  endFlight(true);
   return false;
 }
 

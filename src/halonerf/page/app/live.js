@@ -1,15 +1,17 @@
 // The live page: its scene comes from the server that sent it, which also finds the words that people type.
 
-import { element } from "./dom.js";
-import { openFilms, showFilm } from "./films.js";
+import { complain, element } from "./dom.js";
+import { fetchFilms, openFilms, showFilm } from "./films.js";
 import { openLightUpload } from "./light_upload.js";
 import { start } from "./main.js";
 import { openNotes, pinPart, refreshNotes, startMeasuring } from "./notes.js";
 import { findText, openBox, partsOf, showProgress, startFinding } from "./query_box.js";
-import { getBytes, getJson, listen, saveAs } from "./server.js";
+import { getAndSave, getBytes, getJson, listen } from "./server.js";
 import { showStills } from "./still.js";
 import { lights } from "./store.js";
-import { heardOfTeaching, openTeaching, startTeaching } from "./teach.js";
+import { openTeaching, startTeaching } from "./teach.js";
+import { taughtConcepts } from "./teach_store.js";
+import { catchUpOnTeaching, heardOfTeaching } from "./teach_words.js";
 
 const ARRAYS = { uint8: Uint8Array, int8: Int8Array, uint16: Uint16Array };
 
@@ -32,7 +34,8 @@ async function openScene() {
 function saveParts(word, kind) {
   const moved = word.threshold === word.own ? {} : { threshold: String(Math.max(word.threshold, 0.01)) };
   const asked = new URLSearchParams({ text: word.text, kind, ...moved });
-  saveAs(`api/words/parts?${asked}`, `parts.${kind}`);
+  complain("");
+  getAndSave(`api/words/parts?${asked}`).catch((error) => complain(error.message));
 }
 
 const loading = new Map(); // promises of lights by number
@@ -55,6 +58,13 @@ function hear(message) {
   else showProgress(message);
 }
 
+// The socket is open again: take over what changed while it was not.
+function catchUp() {
+  fetchFilms();
+  refreshNotes();
+  catchUpOnTeaching().catch((error) => complain(error.message));
+}
+
 try {
   // The address may be copied or looked at by others: the token in it has done its work.
   if (location.search) history.replaceState(null, "", location.pathname + location.hash);
@@ -62,7 +72,7 @@ try {
   const source = await openScene();
   const focusBox = () => { element("query-text").focus(); element("query-text").select(); };
   const marks = await getJson("api/teaching");
-  if (!marks.missing) source.correct = (word) => openTeaching(word.text, true);
+  if (!marks.missing) source.correct = (word) => openTeaching(word.text, !taughtConcepts().includes(word.text));
   start(source, findText, { "/": focusBox, m: startMeasuring });
   startTeaching(marks);
   startFinding();
@@ -70,7 +80,7 @@ try {
   openFilms();
   openNotes();
   showStills();
-  listen("api/progress", hear);
+  listen("api/progress", hear, catchUp);
   if (!location.hash) source.facts.initial_words.forEach(findText);
 } catch (error) {
   element("no-picture").hidden = false;

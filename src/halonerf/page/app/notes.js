@@ -14,7 +14,7 @@ const NOTE_DISTANCE = 0.4; // world units, from which a note is looked at
 let notes = { entries: [], scale: null, metres_per_unit: null };
 let picking = "", picked = []; // what is made by clicks, "note" or "distance"; its points so far
 
-export const notesNow = () => ({ ...notes, picked });
+const notesNow = () => ({ ...notes, picked });
 
 // Make the buttons work, and show what there is.
 export function openNotes() {
@@ -54,7 +54,14 @@ function startPicking(kind) {
   element("measure").setAttribute("aria-pressed", String(kind === "distance"));
   element("pick-hint").textContent = kind === "note" ? "Click where the note belongs." : kind === "distance" ? "Click two points on the model." : "";
   canvas.classList.toggle("picks", Boolean(kind));
+  if (kind) showHint();
   wake();
+}
+
+// The hint is of use where it is seen, also when a key began.
+function showHint() {
+  element("notes-section").open = true;
+  element("pick-hint").scrollIntoView({ block: "nearest" });
 }
 
 function takeText(missing) {

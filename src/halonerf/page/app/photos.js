@@ -42,7 +42,7 @@ export function showPhoto(number) {
     item.firstChild.toggleAttribute("data-here", index === currentPhoto);
     if (index === currentPhoto) item.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
-  fly(cameraOf(photo), () => overlayPhoto(photo));
+  fly(cameraOf(photo), (arrived) => { if (arrived) overlayPhoto(photo); });
   announce(`photo ${photo.name}`);
   photoShown(currentPhoto);
 }
@@ -80,7 +80,7 @@ function takeLight() {
   if (number >= 0) setLight({ from: number, blend: 0 });
 }
 
-export function creditFor(photo) {
+function creditFor(photo) {
   const row = facts.credits.find((credit) => credit.photo === photo.name);
   return row ? [row.author || row.credit, row.licence].filter(Boolean).join(", ") : "";
 }

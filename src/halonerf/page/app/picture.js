@@ -46,9 +46,9 @@ export function redraw() {
   wake();
 }
 
-// Move to the camera `goal`; `arrived` is called at its end.
-export function fly(goal, arrived) {
-  flyTo(goal, arrived);
+// Move to the camera `goal`. ended: called once with whether it arrived.
+export function fly(goal, ended) {
+  flyTo(goal, ended);
   wake();
 }
 

@@ -4,6 +4,7 @@ import { camera, cameraAlong } from "./camera.js";
 import { complain, element } from "./dom.js";
 import { stopFlight } from "./flight.js";
 import { presentPath } from "./keyframes.js";
+import { fetchLights } from "./light_upload.js";
 import { leavePhoto } from "./photos.js";
 import { canvas, redraw, repaint } from "./picture.js";
 import { findText } from "./query_box.js";
@@ -22,6 +23,7 @@ export function openPreview() {
       return;
     }
     complain("");
+    element("play-path").disabled = true; // while what it shows is fetched
     const before = { light: { ...chosen }, words: new Map(words.map((word) => [word, { on: word.on, strength: word.strength, threshold: word.threshold }])) };
     try {
       const samples = await postJson("api/paths/samples", { path: presentPath(), fps: PREVIEW_FPS });
@@ -29,6 +31,8 @@ export function openPreview() {
       play(samples, before);
     } catch (error) {
       complain(error.message);
+    } finally {
+      element("play-path").disabled = false;
     }
   });
   for (const name of ["pointerdown", "wheel", "keydown"]) canvas.addEventListener(name, () => stopPreview?.());
@@ -36,6 +40,7 @@ export function openPreview() {
 
 async function fetchWhatIsShown(samples) {
   const missing = new Set(samples.flatMap((sample) => sample.lights.map(([number]) => number)));
+  if ([...missing].some((number) => number >= lights.length)) await fetchLights(); // another window uploaded it
   await Promise.all([...missing].filter((number) => !lights[number].colours).map(source.loadLight));
   const shown = new Set(words.map(({ text }) => text));
   for (const text of new Set(samples.flatMap((sample) => Object.keys(sample.words)))) {
@@ -58,9 +63,9 @@ function play(samples, before) {
     }
     redraw();
     if (seconds < length) frame = requestAnimationFrame(step);
-    else stopPreview();
+    else stop();
   };
-  stopPreview = () => {
+  const stop = () => {
     cancelAnimationFrame(frame);
     stopPreview = null;
     element("play-path").textContent = "Play";
@@ -72,6 +77,7 @@ function play(samples, before) {
     }
     repaint();
   };
+  stopPreview = stop;
   element("play-path").textContent = "Stop";
   frame = requestAnimationFrame(step);
 }

@@ -4,6 +4,7 @@ import { announce, complain, createElement, element, plural } from "./dom.js";
 import { canvas } from "./picture.js";
 import { getBytes, postJson } from "./server.js";
 import { addWord, facts, words } from "./store.js";
+import { teaching } from "./teach_store.js";
 import { refreshWord, showWord } from "./words.js";
 
 const MAX_EXAMPLES = 8;
@@ -25,7 +26,7 @@ export function openBox() {
     findText(text);
   });
   box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") canvas.focus();
+    if (event.key === "Escape") (teaching.open ? element("teach-marks") : canvas).focus();
   });
   if (window.matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
 }
@@ -73,8 +74,8 @@ export async function findText(text) {
 // Probability of every Gaussian, then confidence of every Gaussian, Uint8Array [2 N].
 export const wordValues = async (text) => new Uint8Array(await getBytes(`api/words/values?text=${encodeURIComponent(text)}`));
 
-// Show an answer in the list, switched on: in the place of an earlier answer to the same text, or before all others.
-export function lightWord(entry, values) {
+// Show an answer in the list: in the place of an earlier answer to the same text, on or off as that was, or before all others.
+export function takeWord(entry, values) {
   const [probability, confidence] = [values.subarray(0, values.length / 2), values.subarray(values.length / 2)];
   let word = words.find((one) => one.text === entry.text);
   if (word) refreshWord(word, entry, probability, confidence);
@@ -82,6 +83,12 @@ export function lightWord(entry, values) {
     word = addWord({ ...entry, colour: entry.colour ?? freeColour() }, probability, confidence, true);
     showWord(word);
   }
+  return word;
+}
+
+// Show an answer in the list, switched on.
+export function lightWord(entry, values) {
+  const word = takeWord(entry, values);
   word.toggle(true);
   announce(`${word.text}: ${word.known ? plural(word.parts.length, "part", "parts") : "unknown"}`);
   return word;

@@ -60,10 +60,12 @@ export function saveAs(url, name) {
   link.click();
 }
 
-// Listen to a socket of the server, again and again after it was closed. heard: called with each message.
-export function listen(path, heard) {
+// Listen to a socket of the server, again and again after it was closed. heard: called with each message. reopened: called
+// after each time that messages may have been missed.
+export function listen(path, heard, reopened, opened = () => {}) {
   const RETRY_MS = 3000;
   const socket = new WebSocket(new URL(path, location.href.replace(/^http/, "ws")));
+  socket.addEventListener("open", opened);
   socket.addEventListener("message", ({ data }) => heard(JSON.parse(data)));
-  socket.addEventListener("close", () => setTimeout(() => listen(path, heard), RETRY_MS));
+  socket.addEventListener("close", () => setTimeout(() => listen(path, heard, reopened, reopened), RETRY_MS));
 }

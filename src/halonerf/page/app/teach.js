@@ -1,12 +1,9 @@
 // The teaching tool: a person marks a part in a photo or in the 3D view, names it, and sees at once where it is found.
 
-import { camera, intrinsicsFor, orbit, zoom } from "./camera.js";
 import { announce, complain, element } from "./dom.js";
 import { currentPhoto, leavePhoto, showNextPhoto, showPhoto, showPreviousPhoto, whenPhotoShown } from "./photos.js";
-import { canvas, redraw } from "./picture.js";
+import { canvas, fly } from "./picture.js";
 import { freeColour } from "./query_box.js";
-import { poseOf } from "./rendering.js";
-import { postJson, windowKey } from "./server.js";
 import { facts, rgbOf, words } from "./store.js";
 import { colourBelief, hideBelief, placeBelief, showBelief } from "./teach_belief.js";
 import { fitFrame, refitFrame } from "./teach_frame.js";
@@ -15,22 +12,23 @@ import { fillTeachPanel, showTeachPanel } from "./teach_panel.js";
 import { cancelDrawing, drawing, listenToDrawing } from "./teach_pointer.js";
 import { THE_VIEW, marksOfConcept, takeTeachingState, teaching, teachingChanged, whenTeachingChanges } from "./teach_store.js";
 import { chooseSign, chooseTool, fillTools, showTools } from "./teach_tools.js";
-import { addMark, correctConcept, fetchTeaching, nameMarks, redoMark, refreshTaught, showPresentConcept, undoMark, whenAnswered } from "./teach_words.js";
+import { addMark, correctConcept, fetchTeaching, nameMarks, prepareTeaching, redoMark, showPresentConcept, undoMark, whenAnswered } from "./teach_words.js";
+import { cameraOfMark, fittedToView, holdView, isOfThisScene, isOnView, moveView, viewCamera, zoomView } from "./teach_view.js";
 import { onUndo } from "./undo.js";
 
-let preparing = null; // promise: the server has lifted what photos look like
 let painted = 0; // number of the next frame in which marks are painted
 let newColour = ""; // of the word that has no entry yet
 
-// Offer the tool. state: `GET /api/teaching`. Whether words can be taught.
+// Offer the tool. state: `GET /api/teaching`.
 export function startTeaching(state) {
   whenTeachingChanges(showAll);
   whenAnswered(showAnswer);
   whenPhotoShown((number) => { if (teaching.open) markPhoto(number); });
   fillTeachPanel(openTeaching, showMark);
-  fillTools(repaintMarks);
+  fillTools();
+  element("teach-marks").addEventListener("pointerdown", () => { if (teaching.photo === THE_VIEW) holdView(); });
   listenToDrawing(element("teach-marks"), () => teaching, {
-    drawn: (mark) => addMark({ ...mark, ...presentPicture(), snap: teaching.snap && teaching.photo !== THE_VIEW, radius: teaching.radius }),
+    drawn: (mark) => addMark({ ...mark, ...presentPicture(), snap: teaching.snap && teaching.photo !== THE_VIEW }),
     repaint: () => { placeBelief(); repaintMarks(); },
     choose: chooseTool,
     moved: moveView,
@@ -48,7 +46,6 @@ export function startTeaching(state) {
   new MutationObserver(repaintMarks).observe(canvas, { attributeFilter: ["data-idle"] }); // marks belong to a camera
   window.addEventListener("focus", () => fetchTeaching().catch(() => {})); // the next request says what is wrong
   takeTeachingState(state);
-  return !state.missing;
 }
 
 // Open the tool for a word; "": one that gets its name later. correcting: its marks correct what the text finds.
@@ -57,12 +54,13 @@ export async function openTeaching(concept, correcting = false) {
   teaching.open = true;
   document.querySelector("main").classList.add("teaching");
   element("teach-stage").hidden = false;
+  canvas.tabIndex = -1; // its keys would act below the tool
   takeConcept(concept);
   showPhoto(firstPhoto());
   const typesFirst = !concept && window.matchMedia("(hover: hover)").matches; // on a phone the keys would hide the photo
   element(typesFirst ? "teach-name" : "teach-marks").focus({ preventScroll: true });
   try {
-    await prepared();
+    await prepareTeaching();
     if (correcting) await correctConcept(concept, true);
     await showPresentConcept();
   } catch (error) {
@@ -70,30 +68,15 @@ export async function openTeaching(concept, correcting = false) {
   }
 }
 
-export function closeTeaching() {
+function closeTeaching() {
   teaching.open = false;
   cancelDrawing();
   hideBelief();
   document.querySelector("main").classList.remove("teaching");
   element("teach-stage").hidden = true;
+  canvas.tabIndex = 0;
   teachingChanged();
   canvas.focus({ preventScroll: true });
-}
-
-// A message of the server: marks of some words changed. Those of this window are known.
-export function heardOfTeaching({ changed, by }) {
-  if (by !== windowKey) refreshTaught(changed).then(showPresentConcept).catch((error) => complain(error.message));
-}
-
-// The server lifts what photos look like once, which takes seconds.
-function prepared() {
-  element("teach-preparing").hidden = false;
-  preparing ??= postJson("api/teaching/open", {});
-  return preparing.then(() => { element("teach-preparing").hidden = true; }, (error) => {
-    preparing = null;
-    element("teach-preparing").hidden = true;
-    throw error;
-  });
 }
 
 // --- the word
@@ -108,7 +91,7 @@ function takeConcept(concept) {
 
 // Give the present marks a name, or go on with the marks of another word.
 function nameConcept(text) {
-  const concept = text.trim().replace(/\s+/g, " ");
+  const concept = text.normalize("NFC").trim().replace(/\s+/g, " ");
   if (!concept || concept === teaching.concept) {
     element("teach-name").value = teaching.concept;
     return;
@@ -125,8 +108,8 @@ const presentWord = () => words.find((word) => word.text === teaching.concept);
 
 // The photo to mark first: one with marks of the word, one that shows most of it, the one that is looked at.
 function firstPhoto() {
-  const marked = marksOfConcept().findLast((mark) => mark.photo !== null);
-  if (marked) return facts.photos.findIndex((photo) => photo.name === marked.photo);
+  const marked = marksOfConcept().findLast((mark) => photoNumber(mark) >= 0);
+  if (marked) return photoNumber(marked);
   return presentWord()?.photos?.[0] ?? (currentPhoto >= 0 ? currentPhoto : facts.home);
 }
 
@@ -145,6 +128,7 @@ function markPhoto(number) {
 }
 
 function markView() {
+  holdView();
   cancelDrawing();
   hideBelief();
   teaching.photo = THE_VIEW;
@@ -154,37 +138,36 @@ function markView() {
   teachingChanged();
 }
 
-// Show the picture that a mark is on.
+// Show the picture that a mark is on, or say why it cannot be shown.
 function showMark(mark) {
-  if (mark.photo !== null) showPhoto(facts.photos.findIndex((photo) => photo.name === mark.photo));
+  complain("");
+  if (mark.photo === null) showMarkedView(mark);
+  else if (photoNumber(mark) >= 0) showPhoto(photoNumber(mark));
+  else complain(`Expected a mark on a photo of this scene; this one is on ${mark.photo}, which the scene does not have. Choose another mark, or remove this one.`);
 }
+
+function showMarkedView(mark) {
+  if (!isOfThisScene(mark)) {
+    complain("Expected a mark on the 3D view that was drawn in this window; this one may belong to another reconstruction, where the view was another. Choose another mark, or turn the view to it yourself.");
+    return;
+  }
+  leavePhoto();
+  markView();
+  fly(cameraOfMark(mark));
+}
+
+const photoNumber = (mark) => facts.photos.findIndex((photo) => photo.name === mark.photo);
 
 // What the next mark is on: a photo, or the present camera.
 function presentPicture() {
-  if (teaching.photo !== THE_VIEW) return { photo: facts.photos[teaching.photo].name, camera: null };
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((px) => Math.max(16, Math.round(px)));
-  return { photo: null, camera: { width, height, ...intrinsicsFor(width, height), pose: poseOf(camera) } };
+  if (teaching.photo === THE_VIEW) return { photo: null, camera: viewCamera() };
+  return { photo: facts.photos[teaching.photo].name, camera: null };
 }
 
-const isPresent = (mark) =>
-  (teaching.photo === THE_VIEW ? mark.camera !== null && poseOf(camera).every((value, k) => Math.abs(value - mark.camera.pose[k]) < 1e-4)
-    : mark.photo === facts.photos[teaching.photo].name);
-
-// In the 3D view, the picture moves by moving the camera.
-function moveView(dx, dy) {
-  if (teaching.photo !== THE_VIEW) return false;
-  leavePhoto();
-  orbit(-2.6 * dx / canvas.clientHeight, -2.6 * dy / canvas.clientHeight);
-  redraw();
-  return true;
-}
-
-function zoomView(factor) {
-  if (teaching.photo !== THE_VIEW) return false;
-  leavePhoto();
-  zoom(1 / factor);
-  redraw();
-  return true;
+// The present word's marks on the present picture.
+function presentMarks() {
+  if (teaching.photo === THE_VIEW) return marksOfConcept().filter(isOnView).map(fittedToView);
+  return marksOfConcept().filter((mark) => mark.photo === facts.photos[teaching.photo].name);
 }
 
 // --- what is shown
@@ -225,7 +208,7 @@ function repaintMarks() {
 function paintNow() {
   painted = 0;
   paintMarks(element("teach-marks"), {
-    marks: marksOfConcept().filter(isPresent), ...drawing,
+    marks: presentMarks(), ...drawing,
     rgb: rgbOf(presentWord()?.colour ?? newColour),
   });
 }

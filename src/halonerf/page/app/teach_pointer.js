@@ -21,7 +21,7 @@ export function cancelDrawing() {
 }
 
 // canvas: over the picture. tools: () => { tool, positive, radius }. actions: drawn(mark without a word), repaint(),
-// choose(tool), moved(dx, dy) and zoomed(factor, x, y) of the picture, which say whether they took over.
+// choose(tool), moved(dx, dy) and zoomed(factor) of the picture, which say whether they took over.
 export function listenToDrawing(canvas, tools, actions) {
   const pointers = new Map(); // by id: last place, px of the canvas
   let moving = false; // whether the pointers move the picture

@@ -7,8 +7,8 @@ import { canRedo, canUndo, isWaiting, redoMark, undoMark } from "./teach_words.j
 
 const toolButtons = () => [...document.querySelectorAll("#teach-foot [data-tool]")];
 
-// repaint: draws the marks again.
-export function fillTools(repaint) {
+// Make the bar work.
+export function fillTools() {
   for (const button of toolButtons()) button.addEventListener("click", () => chooseTool(button.dataset.tool));
   element("teach-is").addEventListener("click", () => chooseSign(true));
   element("teach-is-not").addEventListener("click", () => chooseSign(false));
@@ -22,7 +22,6 @@ export function fillTools(repaint) {
   element("teach-redo").addEventListener("click", redoMark);
   element("teach-size").value = String(teaching.radius);
   element("teach-cover").value = String(teaching.belief);
-  element("teach-foot").addEventListener("click", repaint);
 }
 
 export function chooseTool(tool) {

@@ -1,19 +1,20 @@
 // Marks go to the server in the order in which they were made; its answers light the word up. Each can be undone.
 
-import { complain } from "./dom.js";
+import { complain, element } from "./dom.js";
 import { facts, words } from "./store.js";
-import { lightWord, wordValues } from "./query_box.js";
-import { deleteJson, getJson, postJson, putJson, randomHex } from "./server.js";
-import { takeTeachingState, teaching, teachingChanged } from "./teach_store.js";
+import { lightWord, takeWord, wordValues } from "./query_box.js";
+import { deleteJson, getJson, postJson, putJson, randomHex, windowKey } from "./server.js";
+import { takeTeachingState, taughtConcepts, teaching, teachingChanged } from "./teach_store.js";
 import { dropWord } from "./words.js";
 
 const done = [], undone = []; // steps { adds, mark }, the last one last
+let preparing = null; // promise: the server has lifted what photos look like
 let last = Promise.resolve(); // the last request
 let unanswered = 0; // requests that are not answered
 let told = () => {}; // called with each answer that was shown
 
-// shown: called with a word and the milliseconds since its mark, when an answer is shown; the word is null where nothing
-// is left of it.
+// shown: called with a word and the text of its concept, when an answer is shown; the word is null where nothing is left
+// of it.
 export function whenAnswered(shown) {
   told = shown;
 }
@@ -66,9 +67,16 @@ function remember(step) {
   undone.length = 0;
 }
 
+// A step that was refused can neither be undone nor done again.
+function forgetSteps({ id }) {
+  for (const steps of [done, undone]) steps.splice(0, Infinity, ...steps.filter(({ mark }) => mark.id !== id));
+}
+
 function perform({ adds, mark }) {
-  if (adds) teaching.marks.push(mark);
-  else teaching.marks.splice(0, Infinity, ...teaching.marks.filter((one) => one.id !== mark.id));
+  if (adds) {
+    mark.concept ||= teaching.concept; // the word may have got its name since
+    teaching.marks.push(mark);
+  } else teaching.marks.splice(0, Infinity, ...teaching.marks.filter((one) => one.id !== mark.id));
   if (mark.concept) send({ adds, mark });
   teachingChanged();
 }
@@ -81,7 +89,7 @@ function send({ adds, mark }) {
   unanswered++;
   last = last.then(async () => {
     try {
-      const answer = await request().finally(() => { unanswered--; });
+      const answer = await request().catch((error) => { forgetSteps(mark); throw error; }).finally(() => { unanswered--; });
       if (!unanswered) await showTaught(answer, started);
     } catch (error) {
       complain(error.message);
@@ -91,20 +99,21 @@ function send({ adds, mark }) {
   });
 }
 
-// Show what is believed of a concept: light its word up, or take it away where nothing is left of it.
-async function showTaught(answer, started) {
+// Show what is believed of a concept: light its word up, or take it away where nothing is left of it. lights: whether a
+// word that is off is switched on.
+async function showTaught(answer, started, lights = true) {
   const shown = words.find((word) => word.text === answer.concept);
   let word = null;
-  if (answer.word) word = lightWord(answer.word, await wordValues(answer.concept));
+  if (answer.word) word = (lights ? lightWord : takeWord)(answer.word, await wordValues(answer.concept));
   else if (shown && teaching.corrected.has(answer.concept)) word = await findAgain(answer.concept);
   else if (shown) dropWord(shown);
   if (answer.concept === teaching.concept) Object.assign(teaching, { next: answer.next, said: summary(answer, performance.now() - started) });
   told(word, answer.concept);
 }
 
-// The word as the segmenter finds it, or as marks teach it by now.
+// The word as the segmenter finds it, or as marks teach it by now; on or off as it was.
 async function findAgain(text) {
-  return lightWord(await postJson("api/words", { text }), await wordValues(text));
+  return takeWord(await postJson("api/words", { text }), await wordValues(text));
 }
 
 function summary({ word, certainty }, milliseconds) {
@@ -114,13 +123,13 @@ function summary({ word, certainty }, milliseconds) {
   return `${word.parts.length} ${word.parts.length === 1 ? "part" : "parts"} · ${Math.round(100 * certainty)} % sure · ${seconds}`;
 }
 
-// Show what the marks of the present word say, where it has any.
-export async function showPresentConcept() {
+// Show what the marks of the present word say, where it has any. lights: whether it is switched on where it is off.
+export async function showPresentConcept(lights = true) {
   await last;
   const { concept } = teaching;
-  if (!teaching.marks.some((mark) => mark.concept === concept)) return;
+  if (!concept || !teaching.marks.some((mark) => mark.concept === concept)) return;
   const started = performance.now();
-  await showTaught(await getJson(`api/teaching/taught?concept=${encodeURIComponent(concept)}`), started);
+  await showTaught(await getJson(`api/teaching/taught?concept=${encodeURIComponent(concept)}`), started, lights);
   teachingChanged();
 }
 
@@ -151,5 +160,36 @@ export async function refreshTaught(concepts) {
   await fetchTeaching();
   for (const text of new Set(concepts)) {
     if (text && words.some((word) => word.text === text)) told(await findAgain(text), text);
+  }
+}
+
+// A message of the server: marks of some words changed. Those of this window are known.
+export function heardOfTeaching({ changed, by }) {
+  if (by !== windowKey) showOthersMarks(changed).catch((error) => complain(error.message));
+}
+
+async function showOthersMarks(changed) {
+  await refreshTaught(changed);
+  if (teaching.open && changed.includes(teaching.concept)) await showPresentConcept(false);
+}
+
+// Take over what others marked while the server could not be heard.
+export async function catchUpOnTeaching() {
+  const before = taughtConcepts();
+  await fetchTeaching();
+  await showOthersMarks([...before, ...taughtConcepts()]);
+}
+
+// The server lifts what photos look like once, which takes seconds.
+export async function prepareTeaching() {
+  if (teaching.ready) return;
+  element("teach-preparing").hidden = false;
+  preparing ??= postJson("api/teaching/open", {});
+  try {
+    await preparing;
+    teaching.ready = true;
+  } finally {
+    preparing = null;
+    element("teach-preparing").hidden = true;
   }
 }

@@ -39,13 +39,17 @@ function rememberState() {
 
 async function undoStep(forwards, find) {
   const [from, to] = forwards ? [future, past] : [past, future];
-  if (!from.length || restoringState) return;
-  rememberState();
+  if (restoringState) return;
+  rememberState(); // what the picture has not rested at yet
+  if (!from.length) return;
   to.push(presentState);
   restoringState = true;
   presentState = from.pop();
-  await restoreState(presentState, find);
-  restoringState = false;
+  try {
+    await restoreState(presentState, find);
+  } finally {
+    restoringState = false;
+  }
 }
 
 function takeState() {
@@ -59,10 +63,10 @@ function takeState() {
 const rounded = (key, value) => (typeof value === "number" ? Number(value.toFixed(VIEW_DIGITS)) : value);
 const sameStates = (one, other) => JSON.stringify(one, rounded) === JSON.stringify(other, rounded);
 
-// Show a state again; returns when it is shown.
+// Show a state again; returns when it is shown, or the flight to its view was stopped.
 async function restoreState({ view, light, words: lit }, find) {
   leavePhoto();
-  const arrived = new Promise((done) => fly({ ...view }, done));
+  const flown = new Promise((ended) => fly({ ...view }, ended));
   setLight(light);
   await Promise.all(lit.filter(({ text }) => !words.some((word) => word.text === text)).map(({ text }) => find(text)));
   for (const word of words) {
@@ -70,5 +74,5 @@ async function restoreState({ view, light, words: lit }, find) {
     word.toggle(Boolean(wanted));
     if (wanted) word.adjust(wanted);
   }
-  await arrived;
+  await flown;
 }
