@@ -75,20 +75,27 @@ export function showFilm(film) {
     saveAs(`api/films/${film.film}/file`, film.file);
     announce(`Saved as films/${film.file}`);
   }
+  const shown = element("films").querySelector(`[data-film="${film.film}"]`);
+  if (shown?.dataset.state === film.state) { // a new row would take the button from under the mouse
+    const bar = shown.querySelector("progress");
+    if (bar) bar.value = film.share;
+    return;
+  }
   const listed = [...orderedFilms.values()].sort((a, b) => b.film - a.film).slice(0, LISTED_FILMS);
   element("films").replaceChildren(...listed.map(filmRow));
 }
 
 function filmRow(film) {
   const size = `${film.width} × ${film.height}, ${film.frames} frames`;
+  const known = { "data-film": String(film.film), "data-state": film.state };
   const text = (label) => createElement("span", { class: "text", text: label });
   if (film.state === "done") {
-    return createElement("li", {}, createElement("a", { href: `api/films/${film.film}/file`, download: film.file, text: film.file }), text(size));
+    return createElement("li", known, createElement("a", { href: `api/films/${film.film}/file`, download: film.file, text: film.file }), text(size));
   }
-  if (film.state === "failed" || film.state === "cancelled") return createElement("li", {}, text(film.problem || "cancelled"), text(size));
+  if (film.state === "failed" || film.state === "cancelled") return createElement("li", known, text(film.problem || "cancelled"), text(size));
   const cancel = createElement("button", { type: "button", text: "Cancel", "aria-label": `Cancel film ${film.film}` });
   cancel.addEventListener("click", () => deleteJson(`api/films/${film.film}`).catch((error) => complain(error.message)));
-  return createElement("li", {}, text(film.state === "waiting" ? "waits for another film" : size),
+  return createElement("li", known, text(film.state === "waiting" ? "waits for another film" : size),
     createElement("progress", { max: "1", value: String(film.share), "aria-label": `Film ${film.film}` }), cancel);
 }
 
