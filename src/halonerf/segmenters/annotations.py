@@ -15,6 +15,7 @@ from halonerf.annotations import AnnotationSet, annotated_regions
 from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
 from halonerf.segmenters.masks import logits_of_concepts
+from halonerf.visualization.pictures import to_uint8
 
 
 class Annotations:
@@ -57,7 +58,7 @@ class Annotations:
         concepts = self.vocabulary()
         maps = images.new_full((len(images), len(concepts), height, width), torch.nan)
         for row, name in enumerate(names):
-            picture = partial(_pixels, images[row])
+            picture = partial(to_uint8, images[row].permute(1, 2, 0))
             for column, concept in enumerate(concepts):
                 drawn = self.annotations.of(concept, name)
                 positive, negative = annotated_regions(drawn, width, height, picture)
@@ -68,8 +69,3 @@ class Annotations:
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, H, W]; NaN where nobody annotated the prompt, which is matched as folders of masks are."""
         return logits_of_concepts(encoded["probability"], self.vocabulary(), prompts)
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    """A photo [3, H, W] in [0, 1] as uint8 [H, W, 3]."""
-    return (image.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)

@@ -41,7 +41,7 @@ export const deleteJson = async (path) => (await request(path, { method: "DELETE
 export const postFile = async (path, file) =>
   (await request(path, { method: "POST", headers: { "content-type": "application/octet-stream" }, body: file })).json();
 
-// Ask for a file, and give it to the browser to save under the name that the server gave it; that name.
+// Request a file and save it as a download, under the name in the answer. Returns the name.
 export const postAndSave = async (path, body) => saveAnswer(await request(path, asJson(body)));
 export const getAndSave = async (path) => saveAnswer(await request(path));
 

@@ -1,4 +1,4 @@
-"""Teaching: marks in photos and on the 3D view, what they say of a word, and their files."""
+"""Teaching: annotations of photos and of the 3D view, where the annotated concepts are found, and export."""
 
 from __future__ import annotations
 
