@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -239,6 +242,35 @@ def test_machine_code_is_cached_where_it_can_be(tmp_path: Path, monkeypatch: pyt
     fallback = cache_folder()
     assert fallback.is_dir()
     assert not fallback.is_relative_to(tmp_path / "file")
+
+
+GRADIENTS_OF_BALLS = """
+import hashlib
+import torch
+from halonerf.splatting.rasterise import rasterise
+from halonerf.types import View
+
+random = torch.Generator().manual_seed(0)
+means = torch.randn(2000, 3, generator=random) * torch.tensor([1.0, 0.7, 0.5]) + torch.tensor([0.0, 0.0, 3.0])
+scales = torch.full((2000, 3), 0.05)  # balls: their gradients by rotation are rounding errors alone
+rotations = torch.randn(2000, 4, generator=random)
+values = [means, scales, rotations, torch.rand(2000, generator=random), torch.rand(2000, 3, generator=random)]
+values = [value.requires_grad_() for value in values]
+shown = rasterise(*values, View(160, 120, 120.0, 120.0, 80.0, 60.0, torch.eye(3, 4)), engine="numba")
+(shown.features * torch.rand(120, 160, 3, generator=random)).sum().backward()
+print([hashlib.sha256(value.grad.numpy().tobytes()).hexdigest() for value in values])
+"""
+
+
+def test_the_process_that_compiles_rounds_as_those_that_load_the_cached_code(tmp_path: Path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "1"}
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", GRADIENTS_OF_BALLS], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (16, 16), (7, 5)])

@@ -23,13 +23,25 @@ def compiled(parallel: bool = False) -> Callable[[Callable[..., Any]], Callable[
 
     numba detects changes of a kernel's own file only, not of constants and kernels from other files; a folder named by
     the digest of all of them covers these, too.
+
+    A kernel that others call is inlined in them by force. Otherwise the process that compiles calls the copy that was
+    optimised by itself, and later ones, which load the cached code, the copy that was optimised within the caller: the
+    two round differently, and the first fit on a machine would not equal the second.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         before: str = getattr(config, CACHE_OPTION)
         setattr(config, CACHE_OPTION, str(cache_folder(before)))
         try:
-            return numba.njit(function, cache=True, parallel=parallel, fastmath=FAST, nogil=True, error_model="numpy")
+            return numba.njit(
+                function,
+                cache=True,
+                parallel=parallel,
+                forceinline=not parallel,
+                fastmath=FAST,
+                nogil=True,
+                error_model="numpy",
+            )
         finally:
             setattr(config, CACHE_OPTION, before)
 
