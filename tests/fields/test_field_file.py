@@ -43,7 +43,7 @@ def test_equal_fields_have_equal_bytes(tmp_path: Path):
 def test_another_kind_of_field_and_numbers_that_are_not_finite_are_refused(tmp_path: Path):
     path = tmp_path / "field.safetensors"
     write_field(path, "ha_nerf", {"means": torch.tensor([0.0, torch.nan])}, [])
-    with pytest.raises(BadInput, match="expected a field of gaussians in .*, got 'ha_nerf'"):
+    with pytest.raises(BadInput, match=r"expected a field of gaussians in .*, got 'ha_nerf'"):
         read_field(path, "gaussians")
     with pytest.raises(BadInput, match="1 of 2 in means"):
         read_field(path, "ha_nerf")

@@ -34,8 +34,7 @@ def read_field(path: Path, kind: str) -> tuple[dict[str, Tensor], list[str]]:
     if header.get("kind") != kind:
         found = f"'{header['kind']}'" if "kind" in header else "another file, or one of an earlier version"
         raise BadInput(
-            f"expected a field of {kind} in {path}, got {found}.\n"
-            "Open it with the field that was fitted: field=…"
+            f"expected a field of {kind} in {path}, got {found}.\nOpen it with the field that was fitted: field=…"
         )
     wrong = {name: int((~values.isfinite()).sum()) for name, values in tensors.items() if values.is_floating_point()}
     if any(wrong.values()):
