@@ -364,9 +364,14 @@ class DenseBatches:
     def __init__(self, street: StreetPhotos, rendered: RenderedPhotos, close: LabelledCrops) -> None:
         self.street, self.rendered, self.close = street, rendered, close
 
-    def batch(self, count: int, size: int, prompts: int, random: np.random.Generator) -> tuple[Tensor, list[str], Tensor]:
+    def batch(
+        self, count: int, size: int, prompts: int, random: np.random.Generator
+    ) -> tuple[Tensor, list[str], Tensor]:
         """Images [B, 3, S, S] in [0, 1], words [P], and targets [B, P, S, S] in [0, 1] or `UNKNOWN`."""
-        plan = [str(random.choice(["street", "rendered", "paste", "close"], p=[0.3, 0.38, 0.17, 0.15])) for _ in range(count)]
+        plan = [
+            str(random.choice(["street", "rendered", "paste", "close"], p=[0.3, 0.38, 0.17, 0.15]))
+            for _ in range(count)
+        ]
         generator = torch.Generator().manual_seed(int(random.integers(2**31)))
         close, labels = self.close.batch(2 * count, generator)
         close = recoloured(augmented(close, SIDE, random), random)
@@ -380,9 +385,15 @@ class DenseBatches:
         words = [str(random.choice(ALL_WORDS.get(concept, [concept]))) for concept in concepts]
         return images, [plural(word) if random.random() < 0.4 else word for word in words], targets
 
-    def _concepts(self, plan: Sequence[str], labels: Sequence[str], prompts: int, random: np.random.Generator) -> list[str]:
+    def _concepts(
+        self, plan: Sequence[str], labels: Sequence[str], prompts: int, random: np.random.Generator
+    ) -> list[str]:
         """Concepts of a step: some that its photos are likely to show, some others, and one that none shows."""
-        likely = [*RENDERED, *POLYGONS.values(), *(label for k, label in enumerate(labels) if plan[k // 2] in ("paste", "close"))]
+        likely = [
+            *RENDERED,
+            *POLYGONS.values(),
+            *(label for k, label in enumerate(labels) if plan[k // 2] in ("paste", "close")),
+        ]
         likely += ["statue"] if "gargoyle" in likely else []
         chosen: list[str] = []
         for name in random.permutation(likely):
@@ -405,7 +416,9 @@ class DenseBatches:
             paste(image, close[0], top, left, side)
             mark(targets, concepts, list(WORDS)[int(labels[0])], top, left, side)
             return image, targets
-        source: Any = self.rendered if kind == "rendered" or (kind == "paste" and random.random() < 0.4) else self.street
+        source: Any = (
+            self.rendered if kind == "rendered" or (kind == "paste" and random.random() < 0.4) else self.street
+        )
         index = int(random.integers(len(source)))
         pixels = source.photos[index]
         height, width = pixels.shape[:2]
@@ -439,7 +452,9 @@ def paste(image: Tensor, close: Tensor, top: int, left: int, side: int) -> None:
     part.copy_(alpha * scaled + (1 - alpha) * part)
 
 
-def mark(targets: Tensor, concepts: Sequence[str], label: str, top: int, left: int, side: int, central: bool = True) -> None:
+def mark(
+    targets: Tensor, concepts: Sequence[str], label: str, top: int, left: int, side: int, central: bool = True
+) -> None:
     """Set the targets [P, S, S] within a pasted close-up: its middle shows the label, its rest may; others are absent.
 
     central: whether the middle is seen.
@@ -460,7 +475,9 @@ def styled(images: Tensor, random: np.random.Generator) -> Tensor:
     amplitude, phase = spectrum.abs(), spectrum.angle()
     other = amplitude[torch.from_numpy(random.permutation(len(images)))]
     frequency = torch.fft.fftfreq(images.shape[-1]).abs() * images.shape[-1]
-    reach = torch.from_numpy(random.uniform(0.5, 4.5, (len(images), 1, 1, 1)) * (random.random((len(images), 1, 1, 1)) < 0.5))
+    reach = torch.from_numpy(
+        random.uniform(0.5, 4.5, (len(images), 1, 1, 1)) * (random.random((len(images), 1, 1, 1)) < 0.5)
+    )
     coarse = torch.maximum(frequency[:, None], frequency[None, :])[None, None] < reach
     coarse[..., 0, 0] = False  # the mean colour stays
     return torch.fft.ifft2(torch.polar(torch.where(coarse, other, amplitude), phase)).real.float().clamp(0, 1)
@@ -483,7 +500,9 @@ def learn_dense(data: Path, renders: Path, buildings: int, start: Path, out: Pat
     kinds = ("cathedral", "mosque", "synagogue")
     samples = render_samples(renders, settings, kinds, range(1000, 1000 + buildings), 1)
     held_out = render_samples(renders, settings, kinds, range(1100, 1101), 1)
-    batches = DenseBatches(StreetPhotos(data, "train"), RenderedPhotos(samples), LabelledCrops(*heritage(data, "train")))
+    batches = DenseBatches(
+        StreetPhotos(data, "train"), RenderedPhotos(samples), LabelledCrops(*heritage(data, "train"))
+    )
     tests = (StreetPhotos(data, "valid"), RenderedPhotos(held_out), heritage(data, "test"))
     model = TimmText(weights=str(start)).train()
     model.to(memory_format=torch.channels_last)
@@ -544,7 +563,10 @@ def validation(
 ) -> dict[str, float]:
     """AP of the street photos' concepts and of the renderings' parts, means over photos; accuracy of close-ups by map."""
     scores: dict[str, float] = {}
-    for name, source, concepts in (("street", street, list(dict.fromkeys(POLYGONS.values()))), ("rendered", rendered, list(RENDERED))):
+    for name, source, concepts in (
+        ("street", street, list(dict.fromkeys(POLYGONS.values()))),
+        ("rendered", rendered, list(RENDERED)),
+    ):
         found: dict[str, list[float]] = {concept: [] for concept in concepts}
         for index in range(0, len(source), 2):
             pixels = torch.from_numpy(source.photos[index].copy()).permute(2, 0, 1)[None].float() / 255

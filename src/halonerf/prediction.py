@@ -12,7 +12,7 @@ from scipy.ndimage import find_objects, label
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from halonerf.protocols import Segmenter
+from halonerf.protocols import Segmenter, TaughtSegmenter
 
 Prediction = tuple[Tensor, Tensor]  # probability [P, H, W] in [0, 1], and where it is known, bool [P, H, W]
 
@@ -63,6 +63,17 @@ class ConceptPredictor:
         crop = image[:, :, top:bottom, left:right]
         probability[inside], known[inside] = predict_prompts(self.segmenter, crop, [name], self.concepts, self.sky)[0]
         return probability, known
+
+
+def untaught_notes(segmenter: Segmenter, prompts: Sequence[str]) -> list[str]:
+    """A warning for each text prompt that a `TaughtSegmenter` was not taught; none from other segmenters."""
+    if not isinstance(segmenter, TaughtSegmenter):
+        return []
+    return [
+        f"'{prompt}': this segmenter was never taught the word, so that what it finds means little. "
+        f"Words it was taught: {', '.join(nearest)}"
+        for prompt, nearest in segmenter.untaught(prompts).items()
+    ]
 
 
 def predict_prompts(

@@ -208,6 +208,14 @@ class FeatureSegmenter(Segmenter, Protocol):
 
 
 @runtime_checkable
+class TaughtSegmenter(Segmenter, Protocol):
+    """A segmenter that can tell which words it was not taught: what it finds for these means little."""
+
+    def untaught(self, prompts: Sequence[str]) -> dict[str, list[str]]:
+        """Of the prompts, those that it was not taught, each with the taught words that are spelt most like it."""
+
+
+@runtime_checkable
 class MaskFolderSegmenter(Segmenter, Protocol):
     """A segmenter that looks up given masks by photo name: it accepts whole photos only, no crops or renderings."""
 

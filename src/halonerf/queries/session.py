@@ -17,6 +17,7 @@ from halonerf.expressions import evaluate, normalise_query, parse, read_texts, w
 from halonerf.factory import build
 from halonerf.lifting import render_known
 from halonerf.loading import fitted_scene, open_field, open_head, open_segmenter
+from halonerf.prediction import untaught_notes
 from halonerf.protocols import FeatureHead, FewShotHead, LearntHead, MaskFolderSegmenter, PlacedField, SemanticHead
 from halonerf.queries.answer import QueryAnswer, QueryOptions, RenderedMap
 from halonerf.queries.connected_parts import ConnectedPart, PartFinder, PartOptions
@@ -138,7 +139,8 @@ class QuerySession:
             "parts": parted - rendered,
             "more": time.perf_counter() - parted,
         }
-        notes = [*self._notes(texts, confidence), *guess_notes(texts, decisions)]
+        untaught = untaught_notes(self.word_maps.segmenter, prompts)
+        notes = [*untaught, *self._notes(texts, confidence), *guess_notes(texts, decisions)]
         return QueryAnswer(texts, probability, confidence, rendered_maps, parts, decisions, seconds, notes)
 
     def describe_parts(

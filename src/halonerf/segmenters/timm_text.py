@@ -8,7 +8,7 @@ at the finest level, so that another prompt costs little.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -23,7 +23,8 @@ from torch.nn.functional import interpolate, pad, relu
 from halonerf.config.option_types import PositiveInt, Text
 from halonerf.errors import BadInput, MissingArtifact
 from halonerf.files import write_atomic
-from halonerf.segmenters.text_towers import HubText, LetterTower
+from halonerf.segmenters.taught_words import TaughtWords
+from halonerf.segmenters.text_towers import HubText, LetterTower, spell
 
 STRIDES = (4, 8, 16, 32)  # px of the photo per pixel of the features
 PROBE_SIZE = (64, 96)  # px, height and width; neither square nor a size of pretraining
@@ -83,6 +84,7 @@ STRIDE = STRIDES[0]  # px of the photo per pixel of the maps
 PADDING_MULTIPLE = STRIDES[-1]  # px: photos are padded to multiples of it
 MEAN, STD = 0.45, 0.25  # of photos' grey values, roughly; the network learns the rest
 TEXT_WIDTH = 128  # dimension of a text's embedding
+WORDS = "words"  # key of the vocabulary beside the architecture, in the header of the weights
 FROZEN_PREFIX = "text.encoder."  # of state that is not saved: it is read from its own weights again
 
 
@@ -119,6 +121,9 @@ class TimmText(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture: dict[str, object] = {"backbone": backbone, "channels": channels}
+        self.vocabulary: Mapping[
+            str, Sequence[str]
+        ] = {}  # concept to the words it was taught by; saved with the weights
         self.image_size = image_size
         self.backbone, self._levels = make_backbone(backbone)
         widths = self._levels.widths
@@ -174,18 +179,32 @@ class TimmText(nn.Module):
         levels = [encoded[f"level{level}"].float() for level in range(len(self.film))]
         return torch.cat([_resized(level, *levels[0].shape[-2:]) for level in levels], dim=1)[..., :rows, :columns]
 
+    def untaught(self, prompts: Sequence[str]) -> dict[str, list[str]]:
+        """See `halonerf.protocols.TaughtSegmenter`. Of a pretrained text encoder: none."""
+        if not isinstance(self.text, LetterTower) or not self.vocabulary:
+            return {}
+        originals = {spell(word): word for words in self.vocabulary.values() for word in words}
+        taught = TaughtWords(originals)
+        spelt = {prompt: spell(prompt) for prompt in prompts}
+        return {
+            prompt: [originals[word] for word in taught.nearest(word)]
+            for prompt, word in spelt.items()
+            if not taught.known(word)
+        }
+
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, h, w] of images [B, 3, H, W] in [0, 1]."""
         return self.decode(self.encode(images), prompts)
 
     def save(self, path: Path) -> None:
-        """Atomically write the weights in half precision, with the architecture as metadata, to `path`."""
+        """Atomically write the weights in half precision to `path`, with architecture and vocabulary in the header."""
         weights = {
             name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
             for name, value in self.state_dict().items()
             if not name.startswith(FROZEN_PREFIX)
         }
-        write_atomic(path, save(weights, metadata={"architecture": json.dumps(self.architecture)}))
+        header = {**self.architecture, WORDS: {concept: list(words) for concept, words in self.vocabulary.items()}}
+        write_atomic(path, save(weights, metadata={"architecture": json.dumps(header)}))
 
     def _logits(self, encoded: dict[str, Tensor], text: Tensor) -> Tensor:
         """Logits [B, h, w] of one text embedding [1, T], padding included."""
@@ -210,6 +229,7 @@ class TimmText(nn.Module):
                     "Train your own with: halonerf +experiments=offline_segmenter"
                 )
             architecture, tensors = _read(path)
+        self.vocabulary = architecture.pop(WORDS, {})
         if architecture != self.architecture:
             raise BadInput(
                 f"expected weights of {self.architecture}, but '{path}' holds those of {architecture}.\n"
@@ -226,11 +246,11 @@ class TimmText(nn.Module):
             ) from error
 
 
-def _read(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Architecture and single-precision weights of a file that `save` wrote."""
     try:
         with safe_open(path, framework="pt") as stream:
-            architecture = json.loads((stream.metadata() or {}).get("architecture", "null"))
+            architecture = json.loads((stream.metadata() or {}).get("architecture", "{}"))
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, json.JSONDecodeError) as error:
         raise BadInput(

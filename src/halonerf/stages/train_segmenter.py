@@ -131,6 +131,7 @@ class TrainSegmenter(TrainSegmenterSpec, Stage):
             )
         self.segmenter = build(self.segmenter_config, weights=None, image_size=self.crop_options["size"])
         self.segmenter.to(memory_format=torch.channels_last)
+        self.segmenter.vocabulary = self.words
         meanings = [*self.words.values(), *([negative] for negative in self.negative_words)]
         pairs = [(form, index) for index, names in enumerate(meanings) for n in names for form in (n, plural(n))]
         self.names, self.meaning = [form for form, _ in pairs], torch.tensor([index for _, index in pairs])

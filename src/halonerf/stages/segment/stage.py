@@ -13,6 +13,7 @@ overview.png             some photos with their maps
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +33,7 @@ from halonerf.factory import build
 from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
-from halonerf.prediction import ConceptPredictor
+from halonerf.prediction import ConceptPredictor, untaught_notes
 from halonerf.protocols import MaskFolderSegmenter, TrainableField
 from halonerf.stages.segment.agreement import AgreementPass, ViewMaps, WorkItem
 from halonerf.stages.segment.concepts import decide_concepts
@@ -47,6 +48,8 @@ from halonerf.stages.segment.selection import (
 )
 from halonerf.stages.specs import SegmentSpec
 from halonerf.visualization.pictures import grid, overlay, save_picture
+
+log = logging.getLogger(__name__)
 
 OVERVIEW_PHOTOS = 4
 
@@ -114,6 +117,8 @@ class Segment(SegmentSpec, Stage):
         self.fitted = np.array([side == "train" for side in self.scene.split], bool)
         inputs, names = self.inputs, [self.scene.names[view] for view in self.scene.indices("train")]
         self.concepts = decide_concepts(self.given, self.segmenter, inputs, names, self.min_photos, self.max_concepts)
+        for note in untaught_notes(self.segmenter, self.concepts):
+            log.warning("%s", note)
         write_json(self.folder / CONCEPTS, self.concepts)
         for part in (MAPS, "photos"):
             (self.folder / part).mkdir(exist_ok=True)
