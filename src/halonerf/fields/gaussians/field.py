@@ -89,6 +89,7 @@ class Gaussians(GaussianTable):
             features, harmonics, networks, codes and encoder.
     """
 
+    version = 2  # of the file's header
     antialiased = True
 
     def __init__(

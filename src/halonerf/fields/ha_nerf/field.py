@@ -61,6 +61,7 @@ class HaNerf(nn.Module):
         memory_mb: approximate memory of a chunk of rays, MB.
     """
 
+    version = 2  # of the file's header
     antialiased = False
     encodes = True
 
