@@ -245,11 +245,11 @@ def test_every_tool_marks_and_a_mark_without_a_name_waits_for_it(opened: Open, v
         for corner in ([0.6, 0.2], [0.8, 0.2], [0.8, 0.4]):
             drag(page, [corner])
         page.keyboard.press("Enter")
-        page.check("#teach-snap")
+        page.select_option("#teach-snap", "superpixels")
         page.click('[data-tool="stroke"]')
         drag(page, [[0.3, 0.4], [0.5, 0.4]])
         wait_for_marks(page, viewer, 4)
-        page.uncheck("#teach-snap")
+        page.select_option("#teach-snap", "off")
         page.click("#teach-on-view")
         wait_until_drawn(page)
         picture = page.locator("#teach-picture").bounding_box()
@@ -262,7 +262,7 @@ def test_every_tool_marks_and_a_mark_without_a_name_waits_for_it(opened: Open, v
         assert not errors
     found = marks(viewer)
     assert [entry["tool"] for entry in found] == ["point", "polygon", "polygon", "stroke", "stroke"]
-    assert [entry["snap"] for entry in found] == [False, False, False, True, False]
+    assert [entry["snap"] for entry in found] == ["off", "off", "off", "superpixels", "off"]
     assert [entry["photo"] for entry in found] == [MARKED] * 4 + [None]
     np.testing.assert_allclose(found[0]["points"][0], [0.4, 0.4], atol=0.01)
     np.testing.assert_allclose(found[2]["points"], [[0.6, 0.2], [0.8, 0.2], [0.8, 0.4]], atol=0.01)
