@@ -139,7 +139,7 @@ class TeachingSession:
     def correct(self, concept: str, on: bool = True) -> TaughtConcept | None:
         """Let the annotations of a concept correct what the segmenter finds for that word, or stand alone.
 
-        Returns: the concept, fitted again; None where nobody annotated it.
+        Returns: the concept, fitted again; None where nothing that counts in this scene is annotated.
 
         Raises: BadInput: the concept is no word, or no expression of words, that can be looked for.
         """
@@ -151,10 +151,12 @@ class TeachingSession:
             return stored
 
         self._change(corrected)
-        return self.taught(concept) if concept in self.annotations.concepts() else None
+        return self.taught(concept) if concept in self._usable_concepts() else None
 
     def remove(self, identifier: str) -> TaughtConcept | None:
-        """Remove an annotation by its id; its concept fitted again, or None where nothing is left of it.
+        """Remove an annotation by its id.
+
+        Returns: its concept, fitted again; None where nothing of it is left that counts in this scene.
 
         Raises: BadInput: there is no such annotation.
         """
@@ -168,7 +170,7 @@ class TeachingSession:
             return stored
 
         self._change(removed)
-        return self.taught(concepts[0]) if concepts[0] in self.annotations.concepts() else None
+        return self.taught(concepts[0]) if concepts[0] in self._usable_concepts() else None
 
     def merge(self, other: AnnotationSet) -> list[str]:
         """Add the annotations of another set, of photos of this scene; the concepts that changed.
@@ -265,6 +267,9 @@ class TeachingSession:
                     Image.fromarray(upright).save(fresh / path)
                     written.append(folder / path)
         return written
+
+    def _usable_concepts(self) -> list[str]:
+        return self.annotations.usable_concepts(self.session.data.names, self._reconstruction)
 
     @property
     def _reconstruction(self) -> str:

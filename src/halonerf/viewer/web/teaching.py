@@ -99,14 +99,7 @@ class Teaching:
 
     def concepts(self) -> list[str]:
         """The concepts that have marks on photos of this scene, or on the 3D view of this reconstruction."""
-        known, reconstruction = set(self.engine.photos), self.reconstruction
-        kept = self.annotations
-        return [
-            concept
-            for concept in kept.concepts()
-            if set(kept.photos(concept)) <= known
-            and (kept.photos(concept) or any(c.reconstruction == reconstruction for c in kept.cameras(concept)))
-        ]
+        return self.annotations.usable_concepts(self.engine.photos, self.reconstruction)
 
     def open(self) -> None:
         """Lift the features of the photos, where that is not done yet. Raises: BadInput: nothing can be taught."""
@@ -249,7 +242,7 @@ class Teaching:
         try:
             return Annotation(**fields, camera=wanted.camera)
         except ValidationError as error:
-            raise BadInput(error.errors(include_url=False)[0]["msg"]) from error
+            raise BadInput(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from error
 
     def _check_count(self, count: int) -> None:
         if count > MAX_ANNOTATIONS:
