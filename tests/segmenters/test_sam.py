@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ HEIGHT, WIDTH = 48, 80
 KINDS: dict[str, tuple[Any, Any, Callable[[Path], Path]]] = {
     "sam": (SamModel, SamProcessor, write_tiny_sam),
     "sam2": (Sam2Model, Sam2Processor, write_tiny_sam2),
+    "sam2 as published": (Sam2Model, Sam2Processor, partial(write_tiny_sam2, video=True)),
 }
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Which model, and the folder of its weights."""
-    return request.param, KINDS[request.param][2](tmp_path_factory.mktemp(request.param))
+    return request.param, KINDS[request.param][2](tmp_path_factory.mktemp("sam"))
 
 
 def picture(seed: int = 0) -> np.ndarray:
@@ -87,7 +89,7 @@ def test_positive_and_negative_points_reach_the_model(weights: tuple[str, Path],
     monkeypatch.setattr(made.model, "forward", watched)
     made.masks(picture(), POINTS, SIGNS)
     assert [entry["input_labels"].tolist() for entry in given] == [[[[1, 1, 0]]], [[[1]]]]
-    rows = 64 if weights[0] == "sam2" else round(64 * HEIGHT / WIDTH)  # px of the input: stretched, or in proportion
+    rows = round(64 * HEIGHT / WIDTH) if weights[0] == "sam" else 64  # px of the input: in proportion, or stretched
     scale = np.array([64 / WIDTH, rows / HEIGHT])
     for entry, points in zip(given, POINTS, strict=True):
         np.testing.assert_allclose(entry["input_points"][0, 0].numpy(), points * scale - 0.5, atol=1e-5)
