@@ -60,6 +60,20 @@ def test_the_last_of_overlapping_annotations_counts():
     assert (positive[25, 25], negative.any()) == (True, False)
 
 
+def test_concepts_are_usable_in_scenes_that_have_their_photos_or_their_world():
+    camera = {**CAMERA, "reconstruction": "this"}
+    entries = [
+        drawn("point", (0.1, 0.1), concept="on a photo"),
+        drawn("point", (0.1, 0.1), concept="of another scene", photo="b.jpg"),
+        drawn("point", (0.1, 0.1), concept="on the view", photo=None, camera=camera),
+        drawn("point", (0.1, 0.1), concept="of another world", photo=None, camera=CAMERA),
+        drawn("point", (0.1, 0.1), concept="of both", photo="b.jpg"),
+        drawn("point", (0.1, 0.1), concept="of both"),
+    ]
+    assert AnnotationSet(entries).usable_concepts(["a.jpg"], "this") == ["on a photo", "on the view"]
+    assert "of both" in AnnotationSet(entries).usable_concepts(["a.jpg", "b.jpg"], "other")
+
+
 def test_a_file_is_read_as_it_was_written(tmp_path: Path):
     stroke, polygon = drawn("stroke", (0.1, 0.2), (0.3, 0.4)), drawn("polygon", (0, 0), (1, 0), (1, 1), photo="b.jpg")
     kept = AnnotationSet([stroke, polygon])
@@ -213,6 +227,9 @@ def test_only_the_nearest_negative_points_are_prompts():
     points, signs = segmenter.asked[0]
     assert signs.tolist() == [True] + [False] * 6
     assert points[1:, 0].max() < 25, "of the two strokes nearest to it"
+    row = np.stack([np.linspace(0.1, 0.9, 1001), np.full(1001, 0.5)], axis=1)
+    annotated_regions([drawn("point", *row.tolist(), snap="sam")], 100, 60, grey, segmenter)
+    np.testing.assert_allclose(segmenter.asked[1][0], [(x, 30) for x in (10, 30, 50, 70, 90)])
 
 
 def test_without_sam_such_marks_count_as_drawn_or_are_refused():

@@ -62,10 +62,11 @@ class AnnotationSet:
         photos: of the scene. reconstruction: in whose world frame annotations of renderings count, as
         `AnnotatedCamera.reconstruction`.
         """
+        known = set(photos)
         return [
             concept
             for concept in self.concepts()
-            if set(self.photos(concept)) <= set(photos)
+            if set(self.photos(concept)) <= known
             and (self.photos(concept) or any(c.reconstruction == reconstruction for c in self.cameras(concept)))
         ]
 

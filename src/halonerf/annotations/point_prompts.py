@@ -10,14 +10,15 @@ from scipy.ndimage import distance_transform_edt
 
 from halonerf.annotations.annotation import Annotation
 
-STROKE_POINTS = 5  # of a stroke, evenly along it: SAM was trained with up to 11 points an object
+OWN_POINTS = 5  # of an annotation at most: SAM was trained with up to 11 points an object
 NEGATIVE_POINTS = 6  # of an object at most, the nearest ones
 
 
 def prompt_points(annotation: Annotation, region: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Points [P, 2] that stand for an annotation: (x, y), px of the picture; none outside it.
 
-    All of a "point", `STROKE_POINTS` along a "stroke", the one farthest from the border of a "polygon".
+    Of a "point" its own, at most `OWN_POINTS`, evenly chosen; of a "stroke" as many, evenly along it; of a "polygon"
+    the one farthest from its border.
 
     Args:
         region: pixels [H, W] of the annotation (`drawn_region`).
@@ -29,7 +30,8 @@ def prompt_points(annotation: Annotation, region: NDArray[np.bool_]) -> NDArray[
         return np.array([(column + 0.5, row + 0.5)] if region.any() else []).reshape(-1, 2)
     points = np.array(annotation.points) * (width, height)
     if annotation.tool == "stroke":
-        points = _along(points, STROKE_POINTS)
+        points = _along(points, OWN_POINTS)
+    points = points[np.linspace(0, len(points) - 1, min(len(points), OWN_POINTS)).round().astype(int)]
     return points[((points >= 0) & (points < (width, height))).all(axis=1)]
 
 

@@ -15,8 +15,8 @@ from halonerf.errors import BadInput
 from halonerf.protocols import InteractiveSegmenter
 
 OVERSAMPLING = 4  # of the drawn shape along each side, so that thin strokes keep their width
-USE_SAM = "Switch it on: interactive_segmenter=sam interactive_segmenter.weights=DIR (a folder of weights, or a hub id)"
 SNAP_SHARE = 0.25  # of a superpixel, from which a region snaps to it
+USE_SAM = "Switch it on: interactive_segmenter=sam interactive_segmenter.weights=DIR (a folder of weights, or a hub id)"
 
 
 def drawn_region(annotation: Annotation, width: int, height: int) -> NDArray[np.bool_]:
