@@ -190,7 +190,8 @@ class Bench:
         maps, weights = [], []
         for view in choice:
             camera, name = self.scene.views[view], self.scene.names[view]
-            entries = [entry.model_copy(update={"snap": snap}) for entry in annotations if entry.photo == name]
+            changes = {"snap": "superpixels" if snap else "off"}
+            entries = [entry.model_copy(update=changes) for entry in annotations if entry.photo == name]
             picture = partial(self.photo, view)
             positive, negative = annotated_regions(entries, camera.width, camera.height, picture)
             maps.append(torch.from_numpy(positive)[..., None].float())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn import Module, Parameter
 from torch.optim import Optimizer
@@ -226,6 +227,22 @@ class MaskFolderSegmenter(Segmenter, Protocol):
         """Set how a mask is warped into the frame of the photos that `encode` gets; None: resampled to their size.
 
         place(name, mask [h, w] float32 in [0, 1] on the upright original photo) -> [H, W], the photo's size.
+        """
+
+
+@runtime_checkable
+class InteractiveSegmenter(Protocol):
+    """Segments the object of a photo that points lie on."""
+
+    def masks(
+        self, picture: NDArray[np.uint8], points: Sequence[NDArray[np.float64]], positive: Sequence[NDArray[np.bool_]]
+    ) -> NDArray[np.bool_]:
+        """The masks [N, H, W] of N objects of a photo, one for each set of points.
+
+        Args:
+            picture: [H, W, 3], RGB.
+            points: [P, 2] each, (x, y) in px of the picture, inside it; P >= 1.
+            positive: [P] each, whether a point lies on the object; else the object is not there.
         """
 
 

@@ -32,6 +32,7 @@ from helpers.teachable_cathedral import (
     truth,
     write_teachable_cathedral,
 )
+from helpers.tiny_grounding import write_tiny_sam2
 
 pytestmark = MARKS
 SHOTS = Path(os.environ.get("HALONERF_SCREENSHOTS", "artifacts/screenshots"))  # for inspection
@@ -57,7 +58,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def viewer(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebViewer]:
-    made = WebViewer(port=0, still_size=0, min_elements=5, teaching=FEW)
+    sam = {"_target_": "halonerf.segmenters.Sam", "weights": str(write_tiny_sam2(tmp_path_factory.mktemp("sam")))}
+    made = WebViewer(port=0, still_size=0, min_elements=5, teaching=FEW, interactive_segmenter=sam)
     session = QuerySession({name: folders[name] for name in OPENED}, SEGMENTER, FIELD, HEAD)
     made.address = made.start(session, tmp_path_factory.mktemp("explore"), (), ("portal", "window", WORD))  # type: ignore[attr-defined]
     yield made
@@ -245,11 +247,11 @@ def test_every_tool_marks_and_a_mark_without_a_name_waits_for_it(opened: Open, v
         for corner in ([0.6, 0.2], [0.8, 0.2], [0.8, 0.4]):
             drag(page, [corner])
         page.keyboard.press("Enter")
-        page.check("#teach-snap")
+        page.select_option("#teach-snap", "superpixels")
         page.click('[data-tool="stroke"]')
         drag(page, [[0.3, 0.4], [0.5, 0.4]])
         wait_for_marks(page, viewer, 4)
-        page.uncheck("#teach-snap")
+        page.select_option("#teach-snap", "off")
         page.click("#teach-on-view")
         wait_until_drawn(page)
         picture = page.locator("#teach-picture").bounding_box()
@@ -262,7 +264,7 @@ def test_every_tool_marks_and_a_mark_without_a_name_waits_for_it(opened: Open, v
         assert not errors
     found = marks(viewer)
     assert [entry["tool"] for entry in found] == ["point", "polygon", "polygon", "stroke", "stroke"]
-    assert [entry["snap"] for entry in found] == [False, False, False, True, False]
+    assert [entry["snap"] for entry in found] == ["off", "off", "off", "superpixels", "off"]
     assert [entry["photo"] for entry in found] == [MARKED] * 4 + [None]
     np.testing.assert_allclose(found[0]["points"][0], [0.4, 0.4], atol=0.01)
     np.testing.assert_allclose(found[2]["points"], [[0.6, 0.2], [0.8, 0.2], [0.8, 0.4]], atol=0.01)
@@ -443,7 +445,56 @@ def test_a_mark_on_the_view_is_shown_again_from_its_camera(opened: Open, viewer:
         wait_until_drawn(page)
         np.testing.assert_allclose(painted(page), first, atol=0.02)
         keep(page, "teach_view")
+        page.reload()
+        page.click(f'#teach-words button:has-text("{WORD}")', timeout=PATIENCE_MS)
+        page.click("#teach-marks-of summary")
+        page.click("#teach-list .show")
+        page.wait_for_timeout(1500)
+        wait_until_drawn(page)
+        assert not page.is_visible("#message"), page.inner_text("#message")
+        np.testing.assert_allclose(painted(page), first, atol=0.02)
         assert not errors
+
+
+def test_a_mark_of_another_reconstruction_says_why_it_is_not_shown(opened: Open, viewer: WebViewer):
+    pose = np.eye(3, 4).flatten().tolist()
+    camera = {"width": 640, "height": 480, "focal": 500.0, "principal": [320, 240], "pose": pose}
+    points = {"concept": WORD, "tool": "stroke", "points": [[0.4, 0.5], [0.6, 0.5]]}
+    foreign = {**points, "camera": {**camera, "reconstruction": "another"}}
+    file = {"kind": "halonerf annotations", "version": 1, "annotations": [{**points, "photo": MARKED}, foreign]}
+    ask_server(viewer, "/api/uploads/annotations", "POST", file)
+    with opened(size=(900, 600)) as (page, errors):
+        page.click(f'#teach-words button:has-text("{WORD}")', timeout=PATIENCE_MS)
+        page.click("#teach-marks-of summary")
+        page.click('#teach-list .show:has-text("3D view")')
+        page.wait_for_selector('#message:has-text("this one was drawn in another")')
+        assert not errors
+
+
+def test_marks_snap_to_objects_where_sam_is_at_hand(opened: Open, viewer: WebViewer):
+    with opened(size=(900, 600)) as (page, errors):
+        begin(page)
+        offered = page.locator("#teach-snap option").all_inner_texts()
+        assert offered == ["as drawn", "to edges", "to the object (SAM)"]
+        page.select_option("#teach-snap", "sam")
+        drag(page, [[0.3, 0.4], [0.5, 0.4]])
+        drag(page, [[0.3, 0.8], [0.5, 0.8]], "right")
+        page.click('[data-tool="lasso"]')
+        drag(page, [[0.2, 0.2], [0.4, 0.2], [0.4, 0.4], [0.2, 0.35]])
+        wait_for_marks(page, viewer, 3)
+        keep(page, "teach_sam")
+        assert not errors
+        assert [entry["snap"] for entry in marks(viewer)] == ["sam", "off", "off"], "only positive points and strokes"
+
+        def without_sam(route: Any) -> None:
+            answer = route.fetch()
+            route.fulfill(response=answer, json={**answer.json(), "snaps": ["off", "superpixels"]})
+
+        page.route("**/api/teaching", without_sam)
+        page.evaluate("() => window.dispatchEvent(new Event('focus'))")
+        page.wait_for_function("() => document.getElementById('teach-snap').options.length === 2", timeout=PATIENCE_MS)
+        assert page.input_value("#teach-snap") == "off", "what is no longer offered is not chosen"
+        page.unroute("**/api/teaching")
 
 
 def test_a_mark_leaves_a_word_off_in_other_windows(opened: Open, viewer: WebViewer):

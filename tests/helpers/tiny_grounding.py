@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ from transformers import (
     Sam2ImageProcessor,
     Sam2Model,
     Sam2Processor,
+    Sam2VideoConfig,
+    Sam2VideoModel,
 )
 
 SIDE = 64  # px of SAM 2's square input
@@ -72,37 +75,56 @@ def write_tiny_detector(folder: Path) -> Path:
     return folder
 
 
-def write_tiny_sam2(folder: Path) -> Path:
-    """Write SAM 2's config, weights and processor into `folder` and give it back."""
+def write_tiny_sam2(folder: Path, video: bool = False) -> Path:
+    """Write SAM 2's config, weights and processor into `folder` and give it back.
+
+    video: in the layout of the published checkpoints, of whose model for videos SAM 2 is a part.
+    """
     Sam2Processor(Sam2ImageProcessor(size={"height": SIDE, "width": SIDE}, **IMAGE)).save_pretrained(folder)
-    model = Sam2Model(
-        Sam2Config(
-            vision_config={
-                "backbone_config": {
-                    "model_type": "sam2_hiera_det_model",
-                    "hidden_size": 8,
-                    "num_attention_heads": 1,
-                    "image_size": [SIDE, SIDE],
-                    "blocks_per_stage": [1, 1, 2, 1],
-                    "embed_dim_per_stage": [8, 16, 32, 64],
-                    "num_attention_heads_per_stage": [1, 1, 2, 2],
-                    "window_size_per_stage": [4, 4, 2, 2],
-                    "window_positional_embedding_background_size": [4, 4],
-                    "global_attention_blocks": [3],
-                },
-                "backbone_channel_list": [64, 32, 16, 8],
-                "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
-                "fpn_hidden_size": 32,
+    parts: dict[str, dict[str, Any]] = {
+        "vision_config": {
+            "backbone_config": {
+                "model_type": "sam2_hiera_det_model",
+                "hidden_size": 8,
+                "num_attention_heads": 1,
+                "image_size": [SIDE, SIDE],
+                "blocks_per_stage": [1, 1, 2, 1],
+                "embed_dim_per_stage": [8, 16, 32, 64],
+                "num_attention_heads_per_stage": [1, 1, 2, 2],
+                "window_size_per_stage": [4, 4, 2, 2],
+                "window_positional_embedding_background_size": [4, 4],
+                "global_attention_blocks": [3],
             },
-            prompt_encoder_config={"hidden_size": 32, "image_size": SIDE, "mask_input_channels": 4},
-            mask_decoder_config={
-                "hidden_size": 32,
-                "mlp_dim": 48,
-                "num_attention_heads": 2,
-                "iou_head_hidden_dim": 16,
-            },
-        )
-    )
+            "backbone_channel_list": [64, 32, 16, 8],
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "fpn_hidden_size": 32,
+        },
+        "prompt_encoder_config": {"hidden_size": 32, "image_size": SIDE, "mask_input_channels": 4},
+        "mask_decoder_config": {
+            "hidden_size": 32,
+            "mlp_dim": 48,
+            "num_attention_heads": 2,
+            "iou_head_hidden_dim": 16,
+        },
+    }
+    if video:
+        memory = {
+            "image_size": SIDE,
+            "memory_attention_hidden_size": 32,
+            "memory_attention_feed_forward_hidden_size": 48,
+            "memory_attention_num_layers": 1,
+            "memory_attention_rope_feat_sizes": [4, 4],
+            "memory_encoder_hidden_size": 32,
+            "memory_encoder_output_channels": 16,
+            "mask_downsampler_embed_dim": 32,
+            "memory_fuser_embed_dim": 32,
+            "memory_fuser_intermediate_dim": 48,
+            "memory_fuser_num_layers": 1,
+        }
+        parts["vision_config"]["model_type"] = "sam2_vision_model"
+        model: nn.Module = Sam2VideoModel(Sam2VideoConfig(**parts, **memory))
+    else:
+        model = Sam2Model(Sam2Config(**parts))
     randomise(model, 0.2).save_pretrained(folder)
     return folder
 

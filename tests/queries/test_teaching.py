@@ -14,8 +14,11 @@ from halonerf.masks import MaskFolder
 from halonerf.metrics import average_precision
 from halonerf.queries.session import QuerySession
 from halonerf.queries.teaching import TeachingSession, folder_name
+from halonerf.segmenters.annotations import Annotations
+from halonerf.segmenters.sam import Sam
 from helpers.made_cathedral import FIELD, HEAD, HELD_OUT
 from helpers.teachable_cathedral import FEW, OPENED, SEGMENTER, WORD, truth, write_teachable_cathedral
+from helpers.tiny_grounding import write_tiny_sam2
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +236,36 @@ def test_modes_differ_and_forget_what_was_fitted(
     assert not np.array_equal(teaching.taught(WORD).probability, first.probability)
     with pytest.raises(BadInput, match="one of mixed, similar, place; got 'all'"):
         teaching.mode = "all"  # type: ignore[assignment]
+
+
+def test_a_mark_becomes_what_sam_finds_and_a_photo_is_encoded_once(
+    folders: dict[str, Path], session: QuerySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sam, photo = Sam(str(write_tiny_sam2(tmp_path / "sam"))), marked_photo(folders, session)
+    runs = []
+    encode = sam.model.get_image_embeddings
+    monkeypatch.setattr(sam.model, "get_image_embeddings", lambda pixels: runs.append(1) or encode(pixels))
+    teaching = TeachingSession(session, tmp_path / "annotations.json", FEW, sam)
+    first, second, below = strokes(folders, photo)
+    plain = teaching.annotate(first)
+    teaching.remove(first.id)
+    found = teaching.annotate(first.model_copy(update={"snap": "sam"}))
+    assert not np.array_equal(found.probability, plain.probability)
+    teaching.annotate(second.model_copy(update={"snap": "sam"}))
+    teaching.annotate(below)
+    assert len(runs) == 1
+    later = TeachingSession(session, teaching.path, FEW)  # without SAM: as drawn
+    assert not np.array_equal(later.taught(WORD).probability, teaching.taught(WORD).probability)
+    with pytest.raises(BadInput, match="interactive_segmenter=sam"):
+        later.annotate(first.model_copy(update={"snap": "sam", "id": "2" * 32}))
+    assert len(later.annotations) == 3
+    read = Annotations(str(teaching.path), sam)
+    image = session.data.photo(session.data.index(photo)).permute(2, 0, 1)[None] / 255
+    marked = read.encode(image, [photo])["probability"][0, 0].numpy()
+    height, width = marked.shape
+    positive, negative = teaching._regions(WORD, photo, width, height)
+    assert np.array_equal(marked == 1, positive), "the command line sees the same regions"
+    assert np.array_equal(marked == 0, negative)
 
 
 def test_mistakes_are_reported(

@@ -8,6 +8,7 @@ _HOMES = {
     "AnnotationSet": "annotation_set",
     "annotated_regions": "regions",
     "drawn_region": "regions",
+    "require_interactive_segmenter": "regions",
     "superpixels": "superpixels",
 }
 __all__ = [*_HOMES]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from halonerf.types import View
 
@@ -17,6 +17,7 @@ RADIUS = 0.0075  # default of points and strokes, in long sides of the picture
 Coordinate = Annotated[float, Field(ge=-0.5, le=1.5, allow_inf_nan=False)]  # strokes may leave the picture
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Pixels = Annotated[int, Field(ge=16, le=8192)]
+Snap = Literal["off", "superpixels", "sam"]  # see `Annotation`
 
 
 class AnnotatedCamera(BaseModel):
@@ -66,7 +67,9 @@ class Annotation(BaseModel):
         tool: "point", a disc; "stroke", a line through the points; "polygon", the area inside the points.
         points: (x, y), in widths and heights of the picture, (0, 0) its upper left corner.
         radius: of points and strokes, in long sides of the picture.
-        snap: whether the region is extended to the photo's superpixels that it fills in large part.
+        snap: what the region is extended to: "off": nothing; "superpixels": those of the photo that it fills in large
+            part; "sam": the mask of the photo that SAM gives for its points, for positive points and strokes. Older
+            files have true for "superpixels" and false for "off".
         positive: whether the region shows the concept; else it shows that the concept is not there.
         author: who drew it; may be empty.
     """
@@ -80,14 +83,21 @@ class Annotation(BaseModel):
     tool: Literal["point", "stroke", "polygon"]
     points: tuple[tuple[Coordinate, Coordinate], ...] = Field(min_length=1, max_length=MAX_POINTS)
     radius: float = Field(default=RADIUS, gt=0, le=0.5, allow_inf_nan=False)
-    snap: bool = False
+    snap: Snap = "off"
     positive: bool = True
     author: str = Field(default="", max_length=MAX_TEXT)
+
+    @field_validator("snap", mode="before")
+    @classmethod
+    def _from_older_file(cls, value: Any) -> Any:
+        return ("superpixels" if value else "off") if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _has_one_picture(self) -> Self:
         if (self.photo is None) == (self.camera is None):
             raise ValueError("expected either a photo or a camera")
-        if self.snap and self.photo is None:
-            raise ValueError("expected snap on photos only: a rendering has no superpixels")
+        if self.snap != "off" and self.photo is None:
+            raise ValueError('expected snap "off" on a rendering: only what is drawn on photos snaps')
+        if self.snap == "sam" and (self.tool == "polygon" or not self.positive):
+            raise ValueError('expected snap "sam" for positive points and strokes only')
         return self

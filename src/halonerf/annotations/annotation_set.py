@@ -56,6 +56,20 @@ class AnnotationSet:
         """The annotated concepts, in the order of their first annotations."""
         return list(dict.fromkeys(entry.concept for entry in self))
 
+    def usable_concepts(self, photos: Collection[str], reconstruction: str) -> list[str]:
+        """The concepts that can be learnt in a scene, in order: all their photos are of it, and something is annotated.
+
+        photos: of the scene. reconstruction: in whose world frame annotations of renderings count, as
+        `AnnotatedCamera.reconstruction`.
+        """
+        known = set(photos)
+        return [
+            concept
+            for concept in self.concepts()
+            if set(self.photos(concept)) <= known
+            and (self.photos(concept) or any(c.reconstruction == reconstruction for c in self.cameras(concept)))
+        ]
+
     def photos(self, concept: str) -> list[str]:
         """The photos on which a concept was annotated, in the order of their first annotations."""
         return list(dict.fromkeys(e.photo for e in self if e.concept == concept and e.photo is not None))

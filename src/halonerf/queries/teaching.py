@@ -21,15 +21,15 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from halonerf.annotations import Annotation, AnnotationSet, annotated_regions
+from halonerf.annotations import Annotation, AnnotationSet, annotated_regions, require_interactive_segmenter
 from halonerf.errors import BadInput, require
 from halonerf.expressions import read_texts
 from halonerf.factory import build
 from halonerf.files import atomic_folder
 from halonerf.lifting import render_known
-from halonerf.protocols import FeatureSegmenter, FewShotHead, FewShotMode
+from halonerf.protocols import FeatureSegmenter, FewShotHead, FewShotMode, InteractiveSegmenter
 from halonerf.queries.session import QuerySession
 from halonerf.thresholds import Decision, decide
 from halonerf.types import View
@@ -65,11 +65,19 @@ class TeachingSession:
         session: the open scene; its segmenter must be a `FeatureSegmenter`.
         path: file of the annotations; read where it is there, and written after every change.
         head: config of a `FewShotHead`.
+        interactive_segmenter: gives the masks that annotations with snap "sam" are extended to; None: these count as
+            drawn, and no more can be added.
 
     Raises: BadInput: another segmenter or head, or a file that is not one of annotations.
     """
 
-    def __init__(self, session: QuerySession, path: Path, head: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        session: QuerySession,
+        path: Path,
+        head: Mapping[str, Any],
+        interactive_segmenter: InteractiveSegmenter | None = None,
+    ) -> None:
         self.session, self.path = session, Path(path)
         self.annotations = self._stored()
         segmenter, built = session.word_maps.segmenter, build(head)
@@ -84,6 +92,9 @@ class TeachingSession:
                 "Use halonerf.heads.FewShot; for the window: head@taught_head=fewshot"
             )
         self.head: FewShotHead = built
+        self.interactive_segmenter = interactive_segmenter
+        if isinstance(interactive_segmenter, nn.Module):
+            interactive_segmenter.to(session.device)
         self._taught: OrderedDict[str, TaughtConcept] = OrderedDict()
         self._lift_features(segmenter)
 
@@ -107,15 +118,16 @@ class TeachingSession:
     def annotate(self, annotation: Annotation) -> TaughtConcept:
         """Save an annotation, and fit its concept again.
 
-        Raises: BadInput: the photo is not of the scene.
+        Raises: BadInput: the photo is not of the scene, or the annotation needs SAM.
         """
         if annotation.photo is not None:
             self._view(annotation.photo)
         if annotation.camera is not None and not annotation.camera.reconstruction:
             camera = annotation.camera.model_copy(update={"reconstruction": self._reconstruction})
             annotation = annotation.model_copy(update={"camera": camera})
-        if annotation.snap:
+        if annotation.snap == "superpixels":
             require("skimage", "viewer")
+        require_interactive_segmenter([annotation], self.interactive_segmenter)
 
         def added(stored: AnnotationSet) -> AnnotationSet:
             stored.add(annotation)
@@ -127,7 +139,7 @@ class TeachingSession:
     def correct(self, concept: str, on: bool = True) -> TaughtConcept | None:
         """Let the annotations of a concept correct what the segmenter finds for that word, or stand alone.
 
-        Returns: the concept, fitted again; None where nobody annotated it.
+        Returns: the concept, fitted again; None where nothing that counts in this scene is annotated.
 
         Raises: BadInput: the concept is no word, or no expression of words, that can be looked for.
         """
@@ -139,10 +151,12 @@ class TeachingSession:
             return stored
 
         self._change(corrected)
-        return self.taught(concept) if concept in self.annotations.concepts() else None
+        return self.taught(concept) if concept in self._usable_concepts() else None
 
     def remove(self, identifier: str) -> TaughtConcept | None:
-        """Remove an annotation by its id; its concept fitted again, or None where nothing is left of it.
+        """Remove an annotation by its id.
+
+        Returns: its concept, fitted again; None where nothing of it is left that counts in this scene.
 
         Raises: BadInput: there is no such annotation.
         """
@@ -156,7 +170,7 @@ class TeachingSession:
             return stored
 
         self._change(removed)
-        return self.taught(concepts[0]) if concepts[0] in self.annotations.concepts() else None
+        return self.taught(concepts[0]) if concepts[0] in self._usable_concepts() else None
 
     def merge(self, other: AnnotationSet) -> list[str]:
         """Add the annotations of another set, of photos of this scene; the concepts that changed.
@@ -211,7 +225,8 @@ class TeachingSession:
             pixels: NDArray[np.uint8] = self.session.data.photo(self._view(photo)).numpy()
             return pixels
 
-        return annotated_regions(self.annotations.of(concept, photo), width, height, picture)
+        entries = self.annotations.of(concept, photo)
+        return annotated_regions(entries, width, height, picture, self.interactive_segmenter)
 
     def next_photos(self, concept: str, count: int = 5) -> list[str]:
         """Names of photos that are not annotated yet, those first in which most is undecided (`undecided_share`)."""
@@ -252,6 +267,9 @@ class TeachingSession:
                     Image.fromarray(upright).save(fresh / path)
                     written.append(folder / path)
         return written
+
+    def _usable_concepts(self) -> list[str]:
+        return self.annotations.usable_concepts(self.session.data.names, self._reconstruction)
 
     @property
     def _reconstruction(self) -> str:

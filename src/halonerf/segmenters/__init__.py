@@ -1,4 +1,4 @@
-"""Text-prompted segmenters: photo + text -> probability map."""
+"""Text-prompted segmenters: photo + text -> probability map; and SAM: photo + points -> mask."""
 
 from halonerf.exports import lazy_exports
 
@@ -7,6 +7,7 @@ _HOMES = {
     "ClipSeg": "clipseg",
     "GroundedSam": "grounded_sam",
     "Masks": "masks",
+    "Sam": "sam",
     "Sam3": "sam3",
     "TimmText": "timm_text",
 }

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from halonerf.annotations import AnnotationSet, annotated_regions
+from halonerf.annotations import AnnotationSet, annotated_regions, require_interactive_segmenter
 from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
+from halonerf.protocols import InteractiveSegmenter
 from halonerf.segmenters.masks import logits_of_concepts
 from halonerf.visualization.pictures import to_uint8
 
@@ -25,17 +26,21 @@ class Annotations:
 
     Args:
         path: file that the window or `halonerf.annotations.AnnotationSet.save` wrote.
+        interactive_segmenter: gives the masks that annotations with snap "sam" are extended to; None where none has it.
 
-    Raises: MissingArtifact: there is no such file. BadInput: it holds no annotations.
+    Raises: MissingArtifact: there is no such file. BadInput: it holds no annotations, or some need SAM.
     """
 
     data_options = ("path",)
+    compatible_defaults: ClassVar[Mapping[str, Any]] = {"interactive_segmenter": None}
     shared_keys: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, path: Text) -> None:
+    def __init__(self, path: Text, interactive_segmenter: InteractiveSegmenter | None = None) -> None:
         self.annotations = AnnotationSet.load(Path(path).expanduser())
         if not len(self.annotations):
             raise BadInput(f"expected annotations in {path}, found none.\nAnnotate a photo: halonerf stage=explore …")
+        require_interactive_segmenter(self.annotations, interactive_segmenter)
+        self.interactive_segmenter = interactive_segmenter
 
     def vocabulary(self) -> list[str]:
         """The annotated concepts, in the order of their first annotations."""
@@ -55,13 +60,15 @@ class Annotations:
                 f"{names and list(names)}.\nPhotos without names need a network: segmenter=timm_text"
             )
         height, width = images.shape[-2:]
+        if isinstance(self.interactive_segmenter, nn.Module):
+            self.interactive_segmenter.to(images.device)
         concepts = self.vocabulary()
         maps = images.new_full((len(images), len(concepts), height, width), torch.nan)
         for row, name in enumerate(names):
             picture = partial(to_uint8, images[row].permute(1, 2, 0))
             for column, concept in enumerate(concepts):
                 drawn = self.annotations.of(concept, name)
-                positive, negative = annotated_regions(drawn, width, height, picture)
+                positive, negative = annotated_regions(drawn, width, height, picture, self.interactive_segmenter)
                 maps[row, column][torch.from_numpy(positive)] = 1.0
                 maps[row, column][torch.from_numpy(negative)] = 0.0
         return {"probability": maps}

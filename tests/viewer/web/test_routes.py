@@ -149,6 +149,27 @@ def test_photos_are_addressed_by_number(server: TestClient, scene: LiveScene):
         assert server.get(f"/api/photos/{wrong}/picture").status_code in (404, 422)
 
 
+@pytest.mark.parametrize("size", ["thumbnail", "picture"])
+def test_a_photo_that_is_missing_on_disk_is_named_and_is_served_once_it_is_back(
+    scene: LiveScene, monkeypatch: pytest.MonkeyPatch, size: str
+):
+    """Somebody removed or moved a stage's folder while the window is open."""
+    server = client(guarded(LiveScene(scene.engine, scene.folder, thumbnail=32)))
+    present = server.get(f"/api/photos/0/{size}").content
+    with monkeypatch.context() as removed:
+        removed.setattr(scene.scene, "folder", scene.scene.folder / "removed")
+        answer = server.get(f"/api/photos/1/{size}")
+        assert answer.status_code == 500
+        said = answer.json()["detail"]
+        assert said.startswith("expected to read or write images.u8, but: No such file or directory.\n")
+        assert "/" not in said, "folders of the server are not told"
+        if size == "thumbnail":
+            assert server.get("/api/photos/0/thumbnail").content == present, "kept in memory"
+        assert server.get("/api/scene").status_code == 200
+        assert server.post("/api/words", json={"text": "red"}).status_code == 200
+    assert Image.open(io.BytesIO(server.get(f"/api/photos/1/{size}").content)).format == "JPEG"
+
+
 def test_a_rendering_is_that_of_the_field_with_its_highlights(server: TestClient, scene: LiveScene):
     view = scene.scene.views[1]
     wanted = {

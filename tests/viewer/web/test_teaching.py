@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from halonerf.annotations import AnnotationSet
+from halonerf.errors import BadInput, MissingArtifact
 from halonerf.metrics import average_precision
 from halonerf.queries.connected_parts import PartOptions
 from halonerf.queries.session import QuerySession
@@ -34,6 +35,7 @@ from helpers.teachable_cathedral import (
     truth,
     write_teachable_cathedral,
 )
+from helpers.tiny_grounding import write_tiny_sam2
 
 WRONG = "wheel"  # a word of which the segmenter knows nothing
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -54,6 +56,13 @@ def engine(folders: dict[str, Path]) -> Engine:
 def teaching(engine: Engine, tmp_path: Path) -> Teaching:
     engine._results.clear()
     return Teaching(engine, tmp_path / "explore", FEW)
+
+
+@pytest.fixture(scope="module")
+def sam(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Config of a tiny SAM 2."""
+    weights = write_tiny_sam2(tmp_path_factory.mktemp("sam"))
+    return {"_target_": "halonerf.segmenters.Sam", "weights": str(weights)}
 
 
 def served(engine: Engine, teaching: Teaching) -> TestClient:
@@ -266,6 +275,81 @@ def test_the_number_of_marks_is_limited(server: TestClient, teaching: Teaching, 
     assert refused.status_code == 400
     assert "at most 1 marks" in refused.json()["detail"]
     assert len(teaching.annotations) == 1
+
+
+def test_a_refused_mark_changes_nothing_and_no_window_hears_of_it(server: TestClient, teaching: Teaching):
+    kept = mark(server, id="a" * 32).json()
+    state, file = server.get("/api/teaching").json(), teaching.path.read_bytes()
+    with server.websocket_connect(f"ws://{HOST}/api/progress", headers=HEADER) as socket:
+        for changes, status, message in (
+            ({"photo": 99}, 400, "expected a photo from 0 to 7"),
+            ({"concept": " "}, 400, "expected a name"),
+            ({"photo": None}, 400, "expected either a photo or a camera"),
+            ({"snap": "sam"}, 400, "interactive_segmenter=sam interactive_segmenter.weights=DIR"),
+            ({"snap": "somewhere"}, 422, "snap"),
+            ({"tool": "laser"}, 422, "tool"),
+        ):
+            refused = mark(server, id="b" * 32, **changes)
+            assert (refused.status_code, refused.json()["detail"].startswith("Value error")) == (status, False)
+            assert message in refused.json()["detail"]
+        assert server.delete(f"/api/teaching/annotations/{'b' * 32}").status_code == 400, "it was not kept"
+        assert server.get("/api/teaching").json() == state
+        assert teaching.path.read_bytes() == file
+        assert server.get("/api/teaching/taught", params={"concept": WORD}).json() == kept
+        mark(server, id="c" * 32, concept="of the next mark")
+        assert socket.receive_json()["changed"] == ["of the next mark"], "nothing was told before"
+
+
+def test_marks_snap_to_what_sam_finds_where_it_is_at_hand(
+    server: TestClient, engine: Engine, teaching: Teaching, sam: dict[str, Any]
+):
+    assert server.get("/api/teaching").json()["snaps"] == ["off", "superpixels"]
+    plain = mark(server, id="a" * 32).json()
+    teaching.remove("a" * 32)
+    with_sam = served(engine, Teaching(engine, teaching.folder, FEW, sam))
+    assert with_sam.get("/api/teaching").json()["snaps"] == ["off", "superpixels", "sam"]
+    answer = mark(with_sam, id="a" * 32, snap="sam").json()
+    assert answer["word"]["notes"] == ["Taught by 1 mark."]
+    assert answer["certainty"] != plain["certainty"]
+    assert with_sam.get("/api/teaching").json()["annotations"][0]["snap"] == "sam"
+    for wrong in ({"positive": False}, {"tool": "polygon", "points": [[0.1, 0.1], [0.2, 0.1], [0.2, 0.2]]}):
+        refused = mark(with_sam, snap="sam", **wrong)
+        assert (refused.status_code, "points and strokes" in refused.json()["detail"]) == (400, True)
+    later = served(engine, Teaching(engine, teaching.folder, FEW))
+    first, second = later.post("/api/words", json={"text": WORD}).json()["notes"]
+    assert first == "Taught by 1 mark."
+    assert second.startswith("1 of them snaps to what SAM finds, which is switched off: ")
+    assert "interactive_segmenter=sam" in second
+    as_drawn = later.get("/api/teaching/taught", params={"concept": WORD}).json()
+    assert as_drawn["certainty"] == plain["certainty"]
+
+
+def test_sam_without_weights_ends_the_start_with_what_to_type(
+    engine: Engine, tmp_path: Path, sam: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingArtifact, match=r"interactive_segmenter\.weights=DIR"):
+        Teaching(engine, tmp_path, FEW, {**sam, "weights": str(tmp_path / "nowhere")})
+    with pytest.raises(BadInput, match=r"got halonerf\.heads\.FewShot\.\nUse one: interactive_segmenter=sam"):
+        Teaching(engine, tmp_path, FEW, FEW)
+
+
+def test_a_mark_on_the_view_is_known_to_be_of_this_reconstruction_after_a_restart(
+    server: TestClient, engine: Engine, teaching: Teaching
+):
+    pose = np.eye(3, 4).flatten().tolist()
+    camera = {"width": 64, "height": 48, "focal": 50.0, "principal": [32, 24], "pose": pose}
+    mark(server, photo=None, camera=camera)
+    foreign = json.loads(teaching.path.read_bytes())
+    foreign["annotations"][0] |= {"id": "f" * 32}
+    foreign["annotations"][0]["camera"] |= {"reconstruction": "another"}
+    assert server.post("/api/uploads/annotations", json=foreign).status_code == 200
+    later = served(engine, Teaching(engine, teaching.folder, FEW)).get("/api/teaching").json()
+    own = [entry["camera"]["reconstruction"] == later["reconstruction"] for entry in later["annotations"]]
+    assert later["reconstruction"]
+    assert own == [True, False]
+    gone = server.delete(f"/api/teaching/annotations/{later['annotations'][0]['id']}")
+    assert (gone.status_code, gone.json()["word"]) == (200, None), "what is left does not count here"
 
 
 def test_every_window_hears_of_marks(server: TestClient):

@@ -64,6 +64,28 @@ def test_an_uploaded_light_goes_into_pictures_and_paths(server: TestClient, scen
     assert samples[0]["lights"] == [[light["number"], 1.0]], "a preview shows it"
 
 
+def test_the_light_that_one_window_uploads_is_shown_by_another(server: TestClient, scene: LiveScene):
+    """The other window gets a path with that light: its preview names a number that the window fetches."""
+    other = client(guarded(scene))
+    known = len(other.get("/api/lights").json())
+    uploaded = server.post("/api/uploads/light", params={"name": "dusk.png"}, content=picture("PNG", "purple")).json()
+    pose = scene.scene.views[1].camera_to_world.flatten().tolist()
+    moment = {"pose": pose, "fov": 0.8, "light": uploaded["name"]}
+    key = server.post("/api/paths/keyframes", json=moment).json()
+    loaded = other.post("/api/uploads/path", content=json.dumps({"keyframes": [key]})).json()
+    samples = other.post("/api/paths/samples", json={"path": loaded}).json()
+    assert {number for sample in samples for number, _ in sample["lights"]} == {uploaded["number"]}
+    assert uploaded["number"] >= known
+    fetched = other.get("/api/lights").json()[known:]
+    assert fetched[uploaded["number"] - known] == {"name": uploaded["name"], "photo": None}
+    number = uploaded["number"]
+    assert other.get(f"/api/lights/{number}").json() == server.get(f"/api/lights/{number}").json()
+    colours = [window.get(f"/api/lights/{number}/colours").content for window in (server, other)]
+    assert colours[0] == colours[1]
+    assert colours[0] != other.get("/api/lights/0/colours").content
+    assert other.get(f"/api/lights/{len(scene.lights)}").status_code == 404
+
+
 def hostile_files() -> Iterator[tuple[str, bytes]]:
     bomb = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")

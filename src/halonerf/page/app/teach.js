@@ -11,7 +11,7 @@ import { paintMarks } from "./teach_paint.js";
 import { fillTeachPanel, showTeachPanel } from "./teach_panel.js";
 import { cancelDrawing, drawing, listenToDrawing } from "./teach_pointer.js";
 import { THE_VIEW, marksOfConcept, takeTeachingState, teaching, teachingChanged, whenTeachingChanges } from "./teach_store.js";
-import { chooseSign, chooseTool, fillTools, showTools } from "./teach_tools.js";
+import { chooseSign, chooseTool, fillTools, showTools, snapOf } from "./teach_tools.js";
 import { addMark, correctConcept, fetchTeaching, nameMarks, prepareTeaching, redoMark, showPresentConcept, undoMark, whenAnswered } from "./teach_words.js";
 import { cameraOfMark, fittedToView, holdView, isOfThisScene, isOnView, moveView, viewCamera, zoomView } from "./teach_view.js";
 import { onUndo } from "./undo.js";
@@ -28,7 +28,7 @@ export function startTeaching(state) {
   fillTools();
   element("teach-marks").addEventListener("pointerdown", () => { if (teaching.photo === THE_VIEW) holdView(); });
   listenToDrawing(element("teach-marks"), () => teaching, {
-    drawn: (mark) => addMark({ ...mark, ...presentPicture(), snap: teaching.snap && teaching.photo !== THE_VIEW }),
+    drawn: (mark) => addMark({ ...mark, ...presentPicture(), snap: snapOf(mark) }),
     repaint: () => { placeBelief(); repaintMarks(); },
     choose: chooseTool,
     moved: moveView,
@@ -148,7 +148,7 @@ function showMark(mark) {
 
 function showMarkedView(mark) {
   if (!isOfThisScene(mark)) {
-    complain("Expected a mark on the 3D view that was drawn in this window; this one may belong to another reconstruction, where the view was another. Choose another mark, or turn the view to it yourself.");
+    complain("Expected a mark on the 3D view of this reconstruction; this one was drawn in another, where the view was another. Choose another mark, or remove this one.");
     return;
   }
   leavePhoto();

@@ -3,13 +3,13 @@
 export const THE_VIEW = -1; // instead of a photo's position: the 3D view is marked
 
 // open: whether the tool is open. concept: word of the next marks; "" before it has a name. photo: position of the photo
-// that is marked, or THE_VIEW. radius: of strokes and points, in long sides of the picture. marks: all marks, the oldest
-// first, as the server keeps them; one without a concept waits for its name. ready: whether the server has lifted what
-// photos look like. reconstruction: whose 3D view is marked here; "" before the server named it. next: positions of the photos that would
-// tell most. said: the last answer about the concept, as text.
+// that is marked, or THE_VIEW. radius: of strokes and points, in long sides of the picture. snap: what marks on photos are
+// extended to, one of snaps. marks: all marks, the oldest first, as the server keeps them; one without a concept waits for
+// its name. ready: whether the server has lifted what photos look like. reconstruction: in whose world frame the 3D view
+// is. next: positions of the photos that would tell most. said: the last answer about the concept, as text.
 export const teaching = {
   open: false, concept: "", photo: THE_VIEW,
-  tool: "stroke", positive: true, radius: 0.012, snap: false, belief: 0.75,
+  tool: "stroke", positive: true, radius: 0.012, snap: "off", snaps: ["off"], belief: 0.75,
   marks: [], corrected: new Set(), mode: "mixed", missing: null, ready: false, reconstruction: "", next: [], said: "",
 };
 
@@ -26,15 +26,9 @@ export const marksOfConcept = () => teaching.marks.filter((mark) => mark.concept
 export const taughtConcepts = () => [...new Set(teaching.marks.map((mark) => mark.concept).filter(Boolean))];
 
 // Take over the server's state; marks that wait for a name stay.
-export function takeTeachingState({ annotations, corrected, mode, missing, ready }) {
-  teaching.reconstruction ||= reconstructionIn(annotations);
+export function takeTeachingState({ annotations, corrected, ...state }) {
   const nameless = teaching.marks.filter((mark) => !mark.concept);
-  Object.assign(teaching, { marks: [...annotations, ...nameless], corrected: new Set(corrected), mode, missing, ready });
+  Object.assign(teaching, state, { marks: [...annotations, ...nameless], corrected: new Set(corrected) });
+  if (!teaching.snaps.includes(teaching.snap)) teaching.snap = "off";
   teachingChanged();
-}
-
-// The reconstruction that the server gave to a mark on the 3D view that this window sent; "": to none yet.
-function reconstructionIn(annotations) {
-  const sent = new Set(teaching.marks.filter(({ camera }) => camera && !camera.reconstruction).map(({ id }) => id));
-  return annotations.find(({ id, camera }) => camera && sent.has(id))?.camera.reconstruction ?? "";
 }

@@ -1,9 +1,11 @@
 // The bar of tools around the marked picture: sign, tool, size, edges, undo, and how strongly the belief covers the photo.
 
-import { element } from "./dom.js";
+import { createElement, element } from "./dom.js";
 import { placeBelief } from "./teach_belief.js";
 import { THE_VIEW, marksOfConcept, teaching, teachingChanged } from "./teach_store.js";
 import { canRedo, canUndo, isWaiting, redoMark, undoMark } from "./teach_words.js";
+
+const SNAP_NAMES = { off: "as drawn", superpixels: "to edges", sam: "to the object (SAM)" };
 
 const toolButtons = () => [...document.querySelectorAll("#teach-foot [data-tool]")];
 
@@ -13,7 +15,7 @@ export function fillTools() {
   element("teach-is").addEventListener("click", () => chooseSign(true));
   element("teach-is-not").addEventListener("click", () => chooseSign(false));
   element("teach-size").addEventListener("input", () => { teaching.radius = Number(element("teach-size").value); });
-  element("teach-snap").addEventListener("change", () => { teaching.snap = element("teach-snap").checked; });
+  element("teach-snap").addEventListener("change", () => { teaching.snap = element("teach-snap").value; });
   element("teach-cover").addEventListener("input", () => {
     teaching.belief = Number(element("teach-cover").value);
     placeBelief();
@@ -35,7 +37,22 @@ export function chooseSign(positive) {
   teachingChanged();
 }
 
+// What a mark is extended to: only what is drawn on photos is, and to objects only where a point or stroke says what it is.
+export function snapOf({ tool, positive }) {
+  const canSnap = teaching.photo !== THE_VIEW && (teaching.snap !== "sam" || (positive && tool !== "polygon"));
+  return canSnap ? teaching.snap : "off";
+}
+
+function showSnaps() {
+  const list = element("teach-snap");
+  if (list.options.length !== teaching.snaps.length) {
+    list.replaceChildren(...teaching.snaps.map((value) => createElement("option", { value, text: SNAP_NAMES[value] })));
+  }
+  list.value = teaching.snap;
+}
+
 export function showTools() {
+  showSnaps();
   for (const button of toolButtons()) button.setAttribute("aria-pressed", String(button.dataset.tool === teaching.tool));
   element("teach-is").setAttribute("aria-pressed", String(teaching.positive));
   element("teach-is-not").setAttribute("aria-pressed", String(!teaching.positive));

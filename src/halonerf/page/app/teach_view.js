@@ -43,7 +43,7 @@ export function viewCamera() {
 export const cameraOfMark = ({ camera: { width, height, focal, principal, pose } }) =>
   cameraOf({ pose, size: [width, height], focal: [focal, focal], principal, distance: camera.distance });
 
-// Whether a mark on the 3D view is known to be in this scene's world frame.
+// Whether a mark on the 3D view is in this scene's world frame; the server names it when the mark arrives.
 export const isOfThisScene = (mark) => !mark.camera.reconstruction || mark.camera.reconstruction === teaching.reconstruction;
 
 // Whether a mark is on the present view, in a window of any size.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from halonerf import __version__
-from halonerf.errors import UserError
+from halonerf.errors import UserError, first_line
 from halonerf.page.document import app_files, live_page
 from halonerf.viewer.web.films import FilmStudio
 from halonerf.viewer.web.live_scene import LiveScene
@@ -23,6 +26,8 @@ from halonerf.viewer.web.routes.teaching import teaching_router
 from halonerf.viewer.web.routes.uploads import uploads_router
 from halonerf.viewer.web.routes.words import words_router
 from halonerf.viewer.web.teaching import Teaching
+
+log = logging.getLogger("halonerf")
 
 MEDIA_TYPES = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 
@@ -56,6 +61,7 @@ def make_app(scene: LiveScene, studio: FilmStudio, book: NoteBook, teaching: Tea
 
     app.add_exception_handler(UserError, _mistake)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(OSError, _file_failed)
     return app
 
 
@@ -68,3 +74,15 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = (f"{'.'.join(str(place) for place in one['loc'][1:])}: {one['msg']}" for one in error.errors())
     return JSONResponse({"detail": "\n".join(found)}, 422)
+
+
+def _file_failed(_: Request, error: Exception) -> JSONResponse:
+    """Which file could not be read or written, without its folder, and why; the log has the rest."""
+    assert isinstance(error, OSError)
+    log.error("a file could not be read or written", exc_info=error)
+    name = Path(str(error.filename)).name if error.filename else "a file of the scene"
+    text = (
+        f"expected to read or write {name}, but: {error.strerror or first_line(error)}.\n"
+        "Was a folder of the scene removed, or is the disk full? The log of stage=explore names the file."
+    )
+    return JSONResponse({"detail": text}, 500)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from halonerf.annotations import Annotation, AnnotationSet
+from halonerf.annotations.annotation import Snap
+from halonerf.annotations.regions import USE_SAM
 from halonerf.errors import BadInput
 from halonerf.expressions import evaluate, normalise_query, read_texts, words
 from halonerf.factory import build
-from halonerf.protocols import FeatureSegmenter, FewShotHead, FewShotMode
+from halonerf.protocols import FeatureSegmenter, FewShotHead, FewShotMode, InteractiveSegmenter
 from halonerf.queries.session import guess_notes
 from halonerf.queries.teaching import KEPT_CONCEPTS, TaughtConcept, TeachingSession
 from halonerf.thresholds import Decision, decide
@@ -38,17 +40,27 @@ class Teaching:
         engine: the opened scene, which answers with taught words from then on; its lock is held while one is learnt.
         folder: of `annotations.json` and `masks`.
         head: config of a `FewShotHead`; None: nothing can be taught.
+        interactive_segmenter: config of an `InteractiveSegmenter`, whose masks marks can snap to; None: they cannot.
 
     Attributes:
         missing: why nothing can be taught, and what to use instead; None where it can.
+
+    Raises: MissingArtifact, BadInput: the interactive segmenter's weights cannot be read, or it is another component.
     """
 
-    def __init__(self, engine: Engine, folder: Path, head: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        folder: Path,
+        head: Mapping[str, Any] | None,
+        interactive_segmenter: Mapping[str, Any] | None = None,
+    ) -> None:
         self.engine, self.folder, self._head = engine, Path(folder), head
         self._session: TeachingSession | None = None
         self._stored = AnnotationSet()
         self._results: OrderedDict[str, tuple[TaughtConcept, TextResult]] = OrderedDict()
         self.missing = self._reason()
+        self._interactive_segmenter = _built(interactive_segmenter) if self.missing is None else None
         engine.taught = self.find
 
     @property
@@ -74,16 +86,20 @@ class Teaching:
         mode: FewShotMode = (self._head or {}).get("mode", "mixed")
         return mode
 
+    @property
+    def snaps(self) -> list[Snap]:
+        """What new marks on photos can snap to."""
+        every: tuple[Snap, ...] = get_args(Snap)
+        return [snap for snap in every if snap != "sam" or self._interactive_segmenter is not None]
+
+    @property
+    def reconstruction(self) -> str:
+        """Fingerprint of the stage `ingest`, in whose world frame marks on the 3D view are."""
+        return self.engine.session.inputs["ingest"].name
+
     def concepts(self) -> list[str]:
         """The concepts that have marks on photos of this scene, or on the 3D view of this reconstruction."""
-        known, reconstruction = set(self.engine.photos), self.engine.session.inputs["ingest"].name
-        kept = self.annotations
-        return [
-            concept
-            for concept in kept.concepts()
-            if set(kept.photos(concept)) <= known
-            and (kept.photos(concept) or any(c.reconstruction == reconstruction for c in kept.cameras(concept)))
-        ]
+        return self.annotations.usable_concepts(self.engine.photos, self.reconstruction)
 
     def open(self) -> None:
         """Lift the features of the photos, where that is not done yet. Raises: BadInput: nothing can be taught."""
@@ -211,7 +227,7 @@ class Teaching:
         if self.missing or self._head is None:
             raise BadInput(self.missing or "nothing can be taught")
         if self._session is None:
-            self._session = TeachingSession(self.engine.session, self.path, self._head)
+            self._session = TeachingSession(self.engine.session, self.path, self._head, self._interactive_segmenter)
         return self._session
 
     def _annotation(self, wanted: NewAnnotation) -> Annotation:
@@ -226,7 +242,7 @@ class Teaching:
         try:
             return Annotation(**fields, camera=wanted.camera)
         except ValidationError as error:
-            raise BadInput(error.errors(include_url=False)[0]["msg"]) from error
+            raise BadInput(error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")) from error
 
     def _check_count(self, count: int) -> None:
         if count > MAX_ANNOTATIONS:
@@ -239,7 +255,7 @@ class Teaching:
             found = self._opened().taught(concept)
         kept = self._results.get(concept)
         if kept is None or kept[0] is not found:
-            notes = [self._origin(found)]
+            notes = list(self._notes(found))
             kept = (
                 found,
                 self._result(concept, found.probability, found.confidence, notes, found.seconds, found.decision),
@@ -249,10 +265,15 @@ class Teaching:
                 self._results.popitem(last=False)
         return kept[1]
 
-    def _origin(self, found: TaughtConcept) -> str:
-        count = sum(entry.concept == found.concept for entry in self.annotations)
-        marks = f"{count} mark{'s' * (count != 1)}"
-        return f"Corrected by {marks}." if found.corrected else f"Taught by {marks}."
+    def _notes(self, found: TaughtConcept) -> Iterator[str]:
+        """Where a concept comes from, and which of its marks count for less than they could."""
+        entries = [entry for entry in self.annotations if entry.concept == found.concept]
+        marks = f"{len(entries)} mark{'s' * (len(entries) != 1)}"
+        yield f"Corrected by {marks}." if found.corrected else f"Taught by {marks}."
+        count = sum(entry.snap == "sam" for entry in entries)
+        if count and self._interactive_segmenter is None:
+            which = f"{count} of them snap{'s' * (count == 1)} to what SAM finds"
+            yield f"{which}, which is switched off: of these only what was drawn counts. {USE_SAM}"
 
     def _result(
         self,
@@ -272,6 +293,16 @@ class Teaching:
         known = float((confidence > 0).float().mean())
         notes = [*dict.fromkeys(notes), *guess_notes([text], [decision])]
         return TextResult(text, probability, confidence, photos, known, decision, notes, seconds)
+
+
+def _built(config: Mapping[str, Any] | None) -> InteractiveSegmenter | None:
+    segmenter = None if config is None else build(config)
+    if config is not None and not isinstance(segmenter, InteractiveSegmenter):
+        raise BadInput(
+            f"expected an interactive segmenter, which gives masks for points, got {config['_target_']}.\n"
+            "Use one: interactive_segmenter=sam"
+        )
+    return segmenter
 
 
 def certainty(found: TextResult) -> float:

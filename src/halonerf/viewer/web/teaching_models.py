@@ -8,7 +8,7 @@ from fastapi import Header
 from pydantic import BaseModel, Field
 
 from halonerf.annotations import AnnotatedCamera, Annotation
-from halonerf.annotations.annotation import MAX_POINTS, MAX_TEXT, RADIUS
+from halonerf.annotations.annotation import MAX_POINTS, MAX_TEXT, RADIUS, Snap
 from halonerf.protocols import FewShotMode
 from halonerf.viewer.web.models import Share, Strict, Text, Word
 
@@ -23,7 +23,7 @@ class NewAnnotation(Strict):
     """A mark on a photo, by its position, or on the 3D view, by its camera; see `halonerf.annotations.Annotation`.
 
     id: one that was removed comes back with its own. points: in widths and heights of the picture. radius: of points
-    and strokes, in long sides of the picture. snap: whether it extends to edges of the photo.
+    and strokes, in long sides of the picture. snap: what it is extended to, one of `TeachingState.snaps`.
     """
 
     id: Identifier | None = None
@@ -33,7 +33,7 @@ class NewAnnotation(Strict):
     tool: Literal["point", "stroke", "polygon"]
     points: Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=1, max_length=MAX_POINTS)]
     radius: Annotated[float, Field(gt=0, le=0.5, allow_inf_nan=False)] = RADIUS
-    snap: bool = False
+    snap: Snap = "off"
     positive: bool = True
     author: Annotated[str, Field(max_length=MAX_TEXT)] = ""
 
@@ -64,13 +64,17 @@ class Correction(Strict):
 class TeachingState(BaseModel):
     """All marks. missing: why nothing can be taught; null where it can. ready: whether photos' features are lifted.
 
-    mode: what annotations teach. corrected: concepts whose annotations correct the word's own result.
+    mode: what annotations teach. corrected: concepts whose annotations correct the word's own result. snaps: what new
+    marks on photos can snap to. reconstruction: in whose world frame marks on the 3D view of this scene are, as
+    `AnnotatedCamera.reconstruction` has it.
     """
 
     missing: str | None
     ready: bool
     mode: FewShotMode
     corrected: list[str]
+    snaps: list[Snap]
+    reconstruction: str
     annotations: list[Annotation]
 
 

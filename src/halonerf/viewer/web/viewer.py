@@ -47,6 +47,8 @@ class WebViewer:
         thumbnail: px, long side of the photos in the strip.
         memory_mb: MB that rendering a part of a picture may take.
         teaching: config of a `FewShotHead`, which learns words from marks in photos; None: nothing can be taught.
+        interactive_segmenter: config of an `InteractiveSegmenter`, whose masks marks in photos can snap to; None: they
+            cannot.
         part_radius, min_elements, max_parts: how connected parts are found, see `PartOptions`.
     """
 
@@ -67,6 +69,7 @@ class WebViewer:
         thumbnail: Annotated[int, Interval(ge=8, le=4096)] = 240,
         memory_mb: PositiveFloat = 512.0,
         teaching: Component | None = None,
+        interactive_segmenter: Component | None = None,
         part_radius: PositiveFloat = 3.0,
         min_elements: PositiveInt = 10,
         max_parts: PositiveInt = 50,
@@ -76,7 +79,7 @@ class WebViewer:
         self.max_splats, self.thumbnail, self.memory_mb = splats, thumbnail, memory_mb
         self.still_size, self.picture_size = still_size, picture_size
         self.parts = PartOptions(part_radius, min_elements, max_parts)
-        self.teaching = teaching
+        self.teaching, self.interactive_segmenter = teaching, interactive_segmenter
         self.token = secrets.token_urlsafe(32)
         self._server: RunningServer | None = None
         self._studio: FilmStudio | None = None
@@ -95,7 +98,8 @@ class WebViewer:
         listening = bound_socket(self.host, self.port)
         port = listening.getsockname()[1]
         hosts = host_headers(self.host, port, self.names)
-        app = make_app(scene, self._studio, NoteBook(folder), Teaching(self.engine, folder, self.teaching))
+        teaching = Teaching(self.engine, folder, self.teaching, self.interactive_segmenter)
+        app = make_app(scene, self._studio, NoteBook(folder), teaching)
         guarded = Guard(app, hosts, self.token, f"halonerf_{port}", self.limits)
         self._server = RunningServer(guarded, listening, self.limits)
         shown = "[::1]" if self.host == "::1" else "127.0.0.1"

@@ -39,6 +39,8 @@ def teaching_router(scene: LiveScene, teaching: Teaching) -> APIRouter:
             ready=teaching.ready,
             mode=teaching.mode,
             corrected=sorted(kept.corrected),
+            snaps=teaching.snaps,
+            reconstruction=teaching.reconstruction,
             annotations=list(kept),
         )
 
