@@ -247,6 +247,17 @@ class InteractiveSegmenter(Protocol):
 
 
 @runtime_checkable
+class RenderingSegmenter(Segmenter, Protocol):
+    """A segmenter that knows maps of renderings of a reconstruction besides those of photos."""
+
+    def renderings(self, reconstruction: str) -> list[tuple[View, Any]]:
+        """Cameras in the world frame of a reconstruction, each with an encoding of one picture of its size.
+
+        reconstruction: fingerprint of the stage `ingest`.
+        """
+
+
+@runtime_checkable
 class TrainableSegmenter(Segmenter, Protocol):
     """A segmenter that `adapt_segmenter` can train: a torch module that can be saved and built again."""
 

@@ -3,6 +3,7 @@
 from halonerf.exports import lazy_exports
 
 _HOMES = {
+    "RENDERING_PX": "annotation",
     "AnnotatedCamera": "annotation",
     "Annotation": "annotation",
     "AnnotationSet": "annotation_set",

@@ -12,6 +12,7 @@ from halonerf.types import View
 
 MAX_POINTS = 10_000  # of one stroke or polygon
 MAX_TEXT = 500  # characters of a concept, a photo's name or an author
+RENDERING_PX = 640  # long side at most at which annotations of renderings are read
 RADIUS = 0.0075  # default of points and strokes, in long sides of the picture
 
 Coordinate = Annotated[float, Field(ge=-0.5, le=1.5, allow_inf_nan=False)]  # strokes may leave the picture

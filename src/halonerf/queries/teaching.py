@@ -23,7 +23,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from halonerf.annotations import Annotation, AnnotationSet, annotated_regions, require_interactive_segmenter
+from halonerf.annotations import (
+    RENDERING_PX,
+    Annotation,
+    AnnotationSet,
+    annotated_regions,
+    require_interactive_segmenter,
+)
 from halonerf.errors import BadInput, require
 from halonerf.expressions import read_texts
 from halonerf.factory import build
@@ -34,7 +40,6 @@ from halonerf.queries.session import QuerySession
 from halonerf.thresholds import Decision, decide
 from halonerf.types import View
 
-CAMERA_PX = 640  # long side at most at which annotations of renderings are lifted
 KEPT_CONCEPTS = 64  # fitted ones
 MAX_NAME_BYTES = 200  # of a folder, in UTF-8
 UNSAFE = re.compile(r"[/\\\0]|^\.+|\.+$")  # what a folder's name may not have
@@ -212,7 +217,7 @@ class TeachingSession:
             yield view, *self._regions(concept, name, view.width, view.height)
         for camera in self.annotations.cameras(concept):
             if camera.reconstruction == self._reconstruction:
-                view = camera.view().within(CAMERA_PX)
+                view = camera.view().within(RENDERING_PX)
                 annotations = self.annotations.of(concept, camera)
                 yield view, *annotated_regions(annotations, view.width, view.height)
 

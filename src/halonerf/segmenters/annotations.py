@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halonerf.annotations import AnnotationSet, annotated_regions, require_interactive_segmenter
+from halonerf.annotations import RENDERING_PX, AnnotationSet, annotated_regions, require_interactive_segmenter
 from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
 from halonerf.protocols import InteractiveSegmenter
 from halonerf.segmenters.masks import logits_of_concepts
+from halonerf.types import View
 from halonerf.visualization.pictures import to_uint8
 
 
 class Annotations:
     """A `MaskFolderSegmenter` of a file of annotations: probability 1 and 0 in what was drawn, else unknown.
 
-    Annotations of renderings (`Annotation.camera`) are of no photo, and left out.
+    Annotations of renderings (`Annotation.camera`) are of no photo: `renderings` gives them.
 
     Args:
         path: file that the window or `halonerf.annotations.AnnotationSet.save` wrote.
@@ -31,6 +32,7 @@ class Annotations:
     Raises: MissingArtifact: there is no such file. BadInput: it holds no annotations, or some need SAM.
     """
 
+    version = 2  # `renderings`
     data_options = ("path",)
     compatible_defaults: ClassVar[Mapping[str, Any]] = {"interactive_segmenter": None}
     shared_keys: ClassVar[tuple[str, ...]] = ()
@@ -72,6 +74,23 @@ class Annotations:
                 maps[row, column][torch.from_numpy(positive)] = 1.0
                 maps[row, column][torch.from_numpy(negative)] = 0.0
         return {"probability": maps}
+
+    def renderings(self, reconstruction: str) -> list[tuple[View, dict[str, Tensor]]]:
+        """See `halonerf.protocols.RenderingSegmenter`."""
+        concepts = self.vocabulary()
+        cameras = dict.fromkeys(camera for concept in concepts for camera in self.annotations.cameras(concept))
+        found = []
+        for camera in cameras:
+            if camera.reconstruction == reconstruction:
+                view = camera.view().within(RENDERING_PX)
+                maps = torch.full((1, len(concepts), view.height, view.width), torch.nan)
+                for column, concept in enumerate(concepts):
+                    drawn = self.annotations.of(concept, camera)
+                    positive, negative = annotated_regions(drawn, view.width, view.height)
+                    maps[0, column][torch.from_numpy(positive)] = 1.0
+                    maps[0, column][torch.from_numpy(negative)] = 0.0
+                found.append((view, {"probability": maps}))
+        return found
 
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, H, W]; NaN where nobody annotated the prompt, which is matched as folders of masks are."""

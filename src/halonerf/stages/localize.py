@@ -34,6 +34,7 @@ from halonerf.data.formats.probability_maps import (
     write_maps,
     write_thresholds,
 )
+from halonerf.data.formats.rendering_maps import read_rendering_maps
 from halonerf.errors import BadInput
 from halonerf.factory import build
 from halonerf.files import atomic_path, write_json
@@ -183,16 +184,18 @@ class Localize(LocalizeSpec, Stage):
         return [self.scene.views[i] for i in views], maps, [self.scene.valid(i).float() for i in views]
 
     def supervisions(self) -> tuple[list[View], list[Tensor], list[Tensor]]:
-        """Views, probabilities and weights, [H, W, P] each, of the photos that are lifted."""
+        """Views, probabilities and weights, [H, W, P] each, of the photos and annotated renderings that are lifted."""
         sources = self._sources()
-        if not sources:
+        drawn = [self._rendering_supervision(*maps) for maps in read_rendering_maps(self.inputs["segment"])]
+        if not sources and not drawn:
             raise BadInput(
                 f"expected 2D maps of at least one photo to lift, found none of {len(self.scene)} photos "
                 f"(localize.views={self.views}).\nWith segmenter=masks the masks must be named as the photos: "
                 f"<concept>/{Path(self.scene.names[0]).with_suffix('.png')}"
             )
-        maps, weights = zip(*(self._supervision(i) for i in sources), strict=True)
-        return [self.scene.views[i] for i in sources], list(maps), list(weights)
+        photos = [(self.scene.views[i], *self._supervision(i)) for i in sources]
+        views, maps, weights = zip(*photos, *drawn, strict=True)
+        return list(views), list(maps), list(weights)
 
     def _levels(self) -> NDArray[np.int64]:
         """How many known pixels of the lifted photos' 2D maps have each of 256 probabilities, [P, 256]."""
@@ -233,6 +236,13 @@ class Localize(LocalizeSpec, Stage):
         known = torch.nn.functional.interpolate(known[None].float(), size, mode="nearest")[0]
         weight = known * self.scene.valid(view) * self.photo_weights[self.scene.names[view]][:, None, None]
         return probability.permute(1, 2, 0), weight.permute(1, 2, 0)
+
+    def _rendering_supervision(
+        self, view: View, probability: NDArray[np.float32], known: NDArray[np.bool_]
+    ) -> tuple[View, Tensor, Tensor]:
+        """Camera, probabilities and weights, [H, W, P] each, of an annotated rendering."""
+        maps, weight = (torch.from_numpy(part).permute(1, 2, 0).float() for part in (probability, known))
+        return view, maps, weight
 
     @cached_property
     def _head(self) -> SemanticHead:

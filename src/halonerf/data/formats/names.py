@@ -33,6 +33,7 @@ PHOTO_CHOICE = "choice.csv"
 CONCEPT_WEIGHTS = "weights.csv"
 OVERVIEW = "overview.png"
 MAPS = "maps"  # folder; a file per view
+RENDERINGS = "renderings"  # folder; a file per annotated rendering
 
 TEXT_EMBEDDINGS = "words.safetensors"  # `features`
 

@@ -40,10 +40,11 @@ def write_maps(
     known: NDArray[np.bool_] | None = None,
     confidence: NDArray[np.floating] | None = None,
     bits: int = 8,
+    camera: NDArray[np.float64] | None = None,
 ) -> None:
     """Atomically write the maps of a view: each [P, H, W], probability and confidence in [0, 1].
 
-    bits: of a probability, 8 or 16.
+    bits: of a probability, 8 or 16. camera: of a view that is no photo's (`rendering_maps`).
     """
     levels = np.dtype(f"uint{bits}")
     scaled = np.clip(probability, 0, 1) * np.float64(np.iinfo(levels).max)
@@ -52,6 +53,8 @@ def write_maps(
         arrays["known"] = known
     if confidence is not None:
         arrays["confidence"] = confidence.astype(np.float16)
+    if camera is not None:
+        arrays["camera"] = camera
     write_npz(path, compress=True, **arrays)
 
 

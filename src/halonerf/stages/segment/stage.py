@@ -1,6 +1,7 @@
 """segment: probability maps of the concepts in every photo, scores of the photos, and the selection to learn from.
 
 concepts.json            the concepts
+renderings/<number>.npz  the same of annotated renderings, with their `camera` (`halonerf.data.formats.rendering_maps`)
 maps/<view>.npz          `probability` uint8 [P, H, W] (255 = certain) at the view's working size; `known` bool
                          [P, H, W] where something is unknown; no file where nothing is known
 photos/<view>.json       measures of the photo for its score
@@ -27,6 +28,7 @@ from halonerf.config.option_types import Component, PositiveInt, Text
 from halonerf.data.formats.names import CONCEPTS, MAPS, OVERVIEW, view_file
 from halonerf.data.formats.photo_choice import write_concept_weights, write_photo_choice
 from halonerf.data.formats.probability_maps import read_levels, read_probability, segment_map_path, write_maps
+from halonerf.data.formats.rendering_maps import write_rendering_maps
 from halonerf.data.scene.scene import Scene
 from halonerf.errors import BadInput
 from halonerf.factory import build
@@ -34,7 +36,7 @@ from halonerf.files import write_json
 from halonerf.loading import fitted_scene, open_field, open_segmenter
 from halonerf.pipeline.stage import Stage
 from halonerf.prediction import ConceptPredictor, untaught_notes
-from halonerf.protocols import MaskFolderSegmenter, TrainableField
+from halonerf.protocols import MaskFolderSegmenter, RenderingSegmenter, TrainableField
 from halonerf.stages.segment.agreement import AgreementPass, ViewMaps, WorkItem
 from halonerf.stages.segment.concepts import decide_concepts
 from halonerf.stages.segment.photo_scores import PhotoMeasures, ScoreTerm, combine_scores, row_means, term_values
@@ -122,6 +124,7 @@ class Segment(SegmentSpec, Stage):
         write_json(self.folder / CONCEPTS, self.concepts)
         for part in (MAPS, "photos"):
             (self.folder / part).mkdir(exist_ok=True)
+        self.renderings = self._write_renderings()
         crop = self.crop and self.building is not None
         self.predictor = ConceptPredictor(self.segmenter, self.finder, self.concepts, self.building, crop, self.sky)
         self.field = self._open_field()
@@ -169,7 +172,7 @@ class Segment(SegmentSpec, Stage):
         entries = [json.loads(self._measures_path(view).read_text()) for view in range(len(self.scene))]
         mapped = [any(entry["known"]) or not self.concepts for entry in entries]
         self.mapped = sum(mapped)
-        if not self.mapped:
+        if not self.mapped and not self.renderings:
             raise BadInput(
                 f"expected the segmenter to know something about at least one of the {len(self.scene)} photos, but it "
                 f"knows nothing of {', '.join(self.concepts)} in any of them.\n"
@@ -193,11 +196,24 @@ class Segment(SegmentSpec, Stage):
             "photos": len(self.scene),
             "photos_mapped": self.mapped,
             "photos_chosen": len(self.chosen),
+            "renderings": self.renderings,
         }
 
     def map_path(self, view: int) -> Path:
         """Path of a view's maps, which exists where anything is known in it."""
         return segment_map_path(self.folder, view)
+
+    def _write_renderings(self) -> int:
+        """Write what the segmenter knows of renderings of this reconstruction; their number."""
+        if not isinstance(self.segmenter, RenderingSegmenter):
+            return 0
+        found = self.segmenter.renderings(self.inputs["ingest"].name)
+        for number, (view, encoded) in enumerate(found):
+            (logits,) = self.segmenter.decode(encoded, self.concepts)
+            known = ~logits.isnan()
+            probability = logits.sigmoid().nan_to_num(0.0)
+            write_rendering_maps(self.folder, number, view, probability.numpy(), known.numpy())
+        return len(found)
 
     def _open_field(self) -> TrainableField | None:
         """The field with the options that it was fitted with; None where no term needs it."""
