@@ -106,7 +106,9 @@ def one_window(browser: Browser, address: str, size: tuple[int, int], count: int
     page, received = window(browser, address, size)
     page.wait_for_selector(IDLE)
     result: dict[str, Any] = {"first_picture_s": time.perf_counter() - started, "opening_bytes": sum(received)}
-    seconds, shares = [], []
+    seconds: list[float] = []
+    shares: list[float] = []
+    sizes: list[int] = []
     for word in track(WORDS[:count], "words"):
         page.wait_for_selector(IDLE)
         page.wait_for_timeout(300)
@@ -119,7 +121,7 @@ def one_window(browser: Browser, address: str, size: tuple[int, int], count: int
         if lit:
             seconds.append(time.perf_counter() - asked)
         shares.append(said - asked)
-        result["word_bytes"] = sum(received) - already
+        sizes.append(sum(received) - already)
         page.click(".word .remove")
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
@@ -129,6 +131,8 @@ def one_window(browser: Browser, address: str, size: tuple[int, int], count: int
         **result,
         "words": len(shares),
         "words_with_colour": len(seconds),
+        "word_bytes_median": statistics.median(sizes),
+        "word_bytes_most": max(sizes),
         **quantiles("word_to_answer", shares),
         **quantiles("word_to_colour", seconds),
         "page_heap_mb": metrics["JSHeapUsedSize"] / 1e6,

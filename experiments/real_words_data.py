@@ -42,6 +42,10 @@ WORDS: Mapping[str, Sequence[str]] = {  # of what real photos teach
     "shop": ["shop", "store", "storefront", "magasin", "laden", "negozio", "tienda", "dükkan"],
     "balcony": ["balcony", "railing", "balcon", "balkon", "balcone", "balcón"],
 }  # fmt: skip
+HERITAGE_LABELS = (
+    "altar", "apse", "bell tower", "column", "dome", "dome (inside)", "flying buttress", "gargoyle", "stained glass",
+    "vault",
+)  # fmt: skip
 HERITAGE = {"bell tower": "tower", "dome (inside)": "dome interior"}  # labels that have another name here
 POLYGONS = {
     "window": "window", "vegetation": "tree", "street": "street", "car": "car", "shop": "shop",
@@ -247,12 +251,14 @@ class DenseBatches:
 
     def batch(
         self, count: int, size: int, prompts: int, random: np.random.Generator
-    ) -> tuple[Tensor, list[str], Tensor]:
-        """Images [B, 3, S, S] in [0, 1], words [P], and targets [B, P, S, S] in [0, 1] or `UNKNOWN`."""
-        plan = [
-            str(random.choice(["street", "rendered", "paste", "close"], p=[0.3, 0.38, 0.17, 0.15]))
-            for _ in range(count)
-        ]
+    ) -> tuple[Tensor, list[str], Tensor, Tensor]:
+        """Images [B, 3, S, S] in [0, 1], words [P], targets [B, P, S, S] in [0, 1] or `UNKNOWN`, labels of close-ups.
+
+        A quarter of the images, the last, are close-ups; the labels [B / 4] are their indices in `WORDS`.
+        """
+        closed = count // 4
+        plan = [str(k) for k in random.choice(["street", "rendered", "paste"], count - closed, p=[0.35, 0.45, 0.2])]
+        plan += ["close"] * closed
         generator = torch.Generator().manual_seed(int(random.integers(2**31)))
         close, labels = self.close.batch(2 * count, generator)
         close = recoloured(augmented(close, SIDE, random), random)
@@ -264,7 +270,8 @@ class DenseBatches:
         images, targets = (torch.stack(part) for part in zip(*pairs, strict=True))
         images = recoloured(styled(images, random), random)
         words = [str(random.choice(ALL_WORDS.get(concept, [concept]))) for concept in concepts]
-        return images, [plural(word) if random.random() < 0.4 else word for word in words], targets
+        words = [plural(word) if random.random() < 0.4 else word for word in words]
+        return images, words, targets, labels[::2][count - closed :]
 
     def _concepts(
         self, plan: Sequence[str], labels: Sequence[str], prompts: int, random: np.random.Generator
