@@ -1,7 +1,7 @@
 """Trains the packaged segmenter on real photos: first what a photo shows, then where in the photo it is.
 
-    python experiments/real_words.py images [--data DIR] [--out DIR] [--steps 7000]
-    python experiments/real_words.py dense [--data DIR] [--renders DIR] [--out DIR] [--steps 4000]
+    python experiments/real_words.py images [--data DIR] [--out DIR] [--steps 7000] [--until 5000]
+    python experiments/real_words.py dense [--data DIR] [--renders DIR] [--out DIR] [--steps 3000]
 
 `--data` holds `heritage_elements/heritage_elements.parquet` (columns split, label, jpeg) and `facades_cc_by/` (train,
 valid, test: photos and <split>.json with polygons). `images` trains the backbone and the text tower together, on
@@ -67,18 +67,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--renders", type=Path, default=OUT / "renders", help="rendered buildings, kept for later runs")
-    parser.add_argument("--buildings", type=int, default=12, help="rendered of each kind")
-    parser.add_argument("--steps", type=int, default=0, help="of training; 0: 7000 for images, 4000 for dense")
+    parser.add_argument("--buildings", type=int, default=10, help="rendered of each kind")
+    parser.add_argument("--steps", type=int, default=0, help="of training; 0: 7000 for images, 3000 for dense")
+    parser.add_argument("--until", type=int, help="step at which to stop before the schedule's end")
     parser.add_argument("--start", type=Path, help="weights that dense goes on from; none: those of images in --out")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.part == "images":
-        learn_images(options.data, options.out, options.steps or 7000)
+        steps = options.steps or 7000
+        learn_images(options.data, options.out, steps, min(options.until or steps, steps))
     else:
         start = options.start or options.out / "images.safetensors"
-        learn_dense(options.data, options.renders, options.buildings, start, options.out, options.steps or 4000)
+        learn_dense(options.data, options.renders, options.buildings, start, options.out, options.steps or 3000)
 
 
 class ImageText(nn.Module):
@@ -100,8 +102,11 @@ class ImageText(nn.Module):
         return self.scale.exp().clamp(max=50) * normalize(pooled, dim=1) @ normalize(texts, dim=1).T
 
 
-def learn_images(data: Path, out: Path, steps: int) -> None:
-    """Train on labelled close-ups; `images.safetensors` holds the averaged weights, `images.json` the curve."""
+def learn_images(data: Path, out: Path, steps: int, until: int) -> None:
+    """Train on labelled close-ups; `images.safetensors` holds the averaged weights, `images.json` the curve.
+
+    steps: of the learning rate's cycle. until: step at which training ends.
+    """
     images, labels = zip(heritage(data, "train"), polygon_crops(data, "train"), strict=True)
     crops = LabelledCrops(np.concatenate(images), np.concatenate(labels))
     print("close-ups:", dict(zip(WORDS, np.bincount(crops.labels.numpy(), minlength=len(WORDS)).tolist(), strict=True)))
@@ -114,7 +119,7 @@ def learn_images(data: Path, out: Path, steps: int) -> None:
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     state = restored(parts, out / "images.ckpt")
     began = time.monotonic() - state["seconds"]
-    for step in track(range(state["step"], steps), "Image-level training", console=Console(stderr=True)):
+    for step in track(range(state["step"], until), "Image-level training", console=Console(stderr=True)):
         random, generator = np.random.default_rng((0, step)), torch.Generator().manual_seed(step)
         torch.manual_seed(step)
         size = 32 * int(random.choice([2, 3, 3, 4] if step < 0.6 * steps else [3, 4, 4]))
@@ -134,7 +139,7 @@ def learn_images(data: Path, out: Path, steps: int) -> None:
         optimiser.step()
         schedule.step()
         follow(average, model, min(EMA, (step + 1) / (step + 10)))
-        if (step + 1) % CHECKPOINT == 0 or step + 1 == steps:
+        if (step + 1) % CHECKPOINT == 0 or step + 1 == until:
             scores = {name: accuracy(average, *test) for name, test in tests.items()}
             seconds = time.monotonic() - began
             state = {
@@ -142,7 +147,7 @@ def learn_images(data: Path, out: Path, steps: int) -> None:
                 "curve": [*state["curve"], {"step": step + 1, "loss": round(loss.item(), 3), **scores}],
                 "seconds": round(seconds, 1),
             }
-            print(progress(step, steps, seconds), state["curve"][-1], flush=True)
+            print(progress(step, until, seconds), state["curve"][-1], flush=True)
             with atomic_path(out / "images.ckpt") as temporary:
                 torch.save({**{name: part.state_dict() for name, part in parts.items()}, "state": state}, temporary)
             average.segmenter.save(out / "images.safetensors")
