@@ -56,7 +56,8 @@ ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("HALONERF_SHARED", ROOT.parent / "shared")) / "data"
 OUT = Path(__file__).parent / "out" / "real_words"
 CHECKPOINT = 500  # steps
-CLOSE_UPS = 0.05  # weight of the loss that tells close-ups apart by their maps
+FIRST_SEED, HELD_OUT_SEED = 1000, 1100  # of the buildings that teach, and of those that are held out
+CLOSE_UPS = (0.05, 0.01)  # weight of the loss that tells close-ups apart by their maps, in either half of training
 LABELS = [HERITAGE.get(label, label) for label in HERITAGE_LABELS]
 EMA = 0.998  # decay a step of the averaged weights
 
@@ -73,6 +74,8 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights that dense goes on from; none: those of images in --out")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if options.buildings > HELD_OUT_SEED - FIRST_SEED:
+        parser.error(f"expected at most {HELD_OUT_SEED - FIRST_SEED} buildings: the next one is held out")
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.part == "images":
@@ -80,7 +83,9 @@ def main() -> None:
         learn_images(options.data, options.out, steps, min(options.until or steps, steps))
     else:
         start = options.start or options.out / "images.safetensors"
-        learn_dense(options.data, options.renders, options.buildings, start, options.out, options.steps or 3000)
+        steps = options.steps or 3000
+        until = min(options.until or steps, steps)
+        learn_dense(options.data, options.renders, options.buildings, start, options.out, steps, until)
 
 
 class ImageText(nn.Module):
@@ -165,12 +170,15 @@ def known_loss(logits: Tensor, targets: Tensor, power: float = 0.3) -> Tensor:
     return (errors.sum(dim=(0, 2, 3)) / count * weight / weight.mean()).mean()
 
 
-def learn_dense(data: Path, renders: Path, buildings: int, start: Path, out: Path, steps: int) -> None:
-    """Train on masks; `dense.safetensors` holds the averaged weights, `dense.json` the curve of validation scores."""
+def learn_dense(data: Path, renders: Path, buildings: int, start: Path, out: Path, steps: int, until: int) -> None:
+    """Train on masks; `dense.safetensors` holds the averaged weights, `dense.json` the curve of validation scores.
+
+    steps: of the learning rate's cycle. until: step at which training ends.
+    """
     settings = RenderSettings(24, 0.3, 256, 8)
     kinds = ("cathedral", "mosque", "synagogue")
-    samples = render_samples(renders, settings, kinds, range(1000, 1000 + buildings), 1)
-    held_out = render_samples(renders, settings, kinds, range(1100, 1101), 1)
+    samples = render_samples(renders, settings, kinds, range(FIRST_SEED, FIRST_SEED + buildings), 1)
+    held_out = render_samples(renders, settings, kinds, range(HELD_OUT_SEED, HELD_OUT_SEED + 1), 1)
     batches = DenseBatches(
         StreetPhotos(data, "train"), RenderedPhotos(samples), LabelledCrops(*heritage(data, "train"))
     )
@@ -184,7 +192,7 @@ def learn_dense(data: Path, renders: Path, buildings: int, start: Path, out: Pat
     parts = {"model": model, "average": average, "optimiser": optimiser, "schedule": schedule}
     state = restored(parts, out / "dense.ckpt")
     began, losses = time.monotonic() - state["seconds"], []
-    for step in track(range(state["step"], steps), "Dense training", console=Console(stderr=True)):
+    for step in track(range(state["step"], until), "Dense training", console=Console(stderr=True)):
         random = np.random.default_rng((1, step))
         torch.manual_seed(step)
         size = int(random.choice([128, 128, 160, 192]))
@@ -197,7 +205,7 @@ def learn_dense(data: Path, renders: Path, buildings: int, start: Path, out: Pat
             shown = central_mean(model.decode(close, [str(random.choice(WORDS[label])) for label in LABELS]))
         loss = known_loss(logits.float(), known_mean(targets, *logits.shape[-2:]))
         target = torch.tensor([LABELS.index(list(WORDS)[int(label)]) for label in labels])
-        loss = loss + CLOSE_UPS * cross_entropy(shown.float(), target, label_smoothing=0.1)
+        loss = loss + CLOSE_UPS[2 * step >= steps] * cross_entropy(shown.float(), target, label_smoothing=0.1)
         if step % 2 == 0:
             texts = model.text([form for forms in ALL_WORDS.values() for form in forms])
             meaning = torch.tensor([k for k, forms in enumerate(ALL_WORDS.values()) for _ in forms])
@@ -209,14 +217,14 @@ def learn_dense(data: Path, renders: Path, buildings: int, start: Path, out: Pat
         schedule.step()
         losses.append(loss.item())
         follow(average, model, min(EMA, (step + 1) / (step + 10)))
-        if (step + 1) % CHECKPOINT == 0 or step + 1 == steps:
+        if (step + 1) % CHECKPOINT == 0 or step + 1 == until:
             average.save(out / "dense.safetensors")
             seconds = time.monotonic() - began
             scores = validation(TimmText(weights=str(out / "dense.safetensors")), *tests)
             row = {"step": step + 1, "loss": round(float(np.mean(losses)), 4), **scores}
             state = {"step": step + 1, "curve": [*state["curve"], row], "seconds": round(seconds, 1)}
             losses = []
-            print(progress(step, steps, seconds), row, flush=True)
+            print(progress(step, until, seconds), row, flush=True)
             with atomic_path(out / "dense.ckpt") as temporary:
                 torch.save({**{name: part.state_dict() for name, part in parts.items()}, "state": state}, temporary)
             write_json(out / "dense.json", state)
@@ -240,7 +248,7 @@ def known_mean(targets: Tensor, height: int, width: int) -> Tensor:
 def validation(
     model: TimmText, street: StreetPhotos, rendered: RenderedPhotos, close: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, float]:
-    """AP of the street photos' and the renderings' concepts, means over photos; accuracy of close-ups by map."""
+    """Of every second photo: AP of the street photos' and the renderings' concepts; accuracy of close-ups by map."""
     scores: dict[str, float] = {}
     for name, source, concepts in (
         ("street", street, list(dict.fromkeys(POLYGONS.values()))),

@@ -215,6 +215,9 @@ class TaughtSegmenter(Segmenter, Protocol):
     def untaught(self, prompts: Sequence[str]) -> dict[str, list[str]]:
         """Of the prompts, those that it was not taught, each with the taught words that are spelt most like it."""
 
+    def add_words(self, words: Sequence[str]) -> None:
+        """Note that it is taught these words, too: `adapt_segmenter` learns with them."""
+
 
 @runtime_checkable
 class MaskFolderSegmenter(Segmenter, Protocol):

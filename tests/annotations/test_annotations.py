@@ -220,6 +220,13 @@ def test_what_is_drawn_counts_before_a_mask_and_overruled_points_are_no_prompts(
     assert len(segmenter.asked) == 1, "nothing is asked without a positive point"
 
 
+def test_a_stroke_thinner_than_a_pixel_prompts_too():
+    segmenter = Clicked()
+    thin = drawn("stroke", (0.2, 0.505), (0.4, 0.505), radius=0.001, snap="sam")
+    assert annotated_regions([thin], 100, 60, grey, segmenter)[0].sum() > 80
+    assert len(segmenter.asked[0][0]) == 5
+
+
 def test_only_the_nearest_negative_points_are_prompts():
     many = [drawn("stroke", (x, 0.9), (x, 0.95), radius=0.001, positive=False) for x in np.linspace(0.1, 0.9, 8)]
     segmenter = Clicked()

@@ -50,7 +50,7 @@ def test_masks_have_the_size_of_the_picture(segmenter: InteractiveSegmenter, hei
     assert segmenter.masks(picture, [], []).shape == (0, height, width)
 
 
-def test_it_fulfils_the_protocol_and_needs_no_gradients(segmenter: InteractiveSegmenter):
+def test_it_fulfils_the_protocol_in_evaluation_mode(segmenter: InteractiveSegmenter):
     assert isinstance(segmenter, InteractiveSegmenter)
     if isinstance(segmenter, torch.nn.Module):
         assert not segmenter.training

@@ -17,7 +17,6 @@ WRITE = """
 import sys
 from pathlib import Path
 import torch
-from safetensors.torch import save_file
 from halonerf.fields.field_file import write_field
 
 write_field(Path(sys.argv[1]), "gaussians", {"means": torch.zeros(2, 3)}, ["b.jpg", "a.jpg"])

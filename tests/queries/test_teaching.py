@@ -177,6 +177,11 @@ def test_masks_are_exported_as_the_masks_segmenter_reads_them(
     entries = strokes(folders, photo)
     for annotation in entries:
         teaching.annotate(annotation)
+    camera = AnnotatedCamera(
+        width=64, height=48, focal=50.0, principal=(32.0, 24.0), pose=tuple(np.eye(3, 4).flatten()), reconstruction="x"
+    )
+    elsewhere = {"photo": None, "camera": camera, "id": "2" * 32, "concept": "portal"}
+    teaching.merge(AnnotationSet([entries[0].model_copy(update=elsewhere)]))
     (path,) = teaching.export_masks(tmp_path / "masks")
     assert path.is_file()
     read = MaskFolder.open(tmp_path / "masks").read(WORD, photo, session.data.native_size(0))

@@ -38,7 +38,21 @@ def test_a_taught_word_is_known_in_other_forms(segmenter: TimmText, prompt: str)
 
 
 @pytest.mark.parametrize(
-    "prompt", ["piano", "arch", "glass of water", "obelisk", "clock", "tourist", "downpour", "domestic"]
+    "prompt",
+    [
+        "piano",
+        "arch",
+        "glass of water",
+        "obelisk",
+        "clock",
+        "tourist",
+        "downpour",
+        "domestic",
+        "contour",
+        "mode",
+        "wrote",
+        "colonel",
+    ],
 )
 def test_another_word_is_not(segmenter: TimmText, prompt: str):
     assert list(segmenter.untaught(["dome", prompt])) == [prompt]
@@ -63,3 +77,10 @@ def test_without_a_vocabulary_nothing_is_judged(segmenter: TimmText):
     segmenter.vocabulary = {}
     assert segmenter.untaught(["piano"]) == {}
     assert TaughtWords([]).known("piano")
+
+
+def test_adaptation_adds_words(segmenter: TimmText):
+    assert segmenter.untaught(["pulpit"])
+    segmenter.add_words(["pulpit", "dome"])
+    assert segmenter.untaught(["pulpit", "pulpits"]) == {}
+    assert segmenter.vocabulary["dome"] == WORDS["dome"]

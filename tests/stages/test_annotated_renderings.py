@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,9 @@ def inputs(tmp_path: Path) -> dict[str, Path]:
     return folders
 
 
-def annotated(inputs: dict[str, Path], on_camera: bool, reconstruction: str = "ingest") -> dict[str, Path]:
+def annotated(
+    inputs: dict[str, Path], on_camera: bool, reconstruction: str = "ingest", concepts: list[str] | None = None
+) -> dict[str, Path]:
     """Folders of the scene with `segment` and `localize` of annotations of the first photo, or of its camera."""
     scene = Scene(inputs["ingest"])
     view = scene.views[0]
@@ -56,7 +59,7 @@ def annotated(inputs: dict[str, Path], on_camera: bool, reconstruction: str = "i
     stored.save(root / "annotations.json")
     segmenter = {"_target_": "halonerf.segmenters.Annotations", "path": str(root / "annotations.json")}
     made = {**inputs, "segment": root / "segment", "localize": root / "localize"}
-    run_stage(Segment(segmenter), made["segment"], made)
+    run_stage(Segment(segmenter, concepts), made["segment"], made)
     run_stage(Localize(HEAD, FIELD, weights=None), made["localize"], made)
     return made
 
@@ -80,6 +83,22 @@ def test_the_maps_are_kept_with_their_camera(inputs: dict[str, Path]):
     torch.testing.assert_close(view.camera_to_world, expected.camera_to_world[:3].float())
     assert probability.shape == known.shape == (1, view.height, view.width)
     assert set(np.unique(probability[known])) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("weights", [None, "concepts"])
+def test_annotated_photos_count_alike_whatever_their_quality(inputs: dict[str, Path], weights: Any):
+    """A few-shot head learns from annotations, which are certain; photos here are noise, of low quality."""
+    made = annotated(inputs, False)
+    stage = Localize({"_target_": "halonerf.heads.FewShot"}, FIELD, weights=weights)
+    stage.bind(made["localize"], {**made, "features": made["segment"]}, 0)
+    stage.prepare()
+    _, _, found = stage.supervisions()
+    assert set(torch.cat([weight.flatten() for weight in found]).tolist()) == {0.0, 1.0}
+
+
+def test_renderings_without_a_segmented_concept_do_not_count(inputs: dict[str, Path]):
+    with pytest.raises(BadInput, match="expected the segmenter to know something"):
+        annotated(inputs, True, concepts=["window"])
 
 
 def test_renderings_of_another_reconstruction_do_not_count(inputs: dict[str, Path]):

@@ -36,7 +36,10 @@ def prompt_points(annotation: Annotation, region: NDArray[np.bool_]) -> NDArray[
 
 
 def point_prompts(
-    annotations: Sequence[Annotation], regions: Sequence[NDArray[np.bool_]], positive: NDArray[np.bool_]
+    annotations: Sequence[Annotation],
+    regions: Sequence[NDArray[np.bool_]],
+    positive_pixels: NDArray[np.bool_],
+    negative_pixels: NDArray[np.bool_],
 ) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]] | None]:
     """The prompts of each annotation that snaps to the mask of an object, None for the others.
 
@@ -47,10 +50,10 @@ def point_prompts(
     Args:
         annotations: of one concept on one photo.
         regions: pixels [H, W] of each.
-        positive: pixels [H, W] that are annotated as positive in the end.
+        positive_pixels, negative_pixels: [H, W], annotated as such in the end.
     """
     points = [
-        _of_sign(prompt_points(entry, region), positive, entry.positive)
+        _without(prompt_points(entry, region), negative_pixels if entry.positive else positive_pixels)
         for entry, region in zip(annotations, regions, strict=True)
     ]
     negative = np.concatenate(
@@ -62,10 +65,10 @@ def point_prompts(
     ]
 
 
-def _of_sign(points: NDArray[np.float64], positive: NDArray[np.bool_], sign: bool) -> NDArray[np.float64]:
-    """The points whose pixels are of that sign."""
+def _without(points: NDArray[np.float64], opposite: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The points whose pixels are not of the opposite sign; a thin stroke need not fill the pixels along its middle."""
     columns, rows = np.floor(points).astype(int).T
-    return points[positive[rows, columns] == sign]
+    return points[~opposite[rows, columns]]
 
 
 def _with_nearest(

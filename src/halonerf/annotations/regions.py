@@ -64,11 +64,11 @@ def annotated_regions(
     snapped: list[tuple[bool, NDArray[np.bool_]]] = []
     if picture is not None:
         regions = [region for _, region in drawn]
-        on_object = _painted(drawn, width, height)[0]
+        signs = _painted(drawn, width, height)
         snapped = [
             (entry.positive, region)
             for entry, region in zip(
-                entries, _snapped(entries, regions, on_object, picture, interactive_segmenter), strict=True
+                entries, _snapped(entries, regions, signs, picture, interactive_segmenter), strict=True
             )
             if region is not None
         ]
@@ -98,22 +98,22 @@ def _painted(
 def _snapped(
     entries: Sequence[Annotation],
     regions: Sequence[NDArray[np.bool_]],
-    positive: NDArray[np.bool_],
+    signs: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     picture: Callable[[], NDArray[np.uint8]],
     interactive_segmenter: InteractiveSegmenter | None,
 ) -> list[NDArray[np.bool_] | None]:
-    """What each annotation snaps to, [H, W]; None for nothing. Arguments as of `point_prompts`."""
+    """What each annotation snaps to, [H, W]; None for nothing. signs: positive and negative pixels, [H, W] each."""
     found: list[NDArray[np.bool_] | None] = [None] * len(entries)
     if to_superpixels := [k for k, entry in enumerate(entries) if entry.snap == "superpixels"]:
         labels = superpixels(picture())
         for k in to_superpixels:
             found[k] = snapped_region(regions[k], labels)
     if interactive_segmenter is not None and any(entry.snap == "sam" for entry in entries):
-        prompts = point_prompts(entries, regions, positive)
+        prompts = point_prompts(entries, regions, *signs)
         to_masks = {k: prompt for k, prompt in enumerate(prompts) if prompt is not None}
         if to_masks:
-            points, signs = zip(*to_masks.values(), strict=True)
-            for k, mask in zip(to_masks, interactive_segmenter.masks(picture(), points, signs), strict=True):
+            points, labels_of = zip(*to_masks.values(), strict=True)
+            for k, mask in zip(to_masks, interactive_segmenter.masks(picture(), points, labels_of), strict=True):
                 found[k] = mask
     return found
 

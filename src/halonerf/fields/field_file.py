@@ -33,9 +33,9 @@ def read_field(path: Path, kind: str) -> tuple[dict[str, Tensor], list[str]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
     if header.get("kind") != kind:
         found = f"'{header['kind']}'" if "kind" in header else "another file, or one of an earlier version"
-        raise BadInput(
-            f"expected a field of {kind} in {path}, got {found}.\nOpen it with the field that was fitted: field=…"
-        )
+        other = "Open it with the field that was fitted: field=…"
+        advice = other if "kind" in header else "Fit it again: halonerf stage=reconstruct"
+        raise BadInput(f"expected a field of {kind} in {path}, got {found}.\n{advice}")
     wrong = {name: int((~values.isfinite()).sum()) for name, values in tensors.items() if values.is_floating_point()}
     if any(wrong.values()):
         found = ", ".join(f"{count} of {tensors[name].numel()} in {name}" for name, count in wrong.items() if count)

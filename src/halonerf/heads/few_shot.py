@@ -57,6 +57,7 @@ class FewShot(ElementHead):
         seed: of the choice of background elements and of the folds.
     """
 
+    version = 2  # all annotated photos count alike
     takes_features: ClassVar[bool] = True
 
     def __init__(

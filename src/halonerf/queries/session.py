@@ -139,7 +139,7 @@ class QuerySession:
             "parts": parted - rendered,
             "more": time.perf_counter() - parted,
         }
-        untaught = untaught_notes(self.word_maps.segmenter, prompts)
+        untaught = untaught_notes(self.word_maps.segmenter, list(dict.fromkeys([*prompts, *negatives])))
         notes = [*untaught, *self._notes(texts, confidence), *guess_notes(texts, decisions)]
         return QueryAnswer(texts, probability, confidence, rendered_maps, parts, decisions, seconds, notes)
 

@@ -71,7 +71,7 @@ class TeachingSession:
         path: file of the annotations; read where it is there, and written after every change.
         head: config of a `FewShotHead`.
         interactive_segmenter: gives the masks that annotations with snap "sam" are extended to; None: these count as
-            drawn, and no more can be added.
+            drawn, and none can be drawn; merged ones are kept.
 
     Raises: BadInput: another segmenter or head, or a file that is not one of annotations.
     """
@@ -194,7 +194,7 @@ class TeachingSession:
         """Fit a concept to its annotations. Raises: BadInput: nobody annotated it."""
         pictures = list(self._annotated(concept))
         if not pictures:
-            known = ", ".join(self.annotations.concepts()) or "none yet"
+            known = ", ".join(self._usable_concepts()) or "none yet"
             raise BadInput(f"expected an annotated concept, got '{concept}'; annotated are: {known}")
         start = time.perf_counter()
         maps = [torch.from_numpy(positive)[..., None].float() for _, positive, _ in pictures]
@@ -259,7 +259,7 @@ class TeachingSession:
         written = []
         taken: set[str] = set()
         with atomic_folder(folder) as fresh:
-            for concept in self.annotations.concepts():
+            for concept in self._usable_concepts():
                 parent = folder_name(concept, taken)
                 threshold = self.taught(concept).decision.threshold
                 for photo in self.annotations.photos(concept):

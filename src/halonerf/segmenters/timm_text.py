@@ -192,6 +192,12 @@ class TimmText(nn.Module):
             if not taught.known(word)
         }
 
+    def add_words(self, words: Sequence[str]) -> None:
+        """See `halonerf.protocols.TaughtSegmenter`; nothing where the words of the weights are unknown."""
+        if self.vocabulary:
+            known = {word for words in self.vocabulary.values() for word in words}
+            self.vocabulary = {**self.vocabulary, **{word: [word] for word in words if word not in known}}
+
     def forward(self, images: Tensor, prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, h, w] of images [B, 3, H, W] in [0, 1]."""
         return self.decode(self.encode(images), prompts)

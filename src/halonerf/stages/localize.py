@@ -234,7 +234,9 @@ class Localize(LocalizeSpec, Stage):
             probability[None], size, mode="bilinear", align_corners=False, antialias=True
         )[0]
         known = torch.nn.functional.interpolate(known[None].float(), size, mode="nearest")[0]
-        weight = known * self.scene.valid(view) * self.photo_weights[self.scene.names[view]][:, None, None]
+        weight = known * self.scene.valid(view)
+        if not isinstance(self.head, FewShotHead):  # annotations are certain, whatever the photo's quality
+            weight = weight * self.photo_weights[self.scene.names[view]][:, None, None]
         return probability.permute(1, 2, 0), weight.permute(1, 2, 0)
 
     def _rendering_supervision(

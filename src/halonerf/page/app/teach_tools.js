@@ -1,4 +1,4 @@
-// The bar of tools around the marked picture: sign, tool, size, edges, undo, and how strongly the belief covers the photo.
+// The bar of tools around the marked picture: sign, tool, size, what marks snap to, undo, and how strongly the belief covers the photo.
 
 import { createElement, element } from "./dom.js";
 import { placeBelief } from "./teach_belief.js";

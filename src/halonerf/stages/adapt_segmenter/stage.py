@@ -36,7 +36,7 @@ from halonerf.pipeline.datamodule import WorkData
 from halonerf.pipeline.optim import adamw
 from halonerf.pipeline.stage import Stage
 from halonerf.pipeline.validation import checked
-from halonerf.protocols import TrainableSegmenter
+from halonerf.protocols import TaughtSegmenter, TrainableSegmenter
 from halonerf.stages.adapt_segmenter.dataset import (
     AdaptationBatches,
     group_targets,
@@ -187,6 +187,8 @@ class AdaptSegmenter(AdaptSegmenterSpec, Stage):
                 f"expected a segmenter that can be trained, got {type(self.segmenter).__name__}.\n"
                 "Choose one that can: segmenter=timm_text or segmenter=clipseg"
             )
+        if isinstance(self.segmenter, TaughtSegmenter):
+            self.segmenter.add_words(words)
         base = build(self.segmenter_config).requires_grad_(False).eval()
         teacher = base
         if self.teacher_options:

@@ -66,7 +66,7 @@ class Index(IndexSpec, Stage):
         if not self.scores:
             raise BadInput(
                 "expected photos to index, but segment chose none.\nSee the reasons in its choice.csv, or add photos: "
-                "scene.path=… ingest.min_inliers=…"
+                "scene.path=… ingest.min_inliers=…\nWith segmenter=annotations, annotate a photo besides renderings."
             )
         self.field = open_field(self.field_config, self.inputs["reconstruct"])
         self.segmenter = open_segmenter(self.segmenter_config, self.scene, self.inputs.get("adapt_segmenter"))

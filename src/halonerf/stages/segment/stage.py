@@ -1,9 +1,9 @@
 """segment: probability maps of the concepts in every photo, scores of the photos, and the selection to learn from.
 
 concepts.json            the concepts
-renderings/<number>.npz  the same of annotated renderings, with their `camera` (`halonerf.data.formats.rendering_maps`)
 maps/<view>.npz          `probability` uint8 [P, H, W] (255 = certain) at the view's working size; `known` bool
                          [P, H, W] where something is unknown; no file where nothing is known
+renderings/<number>.npz  such maps of annotated renderings, with their `camera` (`halonerf.data.formats.rendering_maps`)
 photos/<view>.json       measures of the photo for its score
 agreement/<view>.json    agreement of each concept's map with the other photos', where that is a term
 choice.csv               photo, score, chosen, reason, and one column per term
@@ -119,7 +119,9 @@ class Segment(SegmentSpec, Stage):
         self.fitted = np.array([side == "train" for side in self.scene.split], bool)
         inputs, names = self.inputs, [self.scene.names[view] for view in self.scene.indices("train")]
         self.concepts = decide_concepts(self.given, self.segmenter, inputs, names, self.min_photos, self.max_concepts)
-        for note in untaught_notes(self.segmenter, self.concepts):
+        prompts = [*self.concepts, self.sky] if self.sky else self.concepts
+        building = untaught_notes(self.finder, [self.building]) if self.building else []
+        for note in (*untaught_notes(self.segmenter, prompts), *building):
             log.warning("%s", note)
         write_json(self.folder / CONCEPTS, self.concepts)
         for part in (MAPS, "photos"):
@@ -207,13 +209,15 @@ class Segment(SegmentSpec, Stage):
         """Write what the segmenter knows of renderings of this reconstruction; their number."""
         if not isinstance(self.segmenter, RenderingSegmenter):
             return 0
-        found = self.segmenter.renderings(self.inputs["ingest"].name)
-        for number, (view, encoded) in enumerate(found):
+        written = 0
+        for view, encoded in self.segmenter.renderings(self.inputs["ingest"].name):
             (logits,) = self.segmenter.decode(encoded, self.concepts)
             known = ~logits.isnan()
-            probability = logits.sigmoid().nan_to_num(0.0)
-            write_rendering_maps(self.folder, number, view, probability.numpy(), known.numpy())
-        return len(found)
+            if known.any():
+                probability = logits.sigmoid().nan_to_num(0.0)
+                write_rendering_maps(self.folder, written, view, probability.numpy(), known.numpy())
+                written += 1
+        return written
 
     def _open_field(self) -> TrainableField | None:
         """The field with the options that it was fitted with; None where no term needs it."""

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from halonerf import __version__
-from halonerf.errors import UserError, first_line
+from halonerf.errors import UserError
 from halonerf.page.document import app_files, live_page
 from halonerf.viewer.web.films import FilmStudio
 from halonerf.viewer.web.live_scene import LiveScene
@@ -82,7 +82,7 @@ def _file_failed(_: Request, error: Exception) -> JSONResponse:
     log.error("a file could not be read or written", exc_info=error)
     name = Path(str(error.filename)).name if error.filename else "a file of the scene"
     text = (
-        f"expected to read or write {name}, but: {error.strerror or first_line(error)}.\n"
+        f"expected to read or write {name}, but: {error.strerror or 'it could not be'}.\n"
         "Was a folder of the scene removed, or is the disk full? The log of stage=explore names the file."
     )
     return JSONResponse({"detail": text}, 500)

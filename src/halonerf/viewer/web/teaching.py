@@ -168,7 +168,7 @@ class Teaching:
         """Change what annotations teach; the concepts that changed."""
         with self.engine.exclusive():
             self._opened().mode = mode
-            return self.annotations.concepts()
+            return self.concepts()
 
     def correct(self, concept: str, on: bool) -> None:
         """Let the annotations of a concept correct what the segmenter finds for that word, or stand alone."""
