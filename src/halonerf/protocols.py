@@ -213,7 +213,7 @@ class TaughtSegmenter(Segmenter, Protocol):
     """A segmenter that can tell which words it was not taught: what it finds for these means little."""
 
     def untaught(self, prompts: Sequence[str]) -> dict[str, list[str]]:
-        """Of the prompts, those that it was not taught, each with the taught words that are spelt most like it."""
+        """Of the prompts, those that it was not taught, each with taught words: spelt like it, else its concepts."""
 
     def add_words(self, words: Sequence[str]) -> None:
         """Note that it is taught these words, too: `adapt_segmenter` learns with them."""

@@ -45,3 +45,7 @@ def test_they_find_parts_by_singular_and_plural(scored: dict[str, tuple[float, f
 
 def test_they_do_not_find_a_piano(scored: dict[str, tuple[float, float]]):
     assert scored["piano"][0] < 0.05
+
+
+def test_they_say_which_words_they_were_never_taught():
+    assert list(TimmText().untaught(["piano", "windows", "rose window", "altar"])) == ["piano", "altar"]

@@ -60,7 +60,7 @@ def test_another_word_is_not(segmenter: TimmText, prompt: str):
 
 def test_the_nearest_taught_words_are_named(segmenter: TimmText):
     assert segmenter.untaught(["towel"])["towel"][0] == "tower"
-    assert segmenter.untaught(["xyz"])["xyz"] == ["window", "fenster", "fenêtre"]
+    assert segmenter.untaught(["xyz"])["xyz"] == list(WORDS)
 
 
 def test_the_vocabulary_is_saved_with_the_weights(segmenter: TimmText, tmp_path: Path):

@@ -35,8 +35,8 @@ class TaughtWords:
         return not self.words or contained or any(self._near(part) for part in (prompt, *tokens))
 
     def nearest(self, prompt: str) -> list[str]:
-        """Taught words that are spelt most like the prompt; the first ones where none is."""
-        return get_close_matches(prompt, self.words, NEAREST, 0.6) or self.words[:NEAREST]
+        """At most `NEAREST` taught words that are spelt like the prompt; there may be none."""
+        return get_close_matches(prompt, self.words, NEAREST, 0.6)
 
     def _near(self, spelt: str) -> bool:
         """Whether this is a form of a taught word, nearly a long one, or a compound that ends in one."""

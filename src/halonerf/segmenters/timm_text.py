@@ -187,7 +187,7 @@ class TimmText(nn.Module):
         taught = TaughtWords(originals)
         spelt = {prompt: spell(prompt) for prompt in prompts}
         return {
-            prompt: [originals[word] for word in taught.nearest(word)]
+            prompt: [originals[word] for word in taught.nearest(word)] or list(self.vocabulary)
             for prompt, word in spelt.items()
             if not taught.known(word)
         }
