@@ -198,7 +198,7 @@ class Segment(SegmentSpec, Stage):
             "photos": len(self.scene),
             "photos_mapped": self.mapped,
             "photos_chosen": len(self.chosen),
-            "renderings": self.renderings,
+            **({"renderings": self.renderings} if self.renderings else {}),
         }
 
     def map_path(self, view: int) -> Path:
