@@ -37,6 +37,7 @@ def write_ingest(folder: Path, photos: int) -> list[str]:
     options.num_points3D, options.camera_width, options.camera_height = 60, WIDTH, HEIGHT
     options.camera_model_id = pycolmap.CameraModelId.PINHOLE
     options.camera_params = [100.0, 100.0, WIDTH / 2, HEIGHT / 2]
+    pycolmap.set_random_seed(0)  # the same scene, whatever ran before in this process
     model = pycolmap.synthesize_dataset(options)
     names = sorted(model.image(i).name for i in model.reg_image_ids())
     folder.mkdir(parents=True)
