@@ -156,7 +156,7 @@ def test_mask_folders_know_only_their_concepts(tmp_path: Path):
     written = json.loads((tmp_path / "out" / "query.json").read_text())
     assert written["known"][0] > 0
     assert written["known"][1] == 0
-    assert written["notes"] == [
+    assert [note for note in written["notes"] if "rose window" in note] == [
         "'rose window': unknown everywhere, which does not mean absent. The segmenter knows: domes."
     ]
     with np.load(tmp_path / "out" / written["views"][0]["map"]) as arrays:
