@@ -153,8 +153,7 @@ def learn_images(data: Path, out: Path, steps: int, until: int) -> None:
                 "seconds": round(seconds, 1),
             }
             print(progress(step, until, seconds), state["curve"][-1], flush=True)
-            with atomic_path(out / "images.ckpt") as temporary:
-                torch.save({**{name: part.state_dict() for name, part in parts.items()}, "state": state}, temporary)
+            keep(parts, state, out / "images.ckpt")
             average.segmenter.save(out / "images.safetensors")
             write_json(out / "images.json", state)
 
@@ -225,8 +224,7 @@ def learn_dense(data: Path, renders: Path, buildings: int, start: Path, out: Pat
             state = {"step": step + 1, "curve": [*state["curve"], row], "seconds": round(seconds, 1)}
             losses = []
             print(progress(step, until, seconds), row, flush=True)
-            with atomic_path(out / "dense.ckpt") as temporary:
-                torch.save({**{name: part.state_dict() for name, part in parts.items()}, "state": state}, temporary)
+            keep(parts, state, out / "dense.ckpt")
             write_json(out / "dense.json", state)
 
 
@@ -275,6 +273,12 @@ def validation(
         right += int((np.array(shown)[logits.argmax(1).numpy()] == labels[begin : begin + 64]).sum())
     scores["heritage"] = round(right / len(labels), 4)
     return scores
+
+
+def keep(parts: Mapping[str, Any], state: Mapping[str, Any], file: Path) -> None:
+    """Write a checkpoint, which `restored` reads."""
+    with atomic_path(file) as temporary:
+        torch.save({**{name: part.state_dict() for name, part in parts.items()}, "state": state}, temporary)
 
 
 def restored(parts: Mapping[str, Any], file: Path) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def inside(photo: Image.Image, box: Sequence[float]) -> Image.Image:
 
 
 def augmented(images: Tensor, size: int, random: np.random.Generator) -> Tensor:
-    """Images [B, 3, h, w] in [0, 1] mirrored, turned and cropped, [B, 3, size, size]."""
+    """Images [B, 3, h, w] in [0, 1] mirrored, turned, cropped and recoloured, [B, 3, size, size]."""
     count = len(images)
     scale = np.sqrt(random.uniform(0.35, 1.0, count))
     aspect = np.exp(random.uniform(-0.25, 0.25, count))

@@ -11,7 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halonerf.annotations import RENDERING_PX, AnnotationSet, annotated_regions, require_interactive_segmenter
+from halonerf.annotations import (
+    RENDERING_PX,
+    AnnotatedCamera,
+    AnnotationSet,
+    annotated_regions,
+    require_interactive_segmenter,
+)
 from halonerf.config.option_types import Text
 from halonerf.errors import BadInput
 from halonerf.protocols import InteractiveSegmenter
@@ -64,34 +70,33 @@ class Annotations:
         height, width = images.shape[-2:]
         if isinstance(self.interactive_segmenter, nn.Module):
             self.interactive_segmenter.to(images.device)
-        concepts = self.vocabulary()
-        maps = images.new_full((len(images), len(concepts), height, width), torch.nan)
-        for row, name in enumerate(names):
-            picture = partial(to_uint8, images[row].permute(1, 2, 0))
-            for column, concept in enumerate(concepts):
-                drawn = self.annotations.of(concept, name)
-                positive, negative = annotated_regions(drawn, width, height, picture, self.interactive_segmenter)
-                maps[row, column][torch.from_numpy(positive)] = 1.0
-                maps[row, column][torch.from_numpy(negative)] = 0.0
-        return {"probability": maps}
+        pictures = [partial(to_uint8, image.permute(1, 2, 0)) for image in images]
+        maps = [self._maps(name, width, height, picture) for name, picture in zip(names, pictures, strict=True)]
+        return {"probability": torch.stack(maps).to(images)}
 
     def renderings(self, reconstruction: str) -> list[tuple[View, dict[str, Tensor]]]:
         """See `halonerf.protocols.RenderingSegmenter`."""
-        concepts = self.vocabulary()
-        cameras = dict.fromkeys(camera for concept in concepts for camera in self.annotations.cameras(concept))
+        cameras = dict.fromkeys(camera for concept in self.vocabulary() for camera in self.annotations.cameras(concept))
         found = []
         for camera in cameras:
             if camera.reconstruction == reconstruction:
                 view = camera.view().within(RENDERING_PX)
-                maps = torch.full((1, len(concepts), view.height, view.width), torch.nan)
-                for column, concept in enumerate(concepts):
-                    drawn = self.annotations.of(concept, camera)
-                    positive, negative = annotated_regions(drawn, view.width, view.height)
-                    maps[0, column][torch.from_numpy(positive)] = 1.0
-                    maps[0, column][torch.from_numpy(negative)] = 0.0
-                found.append((view, {"probability": maps}))
+                found.append((view, {"probability": self._maps(camera, view.width, view.height)[None]}))
         return found
 
     def decode(self, encoded: dict[str, Tensor], prompts: Sequence[str]) -> Tensor:
         """Logits [B, P, H, W]; NaN where nobody annotated the prompt, which is matched as folders of masks are."""
         return logits_of_concepts(encoded["probability"], self.vocabulary(), prompts)
+
+    def _maps(
+        self, drawn_on: str | AnnotatedCamera, width: int, height: int, picture: Callable[[], np.ndarray] | None = None
+    ) -> Tensor:
+        """Maps [C, height, width] of every concept on a photo or on the rendering from a camera, NaN where unknown."""
+        concepts = self.vocabulary()
+        maps = torch.full((len(concepts), height, width), torch.nan)
+        for values, concept in zip(maps, concepts, strict=True):
+            drawn = self.annotations.of(concept, drawn_on)
+            positive, negative = annotated_regions(drawn, width, height, picture, self.interactive_segmenter)
+            values[torch.from_numpy(positive)] = 1.0
+            values[torch.from_numpy(negative)] = 0.0
+        return maps
