@@ -139,7 +139,8 @@ class QuerySession:
             "parts": parted - rendered,
             "more": time.perf_counter() - parted,
         }
-        untaught = untaught_notes(self.word_maps.segmenter, list(dict.fromkeys([*prompts, *negatives])))
+        given = [word for word in (*prompts, *negatives) if word not in CANONICAL]
+        untaught = untaught_notes(self.word_maps.segmenter, list(dict.fromkeys(given)))
         notes = [*untaught, *self._notes(texts, confidence), *guess_notes(texts, decisions)]
         return QueryAnswer(texts, probability, confidence, rendered_maps, parts, decisions, seconds, notes)
 
